@@ -1,0 +1,73 @@
+"""``python -m api_pipeline``, the entry point ``csc_api_pipeline`` and the exe of that name start here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataflows.cli.main import main as dataflows
+from dataflows.cli.main import report_failure, tell
+from dataflows.errors import WrongUsage
+
+_HELP = """\
+CSC API Pipeline CLI
+
+Usage:
+  {program} [command]
+
+Commands:
+  run             Run the full API submission process
+  test-endpoint   Check API connectivity and token authentication
+  test-db         Check database connection
+  test-schema     Validate required table structure/schema"""
+
+_COMMANDS = {
+    "run": "csc-submit",
+    "test-endpoint": "test-endpoint",
+    "test-db": "test-db",
+    "test-schema": "test-schema",
+}
+# the options of dataflows that stand before the command; the first ones take a value
+_WITH_VALUE = ("--env-file", "--data-dir", "--log-level")
+_ALONE = ("--quiet", "--verbose", "--no-color", "--version")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code, which is that of the ``dataflows`` command behind it."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    before, rest = _split(arguments)
+    if rest[:1] == ["--help"]:
+        return tell(_HELP.format(program=_program()))
+    if not rest and "--version" in before:
+        return dataflows(before)
+    if not rest or rest[0].startswith("-"):
+        return dataflows([*before, "csc-submit", *rest])
+    command = _COMMANDS.get(rest[0])
+    if command is None:
+        error = WrongUsage(f"{_program()} has no such command", hint=f"one of {', '.join(_COMMANDS)}; see --help")
+        return report_failure(error, arguments)
+    return dataflows([*before, command, *rest[1:]])
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The options that stand before the command, and the rest."""
+    place = 0
+    while place < len(arguments):
+        if arguments[place] in _WITH_VALUE:
+            place += 2
+        elif arguments[place] in _ALONE or arguments[place].startswith(tuple(f"{name}=" for name in _WITH_VALUE)):
+            place += 1
+        else:
+            break
+    return arguments[:place], arguments[place:]
+
+
+def _program() -> str:
+    if getattr(sys, "frozen", False) or sys.platform == "win32":
+        return "csc_api_pipeline.exe"
+    return "python -m api_pipeline" if Path(sys.argv[0]).name == "__main__.py" else "csc_api_pipeline"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""``csc-submit``: children's records from the staging table to the DfE CSC API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dataflows.cli.options import DryRun, Invocation, Json, Workers, epilog, invocation
+from dataflows.errors import WrongUsage
+
+if TYPE_CHECKING:
+    from dataflows.flows.csc.job import Options
+
+COMMAND = "csc-submit"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        COMMAND,
+        epilog=epilog("dataflows csc-submit --dry-run --out preview", "dataflows --env-file C:\\csc\\.env csc-submit"),
+    )(csc_submit)
+
+
+def csc_submit(
+    context: typer.Context,
+    mode: Annotated[
+        Literal["auto", "full"] | None,
+        typer.Option("--mode", help="auto: only what changed, where that is safe. full: whole children."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Send at most so many children.")] = None,
+    child: Annotated[
+        str | None, typer.Option("--child", help="Only this child: its la_child_id, else its person_id.")
+    ] = None,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors/--no-retry-errors", help="Also rows that ended in error before.")
+    ] = True,
+    dry_run: DryRun = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="With --dry-run: write the batches into this folder.")
+    ] = None,
+    show: Annotated[
+        int | None, typer.Option("--show", help="Print what would be sent for the row of this id; terminal only.")
+    ] = None,
+    requeue: Annotated[
+        bool, typer.Option("--requeue", help="Send every row whole, such as to a receiver that is new.")
+    ] = False,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearsal", help="Send to a test receiver; write nothing back.")
+    ] = False,
+    allow_mass_delete: Annotated[
+        bool, typer.Option("--allow-mass-delete", help="Lift CSC_MAX_DELETE_PERCENT for this run.")
+    ] = False,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Send pending children from the staging table to the DfE CSC API.
+
+    Only what changed since the last acknowledged submission is sent, unless that is not known for sure. A row that is
+    reloaded meanwhile stays pending. Running the command again goes on where an interrupted run stopped.
+    """
+    call = invocation(context).begin(COMMAND, as_json)
+    _refuse_contradictions(dry_run=dry_run, out=out, requeue=requeue, rehearsal=rehearsal)
+    settings = call.settings(csc_workers=workers)
+    from dataflows.flows.csc import job
+
+    options = job.Options(
+        full=mode == "full" or (mode is None and not settings.use_partial_payload),
+        limit=limit,
+        child=child,
+        retry_errors=retry_errors,
+        dry_run=dry_run,
+        out=out,
+        rehearsal=rehearsal,
+        requeue=requeue,
+        allow_mass_delete=allow_mass_delete,
+        workers=settings.csc_workers,
+    )
+    if show is not None:
+        raise typer.Exit(_show(call, options, show))
+    raise typer.Exit(run(call, options))
+
+
+def run(call: Invocation, options: Options) -> int:
+    """Run the job and print how it ended; returns the exit code."""
+    from dataflows.cli.running import carry_out
+    from dataflows.flows.csc import job
+
+    settings = call.loaded or call.settings()
+    return carry_out(
+        call,
+        settings,
+        job.submit(settings, options),
+        target=job.target(settings) + (" (dry run)" if options.dry_run else ""),
+        options=job.kept(options),
+        resumable=not options.dry_run,
+    )
+
+
+def resume(call: Invocation, kept: Mapping[str, object]) -> int:
+    """Run the job again with the options of an earlier run; what is done is in the table and the journal."""
+    from dataflows.flows.csc import job
+
+    call.begin(COMMAND)
+    return run(call, job.recalled(kept))
+
+
+def _refuse_contradictions(*, dry_run: bool, out: Path | None, requeue: bool, rehearsal: bool) -> None:
+    if out is not None and not dry_run:
+        raise WrongUsage("--out goes with --dry-run", hint="add --dry-run, or leave --out away")
+    if requeue and (dry_run or rehearsal):
+        raise WrongUsage(
+            "--requeue changes the table: it goes neither with --dry-run nor with --rehearsal",
+            hint="look first with --dry-run alone; a rehearsal sends every row whole anyway",
+        )
+
+
+def _show(call: Invocation, options: Options, row_id: int) -> int:
+    from dataflows.flows.csc import inspection
+
+    if not call.output.on_terminal:
+        raise WrongUsage(
+            "--show prints a child's record, so it works on a terminal only", hint="run it in a console window"
+        )
+    settings = call.loaded or call.settings()
+    for line in inspection.of_row(settings, options, row_id):
+        call.output.say(line)
+    return call.output.ended("1 row shown")

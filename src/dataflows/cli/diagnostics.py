@@ -1,0 +1,137 @@
+"""``test-db``, ``test-endpoint`` and ``test-schema``: named checks; all run, each passes or says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dataflows.cli.options import Invocation, Json, epilog, invocation
+from dataflows.errors import ExitCode, WrongUsage
+
+if TYPE_CHECKING:
+    from dataflows.checks import Check
+    from dataflows.settings import Settings
+
+_CODES = (
+    ExitCode.OK,
+    ExitCode.BUG,
+    ExitCode.USAGE,
+    ExitCode.SETTINGS,
+    ExitCode.ACCESS_REFUSED,
+    ExitCode.SERVICE_DOWN,
+    ExitCode.INTERRUPTED,
+)
+# the gravest first, as the contract ranks them
+_GRAVITY = (ExitCode.ACCESS_REFUSED, ExitCode.SERVICE_DOWN, ExitCode.SETTINGS)
+_MARKS = {True: "ok  ", False: "FAIL", None: "skip"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the three commands."""
+    app.command("test-db", epilog=epilog("dataflows test-db", codes=_CODES))(test_db)
+    app.command("test-endpoint", epilog=epilog("dataflows test-endpoint --target csc", codes=_CODES))(test_endpoint)
+    app.command("test-schema", epilog=epilog("dataflows test-schema", codes=_CODES))(test_schema)
+
+
+def test_db(context: typer.Context, as_json: Json = False) -> None:
+    """Check the database connection.
+
+    Says driver, server version and latency, and whether this account can read and write (what is written is taken
+    back).
+    """
+    from dataflows.checks import check_database
+
+    call = invocation(context).begin("test-db", as_json)
+    raise typer.Exit(_run(call, check_database(call.settings())))
+
+
+def test_endpoint(
+    context: typer.Context,
+    target: Annotated[Literal["csc"], typer.Option("--target", help="The service to check.")] = "csc",
+    as_json: Json = False,
+) -> None:
+    """Check the API and the credentials.
+
+    Fetches a token, then asks the API whether it accepts it. Says round-trip time, certificate issuer and proxy. No
+    record is sent.
+    """
+    from dataflows.checks import check_endpoint
+
+    call = invocation(context).begin("test-endpoint", as_json)
+    raise typer.Exit(_run(call, check_endpoint(call.settings())))
+
+
+def test_schema(
+    context: typer.Context,
+    create: Annotated[
+        bool, typer.Option("--create", help="Create the table first (SQLite and PostgreSQL only).")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check the columns of the staging table.
+
+    A missing column fails; another type or length is a warning with the statement that would mend it.
+    """
+    from dataflows.checks import check_schema
+
+    call = invocation(context).begin("test-schema", as_json)
+    settings = call.settings()
+    if create:
+        _create_table(call, settings)
+    raise typer.Exit(_run(call, check_schema(settings)))
+
+
+def _create_table(call: Invocation, settings: Settings) -> None:
+    from dataflows.flows.csc.staging import create_table
+    from dataflows.store.database import connect, translated
+
+    settings.require("DB_CONNECTION_STRING")
+    assert settings.db_connection_string is not None
+    engine = connect(settings.db_connection_string)
+    try:
+        if engine.dialect.name == "mssql":
+            raise WrongUsage(
+                "--create works on SQLite and PostgreSQL only",
+                hint="on SQL Server the staging table belongs to the authority: ask its database team",
+            )
+        with translated("DB_CONNECTION_STRING"):
+            create_table(engine, settings.table_name)
+    finally:
+        engine.dispose()
+    call.output.note(f"the table {settings.table_name} is there")
+
+
+def _run(call: Invocation, checks: Iterable[Check]) -> int:
+    """Run the checks one after the other, show each as it ends, and return the gravest exit code."""
+    done: list[Check] = []
+    for check in checks:
+        done.append(check)
+        if not call.output.as_json:
+            _show(call, check)
+    code = gravest(check.exit_code for check in done if check.passed is False)
+    if call.output.as_json:
+        call.output.document(_document(done, code))
+    counts = [sum(check.passed is mark for check in done) for mark in (True, False, None)]
+    return call.output.ended("{} passed, {} failed, {} skipped".format(*counts), code)
+
+
+def gravest(codes: Iterable[ExitCode]) -> ExitCode:
+    """The exit code that counts when several checks failed."""
+    found = set(codes)
+    return next((code for code in _GRAVITY if code in found), max(found, default=ExitCode.OK))
+
+
+def _show(call: Invocation, check: Check) -> None:
+    call.output.say(f"{_MARKS[check.passed]}  {check.name}  {check.text}")
+    if check.hint:
+        call.output.say(f"      hint: {check.hint}")
+
+
+def _document(checks: list[Check], code: ExitCode) -> dict[str, object]:
+    items = [{"name": c.name, "passed": c.passed, "text": c.text, "hint": c.hint} for c in checks]
+    worst = next((c for c in checks if c.passed is False and c.exit_code is code), None)
+    error = worst and {"code": "check_failed", "message": f"{worst.name}: {worst.text}", "hint": worst.hint}
+    status = "failed" if worst else "done"
+    return {"run_id": None, "status": status, "exit_code": int(code), "items": items, "error": error}

@@ -1,0 +1,191 @@
+"""One log file per run, in JSON lines, swept when old.
+
+A log never holds data of a person. Our own messages are written with that in mind; of foreign ones (exceptions and
+libraries) only the kind and the place are written, since their texts may quote what they were given.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from dataflows import __version__
+from dataflows.errors import DataflowsError, SettingUnusable
+from dataflows.events import Done, Event, Failed, Pending, Planned, Retrying, Skipped, Step, Warned
+
+OURS = "dataflows"
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_EVENT_LEVELS: dict[type, int] = {
+    Planned: logging.INFO,
+    Step: logging.INFO,
+    Done: logging.DEBUG,
+    Skipped: logging.DEBUG,
+    Failed: logging.WARNING,
+    Pending: logging.INFO,
+    Retrying: logging.INFO,
+    Warned: logging.WARNING,
+}
+
+log = logging.getLogger("dataflows.run")
+
+
+class RunLog(logging.Handler):
+    """The log file of one run. It is made, for its owner only, when the first record comes."""
+
+    def __init__(self, data_dir: Path, command: str, *, level: str = "info", keep_days: int = 30) -> None:
+        super().__init__(_LEVELS[level])
+        self.path = _free_path(data_dir / "logs", command)
+        self._keep_days = keep_days
+        self._stream: TextIO | None = None
+
+    def attach(self) -> RunLog:
+        """Take in what is logged from now on, by us and by the libraries."""
+        root = logging.getLogger()
+        root.addHandler(self)
+        root.setLevel(logging.WARNING)
+        logging.getLogger(OURS).setLevel(self.level)
+        logging.captureWarnings(True)
+        threading.excepthook = _log_thread
+        sys.unraisablehook = _log_unraisable
+        return self
+
+    def detach(self) -> None:
+        """Close the file and let go of the loggers."""
+        logging.getLogger().removeHandler(self)
+        logging.captureWarnings(False)
+        threading.excepthook = threading.__excepthook__
+        sys.unraisablehook = sys.__unraisablehook__
+        self.close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record as one line."""
+        if self._stream is None:
+            self._stream = self._open()
+        line = json.dumps(entry(record), ensure_ascii=False, default=str)
+        with suppress(OSError):  # a full disk must not stop the run
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+        super().close()
+
+    def log_start(self, command: str) -> None:
+        """Write what is running, and on what."""
+        log.info("%s starts: dataflows %s, Python %s, %s", command, __version__, sys.version.split()[0], sys.platform)
+
+    def log_end(self, run_id: str | None, exit_code: int, counts: Mapping[str, int]) -> None:
+        """Write how it ended."""
+        log.info("run %s ends with exit code %s: %s", run_id, exit_code, dict(counts))
+
+    def log_event(self, event: Event) -> None:
+        """Write one event of a job; those of single items that went well only at level debug."""
+        level = _EVENT_LEVELS[type(event)]
+        if level >= self.level:
+            log.log(level, "event", extra={"event": event})
+
+    def crash(self, error: BaseException) -> Path | None:
+        """Write the traceback of a bug. Returns the file, None when it could not be written."""
+        try:
+            log.error("unexpected %s", type(error).__name__, exc_info=error)
+        except Exception:  # a bug is being reported: this must not raise another one
+            return None
+        return self.path
+
+    def _open(self) -> TextIO:
+        from dataflows.store.files import private_folder
+
+        try:
+            private_folder(self.path.parent)
+            _sweep(self.path.parent, self._keep_days)
+            try:
+                return _create(self.path)
+            except FileExistsError:
+                self.path = self.path.with_name(f"{self.path.stem}-{os.getpid()}.log")
+                return _create(self.path)
+        except OSError as error:
+            raise SettingUnusable(
+                f"the log {self.path} cannot be written ({error.strerror})", hint="check DATA_DIR and its permissions"
+            ) from None
+
+
+def entry(record: logging.LogRecord) -> dict[str, Any]:
+    """One record as a JSON line holds it."""
+    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    line: dict[str, Any] = {"time": moment, "level": record.levelname.lower(), "logger": record.name}
+    event: Event | None = getattr(record, "event", None)
+    if event is not None:
+        return {**line, "event": type(event).__name__.lower(), **_fields(event)}
+    if record.name == OURS or record.name.startswith(OURS + "."):
+        line["message"] = record.getMessage()
+    else:
+        line |= _foreign(record)
+    if record.exc_info and record.exc_info[1] is not None:
+        line["traceback"] = chain(record.exc_info[1])
+    return line
+
+
+def chain(error: BaseException) -> list[dict[str, Any]]:
+    """An exception and what led to it: kinds and places, the text only where it is one of our own errors."""
+    links: list[dict[str, Any]] = []
+    current: BaseException | None = error
+    while current is not None and len(links) < 10:
+        link: dict[str, Any] = {"type": f"{type(current).__module__}.{type(current).__qualname__}"}
+        if isinstance(current, DataflowsError):
+            link["message"] = current.message
+        frames = traceback.extract_tb(current.__traceback__, limit=-50)
+        link["frames"] = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+        links.append(link)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return links
+
+
+def _fields(event: Event) -> dict[str, object]:
+    return {name: value for name in type(event).__slots__ if (value := getattr(event, name)) not in ("", None)}
+
+
+def _foreign(record: logging.LogRecord) -> dict[str, str]:
+    """A library's record: where it was made and, when its arguments stand apart, the template without them."""
+    place = {"place": f"{record.pathname}:{record.lineno}"}
+    return {**place, "template": record.msg} if record.args and isinstance(record.msg, str) else place
+
+
+def _free_path(folder: Path, command: str) -> Path:
+    now = datetime.now().astimezone()
+    stem = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}-{command}"
+    path = folder / f"{stem}.log"
+    return path.with_name(f"{stem}-{os.getpid()}.log") if path.exists() else path
+
+
+def _create(path: Path) -> TextIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline="\n")
+
+
+def _sweep(folder: Path, keep_days: int) -> None:
+    """Remove logs that nobody wrote to for so many days. One that is held open (Windows) is left for another time."""
+    oldest = time.time() - keep_days * 86_400
+    for path in folder.glob("*.log"):
+        with suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+
+
+def _log_thread(arguments: threading.ExceptHookArgs) -> None:
+    log.error("unexpected error in a thread", exc_info=arguments.exc_value)
+
+
+def _log_unraisable(arguments: sys.UnraisableHookArgs) -> None:
+    log.error("unexpected error that nobody could take", exc_info=arguments.exc_value)

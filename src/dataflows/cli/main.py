@@ -1,0 +1,159 @@
+"""The app, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from dataflows import __version__
+from dataflows.cli import csc_submit, diagnostics
+from dataflows.cli.options import Invocation, epilog
+from dataflows.cli.output import Output
+from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable, WrongUsage
+
+PROGRAM = "dataflows"
+# in the order in which --help lists them
+_COMMANDS = (csc_submit, diagnostics)
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Move care-sector data between files, databases and official APIs, without losing or doubling a record.",
+    epilog=epilog("dataflows csc-submit --dry-run", "dataflows csc-submit --help"),
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for _module in _COMMANDS:
+    _module.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def before_command(
+    context: typer.Context,
+    *,
+    env_file: Annotated[
+        Path | None, typer.Option(envvar="DATAFLOWS_ENV_FILE", help="Read this env file and no other.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder for journal, locks and logs (DATA_DIR).")] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None,
+        typer.Option(help="How much goes into the log file (LOG_LEVEL)."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show errors and the last line only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show every item.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours (also: NO_COLOR).")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Take in the options that stand before the command."""
+    call: Invocation = context.obj
+    output = call.output
+    output.quiet, output.verbose = quiet, verbose
+    output.color = not (no_color or os.environ.get("NO_COLOR"))
+    if version:
+        output.say(f"{PROGRAM} {__version__}")
+        raise typer.Exit(ExitCode.OK)
+    if context.invoked_subcommand is None:
+        output.note(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
+    output.command = context.invoked_subcommand
+    call.env_file, call.data_dir, call.log_level = env_file, data_dir, log_level
+    if "--help" not in call.arguments:
+        context.default_map = _defaults(context, call)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    _speak_utf8()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    call = Invocation(Output(as_json="--json" in arguments), arguments)
+    try:
+        return _answer(call)
+    finally:
+        call.close()
+
+
+def tell(text: str) -> int:
+    """Print a text on stdout, for a program in front of this one. Returns 0."""
+    _speak_utf8()
+    Output().say(text)
+    return ExitCode.OK
+
+
+def report_failure(error: DataflowsError, arguments: Sequence[str]) -> int:
+    """Print an error as ``main`` would, for a program in front of this one. Returns its exit code."""
+    _speak_utf8()
+    return Output(as_json="--json" in arguments).failed(error)
+
+
+def _answer(call: Invocation) -> int:
+    try:
+        return _run(call)
+    except (DataflowsError, typer.TyperException, typer.Abort, KeyboardInterrupt) as error:
+        return call.output.failed(_ours(error, call))
+    except SystemExit as stop:  # shell completion
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    except Exception as error:
+        return call.output.crashed(call.crash_log(error))
+
+
+def _run(call: Invocation) -> int:
+    code = app(args=call.arguments, prog_name=PROGRAM, standalone_mode=False, obj=call)
+    if code == ExitCode.INTERRUPTED and not call.output.summed_up:
+        raise KeyboardInterrupt  # Typer had turned it into Exit(130)
+    return int(code or 0)
+
+
+def _ours(error: BaseException, call: Invocation) -> DataflowsError:
+    if isinstance(error, DataflowsError):
+        return error
+    if isinstance(error, typer.TyperException):
+        return _explained(error, call)
+    return Interrupted("interrupted", hint="what can go on is shown by: dataflows runs list --resumable")
+
+
+def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
+    """A usage error in our two lines. What a variable says wrongly is a setting and no usage error."""
+    message = error.format_message().rstrip(".").replace("Value error, ", "")
+    context: Any = getattr(error, "ctx", None)
+    parameter: Any = getattr(error, "param", None)
+    path = context.command_path if context is not None else PROGRAM
+    if parameter is not None and context.get_parameter_source(parameter.name).name == "DEFAULT_MAP":
+        from dataflows.cli.variables import variable_name
+
+        commands = tuple(path.split()[1:])
+        name = variable_name(commands, max(parameter.opts, key=len))
+        return SettingUnusable(f"{name}: {message}", hint=f"correct or remove the variable; see: {path} --help")
+    option = getattr(error, "option_name", "")
+    if option in _global_options() and option in call.arguments and path != PROGRAM:
+        return WrongUsage(message, hint=f"{option} goes before the command: {PROGRAM} {option} ...")
+    return WrongUsage(message, hint=f"see: {path} --help")
+
+
+def _global_options() -> set[str]:
+    group: Any = typer.main.get_command(app)
+    return {name for parameter in group.params for name in parameter.opts}
+
+
+def _defaults(context: typer.Context, call: Invocation) -> dict[str, Any]:
+    from dataflows.cli.variables import defaults, variables
+    from dataflows.settings import envfile
+
+    known = list(variables(context.command))
+    call.variables = frozenset(variable.name for variable in known)
+    path = envfile.find(call.env_file)
+    return defaults(known, envfile.read(path) if path else {})
+
+
+def _speak_utf8() -> None:
+    """UTF-8 whatever the console says: the pipe of a frozen exe is cp1252. A program without a console gets a void."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")

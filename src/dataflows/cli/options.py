@@ -1,0 +1,149 @@
+"""What commands share: options, the end of every help page, and what stands behind the Typer context."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataflows.cli.output import Output
+from dataflows.errors import ExitCode
+
+if TYPE_CHECKING:
+    from dataflows.cli.logs import RunLog
+    from dataflows.events import Event
+    from dataflows.runs.runner import Job, Order
+    from dataflows.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, whatever happens.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; send and change nothing.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, max=32, help="Requests under way at the same time.")]
+
+_HELP_WIDTH = 74
+
+
+def epilog(*examples: str, codes: Iterable[ExitCode] = tuple(ExitCode)) -> str:
+    """The end of a help page: examples, and the exit codes that the command can end with."""
+    # \b keeps Typer from joining the lines of a paragraph
+    shown = "\n".join(f"  {example}" for example in examples)
+    lines = "\n".join(_code_line(code) for code in codes)
+    return f"\b\n{'Examples' if len(examples) > 1 else 'Example'}:\n{shown}\n\n\b\nExit codes:\n{lines}"
+
+
+def _code_line(code: ExitCode) -> str:
+    return textwrap.fill(
+        code.meaning,
+        _HELP_WIDTH,
+        initial_indent=f"  {int(code):>3}  ",
+        subsequent_indent=" " * 7,
+        break_on_hyphens=False,
+    )
+
+
+class Invocation:
+    """One call of the program: the options before the command, and what the command opened with them."""
+
+    def __init__(self, output: Output, arguments: list[str]) -> None:
+        self.output = output
+        self.arguments = arguments
+        self.env_file: Path | None = None
+        self.data_dir: Path | None = None
+        self.log_level: str | None = None
+        self.variables: frozenset[str] = frozenset()
+        """The variables that stand for command options."""
+        self.loaded: Settings | None = None
+        """The settings, once a command has read them."""
+        self._log: RunLog | None = None
+
+    def begin(self, command: str, as_json: bool = False) -> Invocation:
+        """Say which command this is: its name leads the last line and names the log."""
+        self.output.command = command
+        self.output.as_json = self.output.as_json or as_json
+        return self
+
+    def settings(self, **overrides: object) -> Settings:
+        """Read the settings; keyword arguments are flags by lower-case setting name (None: not given).
+
+        Raises:
+            SettingUnusable: a setting or the env file cannot be used.
+        """
+        from dataflows.settings import load
+
+        flags = {"log_level": self.log_level, **overrides}
+        self.loaded = load(self.env_file, self.data_dir, flags, options=self.variables)
+        self.output.data_dir = self.loaded.data_dir
+        for warning in self.loaded.warnings:
+            self.output.warn(warning)
+        return self.loaded
+
+    def order(self, settings: Settings, target: str, options: Mapping[str, object], *, exclusive: bool = True) -> Order:
+        """What ``run_job`` is asked to run: this command on ``target``. Opens the log of the run.
+
+        ``options`` are kept for ``runs resume``; ``exclusive`` is whether a second run on the target is refused.
+        """
+        from dataflows.cli.logs import RunLog
+        from dataflows.runs.runner import Order
+
+        self._log = RunLog(
+            settings.data_dir, self.output.command, level=settings.log_level, keep_days=settings.log_keep_days
+        ).attach()
+        return Order(
+            self.output.command,
+            target,
+            options,
+            settings.data_dir,
+            runs_keep_days=settings.runs_keep_days,
+            log_file=self._log.path,
+            exclusive=exclusive,
+        )
+
+    def run(self, order: Order, job: Job) -> int:
+        """Run the job, print how it ended, and return the exit code."""
+        from dataflows.runs.runner import run_job
+
+        assert self._log is not None, "order() comes first"
+        self._log.log_start(order.command)
+        outcome = run_job(order, job, self.listener)
+        self._log.log_end(outcome.run_id, int(outcome.exit_code), outcome.counts)
+        return self.output.finish(outcome)
+
+    def listener(self, event: Event) -> None:
+        """Show an event and write it to the log: what ``run_job`` wants."""
+        if self._log is not None:
+            self._log.log_event(event)
+        self.output.listener(event)
+
+    def crash_log(self, error: BaseException) -> Path | None:
+        """Write the traceback of a bug to the log of the run, or to one of its own."""
+        from dataflows.cli.logs import RunLog
+
+        log = self._log or RunLog(self._folder(), self.output.command or "dataflows").attach()
+        self._log = log
+        return log.crash(error)
+
+    def close(self) -> None:
+        """End the progress display and close the log."""
+        self.output.close()
+        if self._log is not None:
+            self._log.detach()
+
+    def _folder(self) -> Path:
+        if self.loaded is not None:
+            return self.loaded.data_dir
+        try:
+            return self.settings().data_dir
+        except Exception:  # a bug is being reported: this must not raise another one
+            import tempfile
+
+            return Path(tempfile.gettempdir()) / "dataflows"
+
+
+def invocation(context: typer.Context) -> Invocation:
+    """The call of the program that a command belongs to."""
+    found = context.find_root().obj
+    if not isinstance(found, Invocation):
+        raise TypeError("commands run inside dataflows.cli.main.main")
+    return found

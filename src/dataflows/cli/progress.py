@@ -1,0 +1,187 @@
+"""The three faces of progress on stderr: a live bar on a terminal, a line now and then elsewhere, or nothing.
+
+A helper of ``output``, which is the only module that uses it.
+"""
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dataflows.cli.wording import span
+from dataflows.events import Event, Planned, Retrying, Step, Tally
+
+LINE_EVERY_SECONDS = 5.0
+_REFRESH_PER_SECOND = 4
+
+Clock = Callable[[], float]
+
+
+class Progress(Protocol):
+    """What shows how far a run has come."""
+
+    def show(self, event: Event, tally: Tally) -> None:
+        """Take one event in; ``tally`` already counts it."""
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line on stderr without disturbing what is shown. ``style`` counts on a terminal only."""
+
+    def close(self) -> None:
+        """Take the progress off the screen."""
+
+
+class Standing:
+    """How far a run has come, in figures."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._wait_ends = 0.0
+        self._wait = ""
+        self.total: int | None = None
+        self.what = "items"
+        self.step = ""
+        self.tally = Tally()
+
+    def take(self, event: Event, tally: Tally) -> None:
+        """Remember what the event says beyond the counts."""
+        self.tally = tally
+        match event:
+            case Planned(total=total, what=what):
+                self.total, self.what = total, what
+            case Step(text=text):
+                self.step = text
+            case Retrying():
+                self._wait = f"for {event.service} (attempt {event.attempt}: {event.why})"
+                self._wait_ends = self._clock() + event.wait
+            case _:
+                pass
+
+    @property
+    def ended(self) -> int:
+        """Items that were brought to an end, whichever."""
+        return self.tally.done + self.tally.failed + self.tally.skipped + self.tally.pending
+
+    @property
+    def rate(self) -> float:
+        """Items per second since the start."""
+        return self.ended / max(self._clock() - self._began, 0.001)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the end at this rate, None while nobody can know."""
+        if self.total is None or not self.ended:
+            return None
+        return max(self.total - self.ended, 0) / self.rate
+
+    def counts(self) -> str:
+        """The counts in words."""
+        tally = self.tally
+        parts = [f"{tally.done} done", f"{tally.failed} failed"]
+        parts += [f"{tally.skipped} unchanged"] if tally.skipped else []
+        open_items = tally.pending if self.total is None else max(self.total - self.ended, 0) + tally.pending
+        return ", ".join([*parts, f"{open_items} pending"])
+
+    def doing(self) -> str:
+        """The current step, or the wait for a service that asked for patience."""
+        seconds = self._wait_ends - self._clock()
+        return f"waiting {seconds:.0f} s {self._wait}" if seconds > 0.5 else self.step
+
+
+class Silent:
+    """For ``--quiet``: no progress; what has to be said is said."""
+
+    def show(self, event: Event, tally: Tally) -> None:
+        """Show nothing."""
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line on stderr."""
+        print(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Lines(Silent):
+    """For pipes and schedulers: a line every few seconds at most, without colour or control characters."""
+
+    def __init__(self, title: str, clock: Clock = time.monotonic) -> None:
+        self._title = title
+        self._clock = clock
+        self._standing = Standing(clock)
+        self._last = clock()
+
+    def show(self, event: Event, tally: Tally) -> None:
+        """Print the state of things when the last line is old enough, so that short runs stay silent."""
+        self._standing.take(event, tally)
+        if self._clock() - self._last >= LINE_EVERY_SECONDS:
+            self._last = self._clock()
+            self.say(self._line())
+
+    def _line(self) -> str:
+        standing = self._standing
+        of = f" of {standing.total}" if standing.total is not None else ""
+        left = f", {span(standing.left)} left" if standing.left is not None else ""
+        doing = f"; {standing.doing()}" if standing.doing() else ""
+        return (
+            f"{self._title}: {standing.ended}{of} {standing.what}, {standing.counts()}, "
+            f"{standing.rate:.1f}/s{left}{doing}"
+        )
+
+
+class Bar:
+    """For terminals: two live lines, drawn by rich a few times per second however fast the events come."""
+
+    def __init__(self, title: str, *, color: bool) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._title = title
+        self._standing = Standing()
+        console = Console(stderr=True, no_color=not color, highlight=False, markup=False)
+        self._live: Any = Live(
+            console=console,
+            get_renderable=self._draw,
+            refresh_per_second=_REFRESH_PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def show(self, event: Event, tally: Tally) -> None:
+        """Take the event in; the next refresh draws it."""
+        self._standing.take(event, tally)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line above the bar."""
+        self._live.console.print(text, style=style or None, soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        self._live.stop()
+
+    def _draw(self) -> Any:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        standing = self._standing
+        total = standing.total
+        lines = Table.grid(padding=(0, 1), expand=True)
+        for column in range(3):
+            lines.add_column(ratio=1 if column == 1 else None, no_wrap=True)
+        share = (
+            f"{standing.ended}/{total} {standing.what}" if total is not None else f"{standing.ended} {standing.what}"
+        )
+        left = f" {span(standing.left)} left" if standing.left is not None else ""
+        bar = ProgressBar(total=total or None, completed=standing.ended, pulse=not total)
+        lines.add_row(self._title, bar, f"{share} {standing.rate:.1f}/s{left}")
+        page = Table.grid(expand=True)
+        page.add_row(lines)
+        doing = standing.doing()
+        page.add_row(Text(f"  {standing.counts()}{'; ' if doing else ''}{doing}", no_wrap=True, overflow="ellipsis"))
+        return page

@@ -1,0 +1,230 @@
+"""``runs``: what ran, how it ended, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataflows.cli.options import Invocation, Json, epilog, invocation
+from dataflows.errors import AlreadyRunning, ExitCode, WrongUsage
+
+if TYPE_CHECKING:
+    from dataflows.runs.journal import Item, Journal, RunRecord
+
+RunId = Annotated[str, typer.Argument(metavar="ID", help="A run id or batch id, or a unique beginning of one.")]
+_CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS)
+_AGE = re.compile(r"(\d+)([dhm])")
+_FOLLOW_EVERY_SECONDS = 0.5
+_ITEMS_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="The history of runs; resume what was interrupted.", no_args_is_help=True)
+    group.command("list", epilog=epilog("dataflows runs list --resumable", codes=_CODES))(list_runs)
+    group.command("show", epilog=epilog("dataflows runs show 7f3a1c22 --follow", codes=_CODES))(show)
+    group.command("resume", epilog=epilog("dataflows runs resume 7f3a1c22"))(resume)
+    group.command(
+        "abandon", epilog=epilog("dataflows runs abandon 7f3a1c22", codes=(*_CODES, ExitCode.ALREADY_RUNNING))
+    )(abandon)
+    group.command("prune", epilog=epilog("dataflows runs prune --older-than 30d", codes=_CODES))(prune)
+    app.add_typer(group, name="runs")
+
+
+def list_runs(
+    context: typer.Context,
+    resumable: Annotated[bool, typer.Option("--resumable", help="Only runs that wait to be resumed.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List runs, newest first."""
+    call = invocation(context).begin("runs list", as_json)
+    journal = _journal(call)
+    found = journal.runs(state="resumable" if resumable else None, limit=limit)
+    if call.output.as_json:
+        items = [_document(record) for record in found]
+        call.output.document({"run_id": None, "status": "done", "exit_code": 0, "items": items, "error": None})
+    elif found:
+        rows = [
+            (r.run_id[:8], r.command, r.state, _local(r.started_at), _lasted(r), _counts(r), r.error_code or "")
+            for r in found
+        ]
+        call.output.table(("run", "command", "state", "started", "lasted", "items", "error"), rows)
+    raise typer.Exit(call.output.ended(f"{len(found)} runs"))
+
+
+def show(
+    context: typer.Context,
+    run_id: RunId,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="List every item that failed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one run: how far it is or how it ended, and its items that failed."""
+    call = invocation(context).begin("runs show", as_json)
+    journal = _journal(call)
+    record = journal.find(run_id)
+    while follow and record.state == "running":
+        call.output.note(_line(record))
+        time.sleep(_FOLLOW_EVERY_SECONDS)
+        _see_what_died(call, journal)
+        record = journal.find(record.run_id)
+    failures = _failures(journal, record, everything=failed)
+    if call.output.as_json:
+        items = [{"key": i.key, "state": i.state, "code": i.code, "message": i.message} for i in failures]
+        call.output.document({**_document(record), "items": items})
+    else:
+        _print(call, journal, record, failures)
+    raise typer.Exit(call.output.ended("1 run shown"))
+
+
+def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
+    """Go on with a run that was interrupted."""
+    call = invocation(context).begin("runs resume", as_json)
+    journal = _journal(call)
+    record = journal.find(run_id)
+    journal.close()
+    if record.continued_by:
+        call.output.note(f"run {record.run_id[:8]} was continued by run {record.continued_by[:8]}")
+    if record.command != "csc-submit":
+        raise WrongUsage(f"runs of {record.command} cannot be resumed", hint="run the command again")
+    from dataflows.cli import csc_submit
+
+    raise typer.Exit(csc_submit.resume(call, record.options))
+
+
+def abandon(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
+    """Take a run off the list of those to be resumed; what it did stays done."""
+    call = invocation(context).begin("runs abandon", as_json)
+    journal = _journal(call)
+    record = journal.find(run_id)
+    if record.state == "running":
+        raise AlreadyRunning(
+            f"run {record.run_id[:8]} is running (process {record.pid})", hint="stop it first, or wait for its end"
+        )
+    if record.state != "resumable":
+        raise WrongUsage(f"run {record.run_id[:8]} is {record.state}: there is nothing to abandon", hint="")
+    journal.set_state(record.run_id, "abandoned")
+    if call.output.as_json:
+        call.output.document(_document(journal.find(record.run_id)))
+    raise typer.Exit(call.output.ended(f"run {record.run_id[:8]} abandoned"))
+
+
+def prune(
+    context: typer.Context,
+    older_than: Annotated[str, typer.Option("--older-than", help="An age, such as 30d, 12h or 90m.")] = "90d",
+    as_json: Json = False,
+) -> None:
+    """Forget old runs. Resumable runs and everything acknowledged by a receiver are kept."""
+    call = invocation(context).begin("runs prune", as_json)
+    age = _AGE.fullmatch(older_than)
+    if age is None:
+        raise WrongUsage(f"--older-than {older_than!r} is no age", hint="write it as 30d, 12h or 90m")
+    unit = {"d": "days", "h": "hours", "m": "minutes"}[age[2]]
+    gone = _journal(call).prune(older_than=timedelta(**{unit: int(age[1])}))
+    if call.output.as_json:
+        call.output.document({"run_id": None, "status": "done", "exit_code": 0, "pruned": gone, "error": None})
+    raise typer.Exit(call.output.ended(f"{gone} runs forgotten"))
+
+
+def _journal(call: Invocation) -> Journal:
+    from dataflows.runs.journal import Journal
+
+    journal = Journal.open(call.settings().data_dir)
+    _see_what_died(call, journal)
+    return journal
+
+
+def _see_what_died(call: Invocation, journal: Journal) -> None:
+    """Call a run resumable whose process is gone: its lock died with it."""
+    from dataflows.runs.lock import is_running
+
+    folder: Path = call.loaded.data_dir if call.loaded else call.settings().data_dir
+    for record in journal.runs(state="running"):
+        if not is_running(folder, record.command, record.target) and journal.find(record.run_id).state == "running":
+            journal.set_state(record.run_id, "failed" if record.options.get("dry_run") else "resumable")
+
+
+def _failures(journal: Journal, record: RunRecord, *, everything: bool) -> list[Item]:
+    found = journal.items(record.run_id, state="failed", limit=1000 if everything else _ITEMS_SHOWN)
+    while everything and len(found) % 1000 == 0 and found:
+        more = journal.items(record.run_id, state="failed", after=found[-1].key)
+        if not more:
+            break
+        found += more
+    return found
+
+
+def _print(call: Invocation, journal: Journal, record: RunRecord, failures: list[Item]) -> None:
+    facts = [
+        ("run", record.run_id),
+        ("command", record.command),
+        (
+            "state",
+            record.state if not record.continued_by else f"{record.state}, continued by {record.continued_by[:8]}",
+        ),
+        ("started", f"{_local(record.started_at)} by process {record.pid} on {record.host}"),
+        ("lasted", _lasted(record)),
+        ("items", _counts(record)),
+        ("exit code", "" if record.exit_code is None else str(record.exit_code)),
+        ("error", record.error or ""),
+        ("hint", record.hint or ""),
+        ("log", record.log_file or ""),
+    ]
+    call.output.table(("", ""), [fact for fact in facts if fact[1]])
+    if failures:
+        rows = [(item.key, item.code or "", item.message or "") for item in failures]
+        call.output.table(("failed item", "code", "message"), rows)
+    total = journal.item_counts(record.run_id).get("failed", 0)
+    if total > len(failures):
+        call.output.note(f"and {total - len(failures)} more: dataflows runs show {record.run_id[:8]} --failed")
+
+
+def _document(record: RunRecord) -> dict[str, object]:
+    error = None
+    if record.error_code:
+        error = {"code": record.error_code, "message": record.error or "", "hint": record.hint or ""}
+    return {
+        "run_id": record.run_id,
+        "command": record.command,
+        "status": record.state,
+        "exit_code": record.exit_code,
+        "batch_id": record.batch_id,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "total": record.total,
+        "counts": record.counts,
+        "step": record.step,
+        "continued_by": record.continued_by,
+        "log_file": record.log_file,
+        "error": error,
+    }
+
+
+def _line(record: RunRecord) -> str:
+    of = f" of {record.total}" if record.total else ""
+    return f"run {record.run_id[:8]} {record.command}: {_counts(record)}{of}; {record.step or 'working'}"
+
+
+def _counts(record: RunRecord) -> str:
+    from dataflows.cli.wording import counts_in_words
+
+    return counts_in_words(record.counts)
+
+
+def _local(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _lasted(record: RunRecord) -> str:
+    from dataflows.cli.wording import took
+
+    if record.ended_at is None:
+        return ""
+    length = datetime.fromisoformat(record.ended_at) - datetime.fromisoformat(record.started_at)
+    return took(max(0.0, length.total_seconds()))

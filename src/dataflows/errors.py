@@ -1,0 +1,114 @@
+"""What can go wrong on purpose. Every class knows its exit code and carries a hint for the operator."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes that every command promises (docs, ``--help`` and JSON are made from this list)."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    ALL_FAILED = 4
+    SETTINGS = 10
+    ALREADY_RUNNING = 11
+    ACCESS_REFUSED = 12
+    SERVICE_DOWN = 13
+    BAD_INPUT = 14
+    INTERRUPTED = 130
+
+    @property
+    def meaning(self) -> str:
+        """One line for the operator."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: 'all done; also "nothing to do" and "already done"',
+    ExitCode.BUG: "a bug: one line, and the path of the log that holds the traceback",
+    ExitCode.USAGE: "wrong usage",
+    ExitCode.SOME_FAILED: "ran to the end, some items failed",
+    ExitCode.ALL_FAILED: "ran to the end, every item failed",
+    ExitCode.SETTINGS: "a setting is missing or unusable",
+    ExitCode.ALREADY_RUNNING: "the same job is already running",
+    ExitCode.ACCESS_REFUSED: "access refused (credentials, token, permission)",
+    ExitCode.SERVICE_DOWN: "a service or database cannot be reached or is down; running again later can help",
+    ExitCode.BAD_INPUT: "the input is refused as a whole; nothing was sent",
+    ExitCode.INTERRUPTED: "interrupted; state is saved, `runs resume` goes on",
+}
+
+
+class DataflowsError(Exception):
+    """Something an operator can understand and act on: what happened (the message) and what to do (the hint).
+
+    Neither text may hold personal data or a far side's own words.
+    """
+
+    exit_code: ExitCode = ExitCode.BUG
+    code: str = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class WrongUsage(DataflowsError):
+    """The command line asks for something that makes no sense."""
+
+    exit_code = ExitCode.USAGE
+    code = "wrong_usage"
+
+
+class SettingUnusable(DataflowsError):
+    """A setting is missing, malformed or points to something that cannot be right."""
+
+    exit_code = ExitCode.SETTINGS
+    code = "setting_unusable"
+
+
+class AlreadyRunning(DataflowsError):
+    """Another process holds the lock of the same job and target."""
+
+    exit_code = ExitCode.ALREADY_RUNNING
+    code = "already_running"
+
+
+class AccessRefused(DataflowsError):
+    """The service does not accept our credentials."""
+
+    exit_code = ExitCode.ACCESS_REFUSED
+    code = "access_refused"
+
+
+class ServiceDown(DataflowsError):
+    """A service or database does not answer, or answers that it cannot work now.
+
+    ``wait`` is the service's own wish in seconds (Retry-After), None where it gave none. ``sent`` is False only
+    where it is proven that the request never left (so repeating it cannot double anything).
+    """
+
+    exit_code = ExitCode.SERVICE_DOWN
+    code = "service_down"
+
+    def __init__(self, message: str, *, hint: str = "", wait: float | None = None, sent: bool = True) -> None:
+        super().__init__(message, hint=hint)
+        self.wait = wait
+        self.sent = sent
+
+
+class BadInput(DataflowsError):
+    """The input is refused as a whole; nothing was sent."""
+
+    exit_code = ExitCode.BAD_INPUT
+    code = "bad_input"
+
+
+class Interrupted(DataflowsError):
+    """The operator or the system asked the run to stop."""
+
+    exit_code = ExitCode.INTERRUPTED
+    code = "interrupted"

@@ -1,0 +1,1 @@
+"""Children's social care records from the staging table to the DfE CSC API."""

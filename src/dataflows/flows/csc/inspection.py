@@ -1,0 +1,89 @@
+"""Why is this child sent (again)? What one row would send, beside what was last acknowledged.
+
+The answer is a child's record: it is for an operator's eyes and goes to a terminal only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dataflows.errors import WrongUsage
+from dataflows.flows.csc.acknowledgements import Acknowledgements, Place, Seen
+from dataflows.flows.csc.payload import parse
+from dataflows.flows.csc.planning import Invalid, Later, Planner, ResetRule, Rules, Submission, Superseded, Unchanged
+from dataflows.flows.csc.receiver import children_url
+from dataflows.flows.csc.staging import StagedRow, Staging, open_engine
+from dataflows.runs.journal import Journal
+from dataflows.runs.keys import Seal
+
+if TYPE_CHECKING:
+    from dataflows.flows.csc.job import Options
+    from dataflows.settings import Settings
+
+
+def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
+    """Yield lines of text about one row.
+
+    Raises:
+        WrongUsage: there is no such row.
+    """
+    from dataflows.flows.csc.job import target
+
+    journal = Journal.open(settings.data_dir)
+    try:
+        staging = Staging(open_engine(settings), settings.table_name)
+        place = Place(children_url(settings), str(settings.la_code or ""), target(settings))
+        acks = Acknowledgements(journal, Seal.of(settings.data_dir), place)
+        rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
+        yield from _told(staging, acks, Planner(staging, acks, Seen(journal), rules), row_id)
+    finally:
+        journal.close()
+
+
+def _told(staging: Staging, acks: Acknowledgements, planner: Planner, row_id: int) -> Iterator[str]:
+    rows = staging.rows([row_id])
+    if not rows:
+        raise WrongUsage(f"the staging table has no row {row_id}", hint="the id column of the table tells the row ids")
+    row = rows[0]
+    yield f"row {row.id}: status {row.status}, row state {row.row_state}"
+    planner.prepare()
+    decision = planner.decide(rows)[0]
+    if isinstance(decision, Later):
+        decision = planner.decide_deferred(rows)[0]
+    yield from _acknowledged(acks, row)
+    match decision:
+        case Submission():
+            yield f"would be sent: {decision.sending.value}, {len(decision.requests)} request(s)"
+            for number, request in enumerate(decision.requests, 1):
+                yield f"--- request {number}"
+                yield _readable(request)
+        case Unchanged():
+            yield "would not be sent: the receiver holds this payload already"
+        case Superseded(by=by):
+            yield f"would not be sent: superseded by row {by}"
+        case Invalid(message=message):
+            yield f"would not be sent: {message}"
+        case _:
+            pass
+
+
+def _acknowledged(acks: Acknowledgements, row: StagedRow) -> Iterator[str]:
+    known = acks.of_rows([row.id])
+    if not known:
+        yield "last acknowledged: nothing from this row"
+    for ack in known:
+        doubt = ", in doubt" if ack.in_doubt else ""
+        reset = ", reset pending" if ack.reset else ""
+        yield f"last acknowledged: receipt {ack.receipt}{doubt}{reset}"
+    if row.previous:
+        yield "--- previous_json_payload, as the table has it"
+        yield _readable(row.previous)
+
+
+def _readable(text: str | bytes) -> str:
+    try:
+        return json.dumps(parse(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return "(no valid JSON)"

@@ -1,0 +1,311 @@
+"""`csc-submit`, step by step: replay what is owed, read, plan, send, record; purges of children last, and guarded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataflows.errors import DataflowsError, ServiceDown, SettingUnusable, WrongUsage
+from dataflows.events import Event, Planned, Retrying, Step, Warned
+from dataflows.flows.csc.acknowledgements import Acknowledgements, Place, Seen
+from dataflows.flows.csc.planning import (
+    Decision,
+    Invalid,
+    Later,
+    Planner,
+    ResetRule,
+    Rules,
+    Submission,
+    Superseded,
+    Unchanged,
+)
+from dataflows.flows.csc.receiver import Figures, Pace, Receiver, children_url
+from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
+from dataflows.flows.csc.sending import BatchFiles, Carried, Carrier, Courier
+from dataflows.flows.csc.staging import PAGE, StagedRow, Staging, open_engine
+from dataflows.remote.oauth import TokenSource
+from dataflows.remote.retry import RetryPolicy
+from dataflows.remote.session import make_session
+from dataflows.runs import pool
+from dataflows.runs.journal import Journal
+from dataflows.runs.keys import Seal
+from dataflows.runs.runner import Run
+from dataflows.store.database import DatabaseLock
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
+UNANSWERED_IN_A_ROW = 5
+GUARD_FLOOR = 10
+_COUNTS = (
+    "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "sent", "failed", "held_back",
+    "reloaded", "replayed", "untrusted", "batches",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the operator asked for the run; the fields are the options of ``csc-submit``."""
+
+    full: bool = False
+    limit: int | None = None
+    child: str | None = None
+    retry_errors: bool = True
+    dry_run: bool = False
+    out: Path | None = None
+    rehearsal: bool = False
+    requeue: bool = False
+    allow_mass_delete: bool = False
+    workers: int = 4
+
+
+def submit(settings: Settings, options: Options) -> Callable[[Run], Iterator[Event]]:
+    """Return the job: send what is pending in the staging table to the CSC API.
+
+    The job raises what ends a run early: SettingUnusable (also when the receiver changed), AccessRefused,
+    ServiceDown, AlreadyRunning, Interrupted.
+    """
+    return lambda run: _Submit(settings, options, run).play()
+
+
+def target(settings: Settings) -> str:
+    """Name what a run locks: the staging table in its database (no password in it)."""
+    engine = open_engine(settings)
+    url = engine.url
+    where = url.render_as_string(hide_password=True) if not url.query else str(sorted(url.query.items()))
+    return f"{where}#{settings.table_name.lower()}"
+
+
+class _Submit:
+    def __init__(self, settings: Settings, options: Options, run: Run) -> None:
+        self.settings = settings
+        self.options = options
+        self.run = run
+        self.figures = Figures()
+        self.retries = 0
+        self.silent = 0
+        self.left = options.limit
+        self.stopped: DataflowsError | None = None
+
+    # --- the story --------------------------------------------------------------------------------------------
+
+    def play(self) -> Iterator[Event]:
+        """Tell the story of one run."""
+        options = self.options
+        yield Step("opening the staging table")
+        engine = open_engine(self.settings)
+        self.staging = Staging(engine, self.settings.table_name)
+        self.lock = DatabaseLock(engine, f"dataflows csc-submit {self.settings.table_name.lower()}")
+        with nullcontext() if options.dry_run else self.lock:
+            self._open_books()
+            self.recorder = Recorder(self.books, self.run.journal, self.run.id)
+            try:
+                yield from self._story()
+            finally:
+                self._fill_report()
+
+    def _open_books(self) -> None:
+        settings, options = self.settings, self.options
+        journal = Journal.in_memory() if options.rehearsal else self.run.journal
+        seal = Seal.forgotten() if options.rehearsal else Seal.of(self.run.data_dir)
+        place = Place(children_url(settings), str(settings.la_code or ""), target(settings))
+        self.acks = Acknowledgements(journal, seal, place)
+        self.seen = Seen(journal)
+        writes_nothing = options.dry_run or options.rehearsal
+        self.books = NoBooks() if writes_nothing else TableBooks(self.staging, self.acks)
+        rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
+        self.planner = Planner(self.staging, self.acks, self.seen, rules)
+
+    def _story(self) -> Iterator[Event]:
+        yield from self._same_receiver()
+        yield from self._replay()
+        options = self.options
+        total = self.staging.count(retry_errors=options.retry_errors, child=options.child)
+        yield Planned(total, "rows")
+        if not total:
+            return
+        self.carrier = self._carrier()
+        yield Step("sending")
+        self.planner.prepare()
+        pages = self.staging.pages(retry_errors=options.retry_errors, child=options.child)
+        yield from self._send(self.planner.decide(page) for page in self._counted(pages))
+        if not self._over():
+            yield from self._send_deferred()
+        yield from self._end()
+
+    def _same_receiver(self) -> Iterator[Event]:
+        options = self.options
+        if options.dry_run or options.rehearsal:
+            return
+        if options.requeue:
+            self.acks.start_anew()
+            yield Warned(f"{self.staging.requeue()} rows were set to pending; all of them are sent whole")
+        elif former := self.acks.former_receiver():
+            raise SettingUnusable(
+                f"this table was last sent to another receiver: {former}",
+                hint="correct API_ENDPOINT or LA_CODE, or send everything there: dataflows csc-submit --requeue",
+            )
+
+    def _replay(self) -> Iterator[Event]:
+        if isinstance(self.books, TableBooks):
+            yield Step("writing back what an earlier run could not")
+            self.recorder.counts["replayed"] = sum(1 for _ in self.books.replay())
+
+    def _counted(self, pages: Iterable[list[StagedRow]]) -> Iterator[list[StagedRow]]:
+        for page in pages:
+            self.recorder.counts["rows"] += len(page)
+            yield page
+
+    # --- deletions --------------------------------------------------------------------------------------------
+
+    def _send_deferred(self) -> Iterator[Event]:
+        waiting = self.seen.deferred()
+        if not waiting:
+            return
+        if not self.options.allow_mass_delete and self._too_many(waiting):
+            yield from self._hold_back(waiting)
+            return
+        yield Step("sending deletions")
+        pages = self.seen.deferred_pages(PAGE // 2)
+        yield from self._send(self.planner.decide_deferred(self.staging.rows(ids)) for ids in pages)
+
+    def _too_many(self, purges: int) -> bool:
+        held = self.acks.holds() or self.staging.sent()
+        return purges > GUARD_FLOOR and purges * 100 > held * self.settings.csc_max_delete_percent
+
+    def _hold_back(self, waiting: int) -> Iterator[Event]:
+        for ids in self.seen.deferred_pages(PAGE):
+            yield from self.recorder.withheld(ids)
+        held = self.acks.holds() or self.staging.sent()
+        yield Warned(
+            f"{waiting} of {held} children would be removed: no purge was sent, everything else was",
+            hint="look at the loader; if this is right: dataflows csc-submit --allow-mass-delete",
+        )
+
+    # --- sending ----------------------------------------------------------------------------------------------
+
+    def _send(self, pages: Iterable[list[Decision]]) -> Iterator[Event]:
+        """Send what pages of decisions ask for; what needs no request is recorded on the way."""
+        aside: list[Event] = []
+        batches = self._batches(pages, aside)
+        for carried in pool.each(self.carrier.carry, batches, workers=self.options.workers, stop=self.run.stop):
+            yield from _emptied(aside)
+            yield from self.recorder.carried(carried)
+            self._judge(carried)
+            if self._over():
+                break
+        yield from _emptied(aside)
+
+    def _batches(self, pages: Iterable[list[Decision]], aside: list[Event]) -> Iterator[list[Submission]]:
+        """Gather submissions into batches; children that need several requests go together."""
+        single: list[Submission] = []
+        several: list[Submission] = []
+        size = self.settings.batch_size
+        for page in pages:
+            for submission in self._sorted_out(page, aside):
+                gathered = single if len(submission.requests) == 1 else several
+                gathered.append(submission)
+                if len(gathered) == size:
+                    yield gathered[:]
+                    gathered.clear()
+            if self.left == 0 or self._over():
+                break
+        yield from (gathered for gathered in (single, several) if gathered)
+
+    def _sorted_out(self, page: list[Decision], aside: list[Event]) -> list[Submission]:
+        recorder = self.recorder
+        aside.extend(recorder.unchanged([one for one in page if isinstance(one, Unchanged)]))
+        aside.extend(recorder.invalid([one for one in page if isinstance(one, Invalid)]))
+        aside.extend(recorder.superseded([one for one in page if isinstance(one, Superseded)]))
+        self.seen.defer(one.row.id for one in page if isinstance(one, Later))
+        wanted = [one for one in page if isinstance(one, Submission)]
+        if self.left is not None:
+            wanted = wanted[: self.left]
+            self.left -= len(wanted)
+        return wanted
+
+    def _carrier(self) -> Carrier:
+        if self.options.dry_run:
+            return BatchFiles(self.options.out)
+        settings = self.settings
+        settings.require("SUPPLIER_KEY", "TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE")
+        session = make_session(settings, self.options.workers)
+        policy = RetryPolicy.of(settings, stop=self.run.stop, on_retry=self._retrying)
+        tokens = TokenSource(settings, session, policy)
+        tokens.token()  # before any row is touched: refused access changes nothing
+        receiver = Receiver(
+            url=children_url(settings),
+            supplier_key=settings.supplier_key.reveal() if settings.supplier_key else "",
+            session=session,
+            tokens=tokens,
+            policy=policy,
+            timeout=(settings.http_connect_timeout_seconds, settings.http_timeout_seconds),
+            pace=Pace(settings.csc_min_interval_ms / 1000, self.run.stop),
+            may_send=self.lock.check,
+            figures=self.figures,
+        )
+        return Courier(receiver, self.acks, self.run.id, table=not self.options.rehearsal)
+
+    def _retrying(self, event: Retrying) -> None:
+        self.retries += 1
+        self.run.notify(event)
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def _judge(self, carried: Carried) -> None:
+        self.silent = 0 if carried.answered else self.silent + 1
+        self.stopped = self.stopped or carried.stop
+
+    def _over(self) -> bool:
+        return self.stopped is not None or self.silent >= UNANSWERED_IN_A_ROW or self.run.stop.is_set()
+
+    def _end(self) -> Iterator[Event]:
+        if self.stopped is not None:
+            raise self.stopped
+        if self.silent:
+            raise ServiceDown(
+                f"the CSC API does not answer (the last {self.silent} batches in a row)",
+                hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
+            )
+        if self.recorder.counts["untrusted"]:
+            yield Warned(
+                f"{self.recorder.counts['untrusted']} children were sent whole because their baseline is not trusted",
+                hint="what had vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
+            )
+
+    def _fill_report(self) -> None:
+        counts = self.recorder.counts
+        self.run.report.update({name: counts[name] for name in _COUNTS})
+        self.run.report["in_doubt"] = self.acks.in_doubt()
+        self.run.report["requests"] = self.figures.requests
+        self.run.report["retries"] = self.retries
+        self.run.report["most_in_flight"] = self.figures.most_in_flight
+
+
+def _emptied(events: list[Event]) -> Iterator[Event]:
+    yield from events
+    events.clear()
+
+
+def kept(options: Options) -> dict[str, object]:
+    """Return the options as the journal keeps them for ``runs resume``: nothing that names a child."""
+    told = {name: value for name, value in asdict(options).items() if name not in ("child", "requeue")}
+    return {**told, "out": str(options.out) if options.out else None, "one_child": options.child is not None}
+
+
+def recalled(options: Mapping[str, object]) -> Options:
+    """Return the options of an earlier run, from the journal.
+
+    Raises:
+        WrongUsage: that run was for one child, which the journal does not name.
+    """
+    values = dict(options)
+    if values.pop("one_child", False):
+        raise WrongUsage(
+            "this run was for one child, and the journal does not keep which", hint="run the same command again"
+        )
+    out = values.pop("out", None)
+    return Options(**values, out=Path(str(out)) if out else None)  # type: ignore[arg-type]

@@ -1,0 +1,324 @@
+"""The staging table: it belongs to the authority, whose loader may write to it at any moment.
+
+It is read in short pages by key and updated row by row, each update only where the row still is what was read.
+One code path serves SQL Server, PostgreSQL and SQLite.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mssql
+
+from dataflows.errors import SettingUnusable
+from dataflows.store.database import connect, fingerprint, translated
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
+PAGE = 1000
+_NAME = re.compile(r"[\w$#-]+")
+
+LONG = sa.UnicodeText().with_variant(mssql.NVARCHAR(None), "mssql")
+HASH = sa.LargeBinary(32).with_variant(mssql.BINARY(32), "mssql")
+
+
+class StagedRow(NamedTuple):
+    """One row as it was read; ``fingerprint`` (SHA-256, by the database) tells whether its payload is the same."""
+
+    id: int
+    person_id: str | None
+    payload: str | None
+    previous: str | None
+    response: str | None
+    status: str | None
+    row_state: str | None
+    fingerprint: bytes | None
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the loader says that the child is gone."""
+        return (self.row_state or "").strip().lower() == "deleted"
+
+    @property
+    def failed(self) -> bool:
+        """Whether an earlier run ended this row in error."""
+        return (self.status or "").strip().lower() == "error"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the row says that it was sent."""
+        return (self.status or "").strip().lower() == "sent"
+
+
+class Change(NamedTuple):
+    """One update: which row, what it must still hold, and what is written."""
+
+    row: StagedRow
+    response: str | None = None
+    partial: str | None = None
+
+
+def staging_table(name: str) -> sa.Table:
+    """Describe the table (Standard Safeguarding Dataset; csc.md lists the columns).
+
+    Raises:
+        SettingUnusable: ``name`` is not a table name with at most a database and a schema in front.
+    """
+    *owner, table = _parts(name)
+    return sa.Table(
+        table,
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("person_id", sa.Unicode(20)),
+        sa.Column("legacy_id", sa.Unicode(36)),
+        sa.Column("previous_json_payload", LONG),
+        sa.Column("json_payload", LONG, nullable=False),
+        sa.Column("partial_json_payload", LONG),
+        sa.Column("current_hash", HASH),
+        sa.Column("previous_hash", HASH),
+        sa.Column("submission_status", sa.Unicode(50), server_default="Pending"),
+        sa.Column("submission_timestamp", sa.DateTime),
+        sa.Column("api_response", LONG),
+        sa.Column("row_state", sa.Unicode(10), server_default="New"),
+        sa.Column("last_updated", sa.DateTime, server_default=sa.func.current_timestamp()),
+        schema=".".join(owner) or None,
+    )
+
+
+def _parts(name: str) -> list[str]:
+    parts = [part.strip('[]"` ') for part in name.split(".")]
+    if not 1 <= len(parts) <= 3 or not all(_NAME.fullmatch(part) for part in parts):
+        raise SettingUnusable(
+            f"TABLE_NAME is not a table name: {name!r}", hint="write it as table, schema.table or database.schema.table"
+        )
+    return parts
+
+
+def open_engine(settings: Settings) -> sa.Engine:
+    """Open the database of DB_CONNECTION_STRING, else the embedded ``staging.db`` in DATA_DIR if it was made.
+
+    Raises:
+        SettingUnusable: neither is there (an empty database made in passing would look like a night without work).
+    """
+    if settings.db_connection_string is not None:
+        return connect(settings.db_connection_string)
+    embedded = settings.data_dir / "staging.db"
+    if not embedded.exists():
+        raise SettingUnusable(
+            "DB_CONNECTION_STRING is not set, and there is no embedded staging.db in the data folder",
+            hint="set it; or make an embedded table to try things out: dataflows test-schema --create",
+        )
+    return connect(embedded_url(settings))
+
+
+def embedded_url(settings: Settings) -> str:
+    """Return the address of the embedded staging database."""
+    return f"sqlite:///{settings.data_dir / 'staging.db'}"
+
+
+def create_table(engine: sa.Engine, name: str) -> None:
+    """Create the table where it is missing; only in SQLite and PostgreSQL, never in the authority's SQL Server.
+
+    Raises:
+        SettingUnusable: the database is a SQL Server.
+    """
+    if engine.dialect.name == "mssql":
+        raise SettingUnusable(
+            "the staging table of a SQL Server is made by the authority's own SQL, not by this tool",
+            hint="run the loader's script, then: dataflows test-schema",
+        )
+    with translated("DB_CONNECTION_STRING"):
+        staging_table(name).create(engine, checkfirst=True)
+
+
+class Staging:
+    """Reads and updates one staging table."""
+
+    def __init__(self, engine: sa.Engine, name: str) -> None:
+        self._engine = engine
+        self.table = staging_table(name)
+        columns = self.table.c
+        self._select = sa.select(
+            columns.id,
+            columns.person_id,
+            columns.json_payload,
+            columns.previous_json_payload,
+            columns.api_response,
+            columns.submission_status,
+            columns.row_state,
+            fingerprint(columns.json_payload).label("fingerprint"),
+        )
+        self._state = _word(columns.row_state)
+        self._status = _word(columns.submission_status)
+        self._updates = _Updates(self.table)
+
+    # --- reading ----------------------------------------------------------------------------------------------
+
+    def count(self, *, retry_errors: bool = True, child: str | None = None) -> int:
+        """Return how many rows are to be looked at."""
+        return self._number(self._wanted(retry_errors, child))
+
+    def sent(self) -> int:
+        """Return how many rows the table calls sent."""
+        return self._number(self._status == "sent")
+
+    def _number(self, where: sa.ColumnElement[bool]) -> int:
+        statement = sa.select(sa.func.count()).select_from(self.table).where(where)
+        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
+            return int(connection.execute(statement).scalar_one())
+
+    def pages(self, *, retry_errors: bool = True, child: str | None = None) -> Iterator[list[StagedRow]]:
+        """Yield the rows to be looked at, newest id first, in pages; each page is a short read of its own."""
+        where = self._wanted(retry_errors, child)
+        columns = self.table.c
+        before: int | None = None
+        while True:
+            below = where if before is None else sa.and_(where, columns.id < before)
+            page = self._read(self._select.where(below).order_by(columns.id.desc()).limit(PAGE))
+            if not page:
+                return
+            yield page
+            before = page[-1].id
+
+    def newest_of_several(self) -> Iterator[list[tuple[str, int]]]:
+        """Yield, in pages, the persons with more than one row in the table, and the highest id of each."""
+        columns = self.table.c
+        statement = (
+            sa.select(columns.person_id, sa.func.max(columns.id))
+            .where(columns.person_id.is_not(None))
+            .group_by(columns.person_id)
+            .having(sa.func.count() > 1)
+        )
+        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
+            result = connection.execution_options(yield_per=PAGE).execute(statement)
+            for page in result.partitions():
+                yield [(str(person), int(newest)) for person, newest in page]
+
+    def rows(self, ids: Sequence[int]) -> list[StagedRow]:
+        """Return these rows as they are now (those that are gone are missing), at most 1,000 at a time."""
+        return self._read(self._select.where(self.table.c.id.in_(ids))) if ids else []
+
+    def _read(self, statement: sa.Select[Any]) -> list[StagedRow]:
+        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
+            return [StagedRow(*row) for row in connection.execute(statement)]
+
+    def _wanted(self, retry_errors: bool, child: str | None) -> sa.ColumnElement[bool]:
+        columns = self.table.c
+        statuses = ["pending", "error"] if retry_errors else ["pending"]
+        waiting = sa.and_(self._status.in_(statuses), columns.json_payload.is_not(None), columns.json_payload != "")
+        wanted = sa.or_(waiting, self._state == "deleted")
+        if child is None:
+            return wanted
+        mentioned = columns.json_payload.contains(child, autoescape=True)
+        before = columns.previous_json_payload.contains(child, autoescape=True)
+        return sa.and_(wanted, sa.or_(columns.person_id == child, mentioned, before))
+
+    # --- writing ----------------------------------------------------------------------------------------------
+
+    def record_sent(self, changes: Sequence[Change]) -> set[int]:
+        """Write that rows were acknowledged; returns the ids of those that had been reloaded and stay as they are."""
+        return self._apply(self._updates.sent, changes)
+
+    def record_deleted(self, changes: Sequence[Change]) -> set[int]:
+        """Write that the children of rows were purged; returns the ids of rows that had been reloaded."""
+        return self._apply(self._updates.deleted, changes)
+
+    def record_unchanged(self, changes: Sequence[Change]) -> set[int]:
+        """Write that the receiver already holds what rows say; returns the ids of rows that had been reloaded."""
+        return self._apply(self._updates.unchanged, changes)
+
+    def record_errors(self, changes: Sequence[Change]) -> set[int]:
+        """Write why rows were not sent; returns the ids of rows that had been reloaded."""
+        return self._apply(self._updates.error, changes, "error")
+
+    def requeue(self) -> int:
+        """Set every row that carries a payload and is not deleted to pending; returns how many."""
+        statement = (
+            sa.update(self.table)
+            .where(self._state != "deleted", self.table.c.json_payload.is_not(None))
+            .values(submission_status="Pending")
+        )
+        with translated("DB_CONNECTION_STRING"), self._engine.begin() as connection:
+            return int(connection.execute(statement).rowcount)
+
+    def _apply(self, statement: sa.Update, changes: Sequence[Change], status: str = "sent") -> set[int]:
+        if not changes:
+            return set()
+        with translated("DB_CONNECTION_STRING"), self._engine.begin() as connection:
+            done = connection.execute(statement, [_values(change) for change in changes]).rowcount
+            return set() if done == len(changes) else self._left_alone(connection, changes, status)
+
+    def _left_alone(self, connection: sa.Connection, changes: Sequence[Change], status: str) -> set[int]:
+        """Find the rows that do not hold what was written: some drivers count no rows, and some were reloaded."""
+        columns = self.table.c
+        wanted = {change.row.id: change.response for change in changes}
+        found = connection.execute(
+            sa.select(columns.id, columns.api_response).where(columns.id.in_(wanted), self._status == status)
+        )
+        return set(wanted) - {row.id for row in found if row.api_response == wanted[row.id]}
+
+
+class _Updates:
+    """The four updates. Each applies only where payload, status and row state still are what was read."""
+
+    def __init__(self, table: sa.Table) -> None:
+        columns = table.c
+        clock = sa.func.current_timestamp()  # the database's own, as the loader's
+        self.sent = self._guarded(table).values(
+            submission_status="sent",
+            submission_timestamp=clock,
+            api_response=sa.bindparam("b_response"),
+            previous_json_payload=columns.json_payload,
+            previous_hash=columns.current_hash,
+            partial_json_payload=sa.bindparam("b_partial"),
+            row_state="unchanged",
+        )
+        self.deleted = self._guarded(table).values(
+            submission_status="sent",
+            submission_timestamp=clock,
+            api_response=sa.bindparam("b_response"),
+            previous_json_payload=None,
+            previous_hash=None,
+            partial_json_payload=None,
+        )
+        self.unchanged = self._guarded(table).values(
+            submission_status="sent",
+            api_response=sa.bindparam("b_response"),
+            previous_hash=columns.current_hash,
+            row_state="unchanged",
+        )
+        self.error = self._guarded(table).values(submission_status="error", api_response=sa.bindparam("b_response"))
+
+    @staticmethod
+    def _guarded(table: sa.Table) -> sa.Update:
+        columns = table.c
+        return sa.update(table).where(
+            columns.id == sa.bindparam("b_id"),
+            sa.or_(
+                fingerprint(columns.json_payload) == sa.bindparam("b_fingerprint", type_=sa.LargeBinary),
+                sa.and_(columns.json_payload.is_(None), sa.bindparam("b_fingerprint", type_=sa.LargeBinary).is_(None)),
+            ),
+            sa.func.coalesce(columns.submission_status, "") == sa.bindparam("b_status"),
+            sa.func.coalesce(columns.row_state, "") == sa.bindparam("b_state"),
+        )
+
+
+def _word(column: sa.Column[Any]) -> sa.ColumnElement[str]:
+    """Compare status words without case and blanks: loaders differ in both."""
+    return sa.func.lower(sa.func.ltrim(sa.func.rtrim(sa.func.coalesce(column, ""))))
+
+
+def _values(change: Change) -> dict[str, object]:
+    row = change.row
+    return {
+        "b_id": row.id,
+        "b_fingerprint": row.fingerprint,
+        "b_status": row.status or "",
+        "b_state": row.row_state or "",
+        "b_response": change.response,
+        "b_partial": change.partial,
+    }

@@ -1,0 +1,392 @@
+"""The journal: runs and their items in an embedded SQLite database, so that a killed run loses nothing.
+
+The database is in WAL mode, so another process can watch a run while it is written, and every commit is flushed
+(``synchronous=FULL``): what was committed before a request left is still there after a power cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import sys
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from dataflows.errors import BadInput, DataflowsError, ServiceDown, SettingUnusable, WrongUsage
+
+RUNNING, DONE, PARTIAL, FAILED, RESUMABLE, ABANDONED = "running", "done", "partial", "failed", "resumable", "abandoned"
+
+_SCHEMA = (
+    """
+    CREATE TABLE runs (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id TEXT NOT NULL UNIQUE,
+        command TEXT NOT NULL,
+        target TEXT NOT NULL,
+        batch_id TEXT,
+        state TEXT NOT NULL,
+        started_at TEXT NOT NULL,
+        ended_at TEXT,
+        pid INTEGER NOT NULL,
+        host TEXT NOT NULL,
+        options TEXT NOT NULL,
+        counts TEXT NOT NULL DEFAULT '{}',
+        total INTEGER,
+        step TEXT NOT NULL DEFAULT '',
+        exit_code INTEGER,
+        error_code TEXT,
+        error TEXT,
+        hint TEXT,
+        log_file TEXT,
+        continued_by TEXT
+    );
+    CREATE INDEX runs_by_target ON runs (command, target, seq);
+    CREATE TABLE items (
+        run_id TEXT NOT NULL,
+        key TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        started_at TEXT,
+        ended_at TEXT,
+        code TEXT,
+        message TEXT,
+        PRIMARY KEY (run_id, key)
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+def now() -> str:
+    """Return the time as the journal writes it: UTC, ISO 8601, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Item(NamedTuple):
+    """What became of one item of a run: ``state`` is pending, sending, unknown, done, skipped or failed."""
+
+    key: str
+    state: str
+    attempts: int = 1
+    code: str | None = None
+    message: str | None = None
+    started_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One row of ``runs``."""
+
+    seq: int
+    run_id: str
+    command: str
+    target: str
+    batch_id: str | None
+    state: str
+    started_at: str
+    ended_at: str | None
+    pid: int
+    host: str
+    options: dict[str, object]
+    counts: dict[str, int]
+    total: int | None
+    step: str
+    exit_code: int | None
+    error_code: str | None
+    error: str | None
+    hint: str | None
+    log_file: str | None
+    continued_by: str | None
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> RunRecord:
+        """Make a record from a row of the table."""
+        values = dict(row)
+        values["options"] = json.loads(values["options"])
+        values["counts"] = json.loads(values["counts"])
+        return cls(**values)
+
+
+class Journal:
+    """One open journal. Methods may be called from any thread; a transaction holds the others back."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path | None) -> None:
+        self._db = db
+        self._lock = threading.RLock()
+        self.path = path
+        self.ensure("runs", _SCHEMA)
+
+    @classmethod
+    def open(cls, data_dir: Path) -> Journal:
+        """Open (or make) the journal of a data folder.
+
+        Raises:
+            SettingUnusable: the folder is on a network share (WAL corrupts there) or cannot be written.
+            BadInput: the file is there but is no SQLite database.
+        """
+        refuse_network_share(data_dir)
+        path = data_dir / "journal.db"
+        with _explained(path):
+            _private(data_dir, path)
+            db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=FILE", "cache_size=-16000"):
+                db.execute(f"PRAGMA {pragma}")
+            return cls(db, path)
+
+    @classmethod
+    def in_memory(cls) -> Journal:
+        """Return a journal that is forgotten with its process (for rehearsals)."""
+        return cls(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), None)
+
+    def close(self) -> None:
+        """Close the database; later calls fail."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection inside one transaction: committed at the end, rolled back when something is raised."""
+        with self._lock, _explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection for reading, and for temporary tables, which belong to this process alone."""
+        with self._lock, _explained(self.path):
+            yield self._db
+
+    def ensure(self, part: str, steps: Sequence[str]) -> None:
+        """Bring the tables of one part of the program to their newest form; each step runs once, in order."""
+        with self.transaction() as db:
+            db.execute("CREATE TABLE IF NOT EXISTS parts (part TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+            row = db.execute("SELECT version FROM parts WHERE part = ?", (part,)).fetchone()
+            have = row[0] if row else 0
+            if have > len(steps):
+                raise SettingUnusable(
+                    f"the journal was written by a newer version of dataflows ({part} {have})",
+                    hint="install that version again, or name another DATA_DIR",
+                )
+            for step in steps[have:]:
+                _run_script(db, step)
+            if have < len(steps):
+                db.execute("INSERT OR REPLACE INTO parts VALUES (?, ?)", (part, len(steps)))
+
+    # --- runs -------------------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        command: str,
+        target: str,
+        *,
+        options: Mapping[str, object],
+        log_file: Path | None = None,
+        batch_id: str | None = None,
+    ) -> str:
+        """Record a new run and return its id. Earlier runs of the same target that never ended become resumable."""
+        run_id = str(uuid.uuid4())
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE runs SET state = ?, ended_at = coalesce(ended_at, ?)"
+                " WHERE command = ? AND target = ? AND state = ?",
+                (RESUMABLE, now(), command, target, RUNNING),
+            )
+            db.execute(
+                "INSERT INTO runs (run_id, command, target, batch_id, state, started_at, pid, host, options, log_file)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (run_id, command, target, batch_id, RUNNING, now(), os.getpid(), socket.gethostname(),
+                 json.dumps(options), str(log_file) if log_file else None),
+            )  # fmt: skip
+        return run_id
+
+    def progress(self, run_id: str, counts: Mapping[str, int], *, total: int | None, step: str) -> None:
+        """Record how far a run is."""
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE runs SET counts = ?, total = ?, step = ? WHERE run_id = ?",
+                (json.dumps(counts), total, step, run_id),
+            )
+
+    def finish(
+        self, run_id: str, state: str, exit_code: int, counts: Mapping[str, int], error: DataflowsError | None
+    ) -> None:
+        """Record the end of a run.
+
+        Earlier resumable runs of the same command and target are closed when this one came to its end or is the one
+        to resume from now on; a run that was refused (settings, access) closes nothing.
+        """
+        said = (error.code, error.message, error.hint) if error else (None, None, None)
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE runs SET state = ?, ended_at = ?, exit_code = ?, counts = ?, step = '',"
+                " error_code = ?, error = ?, hint = ? WHERE run_id = ?",
+                (state, now(), exit_code, json.dumps(counts), *said, run_id),
+            )
+            if state in (DONE, PARTIAL, RESUMABLE) or error is None:
+                db.execute(
+                    "UPDATE runs SET state = ?, continued_by = ? WHERE state = ? AND run_id <> ? AND (command, target)"
+                    " = (SELECT command, target FROM runs WHERE run_id = ?)",
+                    (PARTIAL, run_id, RESUMABLE, run_id, run_id),
+                )
+
+    def set_state(self, run_id: str, state: str) -> None:
+        """Change the state of a run that is not running any more."""
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE runs SET state = ?, ended_at = coalesce(ended_at, ?) WHERE run_id = ?", (state, now(), run_id)
+            )
+
+    def runs(self, *, state: str | None = None, limit: int = -1) -> list[RunRecord]:
+        """Return runs, newest first."""
+        where, values = ("WHERE state = ?", (state,)) if state else ("", ())
+        with self.reading() as db:
+            rows = _rows(db, f"SELECT * FROM runs {where} ORDER BY seq DESC LIMIT ?", (*values, limit))  # noqa: S608
+        return [RunRecord.of(row) for row in rows]
+
+    def find(self, beginning: str) -> RunRecord:
+        """Return the run whose id, or whose batch id, begins so; of several runs of one batch the latest.
+
+        Raises:
+            WrongUsage: none, or more than one, matches.
+        """
+        like = beginning.replace("%", "").replace("_", "") + "%"
+        with self.reading() as db:
+            rows = _rows(
+                db, "SELECT * FROM runs WHERE run_id LIKE ? OR batch_id LIKE ? ORDER BY seq DESC", (like, like)
+            )
+        names = {row["batch_id"] if (row["batch_id"] or "").startswith(beginning) else row["run_id"] for row in rows}
+        if not beginning or not names:
+            raise WrongUsage(f"no run begins with {beginning!r}", hint="dataflows runs list")
+        if len(names) > 1:
+            raise WrongUsage(
+                f"{len(names)} runs begin with {beginning!r}", hint="give more of the id: dataflows runs list"
+            )
+        return RunRecord.of(rows[0])
+
+    def prune(self, *, older_than: timedelta, keep: frozenset[str] = frozenset({RUNNING, RESUMABLE})) -> int:
+        """Forget runs that ended longer ago than ``older_than``; returns how many. Resumable runs are kept."""
+        limit = (datetime.now(UTC) - older_than).isoformat(timespec="milliseconds")
+        marks = ", ".join("?" * len(keep))
+        chosen = f"SELECT run_id FROM runs WHERE ended_at < ? AND state NOT IN ({marks})"  # noqa: S608
+        with self.transaction() as db:
+            db.execute(f"DELETE FROM items WHERE run_id IN ({chosen})", (limit, *keep))  # noqa: S608
+            return db.execute(f"DELETE FROM runs WHERE run_id IN ({chosen})", (limit, *keep)).rowcount  # noqa: S608
+
+    # --- items ------------------------------------------------------------------------------------------------
+
+    def record(self, run_id: str, items: Iterable[Item], db: sqlite3.Connection | None = None) -> None:
+        """Write the outcome of items; inside an open transaction when ``db`` is given."""
+        if db is None:
+            with self.transaction() as own:
+                return self.record(run_id, items, own)
+        ended = now()
+        db.executemany(
+            "INSERT OR REPLACE INTO items (run_id, key, state, attempts, code, message, started_at, ended_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(run_id, *item, ended) for item in items],
+        )
+        return None
+
+    def items(self, run_id: str, *, state: str | None = None, limit: int = 1000, after: str = "") -> list[Item]:
+        """Return items of a run in the order of their keys, one bounded page after the key ``after``."""
+        where, values = ("AND state = ?", (state,)) if state else ("", ())
+        with self.reading() as db:
+            rows = _rows(
+                db,
+                f"SELECT key, state, attempts, code, message, started_at FROM items"  # noqa: S608
+                f" WHERE run_id = ? AND key > ? {where} ORDER BY key LIMIT ?",
+                (run_id, after, *values, limit),
+            )
+        return [Item(*row) for row in rows]
+
+    def item_counts(self, run_id: str) -> dict[str, int]:
+        """Return how many items of a run are in each state."""
+        with self.reading() as db:
+            return dict(db.execute("SELECT state, count(*) FROM items WHERE run_id = ? GROUP BY state", (run_id,)))
+
+
+def _rows(db: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> list[sqlite3.Row]:
+    cursor = db.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(statement, values).fetchall()
+
+
+def _run_script(db: sqlite3.Connection, script: str) -> None:
+    # executescript would commit first and so tear the step out of its transaction
+    for statement in script.split(";"):
+        if statement.strip():
+            db.execute(statement)
+
+
+def _private(folder: Path, path: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+@contextmanager
+def _explained(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise ServiceDown("the journal is held by another process", hint="run again in a minute") from error
+        raise SettingUnusable(
+            f"the journal cannot be used: {path}", hint="check DATA_DIR: does it exist, is there space, may we write?"
+        ) from error
+    except OSError as error:
+        raise SettingUnusable(
+            f"the data folder cannot be used: {path.parent if path else ''} ({error.strerror})",
+            hint="set DATA_DIR to a local folder that this account may write",
+        ) from error
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise BadInput(
+            f"the journal is damaged: {path}", hint="move it away; the next run sends full payloads"
+        ) from error
+
+
+def refuse_network_share(folder: Path) -> None:
+    """Raise SettingUnusable when ``folder`` lies on a network share (SQLite's WAL corrupts there)."""
+    if _on_network(folder):
+        raise SettingUnusable(
+            f"the data folder is on a network share: {folder}", hint="set DATA_DIR to a folder on a local disk"
+        )
+
+
+def _on_network(folder: Path) -> bool:
+    if sys.platform == "win32":
+        import ctypes
+
+        anchor = folder.absolute().anchor
+        remote_drive = 4  # DRIVE_REMOTE of the Windows API
+        return anchor.startswith("\\\\") or ctypes.windll.kernel32.GetDriveTypeW(anchor) == remote_drive
+    return _file_system(folder) in {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p.nfs", "fuse.sshfs"}
+
+
+def _file_system(folder: Path) -> str:
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return ""
+    best, kind = "", ""
+    place = str(folder.absolute())
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+        _, point, system, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        inside = place == point or place.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, system
+    return kind

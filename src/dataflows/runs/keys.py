@@ -1,0 +1,71 @@
+"""The key of a data folder: personal identifiers enter the journal sealed with it, never as they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from dataflows.errors import SettingUnusable
+
+_BITS = 256
+
+
+class Seal:
+    """Turns an identifier into a keyed value and back (AES-SIV, RFC 5297).
+
+    The same identifier always gives the same value, so it serves as a key in the journal; whoever holds the key file
+    can read it back, which is what allows to purge a child whose identifier was changed since.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESSIV(key)
+
+    @classmethod
+    def of(cls, data_dir: Path) -> Seal:
+        """Return the seal of a data folder; its key is made at first use (``journal.key``, readable by the owner).
+
+        Raises:
+            SettingUnusable: the key file is damaged or cannot be read.
+        """
+        path = data_dir / "journal.key"
+        try:
+            key = path.read_bytes() if path.exists() else _new_key(path)
+            return cls(key)
+        except (OSError, ValueError) as error:
+            raise SettingUnusable(
+                f"the key of the journal cannot be used: {path}",
+                hint="restore it from a backup, or move it and journal.db away: the next run sends full payloads",
+            ) from error
+
+    @classmethod
+    def forgotten(cls) -> Seal:
+        """Return a seal whose key is never written."""
+        return cls(AESSIV.generate_key(_BITS))
+
+    def close(self, identifier: str) -> bytes:
+        """Return the sealed form."""
+        return self._cipher.encrypt(identifier.encode(), None)
+
+    def open(self, sealed: bytes) -> str | None:
+        """Return the identifier, or None when it was sealed with another key."""
+        try:
+            return self._cipher.decrypt(sealed, None).decode()
+        except InvalidTag:
+            return None
+
+
+def _new_key(path: Path) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = AESSIV.generate_key(_BITS)
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
+    except FileExistsError:  # two first runs at once: the other one was quicker
+        return path.read_bytes()
+    with os.fdopen(handle, "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    return key

@@ -1,0 +1,75 @@
+"""Overlap is refused: one run per job and target on this machine, by a lock that dies with its process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dataflows.errors import AlreadyRunning
+from dataflows.runs.journal import now
+
+
+@contextmanager
+def only_one(data_dir: Path, command: str, target: str) -> Iterator[None]:
+    """Hold the lock of a job and its target for the length of the block.
+
+    Raises:
+        AlreadyRunning: another process holds it; the message names that process and since when it runs.
+    """
+    path = lock_path(data_dir, command, target)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise AlreadyRunning(
+            f"{command} is already running{_holder(path)}", hint="wait for its end, or: dataflows runs list"
+        ) from None
+    try:
+        _introduce(path)
+        yield
+    finally:
+        with suppress(OSError):
+            _card(path).unlink()
+        lock.release()
+
+
+def is_running(data_dir: Path, command: str, target: str) -> bool:
+    """Tell whether a living process holds the lock of this job and target."""
+    lock = FileLock(lock_path(data_dir, command, target))
+    if not Path(lock.lock_file).exists():
+        return False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def lock_path(data_dir: Path, command: str, target: str) -> Path:
+    """Return the lock file of a job and target. Its name shows the job and hides the target."""
+    return data_dir / "locks" / f"{command}-{hashlib.sha256(target.encode()).hexdigest()[:16]}.lock"
+
+
+def _card(path: Path) -> Path:
+    # beside the lock and not in it: Windows lets nobody read a locked range
+    return path.with_suffix(".json")
+
+
+def _introduce(path: Path) -> None:
+    _card(path).write_text(json.dumps({"pid": os.getpid(), "since": now()}), encoding="utf-8")
+
+
+def _holder(path: Path) -> str:
+    try:
+        card = json.loads(_card(path).read_text(encoding="utf-8"))
+        return f" (process {card['pid']}, since {card['since']})"
+    except (OSError, ValueError, KeyError):
+        return ""

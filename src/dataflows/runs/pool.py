@@ -1,0 +1,118 @@
+"""The only thread pool. Items are taken one by one as workers become free, so a million items cost no memory."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+GRACE_SECONDS = 30.0
+_TICK = 0.5  # on Windows a blocking get keeps Ctrl-C from being seen, so no wait is longer than this
+
+
+def each(
+    work: Callable[[T], R], items: Iterable[T], *, workers: int, stop: threading.Event, grace: float = GRACE_SECONDS
+) -> Iterator[R]:
+    """Yield ``work(item)`` for every item, in the order of completion.
+
+    ``items`` is consumed in the caller's thread, at most ``workers`` ahead of the work. One worker means no threads.
+    When ``stop`` is set no further item is taken and those at work are given ``grace`` seconds. What ``work`` raises
+    is raised here, after the results of the items that were at work have been yielded.
+    """
+    if workers <= 1:
+        yield from _serially(work, items, stop)
+        return
+    crew = _Crew(work, workers, stop, grace)
+    try:
+        yield from crew.run(items)
+    finally:
+        crew.dismiss()
+
+
+def _serially(work: Callable[[T], R], items: Iterable[T], stop: threading.Event) -> Iterator[R]:
+    if stop.is_set():
+        return
+    for item in items:
+        yield work(item)
+        if stop.is_set():
+            return
+
+
+class _Result(NamedTuple, Generic[R]):
+    values: tuple[R, ...] = ()  # empty: the item was handed back untouched
+    failure: BaseException | None = None
+
+
+class _Crew(Generic[T, R]):
+    def __init__(self, work: Callable[[T], R], workers: int, stop: threading.Event, grace: float) -> None:
+        self._work = work
+        self._stop = stop
+        self._grace = grace
+        self._tasks: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[_Result[R]] = queue.SimpleQueue()
+        self._capacity = workers * 2
+        self._open = 0
+        self._failure: BaseException | None = None
+        self._halt = threading.Event()
+        # daemons: a request that hangs must not keep the process from ending after its grace
+        self._threads = [threading.Thread(target=self._labour, daemon=True) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def run(self, items: Iterable[T]) -> Iterator[R]:
+        source = iter(items)
+        while not self._stop.is_set() and self._failure is None:
+            yield from self._finished(wait=self._open >= self._capacity)
+            if self._open >= self._capacity:
+                continue
+            item = next(source, None)
+            if item is None:
+                break
+            self._open += 1
+            self._tasks.put(item)
+        yield from self._drain()
+        if self._failure is not None:
+            raise self._failure
+
+    def _drain(self) -> Iterator[R]:
+        deadline: float | None = None
+        while self._open:
+            if deadline is None and (self._stop.is_set() or self._failure is not None):
+                self._halt.set()
+                deadline = time.monotonic() + self._grace
+            if deadline is not None and time.monotonic() > deadline:
+                return
+            yield from self._finished(wait=True)
+
+    def _finished(self, *, wait: bool) -> Iterator[R]:
+        while self._open:
+            try:
+                result = self._results.get(block=wait, timeout=_TICK)
+            except queue.Empty:
+                return
+            wait = False
+            self._open -= 1
+            self._failure = self._failure or result.failure
+            yield from result.values
+
+    def _labour(self) -> None:
+        while (item := self._tasks.get()) is not None:
+            try:
+                late = self._halt.is_set() or self._stop.is_set()
+                self._results.put(_Result() if late else _Result((self._work(item),)))
+            except BaseException as error:
+                self._results.put(_Result(failure=error))  # raised again in the caller's thread
+
+    def dismiss(self) -> None:
+        """Send the workers home; those still at work are given the grace, so that what they learn is recorded."""
+        self._halt.set()
+        for _ in self._threads:
+            self._tasks.put(None)
+        limit = time.monotonic() + self._grace
+        for thread in self._threads:
+            thread.join(max(0.0, limit - time.monotonic()))

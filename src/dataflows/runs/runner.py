@@ -1,0 +1,205 @@
+"""What is around every job: run id, lock, signals, tally, journal. The job itself only yields events."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeAlias
+
+from dataflows.errors import DataflowsError, ExitCode, Interrupted
+from dataflows.events import Event, Planned, Step, Tally
+from dataflows.runs import journal as states
+from dataflows.runs.journal import Journal
+from dataflows.runs.lock import only_one
+
+Report: TypeAlias = dict[str, object]
+Listener: TypeAlias = Callable[[Event], None]
+_SAVE_EVERY_SECONDS = 0.5
+
+log = logging.getLogger("dataflows.runner")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a job is given: its id, the journal, the data folder, the event that asks it to stop, and the report
+    that it fills as it goes (so that a run which breaks off still says how far it came).
+    """
+
+    id: str
+    journal: Journal
+    data_dir: Path
+    notify: Listener  # for what happens in other threads, such as a retry; the job itself yields its events
+    stop: threading.Event = field(default_factory=threading.Event)
+    report: Report = field(default_factory=dict)
+
+
+Job: TypeAlias = Callable[[Run], Iterator[Event]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be run: the command, what it locks, and how it was asked for (kept for ``runs resume``)."""
+
+    command: str
+    target: str
+    options: Mapping[str, object]
+    data_dir: Path
+    runs_keep_days: int = 90
+    log_file: Path | None = None
+    batch_id: str | None = None
+    resumable: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    exit_code: ExitCode
+    run_id: str | None
+    command: str
+    state: str
+    counts: dict[str, int]
+    seconds: float
+    report: Report
+    error: DataflowsError | None
+    log_file: Path | None
+
+
+class Bug(DataflowsError):
+    """Something nobody foresaw. The traceback is in the log."""
+
+    exit_code = ExitCode.BUG
+    code = "bug"
+
+
+def run_job(order: Order, job: Job, listener: Listener) -> Outcome:
+    """Run a job from lock to summary. Never raises what the job raises: it is in the outcome.
+
+    Raises:
+        AlreadyRunning: the same job runs on the same target.
+        SettingUnusable: the data folder or the journal cannot be used.
+    """
+    journal = Journal.open(order.data_dir)
+    try:
+        with only_one(order.data_dir, order.command, order.target):
+            return _Conductor(order, journal, listener).conduct(job)
+    finally:
+        journal.close()
+
+
+class _Conductor:
+    def __init__(self, order: Order, journal: Journal, listener: Listener) -> None:
+        self._order = order
+        self._journal = journal
+        self._listener = listener
+        self._tally = Tally()
+        self._lock = threading.Lock()
+        self._run_id = ""
+        self._step = ""
+        self._total: int | None = None
+        self._saved = 0.0
+        self._error: DataflowsError | None = None
+
+    def conduct(self, job: Job) -> Outcome:
+        order, began = self._order, time.monotonic()
+        run_id = self._journal.start(
+            order.command, order.target, options=order.options, log_file=order.log_file, batch_id=order.batch_id
+        )
+        self._run_id = run_id
+        run = Run(run_id, self._journal, order.data_dir, self._take)
+        with _signals(run.stop):
+            self._play(run, job)
+        code = self._exit_code()
+        state = _state(code) if order.resumable else _state(code).replace(states.RESUMABLE, states.FAILED)
+        self._journal.finish(run_id, state, code, self.counts(), self._error)
+        self._journal.prune(older_than=timedelta(days=order.runs_keep_days))
+        seconds = time.monotonic() - began
+        return Outcome(
+            code, run_id, order.command, state, self.counts(), seconds, run.report, self._error, order.log_file
+        )
+
+    def counts(self) -> dict[str, int]:
+        tally = self._tally
+        return {"done": tally.done, "failed": tally.failed, "skipped": tally.skipped, "pending": tally.pending}
+
+    def _play(self, run: Run, job: Job) -> None:
+        try:
+            for event in job(run):
+                self._take(event)
+            if run.stop.is_set():
+                raise Interrupted("stopped before its end", hint=f"dataflows runs resume {run.id[:8]}")
+        except DataflowsError as error:
+            self._error = error
+        except KeyboardInterrupt:
+            self._error = Interrupted("stopped at once", hint=f"dataflows runs resume {run.id[:8]}")
+        except Exception as error:
+            log.exception("unexpected %s", type(error).__name__)
+            self._error = Bug(
+                f"unexpected {type(error).__name__}: this is a bug in dataflows",
+                hint=f"please report it with the log: {self._order.log_file or 'none was written'}",
+            )
+
+    def _take(self, event: Event) -> None:
+        with self._lock:
+            self._tally.add(event)
+            self._notice(event)
+            self._listener(event)
+            if time.monotonic() - self._saved > _SAVE_EVERY_SECONDS:
+                self._journal.progress(self._run_id, self.counts(), total=self._total, step=self._step)
+                self._saved = time.monotonic()
+
+    def _notice(self, event: Event) -> None:
+        match event:
+            case Planned(total=total):
+                self._total = total
+            case Step(text=text):
+                self._step = text
+            case _:
+                pass
+
+    def _exit_code(self) -> ExitCode:
+        tally = self._tally
+        if self._error is not None:
+            return self._error.exit_code
+        if tally.failed and not tally.done and not tally.skipped and not tally.pending:
+            return ExitCode.ALL_FAILED
+        return ExitCode.SOME_FAILED if tally.failed or tally.pending else ExitCode.OK
+
+
+def _state(code: ExitCode) -> str:
+    return {
+        ExitCode.OK: states.DONE,
+        ExitCode.SOME_FAILED: states.PARTIAL,
+        ExitCode.SERVICE_DOWN: states.RESUMABLE,
+        ExitCode.INTERRUPTED: states.RESUMABLE,
+        ExitCode.BUG: states.RESUMABLE,
+    }.get(code, states.FAILED)
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Turn the first Ctrl-C, Ctrl-Break or SIGTERM into ``stop``, the second into KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+    before: dict[int, Any] = {getattr(signal, n): signal.signal(getattr(signal, n), on_signal) for n in names}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,180 @@
+"""What may go wrong on purpose, per service: set at the start or while the sandbox runs, the same for the same seed.
+
+The n-th request that arrives gets the n-th draw, so shares are exact for one client at a time, and the same in number
+for several. ``*_next`` counts down over the next requests and needs no chance at all.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from random import Random
+from typing import Any
+
+
+class Fate(Enum):
+    """What becomes of one request. The order is the order in which they are looked for."""
+
+    SILENT = "silent"
+    DROPPED = "dropped"
+    ERROR = "error"
+    LATE = "late"
+    LOST = "lost"
+    CUT = "cut"
+    ANSWERED = "answered"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The fate of one request: seconds to wait first, and for an error its status and Retry-After (empty: none)."""
+
+    fate: Fate
+    wait: float = 0.0
+    status: int = 0
+    retry_after: str = ""
+
+
+@dataclass
+class Faults:
+    """The faults that every service can have. Change them with ``set``, which checks names and types.
+
+    Attributes:
+        latency_ms, jitter_ms: every answer waits this long, and up to so much longer.
+        error_share, error_next, error_seconds: answer ``error_status`` to a share (0 to 1) of the requests, to the next
+            so many, or to all for so many seconds from the moment it is set. Nothing is committed.
+        retry_after: the text of a Retry-After header on errors and rate limits, sensible or not.
+        rate_limit: so many requests per second; what is above gets 429 (0: no limit).
+        drop_share, drop_next: the connection ends before anything is committed.
+        lost_share, lost_next: committed, then the connection ends without an answer; ``lost_by="silence"``: the
+            connection stays open and the client runs into its timeout.
+        late_share, late_next: the connection ends at once, and ``late_ms`` later the request is committed after all.
+        cut_share, cut_next: committed, then the answer breaks off in the middle of its body.
+        silent_share, silent_next: no answer ever, nothing committed, the connection stays open.
+        forbid: 403 for everyone.
+    """
+
+    latency_ms: float = 0.0
+    jitter_ms: float = 0.0
+    error_share: float = 0.0
+    error_status: int = 503
+    error_next: int = 0
+    error_seconds: float = 0.0
+    retry_after: str = ""
+    rate_limit: float = 0.0
+    drop_share: float = 0.0
+    drop_next: int = 0
+    lost_share: float = 0.0
+    lost_next: int = 0
+    lost_by: str = field(default="drop", metadata={"choices": ("drop", "silence")})
+    late_share: float = 0.0
+    late_next: int = 0
+    late_ms: float = 500.0
+    cut_share: float = 0.0
+    cut_next: int = 0
+    silent_share: float = 0.0
+    silent_next: int = 0
+    forbid: bool = False
+
+    seed: int = field(default=0, kw_only=True, repr=False)
+    clock: Callable[[], float] = field(default=time.monotonic, kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._dice = Random(f"{self.seed}/{type(self).__name__}")  # noqa: S311 - chance that repeats
+        self._error_until = 0.0
+        self._bucket: tuple[float, float] | None = None  # requests that may pass, and when that was true
+        self._at_start = self.as_dict()
+
+    def set(self, **changes: Any) -> None:
+        """Change some of the faults, all of the changes or none.
+
+        Raises:
+            ValueError: an unknown name, a value of the wrong type, or one out of range.
+        """
+        known = {one.name: one for one in _options(self)}
+        checked = {}
+        for name, value in changes.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                raise ValueError(f"no fault is called {name[:60]!r}" + (f"; did you mean {near[0]}?" if near else ""))
+            checked[name] = _checked(name, getattr(self, name), known[name].metadata.get("choices"), value)
+        with self._lock:
+            for name, value in checked.items():
+                setattr(self, name, value)
+            if "error_seconds" in checked:
+                self._error_until = self.clock() + self.error_seconds
+
+    def clear(self) -> None:
+        """Back to the values that the sandbox was started with."""
+        self.set(**self._at_start)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The faults as they are now (``*_next`` counts what is left)."""
+        return {one.name: getattr(self, one.name) for one in _options(self)}
+
+    def judge(self) -> Verdict:
+        """Decide what becomes of the next request."""
+        with self._lock:
+            dice = {fate: self._dice.random() for fate in _CHANCES}
+            wait = (self.latency_ms + self.jitter_ms * self._dice.random()) / 1000
+            return self._judged(dice, wait)
+
+    def _judged(self, dice: dict[Fate, float], wait: float) -> Verdict:
+        if self.forbid:
+            return Verdict(Fate.ERROR, wait, 403)
+        if not self._passes():
+            return Verdict(Fate.ERROR, wait, 429, self.retry_after or "1")
+        for fate, name in _CHANCES.items():
+            if dice[fate] < getattr(self, f"{name}_share") or self._take(f"{name}_next"):
+                return self._struck(fate, wait)
+        return Verdict(Fate.ANSWERED, wait)
+
+    def _struck(self, fate: Fate, wait: float) -> Verdict:
+        return Verdict(fate, wait, self.error_status, self.retry_after) if fate is Fate.ERROR else Verdict(fate, wait)
+
+    def _passes(self) -> bool:
+        """A bucket that holds one second's worth and fills at the rate."""
+        if not self.rate_limit:
+            return True
+        now, room = self.clock(), max(1.0, self.rate_limit)
+        left, since = self._bucket or (room, now)
+        left = min(room, left + (now - since) * self.rate_limit)
+        self._bucket = (left - 1 if left >= 1 else left, now)
+        return left >= 1
+
+    def _take(self, name: str) -> bool:
+        left: int = getattr(self, name)
+        if left > 0:
+            setattr(self, name, left - 1)
+        return left > 0 or (name == "error_next" and self.clock() < self._error_until)
+
+
+_CHANCES = {
+    Fate.SILENT: "silent",
+    Fate.DROPPED: "drop",
+    Fate.ERROR: "error",
+    Fate.LATE: "late",
+    Fate.LOST: "lost",
+    Fate.CUT: "cut",
+}
+
+
+def _options(faults: Faults) -> list[Any]:
+    return [one for one in fields(faults) if one.name not in ("seed", "clock")]
+
+
+def _checked(name: str, now: Any, choices: tuple[str, ...] | None, value: Any) -> Any:
+    """The value in the type of the present one, or ValueError."""
+    if isinstance(now, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(now):
+        raise ValueError(f"{name} takes a {type(now).__name__}")
+    if choices and value not in choices:
+        raise ValueError(f"{name} is one of {', '.join(choices)}")
+    if isinstance(value, (int, float)) and not 0 <= value <= (1 if name.endswith("_share") else float("inf")):
+        raise ValueError(f"{name} is out of range")
+    return value

@@ -1,0 +1,155 @@
+"""The sandbox: all stand-ins behind one address on loopback, and the faults between them and the client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+
+from dataflows.sandbox.control import Control
+from dataflows.sandbox.faults import Fate, Faults, Verdict
+from dataflows.sandbox.model import Model
+from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY, Receiver
+from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
+from dataflows.sandbox.token import CLIENT_ID, CLIENT_SECRET, SCOPE, TENANT, TokenDesk
+from dataflows.sandbox.wire import HOST, Line, Server
+
+
+class Sandbox:
+    """All stand-ins behind one address. A context manager; ``start`` and ``stop`` keep address and state.
+
+    Attributes:
+        token, receiver: the stand-ins, with their faults, state and history.
+        faults: the faults of every stand-in by its name.
+    """
+
+    def __init__(self, seed: int = 0, port: int = 0, *, model: Model = "merge", lean: bool = False) -> None:
+        self.token = TokenDesk(seed=seed, lean=lean)
+        self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean)
+        self._services: tuple[Service, ...] = (self.token, self.receiver)
+        self._desk = Desk(self._services)
+        self._port = port
+        self._server: Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def faults(self) -> Mapping[str, Faults]:
+        """The faults of each stand-in, by its name."""
+        return {service.name: service.faults for service in self._services}
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as ``http://127.0.0.1:8500``."""
+        return f"http://{HOST}:{self._port}"
+
+    def settings(self) -> dict[str, str]:
+        """The settings that point the commands at this sandbox, by environment name."""
+        return {
+            "TOKEN_ENDPOINT": f"{self.url}/{TENANT}/oauth2/v2.0/token",
+            "API_ENDPOINT": self.url,
+            "CLIENT_ID": CLIENT_ID,
+            "CLIENT_SECRET": CLIENT_SECRET,
+            "SCOPE": SCOPE,
+            "SUPPLIER_KEY": SUPPLIER_KEY,
+            "LA_CODE": LA_CODE,
+        }
+
+    def start(self) -> Sandbox:
+        """Listen (again at the same port after ``stop``).
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self._server = Server(self._port, self._desk.serve, self._desk.bugs)
+        self._port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="sandbox", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening and cut every connection; what is stored stays.
+
+        Raises:
+            Exception: the sandbox itself failed on some request; the first such error.
+        """
+        if self._server is None or self._thread is None:
+            return
+        self._server.stop()
+        self._thread.join()
+        self._server = self._thread = None
+        if self._desk.bugs:
+            raise self._desk.bugs.pop()
+
+    def reset(self) -> None:
+        """Forget what is stored and what arrived; faults go back to those at the start."""
+        for service in self._services:
+            service.reset()
+            service.faults.clear()
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Desk:
+    """Finds who answers a request, and lets the faults of that service have their way."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self.bugs: list[BaseException] = []
+        self._control = Control(services)
+        self._routes = [(route, service) for service in services for route in service.routes()]
+
+    def serve(self, request: Request, line: Line) -> None:
+        """Answer one request on its line, or do not."""
+        if request.path.startswith("/_sandbox"):
+            line.send(self._worked(self._control.answer, request))
+            return
+        fitting = [(route, service) for route, service in self._routes if route.pattern.fullmatch(request.path)]
+        for route, service in fitting:
+            if route.method == request.method:
+                parts = route.pattern.fullmatch(request.path)
+                self._through_faults(service, route, replace(request, parts=parts.groupdict() if parts else {}), line)
+                return
+        status = 405 if fitting else 404
+        line.send(Answer.json(status, {"status": status}))
+
+    def _through_faults(self, service: Service, route: Route, request: Request, line: Line) -> None:
+        exchange = service.arrived(request)
+        verdict = service.faults.judge()
+        line.wait(verdict.wait)
+        answer = self._answered(verdict, route, request, exchange)
+        fate = verdict.fate
+        service.leaves(request, exchange, fate.value, None if answer is None or fate is Fate.LOST else answer.status)
+        if fate is Fate.SILENT or (fate is Fate.LOST and service.faults.lost_by == "silence"):
+            line.keep_silent()
+        elif answer is None or fate is Fate.LOST:
+            line.drop()
+        else:
+            line.send(answer, cut=fate is Fate.CUT)
+        if fate is Fate.LATE:
+            line.wait(service.faults.late_ms / 1000)
+            self._commit(route, request, exchange)
+
+    def _answered(self, verdict: Verdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
+        if verdict.fate is Fate.ERROR:
+            headers = {"Retry-After": verdict.retry_after} if verdict.retry_after else {}
+            return Answer(verdict.status, b"<html><body>A synthetic error.</body></html>", "text/html", headers)
+        if verdict.fate in (Fate.ANSWERED, Fate.LOST, Fate.CUT):
+            return self._commit(route, request, exchange)
+        return None
+
+    def _commit(self, route: Route, request: Request, exchange: Exchange) -> Answer:
+        exchange.committed = True
+        return self._worked(route.answer, request)
+
+    def _worked(self, answer: Callable[[Request], Answer], request: Request) -> Answer:
+        try:
+            return answer(request)
+        except Exception as error:  # a bug of ours: stop() raises it
+            self.bugs.append(error)
+            return Answer.json(500, {"status": 500, "errors": ["the sandbox itself failed"]})

@@ -1,0 +1,166 @@
+"""What every stand-in is made of: requests, answers, routes, and the record of what arrived.
+
+A later stand-in (a directory, a bucket, a mailbox) is a module with a subclass of ``Service``; ``server.Sandbox`` is
+given an instance and does the rest: routing, faults, history, the views under ``/_sandbox/<name>/``.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from dataflows.sandbox.faults import Faults
+
+HISTORY = 5_000  # exchanges kept per service, so that a long rehearsal does not fill the memory
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came in; ``parts`` are the named groups of the route that took it."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def parsed(self) -> Any:
+        """The body read as JSON (once); None where it is none."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, before any fault gets at it."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, status: int, value: object, **headers: str) -> Answer:
+        """An answer that carries JSON."""
+        return cls(status, orjson.dumps(value), headers=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path (a regular expression for the whole of it) and what answers there."""
+
+    method: str
+    pattern: re.Pattern[str]
+    answer: Callable[[Request], Answer]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and what became of it.
+
+    Attributes:
+        number: counts the requests of the service, from 1.
+        started: seconds of the monotonic clock.
+        status: what was answered; None while in flight and where no answer left.
+        fate: ``answered``, or the fault that struck (``error``, ``dropped``, ``lost``, ``late``, ``cut``, ``silent``).
+        committed: whether the service worked on the request (it may still have refused it).
+    """
+
+    number: int
+    started: float
+    method: str
+    path: str
+    body: bytes
+    status: int | None = None
+    fate: str = ""
+    committed: bool = False
+
+    @property
+    def records(self) -> list[Any]:
+        """The body as a JSON array; empty where it is none."""
+        try:
+            value = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return []
+        return value if isinstance(value, list) else []
+
+    def described(self) -> dict[str, Any]:
+        """The exchange as plain data, for ``/_sandbox/<name>/requests``."""
+        facts = {name: getattr(self, name) for name in ("number", "method", "path", "status", "fate", "committed")}
+        return {**facts, "bytes": len(self.body), "records": self.records}
+
+
+class Service:
+    """One stand-in. Subclasses give a name, their faults, routes, views and what ``reset`` forgets."""
+
+    name: str
+    keeps_bodies = True
+
+    def __init__(self, faults: Faults, *, lean: bool = False) -> None:
+        self.faults = faults
+        self.lean = lean
+        self.counts: Counter[str] = Counter()
+        self.most_in_flight = 0
+        self._history: deque[Exchange] = deque(maxlen=HISTORY)
+        self._in_flight = 0
+        self._number = 0
+        self._desk = threading.Lock()
+
+    def routes(self) -> Iterable[Route]:
+        """The paths that this stand-in answers."""
+        raise NotImplementedError
+
+    def views(self) -> Mapping[str, Callable[[], Any]]:
+        """What can be looked at under ``/_sandbox/<name>/<view>``, as functions that give plain data."""
+        return {"requests": lambda: [one.described() for one in self.requests], "counts": self.figures}
+
+    def reset(self) -> None:
+        """Forget what arrived; subclasses forget their state too."""
+        with self._desk:
+            self._history.clear()
+            self.counts.clear()
+            self._number = self.most_in_flight = 0
+
+    @property
+    def requests(self) -> list[Exchange]:
+        """The latest exchanges, oldest first (at most 5,000; none when lean)."""
+        with self._desk:
+            return list(self._history)
+
+    def figures(self) -> dict[str, int]:
+        """How often each status and fate occurred, requests in all, and the most that were in flight at once."""
+        with self._desk:
+            return {"requests": self._number, "most_in_flight": self.most_in_flight, **self.counts}
+
+    def arrived(self, request: Request) -> Exchange:
+        """Note a request on its way in."""
+        body = request.body if self.keeps_bodies and not self.lean else b""
+        with self._desk:
+            self._number += 1
+            exchange = Exchange(self._number, time.monotonic(), request.method, request.path, body)
+            if not self.lean:
+                self._history.append(exchange)
+            self._in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        return exchange
+
+    def leaves(self, request: Request, exchange: Exchange, fate: str, status: int | None) -> None:
+        """Note how a request ends, just before the client can know."""
+        with self._desk:
+            exchange.fate, exchange.status = fate, status
+            self.counts[fate] += 1
+            if status is not None:
+                self.counts[f"status_{status}"] += 1
+            self._in_flight -= 1

@@ -1,0 +1,157 @@
+"""HTTP as the stand-ins speak it, and as it breaks: connections that end, stay silent, or stop in mid-answer.
+
+Built on the standard library's server, because real servers are made to prevent exactly that (see
+docs/decisions/sandbox-server.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import Any, Final
+
+from dataflows.sandbox.service import Answer, Request
+
+HOST: Final = "127.0.0.1"
+LARGEST_BODY: Final = 64 * 1024 * 1024
+
+
+class Server(ThreadingHTTPServer):
+    """One thread per connection; all of them end with the server."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+    allow_reuse_address = os.name != "nt"  # there it would let two servers share a port
+
+    def __init__(self, port: int, serve: Callable[[Request, Line], None], bugs: list[BaseException]) -> None:
+        self.serve = serve
+        self.bugs = bugs
+        self.stopping = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__((HOST, port), Line)
+
+    def server_bind(self) -> None:
+        """Bind without looking up a name for the address, which can take seconds."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, self.server_address[1]
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Remember the connection, so that ``stop`` can end it."""
+        connection, address = super().get_request()
+        with self._lock:
+            self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget and end a connection."""
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no error; anything else is one of ours."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            self.bugs.append(error)
+
+    def stop(self) -> None:
+        """Stop accepting, wake all that wait, end all connections."""
+        self.stopping.set()
+        self.shutdown()
+        self.server_close()
+        with self._lock:
+            for connection in self._open:
+                _end(connection)
+
+
+class Line(BaseHTTPRequestHandler):
+    """One connection: reads requests, and writes each answer with a single call."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+
+    def _serve(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdigit():
+            self._turn_away(411)
+        elif int(length) > LARGEST_BODY:
+            self._turn_away(413)
+        else:
+            path, _, query = self.path.partition("?")
+            body = self.rfile.read(int(length))
+            headers: Any = self.headers
+            self.server.serve(Request(self.command, path, query, headers, body), self)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names that the base class looks for
+
+    def _turn_away(self, status: int) -> None:
+        self.close_connection = True
+        self.send(Answer.json(status, {"status": status}))
+
+    def send(self, answer: Answer, cut: bool = False) -> None:
+        """Write the whole answer, or break it off in its body."""
+        if cut and not answer.body:
+            self.drop()
+            return
+        head = _head(answer, close=self.close_connection)
+        self.wfile.write(head + (answer.body[: len(answer.body) // 2] if cut else answer.body))
+        if cut:
+            self.drop()
+
+    def drop(self) -> None:
+        """End the connection now, whatever the client still waits for."""
+        self.close_connection = True
+        _end(self.connection)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not longer than the server lives."""
+        if seconds > 0:
+            self.server.stopping.wait(seconds)
+
+    def keep_silent(self) -> None:
+        """Say nothing until the client gives up or the server ends."""
+        self.close_connection = True
+        self.connection.settimeout(0.2)
+        while not self.server.stopping.is_set():
+            try:
+                if not self.connection.recv(4096):
+                    return
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+        """Say nothing: what arrived can be looked at under ``/_sandbox``."""
+
+
+def _head(answer: Answer, *, close: bool) -> bytes:
+    lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}", "Server: dataflows-sandbox"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    if answer.status != HTTPStatus.NO_CONTENT:
+        lines += [f"Content-Type: {answer.content_type}", f"Content-Length: {len(answer.body)}"]
+    if close:
+        lines.append("Connection: close")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Synthetic"
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # already gone
+        connection.shutdown(socket.SHUT_RDWR)

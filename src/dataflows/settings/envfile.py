@@ -1,0 +1,99 @@
+"""The env file: which one is read, and what stands in it. ``settings`` is its only reader."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path, PureWindowsPath
+
+from dataflows.errors import SettingUnusable
+
+# An ODBC string may hold " #" in a password, so nothing behind it is ever taken for a comment.
+TAKEN_WHOLE = frozenset({"DB_CONNECTION_STRING"})
+
+
+def find(named: Path | None) -> Path | None:
+    """The env file to read: the one named, else ``.env`` in the working folder, else ``.env`` beside the exe.
+
+    A working folder that belongs to Windows is passed over, because Task Scheduler starts programs there.
+
+    Raises:
+        SettingUnusable: the file that was named does not exist.
+    """
+    if named is not None:
+        if not named.is_file():
+            raise SettingUnusable(f"the env file {named} does not exist", hint="check the path given to --env-file")
+        return named.absolute()
+    return next((folder / ".env" for folder in _usual_folders() if (folder / ".env").is_file()), None)
+
+
+def read(path: Path) -> dict[str, str]:
+    """The keys and values of an env file, as python-dotenv understands them; empty values are left out.
+
+    Raises:
+        SettingUnusable: the file cannot be read, is not UTF-8, or a line is no ``KEY=value``.
+    """
+    from dotenv.parser import parse_stream
+
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except UnicodeDecodeError:
+        raise SettingUnusable(f"{path} is not UTF-8 text", hint="save the file as UTF-8 in your editor") from None
+    except OSError as error:
+        raise SettingUnusable(
+            f"{path} cannot be read ({error.strerror})", hint="check its permissions for the account that runs this"
+        ) from None
+    values: dict[str, str] = {}
+    for binding in bindings:
+        if binding.key is None and not binding.error:
+            continue  # a blank line or a comment
+        line = binding.original.line + _blank_lines(binding.original.string)
+        if binding.error or binding.key is None or binding.value is None:
+            raise SettingUnusable(
+                f"line {line} of {path} is no KEY=value",
+                hint="write the setting on one line, or put # before a remark",
+            )
+        values[binding.key] = _value(binding.key, binding.value, binding.original.string, f"line {line} of {path}")
+    return {key: value for key, value in values.items() if value}
+
+
+def home() -> Path | None:
+    """The folder of the exe; None when this runs from source or an installed package."""
+    return Path(sys.executable).absolute().parent if getattr(sys, "frozen", False) else None
+
+
+def working_folder() -> Path | None:
+    """The working folder; None when it belongs to Windows or is gone."""
+    try:
+        folder = Path.cwd()
+    except OSError:
+        return None
+    system_root = os.environ.get("SYSTEMROOT", "") if sys.platform == "win32" else ""
+    return None if system_root and is_inside(str(folder), system_root) else folder
+
+
+def is_inside(folder: str, system_root: str) -> bool:
+    """Whether a Windows path is the system's own folder or lies in it (case does not count there)."""
+    return PureWindowsPath(folder).is_relative_to(PureWindowsPath(system_root))
+
+
+def _usual_folders() -> list[Path]:
+    return [folder for folder in (working_folder(), home()) if folder is not None]
+
+
+def _value(key: str, parsed: str, original: str, where: str) -> str:
+    text = original.partition("=")[2].strip()
+    quoted = text[:1] in ("'", '"')
+    if key.upper() in TAKEN_WHOLE and not quoted:
+        return text
+    if any(character < " " for character in parsed):
+        raise SettingUnusable(
+            f"{key} on {where} holds a line break or another control character",
+            hint="a backslash in double quotes has a special meaning: use single quotes, or none",
+        )
+    return parsed.strip()
+
+
+def _blank_lines(original: str) -> int:
+    return original[: len(original) - len(original.lstrip())].count("\n")

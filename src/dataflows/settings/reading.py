@@ -1,0 +1,197 @@
+"""How the value of every setting is found and checked, with a pydantic-settings model made from the table."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from dataflows.errors import SettingUnusable
+from dataflows.settings import envfile
+from dataflows.settings.table import Origin, Secret, Settings, Spec, table
+
+_RANK: tuple[Origin, ...] = ("flag", "environment", "env file", "default")
+
+
+def load(
+    env_file: Path | None = None,
+    data_dir: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    options: Collection[str] = (),
+) -> Settings:
+    """Read all settings: flags beat the environment, which beats the env file, which beats the default.
+
+    Args:
+        env_file: the file to read; without one the usual places are searched (see :func:`envfile.find`).
+        data_dir: the flag ``--data-dir``; a relative path is taken from the working folder.
+        overrides: values of flags by lower-case setting name; None means that the flag was not given.
+        options: names of variables that belong to command options, so that they are not reported as unknown.
+
+    Raises:
+        SettingUnusable: a value, a key of the env file or the file itself cannot be used. Never shows a value.
+    """
+    path = envfile.find(env_file)
+    written = {key.lower(): value for key, value in (envfile.read(path) if path else {}).items()}
+    warnings = _check_keys(written, options, path)
+    flags = {name: value for name, value in (overrides or {}).items() if value is not None}
+    if data_dir is not None:
+        flags["data_dir"] = str(_from_working_folder(data_dir))
+    origins = _origins(flags, written)
+    values = _checked(flags, written, origins, path)
+    _apply_debug(values, origins)
+    values["data_dir"] = _data_dir(values["data_dir"], path)
+    if values["requests_ca_bundle"] is not None:
+        values["requests_ca_bundle"] = _from_folder(values["requests_ca_bundle"], path)
+    return Settings(**values, env_file=path, warnings=warnings, origins=origins)
+
+
+def _origins(flags: Mapping[str, object], written: Mapping[str, str]) -> dict[str, Origin]:
+    environment = {name.lower() for name, value in os.environ.items() if value}
+    sources: tuple[tuple[Origin, Collection[str]], ...] = (
+        ("flag", flags),
+        ("environment", environment),
+        ("env file", written),
+    )
+    names = [spec.name.lower() for spec in table()]
+    return {name: next((origin for origin, found in sources if name in found), "default") for name in names}
+
+
+def _checked(
+    flags: Mapping[str, object], written: Mapping[str, str], origins: Mapping[str, Origin], path: Path | None
+) -> dict[str, Any]:
+    from pydantic import ValidationError
+
+    specs = {spec.name.lower(): spec for spec in table()}
+    try:
+        values: dict[str, Any] = _model(specs, written)(**flags).model_dump()
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_context=False)
+        wrong = list(dict.fromkeys(str(problem["loc"][0]) for problem in problems))
+    else:
+        return {name: _hidden(specs[name], value) for name, value in values.items()}
+    # outside the except block: pydantic's error shows the values, so nothing may lead to it
+    raise SettingUnusable(
+        "; ".join(f"{specs[name].name} ({_whence(origins[name], path)}) must be {specs[name].rule}" for name in wrong),
+        hint="correct the value; .env.example lists every setting",
+    )
+
+
+def _model(specs: Mapping[str, Spec], written: Mapping[str, str]) -> Any:
+    from pydantic import create_model
+    from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+    class Base(BaseSettings):
+        model_config = SettingsConfigDict(env_ignore_empty=True, str_strip_whitespace=True, extra="ignore")
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, dict(written))
+
+    fields: dict[str, Any] = {name: (_type(spec), spec.default) for name, spec in specs.items()}
+    return create_model("SettingsModel", __base__=Base, **fields)
+
+
+def _type(spec: Spec) -> Any:
+    from typing import Annotated
+
+    from pydantic import AfterValidator, Field
+
+    types: dict[str, Any] = {
+        "whole": Annotated[int, Field(ge=spec.low, le=spec.high)],
+        "number": Annotated[float, Field(ge=spec.low, le=spec.high)],
+        "switch": bool,
+        "choice": Annotated[str, AfterValidator(lambda text: _one_of(text, spec.choices))],
+        "address": Annotated[str, AfterValidator(_address)] | None,
+        "text": Annotated[str, Field(pattern=spec.pattern)] | None,
+    }
+    return types.get(spec.kind, str | None)
+
+
+def _one_of(text: str, choices: tuple[str, ...]) -> str:
+    if text.lower() not in choices:
+        raise ValueError("not a choice")
+    return text.lower()
+
+
+def _address(text: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(text)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    safe = parts.scheme == "https" or (parts.scheme == "http" and local)
+    if not safe or not parts.hostname or parts.username is not None:
+        raise ValueError("no address")
+    return text
+
+
+def _hidden(spec: Spec, value: Any) -> Any:
+    return Secret(value) if spec.secret and value is not None else value
+
+
+def _apply_debug(values: dict[str, Any], origins: Mapping[str, Origin]) -> None:
+    if values["debug"] and _RANK.index(origins["debug"]) <= _RANK.index(origins["log_level"]):
+        values["log_level"] = "debug"
+
+
+def _check_keys(written: Mapping[str, str], options: Collection[str], path: Path | None) -> tuple[str, ...]:
+    from difflib import get_close_matches
+
+    known = {spec.name for spec in table()} | set(options)
+    warnings = []
+    for key in (key.upper() for key in written):
+        if key in known:
+            continue
+        near = get_close_matches(key, known, n=1, cutoff=0.8)
+        if near and not _is_variant(key, near[0]):
+            raise SettingUnusable(f"{key} in {path} is no setting", hint=f"did you mean {near[0]}?")
+        warnings.append(f"{key} in {path} is no setting of this program; it was ignored")
+    return tuple(warnings)
+
+
+def _is_variant(key: str, known: str) -> bool:
+    """Whether somebody parked another value under a longer name (``CLIENT_SECRET_OLD``): no slip of the pen."""
+    return key.startswith(known + "_") or key.endswith("_" + known)
+
+
+def _data_dir(value: str | None, path: Path | None) -> Path:
+    if value is not None:
+        return _from_folder(value, path)
+    if sys.platform == "win32":
+        return Path(os.environ.get("PROGRAMDATA") or r"C:\ProgramData") / "dataflows"
+    from platformdirs import user_data_path
+
+    return user_data_path("dataflows", appauthor=False)
+
+
+def _from_folder(value: str, path: Path | None) -> Path:
+    """A path as it is meant: from the env file's folder, else the exe's, since a working folder means little."""
+    folder = path.parent if path else envfile.home() or envfile.working_folder() or Path()
+    return _tidy(folder / Path(value).expanduser())
+
+
+def _from_working_folder(value: Path) -> Path:
+    folder = envfile.working_folder()
+    if folder is None and not value.is_absolute():
+        raise SettingUnusable(
+            f"--data-dir {value} is relative, and the working folder belongs to Windows",
+            hint="give the whole path, such as C:\\dataflows",
+        )
+    return _tidy((folder or Path()) / value)
+
+
+def _tidy(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+
+
+def _whence(origin: Origin, path: Path | None) -> str:
+    return f"from {path}" if origin == "env file" else f"from the {origin}"

@@ -1,0 +1,198 @@
+"""The table of all settings: kind, default, meaning and flow of each, as the fields of one dataclass."""
+# ruff: noqa: RUF009 - the helpers below return dataclass fields
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dataflows.errors import SettingUnusable
+
+Kind = Literal["text", "secret", "address", "whole", "number", "switch", "choice", "path"]
+Origin = Literal["flag", "environment", "env file", "default"]
+
+CSC, HTTP, COMMON = "csc-submit", "every remote service", "every command"
+
+
+class Secret:
+    """A text that never shows itself: ``str`` and ``repr`` are ``***``."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that has to send it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a secret is not written anywhere")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One row of the table. ``rule`` says in words what a value has to be; the limits are inclusive."""
+
+    name: str = ""
+    """The name in the environment, such as ``BATCH_SIZE``."""
+    kind: Kind
+    flow: str
+    meaning: str
+    rule: str
+    default: Any = None
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str | None = None
+
+    @property
+    def secret(self) -> bool:
+        """Whether the value must never be shown."""
+        return self.kind == "secret"
+
+
+def _setting(kind: Kind, default: Any, flow: str, meaning: str, rule: str, **limits: Any) -> Any:
+    spec = Spec(kind=kind, default=default, flow=flow, meaning=meaning, rule=rule, **limits)
+    return field(default=default, metadata={"spec": spec})
+
+
+def _text(
+    flow: str, meaning: str, default: str | None = None, *, pattern: str | None = None, rule: str = "text"
+) -> Any:
+    return _setting("text", default, flow, meaning, rule, pattern=pattern)
+
+
+def _secret(flow: str, meaning: str) -> Any:
+    return _setting("secret", None, flow, meaning, "text")
+
+
+def _address(flow: str, meaning: str) -> Any:
+    return _setting("address", None, flow, meaning, "an address with https:// (http:// only for this machine)")
+
+
+def _path(flow: str, meaning: str) -> Any:
+    return _setting("path", None, flow, meaning, "a path")
+
+
+def _switch(flow: str, meaning: str, default: bool) -> Any:
+    return _setting("switch", default, flow, meaning, "true or false")
+
+
+def _choice(flow: str, meaning: str, *choices: str, default: str) -> Any:
+    return _setting("choice", default, flow, meaning, f"one of {', '.join(choices)}", choices=choices)
+
+
+def _whole(flow: str, meaning: str, default: int, low: int, high: int) -> Any:
+    return _setting("whole", default, flow, meaning, f"a whole number from {low} to {high}", low=low, high=high)
+
+
+def _number(flow: str, meaning: str, default: float, low: float, high: float) -> Any:
+    return _setting("number", default, flow, meaning, f"a number from {low:g} to {high:g}", low=low, high=high)
+
+
+_TABLE_NAME = r"^[\w$#-]+(\.[\w$#-]+){0,2}$"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of one run, checked. Secrets hide themselves, so a repr of this is harmless."""
+
+    db_connection_string: Secret | None = _secret(
+        CSC, "database with the staging table: a raw ODBC string, or a SQLAlchemy URL such as sqlite:///staging.db"
+    )
+    table_name: str = _text(
+        CSC,
+        "the staging table, with its schema where it has one",
+        "ssd_api_data_staging",
+        pattern=_TABLE_NAME,
+        rule="a table name without brackets or quotes, such as dbo.ssd_api_data_staging",
+    )
+    token_endpoint: str | None = _address(CSC, "OAuth2 token endpoint, as supplied by DfE")
+    api_endpoint: str | None = _address(CSC, "address of the CSC API, as supplied by DfE")
+    client_id: str | None = _text(CSC, "OAuth2 client id, as supplied by DfE")
+    client_secret: Secret | None = _secret(CSC, "OAuth2 client secret, as supplied by DfE")
+    scope: str | None = _text(CSC, "OAuth2 scope, as supplied by DfE; ends in .default")
+    supplier_key: Secret | None = _secret(CSC, "supplier key, as supplied by DfE")
+    la_code: str | None = _text(CSC, "code of the local authority", pattern=r"^[0-9]{3}$", rule="3 digits")
+    batch_size: int = _whole(CSC, "children in one request", 100, 1, 100)
+    use_partial_payload: bool = _switch(
+        CSC, "send only what changed where that is safe; false sends every changed child whole", True
+    )
+    csc_reset: str = _choice(
+        CSC,
+        "what is purged and sent again when a field vanished: the object around it, the child, or nothing",
+        *("object", "child", "never"),
+        default="object",
+    )
+    csc_max_delete_percent: float = _number(
+        CSC, "share of the children that one run may purge, in percent", 5.0, 0, 100
+    )
+    csc_min_interval_ms: int = _whole(CSC, "least time between two requests, in milliseconds", 0, 0, 60_000)
+    csc_workers: int = _whole(CSC, "requests under way at the same time", 4, 1, 32)
+    http_timeout_seconds: float = _number(HTTP, "how long to wait for an answer, per request", 30.0, 0.1, 3600)
+    http_connect_timeout_seconds: float = _number(HTTP, "how long to wait for a connection", 10.0, 0.1, 600)
+    http_attempts: int = _whole(HTTP, "attempts per request, the first one included", 8, 1, 100)
+    http_deadline_seconds: float = _number(
+        HTTP, "total time for one item, all attempts and waits included", 300.0, 0.1, 86_400
+    )
+    http_max_wait_seconds: float = _number(
+        HTTP, "longest wait between two attempts, also when the service asks for more", 60.0, 0, 3600
+    )
+    requests_ca_bundle: Path | None = _path(HTTP, "file with the certificates of a private certificate authority")
+    data_dir: Path = _path(COMMON, "folder for journal, locks and logs; on a local disk, never on a network share")
+    debug: bool = _switch(COMMON, "true means LOG_LEVEL=debug; it never logs more data", False)
+    log_level: str = _choice(
+        COMMON, "how much goes into the log files", "debug", "info", "warning", "error", default="info"
+    )
+    log_keep_days: int = _whole(COMMON, "days after which a log file is removed", 30, 1, 3650)
+    runs_keep_days: int = _whole(COMMON, "days after which an ended run leaves the journal", 90, 1, 3650)
+
+    env_file: Path | None = None
+    """The env file that was read."""
+    warnings: tuple[str, ...] = ()
+    """What an operator should know about the env file, such as a key that nothing reads."""
+    origins: Mapping[str, Origin] = field(default_factory=dict, repr=False)
+
+    def origin(self, name: str) -> Origin:
+        """Where the value of a setting (``"TABLE_NAME"``) came from."""
+        return self.origins.get(name.lower(), "default")
+
+    def require(self, *names: str) -> None:
+        """Make sure that these settings have a value.
+
+        Raises:
+            SettingUnusable: one or more have none; the message names all of them.
+        """
+        missing = [name for name in names if getattr(self, name.lower()) is None]
+        if missing:
+            place = f"add to {self.env_file}" if self.env_file else "put into a .env file or into the environment"
+            raise SettingUnusable(
+                f"{_join(missing)} {'is' if len(missing) == 1 else 'are'} not set",
+                hint=f"{place}; .env.example lists every setting",
+            )
+
+
+def table() -> tuple[Spec, ...]:
+    """All settings, in the order in which they are documented."""
+    return tuple(
+        dataclasses.replace(item.metadata["spec"], name=item.name.upper())
+        for item in dataclasses.fields(Settings)
+        if "spec" in item.metadata
+    )
+
+
+def _join(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dataflows.errors import BadInput, SettingUnusable, WrongUsage
+from dataflows.runs import journal as module
+from dataflows.runs.journal import DONE, RESUMABLE, RUNNING, Item, Journal, refuse_network_share
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal.open(tmp_path / "data")
+
+
+def started(journal: Journal, target: str = "table", batch_id: str | None = None) -> str:
+    return journal.start("csc-submit", target, options={"full": True}, batch_id=batch_id)
+
+
+def test_a_run_and_its_items_are_seen_by_another_process(journal: Journal, tmp_path: Path) -> None:
+    run_id = started(journal)
+    journal.record(run_id, [Item("17", "done"), Item("18", "failed", 2, "invalid", "sex: at most 1 character")])
+    other = Journal.open(tmp_path / "data")
+    assert other.find(run_id[:6]).state == RUNNING
+    assert other.items(run_id, state="failed") == [Item("18", "failed", 2, "invalid", "sex: at most 1 character")]
+    assert other.item_counts(run_id) == {"done": 1, "failed": 1}
+
+
+def test_a_run_that_never_ended_becomes_resumable_when_the_next_one_starts(journal: Journal) -> None:
+    first = started(journal)
+    second = started(journal)
+    assert journal.find(first).state == RESUMABLE
+    journal.finish(second, DONE, 0, {"done": 1}, None)
+    assert journal.find(first).continued_by == second
+    assert journal.runs(state=RESUMABLE) == []
+
+
+def test_a_run_of_another_target_takes_nothing_over(journal: Journal) -> None:
+    first, other = started(journal, "one"), started(journal, "two")
+    journal.set_state(first, RESUMABLE)
+    journal.finish(other, DONE, 0, {}, None)
+    assert [run.run_id for run in journal.runs(state=RESUMABLE)] == [first]
+
+
+def test_a_refused_run_closes_nothing(journal: Journal) -> None:
+    first = started(journal)
+    second = started(journal)
+    journal.finish(second, "failed", 10, {}, SettingUnusable("no LA_CODE"))
+    assert journal.find(first).state == RESUMABLE
+
+
+def test_a_batch_id_finds_its_latest_run(journal: Journal) -> None:
+    started(journal, batch_id="550e8400-e29b")
+    latest = started(journal, batch_id="550e8400-e29b")
+    assert journal.find("550e84").run_id == latest
+
+
+def test_an_ambiguous_or_unknown_beginning_is_refused(journal: Journal) -> None:
+    with pytest.raises(WrongUsage, match="no run begins"):
+        journal.find("zzz")
+    for _ in range(20):
+        started(journal)
+    beginnings = {run.run_id[0] for run in journal.runs()}
+    ambiguous = next(b for b in beginnings if sum(r.run_id.startswith(b) for r in journal.runs()) > 1)
+    with pytest.raises(WrongUsage, match="runs begin with"):
+        journal.find(ambiguous)
+
+
+def test_pruning_keeps_what_can_be_resumed(journal: Journal) -> None:
+    old, waiting = started(journal, "a"), started(journal, "b")
+    journal.record(old, [Item("1", "done")])
+    journal.finish(old, DONE, 0, {}, None)
+    journal.set_state(waiting, RESUMABLE)
+    assert journal.prune(older_than=timedelta(days=-1)) == 1
+    assert [run.run_id for run in journal.runs()] == [waiting]
+    assert journal.items(old) == []
+
+
+def test_order_does_not_come_from_the_clock(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = started(journal, "a")
+    monkeypatch.setattr(module, "now", lambda: "2001-01-01T00:00:00.000+00:00")
+    second = started(journal, "b")
+    assert [run.run_id for run in journal.runs()] == [second, first]
+
+
+def test_a_transaction_that_fails_leaves_nothing(journal: Journal) -> None:
+    run_id = started(journal)
+    with pytest.raises(ZeroDivisionError), journal.transaction() as db:
+        journal.record(run_id, [Item("1", "done")], db)
+        raise ZeroDivisionError
+    assert journal.items(run_id) == []
+
+
+def test_steps_of_a_schema_run_once_and_a_newer_journal_is_refused(journal: Journal) -> None:
+    journal.ensure("flow", ["CREATE TABLE one (x)"])
+    journal.ensure("flow", ["CREATE TABLE one (x)", "CREATE TABLE two (x)"])
+    with pytest.raises(SettingUnusable, match="newer version"):
+        journal.ensure("flow", ["CREATE TABLE one (x)"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_the_journal_is_the_owners_alone(tmp_path: Path) -> None:
+    Journal.open(tmp_path / "data")
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "data" / "journal.db").stat().st_mode) == 0o600
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").write_bytes(b"this is no database at all" * 100)
+    with pytest.raises(BadInput, match="damaged"):
+        Journal.open(tmp_path)
+
+
+def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(SettingUnusable, match="cannot be used"):
+        Journal.open(tmp_path / "file" / "data")
+
+
+def test_a_network_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_file_system", lambda _: "cifs")
+    if sys.platform == "win32":
+        tmp_path = Path(r"\\server\share\data")
+    with pytest.raises(SettingUnusable, match="network share"):
+        refuse_network_share(tmp_path)
+
+
+def test_commits_are_flushed_to_the_disk(journal: Journal) -> None:
+    with journal.reading() as db:
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert isinstance(db, sqlite3.Connection)

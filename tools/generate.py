@@ -1,0 +1,145 @@
+"""Write what follows from the code: .env.example, docs/settings.md and docs/exit-codes.md.
+
+``python tools/generate.py`` writes them; with ``--check`` it writes nothing and fails when one is out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+
+import typer
+
+from dataflows.cli.main import app
+from dataflows.cli.variables import Variable, variables
+from dataflows.errors import ExitCode
+from dataflows.settings import Spec, table
+
+ROOT = Path(__file__).resolve().parent.parent
+_NOTE = "<!-- Written by tools/generate.py from the code. Change the code, then run it again. -->"
+
+
+def env_example() -> str:
+    """The text of .env.example: every setting, grouped by flow; those with a default are shown with it."""
+    lines = [
+        "# Settings of dataflows. Copy this file to .env and fill in what is yours.",
+        "# A flag beats the environment, which beats this file, which beats the default.",
+        "# Write values as they are, without quotes. Lines that begin with # are remarks; those that",
+        "# hold a setting show its default.",
+        "# This file was written by tools/generate.py from the code.",
+    ]
+    for flow, specs in _by_flow():
+        lines += ["", f"# ---- {flow} ----"]
+        for spec in specs:
+            lines += ["", f"# {_sentence(spec)}", _assignment(spec)]
+    return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """The text of docs/settings.md."""
+    lines = [
+        _NOTE,
+        "",
+        "# Settings",
+        "",
+        "A flag beats the environment, the environment beats the env file, the env file beats the default.",
+        "",
+        "The env file is the one named with `--env-file` (or in `DATAFLOWS_ENV_FILE`), else `.env` in the working",
+        "folder (unless that folder belongs to Windows, where Task Scheduler starts programs), else `.env` beside the",
+        "exe. A relative `DATA_DIR` is taken from the folder of that file; without one it is `%PROGRAMDATA%\\dataflows` on",
+        "Windows and the user's data folder elsewhere. A relative `--data-dir` is taken from the working folder.",
+        "",
+        "Write values without quotes, or in single quotes: in double quotes a backslash has a special meaning. A remark",
+        "may follow a value after a blank and `#`, except after `DB_CONNECTION_STRING`, whose line is taken whole.",
+        "An unknown key is a warning, a key that looks like a slip of the pen is an error. Empty values count as not set.",
+    ]
+    for flow, specs in _by_flow():
+        rows = [(f"`{s.name}`", _default(s), s.rule, s.meaning) for s in specs]
+        lines += ["", f"## {flow}", "", *_grid(("name", "default", "value", "meaning"), rows)]
+    lines += ["", "## Options as variables", "", *_option_lines()]
+    return "\n".join(lines) + "\n"
+
+
+def exit_codes_page() -> str:
+    """The text of docs/exit-codes.md."""
+    rows = [(str(int(code)), code.meaning) for code in ExitCode]
+    lines = [
+        _NOTE,
+        "",
+        "# Exit codes",
+        "",
+        *_grid(("code", "meaning"), rows),
+        "",
+        "When several apply, the first of these counts: 130, 12, 13, 10, 14, 4, 3, 0.",
+        "",
+        "Task Scheduler shows exit codes in hexadecimal: `0xA` is 10, `0xD` is 13, `0x82` is 130.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _by_flow() -> list[tuple[str, list[Spec]]]:
+    return [(flow, list(specs)) for flow, specs in groupby(table(), key=lambda spec: spec.flow)]
+
+
+def _sentence(spec: Spec) -> str:
+    rule = "" if spec.kind in ("secret", "path") or spec.rule == "text" else f" [{spec.rule}]"
+    return f"{spec.meaning}{rule}"
+
+
+def _assignment(spec: Spec) -> str:
+    return f"{spec.name}=" if spec.default is None else f"#{spec.name}={_shown(spec.default)}"
+
+
+def _default(spec: Spec) -> str:
+    return "" if spec.default is None else f"`{_shown(spec.default)}`"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _option_lines() -> list[str]:
+    known: list[Variable] = list(variables(typer.main.get_command(app)))
+    rows = [(f"`{' '.join(v.commands)} {v.option}`", f"`{v.name}`") for v in known]
+    intro = (
+        "Every option of a command has a variable, for the environment or the env file. It counts as the option itself, "
+        "so it beats a setting that means the same."
+    )
+    return [intro, "", *_grid(("option", "variable"), rows)]
+
+
+def _grid(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body]]
+
+
+FILES = {
+    ".env.example": env_example,
+    "docs/settings.md": settings_page,
+    "docs/exit-codes.md": exit_codes_page,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or with ``--check`` say which of them are out of date. Returns the exit code."""
+    stale = []
+    for name, text in FILES.items():
+        path = ROOT / name
+        current = path.read_text(encoding="utf-8") if path.exists() else ""
+        if current == text():
+            continue
+        stale.append(name)
+        if "--check" not in arguments:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text(), encoding="utf-8", newline="\n")
+    for name in stale:
+        print(f"{name} is out of date: run python tools/generate.py" if "--check" in arguments else f"{name} written")
+    return int("--check" in arguments and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
