@@ -18,6 +18,22 @@ from dataflows.errors import ExitCode
 from dataflows.settings import Spec, table
 
 ROOT = Path(__file__).resolve().parent.parent
+_SETTINGS_INTRO = """\
+# Settings
+
+A flag beats the environment, the environment beats the env file, the env file beats the default.
+
+The env file is the one named with `--env-file` (or in `DATAFLOWS_ENV_FILE`), else `.env` in the working folder (unless
+that folder belongs to Windows, where Task Scheduler starts programs), else `.env` beside the exe. A relative `DATA_DIR`
+is taken from the folder of that file; without one it is `%PROGRAMDATA%\\dataflows` on Windows and the user's data
+folder elsewhere. A relative `--data-dir` is taken from the working folder.
+
+Write values without quotes, or in single quotes: in double quotes a backslash has a special meaning. A remark may
+follow a value after a blank and `#`, except after `DB_CONNECTION_STRING`, whose line is taken whole. Empty values count
+as not set. An unknown key is a warning, a key that looks like a slip of the pen is an error."""
+_OPTIONS_INTRO = """\
+Every option of a command has a variable, for the environment or the env file. It counts as the option itself, so it
+beats a setting that means the same."""
 _NOTE = "<!-- Written by tools/generate.py from the code. Change the code, then run it again. -->"
 
 
@@ -42,18 +58,7 @@ def settings_page() -> str:
     lines = [
         _NOTE,
         "",
-        "# Settings",
-        "",
-        "A flag beats the environment, the environment beats the env file, the env file beats the default.",
-        "",
-        "The env file is the one named with `--env-file` (or in `DATAFLOWS_ENV_FILE`), else `.env` in the working",
-        "folder (unless that folder belongs to Windows, where Task Scheduler starts programs), else `.env` beside the",
-        "exe. A relative `DATA_DIR` is taken from the folder of that file; without one it is `%PROGRAMDATA%\\dataflows` on",
-        "Windows and the user's data folder elsewhere. A relative `--data-dir` is taken from the working folder.",
-        "",
-        "Write values without quotes, or in single quotes: in double quotes a backslash has a special meaning. A remark",
-        "may follow a value after a blank and `#`, except after `DB_CONNECTION_STRING`, whose line is taken whole.",
-        "An unknown key is a warning, a key that looks like a slip of the pen is an error. Empty values count as not set.",
+        _SETTINGS_INTRO,
     ]
     for flow, specs in _by_flow():
         rows = [(f"`{s.name}`", _default(s), s.rule, s.meaning) for s in specs]
@@ -105,11 +110,7 @@ def _shown(value: object) -> str:
 def _option_lines() -> list[str]:
     known: list[Variable] = list(variables(typer.main.get_command(app)))
     rows = [(f"`{' '.join(v.commands)} {v.option}`", f"`{v.name}`") for v in known]
-    intro = (
-        "Every option of a command has a variable, for the environment or the env file. It counts as the option itself, "
-        "so it beats a setting that means the same."
-    )
-    return [intro, "", *_grid(("option", "variable"), rows)]
+    return [_OPTIONS_INTRO, "", *_grid(("option", "variable"), rows)]
 
 
 def _grid(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

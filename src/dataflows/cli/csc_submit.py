@@ -86,18 +86,12 @@ def csc_submit(
 
 def run(call: Invocation, options: Options) -> int:
     """Run the job and print how it ended; returns the exit code."""
-    from dataflows.cli.running import carry_out
     from dataflows.flows.csc import job
 
     settings = call.loaded or call.settings()
-    return carry_out(
-        call,
-        settings,
-        job.submit(settings, options),
-        target=job.target(settings) + (" (dry run)" if options.dry_run else ""),
-        options=job.kept(options),
-        resumable=not options.dry_run,
-    )
+    target = job.target(settings) + (" (dry run)" if options.dry_run else "")
+    order = call.order(settings, target, job.kept(options), resumable=not options.dry_run)
+    return call.run(order, job.submit(settings, options))
 
 
 def resume(call: Invocation, kept: Mapping[str, object]) -> int:

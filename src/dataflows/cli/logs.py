@@ -165,7 +165,7 @@ def _foreign(record: logging.LogRecord) -> dict[str, str]:
 
 def _free_path(folder: Path, command: str) -> Path:
     now = datetime.now().astimezone()
-    stem = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}-{command}"
+    stem = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}-{command.replace(' ', '-')}"
     path = folder / f"{stem}.log"
     return path.with_name(f"{stem}-{os.getpid()}.log") if path.exists() else path
 

@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dataflows import __version__
-from dataflows.cli import csc_submit, diagnostics
+from dataflows.cli import csc_submit, diagnostics, runs
 from dataflows.cli.options import Invocation, epilog
 from dataflows.cli.output import Output
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable, WrongUsage
 
 PROGRAM = "dataflows"
 # in the order in which --help lists them
-_COMMANDS = (csc_submit, diagnostics)
+_COMMANDS = (csc_submit, diagnostics, runs)
 
 app = typer.Typer(
     name=PROGRAM,

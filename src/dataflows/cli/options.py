@@ -79,10 +79,10 @@ class Invocation:
             self.output.warn(warning)
         return self.loaded
 
-    def order(self, settings: Settings, target: str, options: Mapping[str, object], *, exclusive: bool = True) -> Order:
+    def order(self, settings: Settings, target: str, options: Mapping[str, object], *, resumable: bool = True) -> Order:
         """What ``run_job`` is asked to run: this command on ``target``. Opens the log of the run.
 
-        ``options`` are kept for ``runs resume``; ``exclusive`` is whether a second run on the target is refused.
+        ``options`` are kept for ``runs resume``; ``resumable`` is whether it can go on after an interruption.
         """
         from dataflows.cli.logs import RunLog
         from dataflows.runs.runner import Order
@@ -97,7 +97,7 @@ class Invocation:
             settings.data_dir,
             runs_keep_days=settings.runs_keep_days,
             log_file=self._log.path,
-            exclusive=exclusive,
+            resumable=resumable,
         )
 
     def run(self, order: Order, job: Job) -> int:

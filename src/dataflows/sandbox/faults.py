@@ -108,6 +108,11 @@ class Faults:
             if "error_seconds" in checked:
                 self._error_until = self.clock() + self.error_seconds
 
+    def begin_with(self, **changes: Any) -> None:
+        """Change some of the faults, and let ``clear`` go back to them."""
+        self.set(**changes)
+        self._at_start |= changes
+
     def clear(self) -> None:
         """Back to the values that the sandbox was started with."""
         self.set(**self._at_start)

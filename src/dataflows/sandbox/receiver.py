@@ -20,7 +20,7 @@ import orjson
 
 from dataflows.flows.csc.payload import canonical, problems
 from dataflows.sandbox.faults import Faults
-from dataflows.sandbox.model import MODELS, Model, Stored
+from dataflows.sandbox.model import MODELS, Model, Stored, normal
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
 from dataflows.sandbox.token import TokenDesk
 
@@ -111,12 +111,11 @@ class Receiver(Service):
         """All stored children in normal form (see ``model``), by (LA code, la_child_id)."""
         with self._lock:
             stored = dict(self._stored)
-        return {key: orjson.loads(text) for key, text in stored.items()}
+        return {key: child for key, text in stored.items() if (child := _read(text))}
 
     def child(self, la_child_id: str, la_code: str = LA_CODE) -> Stored | None:
         """One stored child, None if there is none (never sent, or purged)."""
-        text = self._stored.get((la_code, la_child_id))
-        return None if text is None else orjson.loads(text)
+        return _read(self._stored.get((la_code, la_child_id)))
 
     def receipt(self, la_child_id: str, la_code: str = LA_CODE) -> str | None:
         """The receipt that the latest commit of a child was given (also when the answer was lost)."""
@@ -193,19 +192,22 @@ class Receiver(Service):
         return _refused(400, [f"[{index}].{one}" for index, words in named.items() for one in words])
 
     def _committed(self, la_code: str, records: list[dict[str, Any]]) -> Answer:
-        merge = MODELS[self.model]
         with self._lock:
             receipts = [self._receipt() for _ in records]
             for record, receipt in zip(records, receipts, strict=True):
                 key = (la_code, record["la_child_id"])
-                before = self._stored.get(key)
-                after = merge(None if before is None else orjson.loads(before), record)
                 self._receipts[key] = receipt
-                if after is None:
-                    self._stored.pop(key, None)
-                else:
-                    self._stored[key] = canonical(after)
+                self._store(key, record)
         return self._acknowledged(receipts)
+
+    def _store(self, key: ChildKey, record: dict[str, Any]) -> None:
+        """Keep the text that was sent, as long as it is the only one: most are, and reading brings it into form."""
+        before = _read(self._stored.get(key))
+        after = record if before is None and record.get("purge") is not True else MODELS[self.model](before, record)
+        if after is None:
+            self._stored.pop(key, None)
+        else:
+            self._stored[key] = canonical(after)
 
     def _receipt(self) -> str:
         moment = datetime.now(UTC)
@@ -237,6 +239,10 @@ _RECEIPTS: dict[str, Callable[[list[str]], Answer]] = {
     "nulls": lambda receipts: Answer.json(200, [None] * len(receipts)),
     "object": lambda receipts: Answer.json(200, {"receipts": receipts}),
 }
+
+
+def _read(text: bytes | None) -> Stored | None:
+    return None if text is None else normal(orjson.loads(text))
 
 
 def _refused(status: int, errors: list[str]) -> Answer:

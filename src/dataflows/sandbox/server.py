@@ -21,13 +21,23 @@ class Sandbox:
 
     Attributes:
         token, receiver: the stand-ins, with their faults, state and history.
-        faults: the faults of every stand-in by its name.
+        faults: the faults of every stand-in by its name; those given at the start are what ``reset`` goes back to.
     """
 
-    def __init__(self, seed: int = 0, port: int = 0, *, model: Model = "merge", lean: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        port: int = 0,
+        *,
+        model: Model = "merge",
+        lean: bool = False,
+        faults: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> None:
         self.token = TokenDesk(seed=seed, lean=lean)
         self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean)
         self._services: tuple[Service, ...] = (self.token, self.receiver)
+        for name, changes in (faults or {}).items():
+            self.faults[name].begin_with(**changes)
         self._desk = Desk(self._services)
         self._port = port
         self._server: Server | None = None
@@ -63,7 +73,7 @@ class Sandbox:
         """
         self._server = Server(self._port, self._desk.serve, self._desk.bugs)
         self._port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="sandbox", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True)
         self._thread.start()
         return self
 
@@ -79,13 +89,12 @@ class Sandbox:
         self._thread.join()
         self._server = self._thread = None
         if self._desk.bugs:
-            raise self._desk.bugs.pop()
+            raise self._desk.bugs[0]
 
     def reset(self) -> None:
         """Forget what is stored and what arrived; faults go back to those at the start."""
         for service in self._services:
             service.reset()
-            service.faults.clear()
 
     def __enter__(self) -> Sandbox:
         return self.start()
@@ -109,13 +118,13 @@ class Desk:
         if request.path.startswith("/_sandbox"):
             line.send(self._worked(self._control.answer, request))
             return
-        fitting = [(route, service) for route, service in self._routes if route.pattern.fullmatch(request.path)]
-        for route, service in fitting:
-            if route.method == request.method:
-                parts = route.pattern.fullmatch(request.path)
-                self._through_faults(service, route, replace(request, parts=parts.groupdict() if parts else {}), line)
+        status = 404
+        for route, service in self._routes:
+            match = route.pattern.fullmatch(request.path)
+            if match and route.method == request.method:
+                self._through_faults(service, route, replace(request, parts=match.groupdict()), line)
                 return
-        status = 405 if fitting else 404
+            status = 405 if match else status
         line.send(Answer.json(status, {"status": status}))
 
     def _through_faults(self, service: Service, route: Route, request: Request, line: Line) -> None:

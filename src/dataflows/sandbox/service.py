@@ -124,10 +124,11 @@ class Service:
 
     def views(self) -> Mapping[str, Callable[[], Any]]:
         """What can be looked at under ``/_sandbox/<name>/<view>``, as functions that give plain data."""
-        return {"requests": lambda: [one.described() for one in self.requests], "counts": self.figures}
+        return {"requests": lambda: [one.described() for one in self.requests], "figures": self.figures}
 
     def reset(self) -> None:
-        """Forget what arrived; subclasses forget their state too."""
+        """Forget what arrived, and go back to the faults at the start; subclasses forget their state too."""
+        self.faults.clear()
         with self._desk:
             self._history.clear()
             self.counts.clear()

@@ -90,7 +90,8 @@ class Line(BaseHTTPRequestHandler):
             path, _, query = self.path.partition("?")
             body = self.rfile.read(int(length))
             headers: Any = self.headers
-            self.server.serve(Request(self.command, path, query, headers, body), self)
+            if len(body) == int(length):  # less: the client went away in mid-request
+                self.server.serve(Request(self.command, path, query, headers, body), self)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names that the base class looks for
 

@@ -42,7 +42,7 @@ UNANSWERED_IN_A_ROW = 5
 GUARD_FLOOR = 10
 _COUNTS = (
     "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "sent", "failed", "held_back",
-    "reloaded", "replayed", "untrusted", "batches",
+    "new_errors", "known_errors", "reloaded", "replayed", "untrusted", "batches",
 )  # fmt: skip
 
 

@@ -122,7 +122,7 @@ class Recorder:
         self.counts["reloaded"] += len(reloaded)
         for submission, answer in pairs:
             self._count(submission, answer)
-            yield _event(submission, answer)
+            yield self._event(submission, answer)
 
     def _count(self, submission: Submission, answer: Answer) -> None:
         counts = self.counts
@@ -130,6 +130,14 @@ class Recorder:
         counts["untrusted"] += submission.untrusted
         counts["sent"] += answer.verdict is Verdict.ACCEPTED
         counts["failed"] += bool(answer.detail) and answer.verdict is not Verdict.ACCEPTED
+
+    def _event(self, submission: Submission, answer: Answer) -> Event:
+        row = submission.row
+        if answer.verdict is Verdict.ACCEPTED:
+            return Done(str(row.id), submission.sending.value)
+        if answer.detail:
+            return self._failed(row, answer.code, answer.detail, written=answer.detail)
+        return Pending(str(row.id), answer.code)
 
     def unchanged(self, rows: Sequence[Unchanged]) -> Iterator[Event]:
         """Record rows that needed nothing."""
@@ -151,7 +159,12 @@ class Recorder:
         items = [Item(str(one.row.id), "failed", 0, one.code, one.message) for one in rows]
         self._journal.record(self._run_id, items)
         for one, (row, message) in zip(rows, messages, strict=True):
-            yield Failed(str(row.id), one.code, one.message, known=_known(row, message))
+            yield self._failed(row, one.code, one.message, written=message)
+
+    def _failed(self, row: StagedRow, code: str, message: str, *, written: str) -> Failed:
+        known = row.failed and row.response == written
+        self.counts["known_errors" if known else "new_errors"] += 1
+        return Failed(str(row.id), code, message, known=known)
 
     def superseded(self, rows: Sequence[Superseded]) -> Iterator[Event]:
         """Record rows that a newer row of the same child speaks for."""
@@ -169,15 +182,6 @@ class Recorder:
         self._journal.record(self._run_id, [Item(str(row_id), "pending", 0, "mass_delete") for row_id in row_ids])
         for row_id in row_ids:
             yield Pending(str(row_id), "mass_delete")
-
-
-def _event(submission: Submission, answer: Answer) -> Event:
-    row = submission.row
-    if answer.verdict is Verdict.ACCEPTED:
-        return Done(str(row.id), submission.sending.value)
-    if answer.detail:
-        return Failed(str(row.id), answer.code, answer.detail, known=_known(row, answer.detail))
-    return Pending(str(row.id), answer.code)
 
 
 def _known(row: StagedRow, message: str) -> bool:

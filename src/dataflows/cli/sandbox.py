@@ -1,0 +1,166 @@
+"""``sandbox``: stand-ins for the remote services on loopback, until somebody stops them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dataflows.cli.options import Invocation, epilog, invocation
+from dataflows.errors import ExitCode, WrongUsage
+
+if TYPE_CHECKING:
+    from dataflows.sandbox.server import Sandbox
+
+COMMAND = "sandbox"
+_CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE)
+_MARK = "# Points dataflows at its sandbox. Written by: dataflows sandbox --write-env"
+
+Share = Annotated[float, typer.Option(min=0.0, max=1.0)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        COMMAND,
+        epilog=epilog(
+            "dataflows sandbox --write-env sandbox.env",
+            "dataflows sandbox --port 8500 --latency-ms 200 --lost-answer-share 0.1",
+            codes=_CODES,
+        ),
+    )(sandbox)
+
+
+def sandbox(
+    context: typer.Context,
+    *,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Listen here (0: any free port).")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same faults.")] = 0,
+    model: Annotated[
+        Literal["merge", "replace"], typer.Option("--model", help="What the receiver does with absent attributes.")
+    ] = "merge",
+    write_env: Annotated[
+        Path | None, typer.Option("--write-env", help="Write the settings into this env file.")
+    ] = None,
+    latency_ms: Annotated[float, typer.Option("--latency-ms", min=0, help="Every answer waits so long.")] = 0,
+    jitter_ms: Annotated[float, typer.Option("--jitter-ms", min=0, help="And up to so much longer.")] = 0,
+    error_share: Annotated[
+        float, typer.Option("--error-share", min=0, max=1, help="Share of the requests that get an error.")
+    ] = 0,
+    error_status: Annotated[int, typer.Option("--error-status", min=400, max=599, help="Which error.")] = 503,
+    retry_after: Annotated[
+        str, typer.Option("--retry-after", help="Retry-After of errors and rate limits, whatever it says.")
+    ] = "",
+    drop_share: Annotated[
+        float, typer.Option("--drop-share", min=0, max=1, help="Share of connections that end before the commit.")
+    ] = 0,
+    lost_answer_share: Annotated[
+        float, typer.Option("--lost-answer-share", min=0, max=1, help="Share committed, but never answered.")
+    ] = 0,
+    cut_share: Annotated[
+        float, typer.Option("--cut-share", min=0, max=1, help="Share of the answers that break off.")
+    ] = 0,
+    silent_share: Annotated[
+        float, typer.Option("--silent-share", min=0, max=1, help="Share of the requests that stay without answer.")
+    ] = 0,
+    rate_limit: Annotated[
+        float, typer.Option("--rate-limit", min=0, help="Requests per second; more get 429 (0: no limit).")
+    ] = 0,
+    max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Records per request; more get 413.")] = 100,
+    token_seconds: Annotated[int, typer.Option("--token-seconds", min=1, help="How long a token is good.")] = 3600,
+    lean: Annotated[
+        bool, typer.Option("--lean", help="Check and remember nothing but the children: for measuring speed.")
+    ] = False,
+) -> None:
+    """Run stand-ins for the token endpoint and the DfE CSC API on this machine.
+
+    For rehearsals and tests: the receiver applies DfE's attribute rules and keeps what it is sent in memory. Prints
+    the settings that point the commands at it and runs until Ctrl-C. What arrived is shown under /_sandbox, where
+    faults can also be changed while it runs.
+    """
+    receiver = {
+        "latency_ms": latency_ms,
+        "jitter_ms": jitter_ms,
+        "error_share": error_share,
+        "error_status": error_status,
+        "retry_after": retry_after,
+        "drop_share": drop_share,
+        "lost_share": lost_answer_share,
+        "cut_share": cut_share,
+        "silent_share": silent_share,
+        "rate_limit": rate_limit,
+        "max_batch": max_batch,
+    }
+    call = invocation(context).begin(COMMAND)
+    _refuse_to_overwrite(write_env)
+    from dataflows.sandbox.server import Sandbox
+
+    faults = {"receiver": receiver, "token": {"token_seconds": token_seconds}}
+    box = Sandbox(seed, port, model=model, lean=lean, faults=faults)
+    raise typer.Exit(_serve(call, box, write_env))
+
+
+def _serve(call: Invocation, box: Sandbox, write_env: Path | None) -> int:
+    _listen(box)
+    try:
+        with _until_stopped() as stop:
+            _tell(call, box, write_env)
+            while not stop.wait(0.5):  # a wait without end would not see Ctrl-C on Windows
+                pass
+    finally:
+        box.stop()
+    figures = box.receiver.figures()
+    return call.output.ended(f"{figures['requests']} requests, {figures['children']} children stored")
+
+
+def _listen(box: Sandbox) -> None:
+    try:
+        box.start()
+    except OSError:
+        raise WrongUsage(
+            f"cannot listen at {box.url}", hint="the port is taken: choose another, or leave --port out"
+        ) from None
+
+
+def _tell(call: Invocation, box: Sandbox, write_env: Path | None) -> None:
+    settings = box.settings()
+    if write_env is not None:
+        from dataflows.store.files import write_whole
+
+        write_whole(write_env, _env_text(settings).encode(), private=True)
+    for name, value in settings.items():
+        call.output.say(f"{name}={value}")
+    how = f"dataflows --env-file {write_env}" if write_env else "with these settings, dataflows"
+    call.output.note(f"listening at {box.url}, stop with Ctrl-C; try: {how} test-endpoint")
+
+
+def _env_text(settings: Mapping[str, str]) -> str:
+    return "\n".join([_MARK, *(f"{name}={value}" for name, value in settings.items()), ""])
+
+
+def _refuse_to_overwrite(write_env: Path | None) -> None:
+    """An env file with real credentials must not be lost to a slip of the hand."""
+    if write_env is None or not write_env.exists():
+        return
+    if not write_env.is_file() or not write_env.read_bytes().startswith(_MARK.encode()):
+        raise WrongUsage(f"{write_env} is there already and not from here", hint="give --write-env another name")
+
+
+@contextmanager
+def _until_stopped() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, Ctrl-Break and SIGTERM set. Being stopped is how this command ends well."""
+    stop = threading.Event()
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+    before: dict[signal.Signals, Any] = {}
+    for name in names:
+        before[signal.Signals[name]] = signal.signal(signal.Signals[name], lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

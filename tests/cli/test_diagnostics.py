@@ -1,0 +1,70 @@
+"""The three diagnostics: all checks are shown, the gravest failure decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from dataflows.cli.diagnostics import gravest
+from dataflows.cli.main import main
+from dataflows.errors import ExitCode
+from dataflows.settings import Settings
+
+Capture = pytest.CaptureFixture[str]
+Put = Callable[[Callable[[Settings], Iterator[object]]], None]
+
+
+@dataclass
+class MadeUp:
+    name: str
+    passed: bool | None
+    text: str
+    hint: str = ""
+    exit_code: ExitCode = ExitCode.OK
+
+
+FOUND = (
+    MadeUp("driver", True, "ODBC Driver 18"),
+    MadeUp("connection", False, "db.example.org does not answer", "is the VPN up?", ExitCode.SERVICE_DOWN),
+    MadeUp("write", None, "no connection"),
+)
+
+
+@pytest.mark.parametrize("command", ["test-db", "test-endpoint", "test-schema"])
+def test_each_check_is_a_line(command: str, checks: Put, capsys: Capture) -> None:
+    checks(lambda _settings: iter(FOUND))
+    assert main([command]) == 13
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        "ok    driver  ODBC Driver 18",
+        "FAIL  connection  db.example.org does not answer",
+        "      hint: is the VPN up?",
+        "skip  write  no connection",
+    ]
+    assert err.startswith(f"{command}: 1 passed, 1 failed, 1 skipped in ")
+    assert "-> exit 13" in err
+
+
+def test_as_json(checks: Put, capsys: Capture) -> None:
+    checks(lambda _settings: iter(FOUND))
+    assert main(["test-db", "--json"]) == 13
+    document = json.loads(capsys.readouterr().out)
+    assert (document["status"], document["exit_code"], document["run_id"]) == ("failed", 13, None)
+    assert document["items"][2] == {"name": "write", "passed": None, "text": "no connection", "hint": ""}
+    assert document["error"]["message"] == "connection: db.example.org does not answer"
+
+
+def test_all_well(checks: Put, capsys: Capture) -> None:
+    checks(lambda _settings: iter(FOUND[:1]))
+    assert main(["test-db", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["status"], document["error"]) == ("done", None)
+
+
+def test_the_gravest_failure_decides() -> None:
+    assert gravest([ExitCode.SETTINGS, ExitCode.SERVICE_DOWN, ExitCode.ACCESS_REFUSED]) is ExitCode.ACCESS_REFUSED
+    assert gravest([ExitCode.SETTINGS, ExitCode.SERVICE_DOWN]) is ExitCode.SERVICE_DOWN
+    assert gravest([]) is ExitCode.OK

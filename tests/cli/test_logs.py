@@ -1,0 +1,153 @@
+"""The log file of a run: JSON lines, for its owner only, never with what a library or an exception quotes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataflows.cli.logs import RunLog
+from dataflows.errors import ServiceDown, SettingUnusable
+from dataflows.events import Done, Failed, Planned
+
+PERSONAL = "Ada Example"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[RunLog]:
+    made = RunLog(tmp_path, "csc-submit").attach()
+    yield made
+    made.detach()
+
+
+def lines(log: RunLog) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_name_and_place(log: RunLog, tmp_path: Path) -> None:
+    log.log_start("csc-submit")
+    assert log.path.parent == tmp_path / "logs"
+    day, clock, milliseconds, *command = log.path.stem.split("-")
+    assert (len(day), len(clock), len(milliseconds), command) == (8, 6, 3, ["csc", "submit"])
+
+
+def test_no_record_no_file(log: RunLog) -> None:
+    assert not log.path.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_only_its_owner_can_read_it(log: RunLog) -> None:
+    log.log_start("csc-submit")
+    assert stat.S_IMODE(log.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(log.path.parent.stat().st_mode) == 0o700
+
+
+def test_two_runs_of_one_moment_get_two_files(log: RunLog, tmp_path: Path) -> None:
+    other = RunLog(tmp_path, "csc-submit")
+    other.path = log.path
+    log.log_start("csc-submit")
+    other.handle(logging.makeLogRecord({"name": "dataflows", "msg": "x", "levelno": logging.INFO}))
+    other.close()
+    assert other.path.name == f"{log.path.stem}-{os.getpid()}.log"
+
+
+def test_our_messages_are_written_out(log: RunLog) -> None:
+    logging.getLogger("dataflows.runner").warning("%s rows", 12)
+    (line,) = lines(log)
+    assert (line["level"], line["logger"], line["message"]) == ("warning", "dataflows.runner", "12 rows")
+    assert line["time"].endswith("+00:00")
+
+
+def test_events_of_items_that_went_well_are_for_debug(log: RunLog) -> None:
+    for event in (Planned(2, "rows"), Done("1"), Failed("2", "attribute_rule", "sex: at most 1 character")):
+        log.log_event(event)
+    planned, failed = lines(log)
+    assert (planned["event"], planned["total"]) == ("planned", 2)
+    assert (failed["event"], failed["key"], failed["code"]) == ("failed", "2", "attribute_rule")
+
+
+def test_level_debug_has_every_item(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, "csc-submit", level="debug").attach()
+    log.log_event(Done("1"))
+    log.detach()
+    assert lines(log)[0]["key"] == "1"
+
+
+def test_of_a_library_only_template_and_place_are_written(log: RunLog) -> None:
+    library = logging.getLogger("urllib3.connectionpool")
+    library.warning("cannot parse %s", PERSONAL)
+    library.warning(f"cannot parse {PERSONAL}")
+    library.info("never written")
+    first, second = lines(log)
+    assert first["template"] == "cannot parse %s"
+    assert "test_logs.py" in second["place"]
+    assert PERSONAL not in log.path.read_text(encoding="utf-8")
+
+
+def test_a_traceback_has_places_and_kinds_but_no_foreign_text(log: RunLog) -> None:
+    try:
+        try:
+            raise KeyError(PERSONAL)
+        except KeyError as error:
+            raise ServiceDown("the receiver does not answer") from error
+    except ServiceDown as error:
+        assert log.crash(error) == log.path
+    outer, inner = lines(log)[0]["traceback"]
+    assert outer["message"] == "the receiver does not answer"
+    assert inner["type"] == "builtins.KeyError"
+    assert "test_logs.py" in inner["frames"][0]
+    assert PERSONAL not in log.path.read_text(encoding="utf-8")
+
+
+def test_a_thread_that_breaks_is_logged_and_not_printed(log: RunLog, capsys: pytest.CaptureFixture[str]) -> None:
+    def break_down() -> None:
+        raise ValueError(PERSONAL)
+
+    thread = threading.Thread(target=break_down)
+    thread.start()
+    thread.join()
+    assert lines(log)[0]["traceback"][0]["type"] == "builtins.ValueError"
+    assert capsys.readouterr().err == ""
+
+
+def test_warnings_of_libraries_are_not_printed(log: RunLog, capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn(PERSONAL, stacklevel=1)
+    assert PERSONAL not in log.path.read_text(encoding="utf-8") + capsys.readouterr().err
+
+
+def test_old_logs_are_swept_when_a_new_one_begins(log: RunLog) -> None:
+    folder = log.path.parent
+    folder.mkdir()
+    for name, age in (("old.log", 31), ("young.log", 29), ("old.txt", 31)):
+        (folder / name).touch()
+        os.utime(folder / name, (0, time.time() - age * 86_400))
+    log.log_start("csc-submit")
+    assert {path.name for path in folder.iterdir()} == {"young.log", "old.txt", log.path.name}
+
+
+def test_a_folder_that_cannot_be_used_is_a_setting(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    log = RunLog(tmp_path / "data", "csc-submit").attach()
+    with pytest.raises(SettingUnusable, match="cannot be written"):
+        log.log_start("csc-submit")
+    log.detach()
+
+
+def test_a_bug_is_reported_even_when_no_log_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    log = RunLog(tmp_path / "data", "csc-submit").attach()
+    assert log.crash(ValueError()) is None
+    log.detach()

@@ -1,0 +1,147 @@
+"""The one boundary: words in, an exit code out, two lines for an error and no traceback for anybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dataflows import __version__
+from dataflows.cli.main import main
+from dataflows.errors import ServiceDown
+from dataflows.settings import Settings
+
+Capture = pytest.CaptureFixture[str]
+Put = Callable[[Callable[[Settings], Iterator[object]]], None]
+
+
+def test_help_names_commands_examples_and_every_exit_code(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert "test-db" in out
+    assert "Example" in out
+    assert "130  interrupted" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", ["csc-submit", "test-db", "test-endpoint", "test-schema"])
+def test_every_command_has_help_with_an_example_and_exit_codes(command: str, capsys: Capture) -> None:
+    assert main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "\n    dataflows" in out
+    assert "Exit codes:\n      0  all done" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_help_needs_no_settings(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / ".env").write_text("nonsense", encoding="utf-8")
+    assert main(["test-db", "--help"]) == 0
+    capsys.readouterr()
+
+
+def test_version(capsys: Capture) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"dataflows {__version__}\n"
+
+
+def test_no_command_is_wrong_usage_and_shows_the_help(capsys: Capture) -> None:
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Usage: dataflows")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["tset-db"], "No such command 'tset-db'", "see: dataflows --help"),
+        (["test-db", "--fast"], "No such option: --fast", "see: dataflows test-db --help"),
+        (["test-db", "extra"], "Got unexpected extra argument", "see: dataflows test-db --help"),
+        (["csc-submit", "--limit", "0"], "Invalid value for '--limit'", "see: dataflows csc-submit --help"),
+        (["test-db", "--quiet"], "No such option: --quiet", "--quiet goes before the command"),
+        (["--log-level", "loud", "test-db"], "Invalid value for '--log-level'", "see: dataflows --help"),
+    ],
+)
+def test_wrong_usage_is_two_lines(arguments: list[str], message: str, hint: str, capsys: Capture) -> None:
+    assert main(arguments) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {message}")
+    assert second.startswith(f"hint: {hint}")
+
+
+def test_wrong_usage_as_json(capsys: Capture) -> None:
+    assert main(["test-db", "--fast", "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert (document["status"], document["exit_code"], document["run_id"]) == ("failed", 2, None)
+    assert document["error"]["code"] == "wrong_usage"
+
+
+def raising(error: BaseException) -> Callable[[Settings], Iterator[object]]:
+    def made_up(_settings: Settings) -> Iterator[object]:
+        raise error
+
+    return made_up
+
+
+def test_an_error_of_ours_is_two_lines_and_its_code(checks: Put, capsys: Capture) -> None:
+    checks(raising(ServiceDown("db.example.org:1433 does not answer", hint="try again later")))
+    assert main(["test-db"]) == 13
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["error: db.example.org:1433 does not answer", "hint: try again later"]
+    assert lines[2].startswith("test-db: not done in ")
+
+
+def test_a_bug_is_one_line_with_the_log(checks: Put, tmp_path: Path, capsys: Capture) -> None:
+    checks(raising(ZeroDivisionError("Ada Example")))
+    assert main(["test-db"]) == 1
+    out, err = capsys.readouterr()
+    (log,) = (tmp_path / "data" / "logs").iterdir()
+    assert out == ""
+    assert err.splitlines()[0] == f"error: this is a bug in dataflows; please report it with the log: {log}"
+    assert "Traceback" not in err
+    assert "Ada" not in err + log.read_text(encoding="utf-8")
+    assert "ZeroDivisionError" in log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_ctrl_c_outside_a_run(checks: Put, as_json: bool, capsys: Capture) -> None:
+    checks(raising(KeyboardInterrupt()))
+    assert main(["test-db", "--json"] if as_json else ["test-db"]) == 130
+    out, err = capsys.readouterr()
+    assert err.startswith("error: interrupted\nhint: ")
+    assert not as_json or json.loads(out)["error"]["code"] == "interrupted"
+
+
+def test_the_env_file_can_be_named_in_the_environment(
+    checks: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Settings] = []
+
+    def made_up(settings: Settings) -> Iterator[object]:
+        seen.append(settings)
+        return iter(())
+
+    checks(made_up)
+    (tmp_path / "my.env").write_text("LA_CODE=845\n", encoding="utf-8")
+    monkeypatch.setenv("DATAFLOWS_ENV_FILE", str(tmp_path / "my.env"))
+    assert main(["--data-dir", "here", "test-db"]) == 0
+    assert (seen[0].la_code, seen[0].data_dir) == ("845", tmp_path / "here")
+
+
+def test_warnings_about_the_env_file_are_shown(checks: Put, tmp_path: Path, capsys: Capture) -> None:
+    checks(lambda _settings: iter(()))
+    (tmp_path / ".env").write_text("FAVOURITE=1\nDATAFLOWS_TEST_DB_JSON=no\n", encoding="utf-8")
+    assert main(["test-db"]) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert len(warnings) == 1
+    assert "FAVOURITE" in warnings[0]
+
+
+def test_shell_completion(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("_DATAFLOWS_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "dataflows test-")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert main([]) == 0
+    assert "test-endpoint" in capsys.readouterr().out.split()

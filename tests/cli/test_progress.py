@@ -1,0 +1,89 @@
+"""How far a run has come: the figures, and the lines for pipes and schedulers."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataflows.cli.progress import Lines, Standing
+from dataflows.cli.wording import span, took
+from dataflows.events import Done, Event, Failed, Planned, Retrying, Skipped, Step, Tally
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Feed:
+    """Shows events as a run would."""
+
+    def __init__(self, face: Lines | Standing) -> None:
+        self._face = face
+        self._tally = Tally()
+
+    def __call__(self, event: Event) -> None:
+        self._tally.add(event)
+        if isinstance(self._face, Standing):
+            self._face.take(event, self._tally)
+        else:
+            self._face.show(event, self._tally)
+
+
+def test_figures_of_a_run() -> None:
+    clock = Clock()
+    standing = Standing(clock)
+    feed = Feed(standing)
+    for event in (Planned(8, "rows"), Done("1"), Failed("2", "x", "y"), Skipped("3"), Done("4")):
+        feed(event)
+    clock.now += 2
+    assert (standing.ended, standing.rate, standing.left) == (4, 2.0, 2.0)
+    assert standing.counts() == "2 done, 1 failed, 1 unchanged, 4 pending"
+
+
+def test_nobody_knows_the_end_before_the_total() -> None:
+    standing = Standing(Clock())
+    Feed(standing)(Done("1"))
+    assert standing.left is None
+
+
+def test_a_wait_is_shown_until_it_is_over() -> None:
+    clock = Clock()
+    standing = Standing(clock)
+    feed = Feed(standing)
+    feed(Step("sending"))
+    feed(Retrying("receiver", 3, 12.0, "answered 503"))
+    assert standing.doing() == "waiting 12 s for receiver (attempt 3: answered 503)"
+    clock.now += 12
+    assert standing.doing() == "sending"
+
+
+def test_a_short_run_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    feed = Feed(Lines("csc-submit", Clock()))
+    for number in range(100):
+        feed(Done(str(number)))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_line_every_five_seconds_at_most(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    feed = Feed(Lines("csc-submit", clock))
+    feed(Planned(100, "rows"))
+    feed(Step("sending"))
+    for number in range(20):
+        clock.now += 1
+        feed(Done(str(number)))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert lines[0] == "csc-submit: 5 of 100 rows, 5 done, 0 failed, 95 pending, 1.0/s, 1 min 35 s left; sending"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
+def test_lengths_of_time(seconds: float, words: str) -> None:
+    assert span(seconds) == words
+
+
+def test_short_times_have_a_decimal() -> None:
+    assert (took(0.04), took(9.96), took(48.2)) == ("0.0 s", "10.0 s", "48 s")

@@ -1,0 +1,47 @@
+"""Every option has a variable, in the environment or the env file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+
+from dataflows.cli.main import app, main
+from dataflows.cli.variables import Variable, defaults, variables
+
+Capture = pytest.CaptureFixture[str]
+
+
+def known() -> dict[str, Variable]:
+    return {variable.name: variable for variable in variables(typer.main.get_command(app))}
+
+
+def test_names_follow_the_rule() -> None:
+    found = known()["DATAFLOWS_CSC_SUBMIT_RETRY_ERRORS"]
+    assert (found.commands, found.option, found.parameter) == (("csc-submit",), "--retry-errors", "retry_errors")
+    assert known()["DATAFLOWS_TEST_DB_JSON"].parameter == "as_json"
+
+
+def test_the_environment_beats_the_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAFLOWS_CSC_SUBMIT_LIMIT", "5")
+    written = {"dataflows_csc_submit_limit": "6", "DATAFLOWS_CSC_SUBMIT_CHILD": "SYNTH1"}
+    assert defaults(list(known().values()), written) == {"csc-submit": {"limit": "5", "child": "SYNTH1"}}
+
+
+def test_nested_commands_have_nested_defaults() -> None:
+    variable = Variable("X", ("runs", "list"), "--tag", "tags", "", multiple=True)
+    assert defaults([variable], {"X": "a b"}) == {"runs": {"list": {"tags": ["a", "b"]}}}
+
+
+def test_a_bad_variable_is_a_setting_and_no_usage_error(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / ".env").write_text("DATAFLOWS_CSC_SUBMIT_LIMIT=many\n", encoding="utf-8")
+    assert main(["csc-submit"]) == 10
+    assert capsys.readouterr().err.startswith("error: DATAFLOWS_CSC_SUBMIT_LIMIT: Invalid value for '--limit'")
+
+
+def test_an_option_on_the_command_line_beats_its_variable(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("DATAFLOWS_CSC_SUBMIT_LIMIT", "many")
+    assert main(["csc-submit", "--limit", "0", "--json"]) == 2
+    assert "--limit" in json.loads(capsys.readouterr().out)["error"]["message"]

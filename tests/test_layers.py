@@ -1,0 +1,148 @@
+"""The lines of the house, drawn from the imports: words come in at the top and go down, and nothing looks back up."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+
+ANYBODY_MAY_KNOW = {"", "errors", "events", "settings"}
+MAY_KNOW = {
+    "": set[str](),
+    "errors": set[str](),
+    "events": set[str](),
+    "settings": {"errors"},
+    "store": ANYBODY_MAY_KNOW,
+    "remote": ANYBODY_MAY_KNOW | {"store"},
+    "runs": ANYBODY_MAY_KNOW | {"store"},
+    "flows": ANYBODY_MAY_KNOW | {"store", "remote", "runs"},
+    "checks": ANYBODY_MAY_KNOW | {"store", "remote", "flows"},
+    "sandbox": ANYBODY_MAY_KNOW | {"store", "flows"},
+    "cli": ANYBODY_MAY_KNOW | {"store", "remote", "runs", "flows", "checks", "sandbox"},
+    "__main__": {"cli"},
+}
+# of a flow, the sandbox may only know the rules of its payload
+PAYLOAD_RULES = {"payload", "attributes"}
+# what a command calls: the story of one command each; the steps of a flow do not know them
+JOBS = {"job", "inspection"}
+PRINTERS = {"cli/output.py", "cli/progress.py"}
+POOL = "runs/pool.py"
+RETRY = "remote/retry.py"
+# `runs show --follow` looks at the journal now and then; nothing is tried again there
+PATIENT = {RETRY, "cli/runs.py"}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Every module of dataflows by its path below the package."""
+    package = SOURCE / "dataflows"
+    return {
+        path.relative_to(package).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(package.rglob("*.py"))
+    }
+
+
+MODULES = modules()
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The dotted names that a module imports, ``from x import y`` as ``x.y``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_module(dotted: str) -> bool:
+    path = SOURCE / Path(*dotted.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def own(tree: ast.Module) -> Iterator[tuple[str, ...]]:
+    """The modules of dataflows that a module imports, as paths below the package."""
+    for name in imported(tree):
+        if name.partition(".")[0] == "dataflows":
+            yield tuple((name if is_module(name) else name.rpartition(".")[0]).split(".")[1:])
+
+
+def room(path: str) -> str:
+    first = path.split("/", maxsplit=1)[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def calls(tree: ast.Module) -> Iterator[str]:
+    """The dotted names of everything that a module calls."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_nothing_looks_up(path: str) -> None:
+    allowed = MAY_KNOW[room(path)] | {room(path)}
+    found = {target[0] if target else "" for target in own(MODULES[path])}
+    assert found <= allowed
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("flows/") and path.count("/") > 1])
+def test_flows_do_not_know_each_other_and_steps_do_not_know_their_job(path: str) -> None:
+    flow = path.split("/")[1]
+    for target in own(MODULES[path]):
+        if target[:1] == ("flows",):
+            assert target[1] == flow
+            assert target[2] not in JOBS or path.split("/")[2].removesuffix(".py") in JOBS
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("sandbox/")])
+def test_the_sandbox_knows_no_more_of_a_flow_than_its_payload_rules(path: str) -> None:
+    known = {target[2] for target in own(MODULES[path]) if target[:1] == ("flows",)}
+    assert known <= PAYLOAD_RULES
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - PRINTERS))
+def test_only_the_output_prints(path: str) -> None:
+    tree = MODULES[path]
+    found = {name for name in calls(tree) if name in ("print", "typer.echo", "typer.secho", "sys.stdout.write")}
+    found |= {name for name in calls(tree) if name.startswith("sys.stderr.write")}
+    found |= {name for name in imported(tree) if name.partition(".")[0] == "rich"}
+    assert found == set()
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - {POOL}))
+def test_there_is_one_thread_pool(path: str) -> None:
+    tree = MODULES[path]
+    pools = {name for name in imported(tree) if name.startswith(("concurrent", "multiprocessing", "asyncio"))}
+    threads = {name for name in calls(tree) if name in ("threading.Thread", "Thread")}
+    assert pools == set()
+    assert threads == set() or path.startswith("sandbox/")  # a server has to serve while its starter goes on
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - {RETRY}))
+def test_trying_again_is_written_once(path: str) -> None:
+    libraries = {name.partition(".")[0] for name in imported(MODULES[path])}
+    assert libraries & {"tenacity", "stamina", "backoff"} == set()
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - PATIENT))
+def test_nothing_else_waits(path: str) -> None:
+    sleeps = {name for name in calls(MODULES[path]) if name in ("time.sleep", "sleep")}
+    assert sleeps == set() or path.startswith("sandbox/")  # a stand-in is slow on purpose
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("cli/")])
+def test_commands_load_what_is_heavy_when_they_need_it(path: str) -> None:
+    heavy = {"pydantic", "pydantic_settings", "requests", "urllib3", "msal", "sqlalchemy", "rich", "dotenv", "orjson"}
+    top = ast.Module([node for node in MODULES[path].body if not isinstance(node, ast.If)], [])
+    at_once = ast.Module([node for node in top.body if isinstance(node, (ast.Import, ast.ImportFrom))], [])
+    assert heavy & {name.partition(".")[0] for name in imported(at_once)} == set()
+
+
+def test_the_second_program_knows_the_first_one_only() -> None:
+    path = SOURCE / "api_pipeline" / "__main__.py"
+    known = set(own(ast.parse(path.read_text(encoding="utf-8"))))
+    assert {target[0] for target in known} <= {"cli", "errors"}

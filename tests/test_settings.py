@@ -1,0 +1,248 @@
+"""The settings: where a value comes from, which values are refused, and that no secret is ever shown."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataflows.errors import SettingUnusable
+from dataflows.settings import Secret, Settings, envfile, load, table
+
+ODBC = (
+    "Driver={ODBC Driver 18 for SQL Server};Server=db.example.org\\HDM;UID=loader;PWD={p #1;x}};Encrypt=yes # no remark"
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [*(spec.name for spec in table()), "NO_COLOR"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def env_file(folder: Path, text: str, name: str = ".env") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_defaults_without_any_file() -> None:
+    settings = load()
+    assert (settings.batch_size, settings.table_name, settings.use_partial_payload) == (
+        100,
+        "ssd_api_data_staging",
+        True,
+    )
+    assert settings.origin("BATCH_SIZE") == "default"
+    assert settings.env_file is None
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file(tmp_path, "BATCH_SIZE=10\nLA_CODE=845\nCSC_WORKERS=3\n")
+    monkeypatch.setenv("BATCH_SIZE", "20")
+    monkeypatch.setenv("LA_CODE", "846")
+    settings = load(overrides={"batch_size": 30, "la_code": None})
+    assert (settings.batch_size, settings.la_code, settings.csc_workers) == (30, "846", 3)
+    origins = [settings.origin(name) for name in ("BATCH_SIZE", "LA_CODE", "CSC_WORKERS", "TABLE_NAME")]
+    assert origins == ["flag", "environment", "env file", "default"]
+
+
+def test_empty_values_count_as_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file(tmp_path, "LA_CODE=845\nBATCH_SIZE=\n")
+    monkeypatch.setenv("LA_CODE", "")
+    settings = load()
+    assert (settings.la_code, settings.batch_size) == ("845", 100)
+    assert settings.origin("LA_CODE") == "env file"
+
+
+@pytest.mark.parametrize("written", [ODBC, f"'{ODBC}'", f'"{ODBC}"'])
+def test_an_odbc_string_survives(written: str, tmp_path: Path) -> None:
+    env_file(tmp_path, f"DB_CONNECTION_STRING={written}\n")
+    found = load().db_connection_string
+    assert found is not None
+    assert found.reveal() == ODBC
+
+
+def test_a_file_as_windows_writes_it(tmp_path: Path) -> None:
+    env_file(tmp_path, "\ufeff# Schlüssel\r\nLA_CODE = 845 # the county\r\nCLIENT_ID='ä b'\r\nSCOPE=\"x/.default\"\r\n")
+    settings = load()
+    assert (settings.la_code, settings.client_id, settings.scope) == ("845", "ä b", "x/.default")
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("CLIENT_ID=ä\n".encode("cp1252"))
+    with pytest.raises(SettingUnusable, match="not UTF-8"):
+        load()
+
+
+@pytest.mark.parametrize("line", ["just words", "CLIENT_SECRET: hush", "=hush"])
+def test_a_line_that_is_no_setting_is_named_by_its_number_only(line: str, tmp_path: Path) -> None:
+    env_file(tmp_path, f"\n\nLA_CODE=845\n\n{line}\n")
+    with pytest.raises(SettingUnusable, match=r"^line 5 of .* is no KEY=value$"):
+        load()
+
+
+def test_a_backslash_that_double_quotes_would_eat_is_an_error(tmp_path: Path) -> None:
+    env_file(tmp_path, 'DATA_DIR="C:\\new"\n')
+    with pytest.raises(SettingUnusable, match="DATA_DIR on line 1") as caught:
+        load()
+    assert "single quotes" in caught.value.hint
+
+
+def test_a_misspelt_key_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    env_file(tmp_path, "CLIENT_SECRTE=hush\n")
+    with pytest.raises(SettingUnusable, match="CLIENT_SECRTE") as caught:
+        load()
+    assert caught.value.hint == "did you mean CLIENT_SECRET?"
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["FAVOURITE_COLOUR", "CLIENT_SECRET_OLD", "OLD_CLIENT_SECRET"])
+def test_an_unknown_key_is_a_warning(key: str, tmp_path: Path) -> None:
+    env_file(tmp_path, f"{key}=hush\n")
+    warning = " ".join(load().warnings)
+    assert key in warning
+    assert "hush" not in warning
+
+
+def test_variables_of_command_options_are_known(tmp_path: Path) -> None:
+    env_file(tmp_path, "DATAFLOWS_GO_FAST=yes\n")
+    assert load(options=["DATAFLOWS_GO_FAST"]).warnings == ()
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(SettingUnusable, match="does not exist"):
+        load(tmp_path / "absent.env")
+
+
+def test_a_named_file_is_the_only_one_read(tmp_path: Path) -> None:
+    env_file(tmp_path, "LA_CODE=845\n")
+    named = env_file(tmp_path / "other", "BATCH_SIZE=7\n", "my.env")
+    settings = load(named)
+    assert (settings.la_code, settings.batch_size, settings.env_file) == (None, 7, named)
+
+
+def test_without_a_file_in_the_working_folder_the_one_beside_the_exe_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env_file(tmp_path / "program", "LA_CODE=845\n")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "program" / "dataflows.exe"))
+    assert load().la_code == "845"
+
+
+@pytest.mark.parametrize(
+    ("folder", "inside"),
+    [("C:\\Windows\\System32", True), ("c:\\WINDOWS", True), ("C:\\Windows.old", False), ("D:\\csc", False)],
+)
+def test_folders_that_belong_to_windows(folder: str, inside: bool) -> None:
+    assert envfile.is_inside(folder, "C:\\Windows") is inside
+
+
+def test_a_relative_data_dir_is_taken_from_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = env_file(tmp_path / "csc", "DATA_DIR=data\n")
+    assert load(named).data_dir == tmp_path / "csc" / "data"
+    monkeypatch.setenv("DATA_DIR", "elsewhere")
+    assert load(named).data_dir == tmp_path / "csc" / "elsewhere"
+
+
+def test_a_relative_data_dir_beside_an_exe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "program" / "dataflows.exe"))
+    monkeypatch.setenv("DATA_DIR", "data")
+    assert load().data_dir == tmp_path / "program" / "data"
+
+
+def test_the_flag_for_the_data_dir_is_taken_from_the_working_folder(tmp_path: Path) -> None:
+    settings = load(env_file(tmp_path / "csc", "DATA_DIR=data\n"), Path("here"))
+    assert settings.data_dir == tmp_path / "here"
+    assert settings.origin("DATA_DIR") == "flag"
+
+
+def test_the_data_dir_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("PROGRAMDATA", os.path.join("D:", "Common"))  # noqa: PTH118
+    assert load().data_dir == Path("D:") / "Common" / "dataflows"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("BATCH_SIZE", "101", "a whole number from 1 to 100"),
+        ("BATCH_SIZE", "many", "a whole number from 1 to 100"),
+        ("CSC_RESET", "all", "one of object, child, never"),
+        ("USE_PARTIAL_PAYLOAD", "perhaps", "true or false"),
+        ("CSC_MAX_DELETE_PERCENT", "nan", "a number from 0 to 100"),
+        ("LA_CODE", "84", "3 digits"),
+        ("LA_CODE", "٣٤٥", "3 digits"),
+        ("TABLE_NAME", "[dbo].[staging]", "a table name without brackets"),
+        ("API_ENDPOINT", "http://api.example.org", "an address with https://"),
+        ("TOKEN_ENDPOINT", "login.example.org/token", "an address with https://"),
+        ("TOKEN_ENDPOINT", "https://me:hush@login.example.org/token", "an address with https://"),
+    ],
+)
+def test_a_bad_value_names_setting_rule_and_origin_but_no_value(
+    name: str, value: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingUnusable) as caught:
+        load()
+    message = caught.value.message
+    assert message.startswith(f"{name} (from the environment) must be {rule}")
+    assert value not in message
+    assert caught.value.__context__ is None  # pydantic's own error shows the value
+
+
+def test_all_bad_values_are_named_at_once(tmp_path: Path) -> None:
+    path = env_file(tmp_path, "BATCH_SIZE=0\nLA_CODE=x\n")
+    with pytest.raises(SettingUnusable) as caught:
+        load()
+    assert f"BATCH_SIZE (from {path})" in caught.value.message
+    assert f"LA_CODE (from {path})" in caught.value.message
+
+
+def test_http_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_ENDPOINT", "http://127.0.0.1:8080")
+    assert load().api_endpoint == "http://127.0.0.1:8080"
+
+
+def test_words_are_taken_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "WARNING")
+    monkeypatch.setenv("USE_PARTIAL_PAYLOAD", "False")
+    settings = load()
+    assert (settings.log_level, settings.use_partial_payload) == ("warning", False)
+
+
+def test_debug_means_log_level_debug(tmp_path: Path) -> None:
+    path = env_file(tmp_path, "DEBUG=true\nLOG_LEVEL=info\n")
+    assert load(path).log_level == "debug"
+    assert load(path, overrides={"log_level": "error"}).log_level == "error"
+
+
+def test_require_names_everything_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIENT_ID", "x")
+    with pytest.raises(SettingUnusable, match="SCOPE and SUPPLIER_KEY are not set"):
+        load().require("CLIENT_ID", "SCOPE", "SUPPLIER_KEY")
+
+
+def test_secrets_hide_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIENT_SECRET", "hush")
+    settings = load()
+    assert settings.client_secret == Secret("hush")
+    for shown in (repr(settings), str(settings.client_secret), f"{settings.client_secret!r}"):
+        assert "hush" not in shown
+    with pytest.raises(TypeError):
+        pickle.dumps(settings)
+
+
+def test_every_setting_says_what_it_means() -> None:
+    names = {field for field in Settings.__dataclass_fields__ if field not in ("env_file", "warnings", "origins")}
+    assert {spec.name.lower() for spec in table()} == names
+    assert all(spec.meaning and spec.rule and spec.flow for spec in table())

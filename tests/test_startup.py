@@ -1,0 +1,46 @@
+"""``--help`` answers at once, because what is heavy is loaded by the command that needs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "pydantic_settings",
+    "requests",
+    "urllib3",
+    "msal",
+    "sqlalchemy",
+    "rich",
+    "pyodbc",
+    "psycopg",
+    "cryptography",
+    "orjson",
+    "tenacity",
+    "filelock",
+}
+PROGRAM = """
+import sys
+from dataflows.cli.main import main
+code = main(sys.argv[1:])
+print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["csc-submit", "--help"], ["--version"]])
+def test_no_heavy_library_is_loaded(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False, encoding="utf-8"
+    )
+    assert done.returncode == 0
+    assert HEAVY & set(done.stderr.split()) == set()
+
+
+def test_the_help_of_the_program_does_without_pydantic() -> None:  # Typer itself loads it to check values
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "--help"], capture_output=True, text=True, check=False, encoding="utf-8"
+    )
+    assert "pydantic" not in done.stderr.split()
