@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +71,12 @@ def test_the_gravest_failure_decides() -> None:
     assert gravest([ExitCode.SETTINGS, ExitCode.SERVICE_DOWN, ExitCode.ACCESS_REFUSED]) is ExitCode.ACCESS_REFUSED
     assert gravest([ExitCode.SETTINGS, ExitCode.SERVICE_DOWN]) is ExitCode.SERVICE_DOWN
     assert gravest([]) is ExitCode.OK
+
+
+def test_create_makes_the_embedded_table(checks: Put, tmp_path: Path, capsys: Capture) -> None:
+    checks(lambda _settings: iter(()))
+    assert main(["test-schema", "--create"]) == 0
+    with closing(sqlite3.connect(tmp_path / "data" / "staging.db")) as database:
+        columns = database.execute("SELECT json_payload FROM ssd_api_data_staging").description
+    assert len(columns) == 1
+    assert "the table ssd_api_data_staging is there" in capsys.readouterr().err

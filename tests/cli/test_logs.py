@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dataflows.cli.logs import RunLog
+from dataflows.cli.logs import RunLog, off_the_screen
 from dataflows.errors import ServiceDown, SettingUnusable
 from dataflows.events import Done, Failed, Planned
 
@@ -68,6 +68,11 @@ def test_our_messages_are_written_out(log: RunLog) -> None:
     assert line["time"].endswith("+00:00")
 
 
+def test_what_the_operator_is_told_is_in_the_log(log: RunLog) -> None:
+    log.log_error(ServiceDown("the receiver does not answer", hint="run the command again later"))
+    assert lines(log)[0]["message"] == "service_down: the receiver does not answer (run the command again later)"
+
+
 def test_events_of_items_that_went_well_are_for_debug(log: RunLog) -> None:
     for event in (Planned(2, "rows"), Done("1"), Failed("2", "attribute_rule", "sex: at most 1 character")):
         log.log_event(event)
@@ -113,19 +118,25 @@ def test_a_thread_that_breaks_is_logged_and_not_printed(log: RunLog, capsys: pyt
     def break_down() -> None:
         raise ValueError(PERSONAL)
 
-    thread = threading.Thread(target=break_down)
-    thread.start()
-    thread.join()
+    with off_the_screen():
+        thread = threading.Thread(target=break_down)
+        thread.start()
+        thread.join()
     assert lines(log)[0]["traceback"][0]["type"] == "builtins.ValueError"
     assert capsys.readouterr().err == ""
 
 
 def test_warnings_of_libraries_are_not_printed(log: RunLog, capsys: pytest.CaptureFixture[str]) -> None:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), off_the_screen():
         warnings.simplefilter("always")
-        logging.captureWarnings(True)
         warnings.warn(PERSONAL, stacklevel=1)
     assert PERSONAL not in log.path.read_text(encoding="utf-8") + capsys.readouterr().err
+
+
+def test_without_a_log_nothing_is_printed_either(capsys: pytest.CaptureFixture[str]) -> None:
+    with off_the_screen():
+        logging.getLogger("urllib3").error("cannot parse %s", PERSONAL)
+    assert capsys.readouterr().err == ""
 
 
 def test_old_logs_are_swept_when_a_new_one_begins(log: RunLog) -> None:

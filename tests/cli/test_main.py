@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,6 +63,7 @@ def test_no_command_is_wrong_usage_and_shows_the_help(capsys: Capture) -> None:
         (["test-db", "--fast"], "No such option: --fast", "see: dataflows test-db --help"),
         (["test-db", "extra"], "Got unexpected extra argument", "see: dataflows test-db --help"),
         (["csc-submit", "--limit", "0"], "Invalid value for '--limit'", "see: dataflows csc-submit --help"),
+        (["runs"], "dataflows runs needs a command", "one of list, show,"),
         (["test-db", "--quiet"], "No such option: --quiet", "--quiet goes before the command"),
         (["--log-level", "loud", "test-db"], "Invalid value for '--log-level'", "see: dataflows --help"),
     ],
@@ -137,6 +141,26 @@ def test_warnings_about_the_env_file_are_shown(checks: Put, tmp_path: Path, caps
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
     assert len(warnings) == 1
     assert "FAVOURITE" in warnings[0]
+
+
+def program(*arguments: str) -> list[str]:
+    code = "import sys; from dataflows.cli.main import main; sys.exit(main())"
+    return [sys.executable, "-c", code, *arguments]
+
+
+def test_utf8_into_any_pipe() -> None:
+    done = subprocess.run(
+        program("--schnäll"), capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "cp1252"}
+    )
+    assert "--schnäll".encode() in done.stderr
+
+
+def test_a_reader_who_has_seen_enough_harms_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(program("--version"), stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_shell_completion(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -80,6 +80,14 @@ def test_a_line_every_five_seconds_at_most(capsys: pytest.CaptureFixture[str]) -
     assert lines[0] == "csc-submit: 5 of 100 rows, 5 done, 0 failed, 95 pending, 1.0/s, 1 min 35 s left; sending"
 
 
+def test_a_long_wait_is_said_at_once_and_only_once(capsys: pytest.CaptureFixture[str]) -> None:
+    feed = Feed(Lines("csc-submit", Clock()))
+    for _worker in range(4):
+        feed(Retrying("the receiver", 2, 60.0, "answered 429"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("; waiting 60 s for the receiver (attempt 2: answered 429)")
+
+
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
 def test_lengths_of_time(seconds: float, words: str) -> None:
     assert span(seconds) == words

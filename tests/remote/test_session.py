@@ -92,9 +92,9 @@ def test_a_compressed_answer_is_opened(session: Session) -> None:
 
 
 def test_a_small_answer_that_unpacks_to_a_giant_is_stopped(session: Session) -> None:
-    with serving(reply(200, gzip.compress(b"0" * 5_000_000), Content_Encoding="gzip")) as server:
-        with pytest.raises(ServiceDown, match="larger than 1000 bytes"):
-            send(session, "GET", server.url, headers={}, max_bytes=1000)
+    giant = gzip.compress(b"0" * 5_000_000)
+    with serving(reply(200, giant, Content_Encoding="gzip")) as server, pytest.raises(ServiceDown, match="is larger"):
+        send(session, "GET", server.url, headers={}, max_bytes=1000)
 
 
 def test_redirects_are_not_followed(session: Session) -> None:

@@ -98,7 +98,7 @@ def test_one_bad_record_refuses_the_batch_and_is_named(box: Sandbox) -> None:
     reply = post(box, [child(1), child(2, child_details={"sex": "Female"}), child(3)])
 
     assert reply.status == 400
-    assert errors(reply) == ["[1].child_details.sex must have at most 1 characters"]
+    assert errors(reply) == ["[1].child_details.sex must have at most 1 character"]
     assert box.receiver.children == {}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dataflows.cli.options import Invocation, Json, epilog, invocation
-from dataflows.errors import ExitCode, WrongUsage
+from dataflows.errors import ExitCode
 
 if TYPE_CHECKING:
     from dataflows.checks import Check
@@ -84,20 +84,17 @@ def test_schema(
 
 
 def _create_table(call: Invocation, settings: Settings) -> None:
-    from dataflows.flows.csc.staging import create_table
-    from dataflows.store.database import connect, translated
+    from dataflows.flows.csc import staging
+    from dataflows.store.database import connect
+    from dataflows.store.files import private_folder
 
-    settings.require("DB_CONNECTION_STRING")
-    assert settings.db_connection_string is not None
-    engine = connect(settings.db_connection_string)
+    if settings.db_connection_string is None:  # the embedded default: made here and nowhere in passing
+        private_folder(settings.data_dir)
+        engine = connect(staging.embedded_url(settings))
+    else:
+        engine = staging.open_engine(settings)
     try:
-        if engine.dialect.name == "mssql":
-            raise WrongUsage(
-                "--create works on SQLite and PostgreSQL only",
-                hint="on SQL Server the staging table belongs to the authority: ask its database team",
-            )
-        with translated("DB_CONNECTION_STRING"):
-            create_table(engine, settings.table_name)
+        staging.create_table(engine, settings.table_name)
     finally:
         engine.dispose()
     call.output.note(f"the table {settings.table_name} is there")

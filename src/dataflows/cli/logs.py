@@ -13,15 +13,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dataflows import __version__
 from dataflows.errors import DataflowsError, SettingUnusable
 from dataflows.events import Done, Event, Failed, Pending, Planned, Retrying, Skipped, Step, Warned
+
+if TYPE_CHECKING:
+    from dataflows.runs.runner import Outcome
 
 OURS = "dataflows"
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -54,17 +57,11 @@ class RunLog(logging.Handler):
         root.addHandler(self)
         root.setLevel(logging.WARNING)
         logging.getLogger(OURS).setLevel(self.level)
-        logging.captureWarnings(True)
-        threading.excepthook = _log_thread
-        sys.unraisablehook = _log_unraisable
         return self
 
     def detach(self) -> None:
         """Close the file and let go of the loggers."""
         logging.getLogger().removeHandler(self)
-        logging.captureWarnings(False)
-        threading.excepthook = threading.__excepthook__
-        sys.unraisablehook = sys.__unraisablehook__
         self.close()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -87,9 +84,15 @@ class RunLog(logging.Handler):
         """Write what is running, and on what."""
         log.info("%s starts: dataflows %s, Python %s, %s", command, __version__, sys.version.split()[0], sys.platform)
 
-    def log_end(self, run_id: str | None, exit_code: int, counts: Mapping[str, int]) -> None:
+    def log_end(self, outcome: Outcome) -> None:
         """Write how it ended."""
-        log.info("run %s ends with exit code %s: %s", run_id, exit_code, dict(counts))
+        if outcome.error is not None:
+            self.log_error(outcome.error)
+        log.info("run %s ends with exit code %d: %s", outcome.run_id, outcome.exit_code, outcome.counts)
+
+    def log_error(self, error: DataflowsError) -> None:
+        """Write what an operator is told."""
+        log.error("%s: %s (%s)", error.code, error.message, error.hint)
 
     def log_event(self, event: Event) -> None:
         """Write one event of a job; those of single items that went well only at level debug."""
@@ -120,6 +123,22 @@ class RunLog(logging.Handler):
             raise SettingUnusable(
                 f"the log {self.path} cannot be written ({error.strerror})", hint="check DATA_DIR and its permissions"
             ) from None
+
+
+@contextmanager
+def off_the_screen() -> Iterator[None]:
+    """While this lasts, what libraries say and threads that break go to the log if there is one, never to stderr."""
+    hooks = threading.excepthook, sys.unraisablehook
+    silent = logging.NullHandler()
+    logging.getLogger().addHandler(silent)
+    logging.captureWarnings(True)
+    threading.excepthook, sys.unraisablehook = _log_thread, _log_unraisable
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = hooks
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(silent)
 
 
 def entry(record: logging.LogRecord) -> dict[str, Any]:

@@ -12,17 +12,27 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dataflows import __version__
-from dataflows.cli import csc_submit, diagnostics, runs
+from dataflows.cli import csc_submit, diagnostics, runs, sandbox
 from dataflows.cli.options import Invocation, epilog
 from dataflows.cli.output import Output
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable, WrongUsage
 
 PROGRAM = "dataflows"
-# in the order in which --help lists them
-_COMMANDS = (csc_submit, diagnostics, runs)
+_COMMANDS = (csc_submit, diagnostics, runs, sandbox)
+
+_ORDER = ("csc-submit", "test-db", "test-endpoint", "test-schema", "runs", "sandbox", "demo")
+
+
+class _InOrder(typer.core.TyperGroup):
+    """Lists the commands in our order (Typer's own puts groups such as ``runs`` last)."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
 
 app = typer.Typer(
     name=PROGRAM,
+    cls=_InOrder,
     help="Move care-sector data between files, databases and official APIs, without losing or doubling a record.",
     epilog=epilog("dataflows csc-submit --dry-run", "dataflows csc-submit --help"),
     rich_markup_mode=None,
@@ -94,7 +104,7 @@ def _answer(call: Invocation) -> int:
     try:
         return _run(call)
     except (DataflowsError, typer.TyperException, typer.Abort, KeyboardInterrupt) as error:
-        return call.output.failed(_ours(error, call))
+        return call.failed(_ours(error, call))
     except SystemExit as stop:  # shell completion
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except Exception as error:
@@ -118,7 +128,7 @@ def _ours(error: BaseException, call: Invocation) -> DataflowsError:
 
 def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
     """A usage error in our two lines. What a variable says wrongly is a setting and no usage error."""
-    message = error.format_message().rstrip(".").replace("Value error, ", "")
+    message = error.format_message().removesuffix(".").replace("Value error, ", "")
     context: Any = getattr(error, "ctx", None)
     parameter: Any = getattr(error, "param", None)
     path = context.command_path if context is not None else PROGRAM
@@ -128,6 +138,9 @@ def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
         commands = tuple(path.split()[1:])
         name = variable_name(commands, max(parameter.opts, key=len))
         return SettingUnusable(f"{name}: {message}", hint=f"correct or remove the variable; see: {path} --help")
+    if context is not None and message.startswith(("Usage:", "Missing command")):
+        names = ", ".join(context.command.commands)
+        return WrongUsage(f"{path} needs a command", hint=f"one of {names}; see: {path} --help")
     option = getattr(error, "option_name", "")
     if option in _global_options() and option in call.arguments and path != PROGRAM:
         return WrongUsage(message, hint=f"{option} goes before the command: {PROGRAM} {option} ...")

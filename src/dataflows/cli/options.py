@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dataflows.cli.output import Output
-from dataflows.errors import ExitCode
+from dataflows.errors import DataflowsError, ExitCode
 
 if TYPE_CHECKING:
     from dataflows.cli.logs import RunLog
@@ -57,9 +58,13 @@ class Invocation:
         self.loaded: Settings | None = None
         """The settings, once a command has read them."""
         self._log: RunLog | None = None
+        self._open = ExitStack()
 
     def begin(self, command: str, as_json: bool = False) -> Invocation:
         """Say which command this is: its name leads the last line and names the log."""
+        from dataflows.cli.logs import off_the_screen
+
+        self._open.enter_context(off_the_screen())
         self.output.command = command
         self.output.as_json = self.output.as_json or as_json
         return self
@@ -107,7 +112,7 @@ class Invocation:
         assert self._log is not None, "order() comes first"
         self._log.log_start(order.command)
         outcome = run_job(order, job, self.listener)
-        self._log.log_end(outcome.run_id, int(outcome.exit_code), outcome.counts)
+        self._log.log_end(outcome)
         return self.output.finish(outcome)
 
     def listener(self, event: Event) -> None:
@@ -115,6 +120,12 @@ class Invocation:
         if self._log is not None:
             self._log.log_event(event)
         self.output.listener(event)
+
+    def failed(self, error: DataflowsError) -> int:
+        """Say what kept the command from running, also in the log if there is one; returns the exit code."""
+        if self._log is not None:
+            self._log.log_error(error)
+        return self.output.failed(error)
 
     def crash_log(self, error: BaseException) -> Path | None:
         """Write the traceback of a bug to the log of the run, or to one of its own."""
@@ -129,6 +140,7 @@ class Invocation:
         self.output.close()
         if self._log is not None:
             self._log.detach()
+        self._open.close()
 
     def _folder(self) -> Path:
         if self.loaded is not None:

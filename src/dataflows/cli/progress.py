@@ -113,12 +113,22 @@ class Lines(Silent):
         self._clock = clock
         self._standing = Standing(clock)
         self._last = clock()
+        self._last_wait = clock() - LINE_EVERY_SECONDS
 
     def show(self, event: Event, tally: Tally) -> None:
-        """Print the state of things when the last line is old enough, so that short runs stay silent."""
+        """Print the state of things when the last line is old enough, so that short runs stay silent.
+
+        A long wait is said at its start, since nothing else happens until its end.
+        """
         self._standing.take(event, tally)
-        if self._clock() - self._last >= LINE_EVERY_SECONDS:
-            self._last = self._clock()
+        now = self._clock()
+        if isinstance(event, Retrying) and event.wait >= LINE_EVERY_SECONDS:
+            due = now - self._last_wait >= LINE_EVERY_SECONDS
+            self._last_wait = now
+        else:
+            due = now - self._last >= LINE_EVERY_SECONDS
+        if due:
+            self._last = now
             self.say(self._line())
 
     def _line(self) -> str:

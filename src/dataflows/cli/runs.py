@@ -55,7 +55,7 @@ def list_runs(
             for r in found
         ]
         call.output.table(("run", "command", "state", "started", "lasted", "items", "error"), rows)
-    raise typer.Exit(call.output.ended(f"{len(found)} runs"))
+    raise typer.Exit(call.output.ended(f"{len(found)} run{'s' * (len(found) != 1)}"))
 
 
 def show(
@@ -129,7 +129,7 @@ def prune(
     gone = _journal(call).prune(older_than=timedelta(**{unit: int(age[1])}))
     if call.output.as_json:
         call.output.document({"run_id": None, "status": "done", "exit_code": 0, "pruned": gone, "error": None})
-    raise typer.Exit(call.output.ended(f"{gone} runs forgotten"))
+    raise typer.Exit(call.output.ended(f"{gone} run{'s' * (gone != 1)} forgotten"))
 
 
 def _journal(call: Invocation) -> Journal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 COMMAND = "sandbox"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE)
 _MARK = "# Points dataflows at its sandbox. Written by: dataflows sandbox --write-env"
-
-Share = Annotated[float, typer.Option(min=0.0, max=1.0)]
 
 
 def register(app: typer.Typer) -> None:
@@ -100,12 +99,13 @@ def sandbox(
     _refuse_to_overwrite(write_env)
     from dataflows.sandbox.server import Sandbox
 
-    faults = {"receiver": receiver, "token": {"token_seconds": token_seconds}}
-    box = Sandbox(seed, port, model=model, lean=lean, faults=faults)
+    token = {"token_seconds": token_seconds}
+    box = Sandbox(seed, port, model=model, lean=lean, faults={"receiver": receiver, "token": token})
     raise typer.Exit(_serve(call, box, write_env))
 
 
 def _serve(call: Invocation, box: Sandbox, write_env: Path | None) -> int:
+    gc.set_threshold(100_000)  # the default looks through all parsed records again and again, a third of the time
     _listen(box)
     try:
         with _until_stopped() as stop:

@@ -32,7 +32,7 @@ def not_connected(error: NotConnected, host: str, proxy: str | None, seconds: fl
     through = f"the proxy {proxy}" if proxy else host
     if isinstance(cause, (exceptions.NameResolutionError, socket.gaierror)):
         text, hint = f"the name of {through} is not known", "check the address in the settings, and the name service"
-    elif isinstance(cause, (exceptions.ConnectTimeoutError, TimeoutError)):
+    elif isinstance(cause, (exceptions.ConnectTimeoutError, TimeoutError)) and not _refused(cause):
         text, hint = f"{through} did not take a connection within {seconds:g} s", "check the network and the firewall"
     else:
         text, hint = f"{through} cannot be reached", "check that the service runs, the address, and the firewall"
@@ -107,6 +107,10 @@ def _innermost(error: BaseException) -> BaseException:
         if isinstance(inner, BaseException) and inner is not error:
             return _innermost(inner)
     return error
+
+
+def _refused(error: Exception) -> bool:
+    return isinstance(error, exceptions.NewConnectionError)  # which urllib3 counts among its timeouts
 
 
 def _hung_up(error: Exception) -> bool:

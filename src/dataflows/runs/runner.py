@@ -115,7 +115,7 @@ class _Conductor:
         )
         self._run_id = run_id
         run = Run(run_id, self._journal, order.data_dir, self._take)
-        with _signals(run.stop):
+        with _signals(run.stop, self._stopping):
             self._play(run, job)
         code = self._exit_code()
         state = _state(code) if order.resumable else _state(code).replace(states.RESUMABLE, states.FAILED)
@@ -156,6 +156,11 @@ class _Conductor:
                 self._journal.progress(self._run_id, self.counts(), total=self._total, step=self._step)
                 self._saved = time.monotonic()
 
+    def _stopping(self) -> None:
+        # from a thread of its own: the signal may have come in the middle of showing another event
+        step = Step("stopping once the requests under way are answered; again to stop at once")
+        threading.Thread(target=self._take, args=(step,), daemon=True).start()
+
     def _notice(self, event: Event) -> None:
         match event:
             case Planned(total=total):
@@ -169,8 +174,8 @@ class _Conductor:
         tally = self._tally
         if self._error is not None:
             return self._error.exit_code
-        if tally.failed and not tally.done and not tally.skipped and not tally.pending:
-            return ExitCode.ALL_FAILED
+        if tally.failed and not (tally.done or tally.skipped or tally.pending or tally.known):
+            return ExitCode.ALL_FAILED  # a failure that was there the night before is no news, so it makes no 4
         return ExitCode.SOME_FAILED if tally.failed or tally.pending else ExitCode.OK
 
 
@@ -185,7 +190,7 @@ def _state(code: ExitCode) -> str:
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
+def _signals(stop: threading.Event, tell: Callable[[], None]) -> Iterator[None]:
     """Turn the first Ctrl-C, Ctrl-Break or SIGTERM into ``stop``, the second into KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -195,6 +200,7 @@ def _signals(stop: threading.Event) -> Iterator[None]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        tell()
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
     before: dict[int, Any] = {getattr(signal, n): signal.signal(getattr(signal, n), on_signal) for n in names}

@@ -111,7 +111,9 @@ class Settings:
     """The settings of one run, checked. Secrets hide themselves, so a repr of this is harmless."""
 
     db_connection_string: Secret | None = _secret(
-        CSC, "database with the staging table: a raw ODBC string, or a SQLAlchemy URL such as sqlite:///staging.db"
+        CSC,
+        "database with the staging table: a raw ODBC string or a SQLAlchemy URL; "
+        "without one, staging.db in DATA_DIR when it was made by test-schema --create",
     )
     table_name: str = _text(
         CSC,

@@ -37,7 +37,7 @@ def plain(payload: Object | None, kind: Kind = CHILD) -> Object | None:
             result[key] = plain(value, kind.single[key])
         elif key in kind.listed:
             below = kind.listed[key]
-            result[key] = sorted((plain(item, below) for item in value), key=lambda item: item[below.id_field])  # type: ignore[index]
+            result[key] = sorted((plain(item, below) for item in value), key=lambda item: item[below.id_field])
         else:
             result[key] = value
     return {key: value for key, value in result.items() if value != []}

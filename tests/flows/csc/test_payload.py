@@ -38,7 +38,7 @@ REQUIRED = "is required"
 
 
 def at_most(number: int, what: str = "characters") -> str:
-    return f"must have at most {number} {what}"
+    return f"must have at most {number} {what}".replace(" 1 characters", " 1 character")
 
 
 def full_child() -> dict[str, Any]:

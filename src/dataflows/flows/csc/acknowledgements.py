@@ -17,6 +17,7 @@ from dataflows.runs.journal import Item, Journal, now
 from dataflows.runs.keys import Seal
 
 PURGED = b"purged"  # stands where the hash of a payload would: the receiver holds nothing of this child
+_FLUSH_EVERY = 1000
 
 _SCHEMA = (
     """
@@ -27,6 +28,7 @@ _SCHEMA = (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, receiver INTEGER REFERENCES csc_receivers (id)
     );
     CREATE TABLE csc_children (
+        id INTEGER PRIMARY KEY,
         receiver INTEGER NOT NULL,
         child BLOB NOT NULL,
         held BLOB,
@@ -42,8 +44,8 @@ _SCHEMA = (
         status TEXT,
         row_state TEXT,
         at TEXT NOT NULL,
-        PRIMARY KEY (receiver, child)
-    ) WITHOUT ROWID;
+        UNIQUE (receiver, child)
+    );
     CREATE INDEX csc_children_by_row ON csc_children (table_id, row_id);
     CREATE INDEX csc_children_to_write ON csc_children (table_id) WHERE write_back IS NOT NULL
     """,
@@ -137,6 +139,8 @@ class Acknowledgements:
         with journal.transaction() as db:
             self._receiver = _id_of(db, "csc_receivers (address, la_code)", (place.address, place.la_code))
             self._table = _id_of(db, "csc_tables (name)", (place.table,))
+        self._written: list[bytes] = []
+        self._stale: list[bytes] = []
 
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
@@ -250,11 +254,25 @@ class Acknowledgements:
             self._journal.record(run_id, items, db)
 
     def written(self, children: Iterable[bytes], *, stale: Iterable[bytes] = ()) -> None:
-        """Record that the table was updated; ``stale`` rows had been reloaded, so their receipt stays unwritten."""
+        """Note that the table was updated; ``stale`` rows had been reloaded, so their receipt stays unwritten.
+
+        Notes are gathered and committed now and then (``flush``): one that is lost makes the next run look at a row
+        once more, and find it as it should be.
+        """
+        self._written += children
+        self._stale += stale
+        if len(self._written) >= _FLUSH_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit the notes of ``written``."""
+        if not self._written and not self._stale:
+            return
         with self._journal.transaction() as db:
-            self._clear(db, children, "write_back = NULL, unwritten = NULL, fingerprint = NULL")
-            self._clear(db, stale, "write_back = NULL, fingerprint = NULL")
+            self._clear(db, self._written, "write_back = NULL, unwritten = NULL, fingerprint = NULL")
+            self._clear(db, self._stale, "write_back = NULL, fingerprint = NULL")
             db.execute("UPDATE csc_tables SET receiver = ? WHERE id = ?", (self._receiver, self._table))
+        self._written, self._stale = [], []
 
     def _clear(self, db: sqlite3.Connection, children: Iterable[bytes], what: str) -> None:
         db.executemany(

@@ -90,7 +90,8 @@ def _rule(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
     if kind == "string_pattern_mismatch":
         return _PATTERN_RULES[context["pattern"]]
     if kind == "string_too_long":
-        return f"must have at most {context['max_length']} characters"
+        most = context["max_length"]
+        return f"must have at most {most} character{'s' if most > 1 else ''}"
     if kind == "too_long":
         return f"must have at most {context['max_length']} items"
     return _RULES.get(kind, "is not allowed here")

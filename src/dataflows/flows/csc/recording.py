@@ -129,7 +129,9 @@ class Recorder:
         counts[submission.sending.value] += 1
         counts["untrusted"] += submission.untrusted
         counts["sent"] += answer.verdict is Verdict.ACCEPTED
-        counts["failed"] += bool(answer.detail) and answer.verdict is not Verdict.ACCEPTED
+        refused = bool(answer.detail) and answer.verdict is not Verdict.ACCEPTED
+        counts["refused"] += refused
+        counts["failed"] += refused
 
     def _event(self, submission: Submission, answer: Answer) -> Event:
         row = submission.row
@@ -154,6 +156,7 @@ class Recorder:
         if not rows:
             return
         self.counts["invalid"] += len(rows)
+        self.counts["failed"] += len(rows)
         messages = [(one.row, f"Validation error: {one.message}") for one in rows]
         self._books.errors(messages)
         items = [Item(str(one.row.id), "failed", 0, one.code, one.message) for one in rows]

@@ -1,0 +1,94 @@
+"""``dataflows sandbox``: prints the settings, serves, and ends well when it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import typer
+
+from dataflows.cli import sandbox
+from dataflows.cli.options import Invocation
+from dataflows.cli.output import Output
+from dataflows.errors import WrongUsage
+from dataflows.sandbox.server import Sandbox
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Runs the command; a signal stops it as soon as it says that it listens."""
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    sandbox.register(app)
+    monkeypatch.setattr("gc.set_threshold", lambda *_: None)
+
+    def call(
+        *arguments: str, number: signal.Signals = signal.SIGTERM, meanwhile: Callable[[], None] | None = None
+    ) -> int:
+        def note(output: Output, text: str) -> None:
+            if meanwhile:
+                meanwhile()
+            signal.raise_signal(number)
+
+        monkeypatch.setattr(Output, "note", note)
+        given = ["sandbox", *arguments]
+        return int(app(args=given, standalone_mode=False, obj=Invocation(Output(), given)) or 0)
+
+    yield call
+
+
+def lines(text: str) -> dict[str, str]:
+    """Settings by name."""
+    return dict(line.split("=", 1) for line in text.splitlines() if not line.startswith("#"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_the_settings_and_ends_with_0(
+    run: Run, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(number=number) == 0
+    shown = capsys.readouterr()
+    assert lines(shown.out).keys() == Sandbox().settings().keys()
+    assert "sandbox: 0 requests, 0 children stored in" in shown.err
+    assert "-> exit 0" in shown.err
+
+
+def test_the_signals_are_given_back(run: Run) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    run()
+
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_env_file_points_at_a_sandbox_that_answers(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sandbox.env"
+
+    def look() -> None:
+        url = lines(file.read_text(encoding="utf-8"))["API_ENDPOINT"]
+        with urlopen(f"{url}/_sandbox/faults", timeout=5) as answer:
+            assert b'"lost_share":0.25' in answer.read()
+
+    assert run("--write-env", str(file), "--lost-answer-share", "0.25", meanwhile=look) == 0
+    assert lines(file.read_text(encoding="utf-8")) == lines(capsys.readouterr().out)
+    assert run("--write-env", str(file)) == 0
+
+
+def test_a_foreign_env_file_is_left_alone(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("CLIENT_SECRET=synthetic", encoding="utf-8")
+
+    with pytest.raises(WrongUsage, match="is there already"):
+        run("--write-env", str(file))
+    assert file.read_text(encoding="utf-8") == "CLIENT_SECRET=synthetic"
+
+
+def test_a_taken_port_is_wrong_usage(run: Run) -> None:
+    with Sandbox() as other, pytest.raises(WrongUsage, match="cannot listen"):
+        run("--port", other.url.rpartition(":")[2])
