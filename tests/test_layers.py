@@ -22,7 +22,8 @@ MAY_KNOW = {
     "flows": ANYBODY_MAY_KNOW | {"store", "remote", "runs"},
     "checks": ANYBODY_MAY_KNOW | {"store", "remote", "flows"},
     "sandbox": ANYBODY_MAY_KNOW | {"store", "flows"},
-    "cli": ANYBODY_MAY_KNOW | {"store", "remote", "runs", "flows", "checks", "sandbox"},
+    "demo": ANYBODY_MAY_KNOW | {"store", "runs", "flows", "sandbox"},
+    "cli": ANYBODY_MAY_KNOW | {"store", "remote", "runs", "flows", "checks", "sandbox", "demo"},
     "__main__": {"cli"},
 }
 # of a flow, the sandbox may only know the rules of its payload

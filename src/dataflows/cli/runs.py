@@ -89,8 +89,12 @@ def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None
     journal = _journal(call)
     record = journal.find(run_id)
     journal.close()
-    if record.continued_by:
-        call.output.note(f"run {record.run_id[:8]} was continued by run {record.continued_by[:8]}")
+    if record.state != "resumable":
+        by = f", continued by run {record.continued_by[:8]}" if record.continued_by else ""
+        raise WrongUsage(
+            f"run {record.run_id[:8]} is {record.state}{by}: there is nothing to resume",
+            hint=f"to run the command anew: dataflows {record.command}",
+        )
     if record.command != "csc-submit":
         raise WrongUsage(f"runs of {record.command} cannot be resumed", hint="run the command again")
     from dataflows.cli import csc_submit

@@ -10,6 +10,7 @@ from dataflows.errors import DataflowsError
 if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome
 
+_ALWAYS = ("rows", "sent", "failed")  # figures that say something when they are zero, too
 _WORDS = {"skipped": "unchanged"}
 
 
@@ -43,6 +44,7 @@ def outcome_document(outcome: Outcome) -> dict[str, object]:
         "status": outcome.state,
         "exit_code": int(outcome.exit_code),
         "counts": outcome.counts,
+        "seconds": round(outcome.seconds, 3),
     }
     return {**head, **outcome.report, "error": error_entry(outcome.error)}
 
@@ -60,6 +62,8 @@ def facts_of(report: Mapping[str, object], prefix: str = "") -> list[list[str]]:
         label = f"{prefix}{name.replace('_', ' ')}"
         if isinstance(value, Mapping):
             facts += facts_of(value, f"{label} ")
+        elif value == 0 and name not in _ALWAYS:
+            continue
         elif value is not None and not isinstance(value, (list, tuple)):
             facts.append([label, f"{value:.1f}" if isinstance(value, float) else str(value)])
     return facts

@@ -130,6 +130,7 @@ def send(
             timeout=Timeout(connect=connect, read=read),
             retries=_ONCE,
             redirect=False,
+            assert_same_host=False,  # a proxy is asked by the whole address
             preload_content=False,
         )
     except NotConnected as error:

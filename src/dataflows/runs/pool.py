@@ -6,17 +6,25 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Flag(Protocol):
+    """Tells whether to stop: a ``threading.Event``, or anything that can be asked like one."""
+
+    def is_set(self) -> bool:
+        """Whether no further item is wanted."""
+
 
 GRACE_SECONDS = 30.0
 _TICK = 0.5  # on Windows a blocking get keeps Ctrl-C from being seen, so no wait is longer than this
 
 
 def each(
-    work: Callable[[T], R], items: Iterable[T], *, workers: int, stop: threading.Event, grace: float = GRACE_SECONDS
+    work: Callable[[T], R], items: Iterable[T], *, workers: int, stop: Flag, grace: float = GRACE_SECONDS
 ) -> Iterator[R]:
     """Yield ``work(item)`` for every item, in the order of completion.
 
@@ -34,7 +42,7 @@ def each(
         crew.dismiss()
 
 
-def _serially(work: Callable[[T], R], items: Iterable[T], stop: threading.Event) -> Iterator[R]:
+def _serially(work: Callable[[T], R], items: Iterable[T], stop: Flag) -> Iterator[R]:
     if stop.is_set():
         return
     for item in items:
@@ -49,7 +57,7 @@ class _Result(NamedTuple, Generic[R]):
 
 
 class _Crew(Generic[T, R]):
-    def __init__(self, work: Callable[[T], R], workers: int, stop: threading.Event, grace: float) -> None:
+    def __init__(self, work: Callable[[T], R], workers: int, stop: Flag, grace: float) -> None:
         self._work = work
         self._stop = stop
         self._grace = grace
@@ -59,6 +67,7 @@ class _Crew(Generic[T, R]):
         self._open = 0
         self._failure: BaseException | None = None
         self._halt = threading.Event()
+        self._limit: float | None = None  # when the grace ends
         # daemons: a request that hangs must not keep the process from ending after its grace
         self._threads = [threading.Thread(target=self._labour, daemon=True) for _ in range(workers)]
         for thread in self._threads:
@@ -80,12 +89,11 @@ class _Crew(Generic[T, R]):
             raise self._failure
 
     def _drain(self) -> Iterator[R]:
-        deadline: float | None = None
         while self._open:
-            if deadline is None and (self._stop.is_set() or self._failure is not None):
+            if self._limit is None and (self._stop.is_set() or self._failure is not None):
                 self._halt.set()
-                deadline = time.monotonic() + self._grace
-            if deadline is not None and time.monotonic() > deadline:
+                self._limit = time.monotonic() + self._grace
+            if self._limit is not None and time.monotonic() > self._limit:
                 return
             yield from self._finished(wait=True)
 
@@ -113,6 +121,6 @@ class _Crew(Generic[T, R]):
         self._halt.set()
         for _ in self._threads:
             self._tasks.put(None)
-        limit = time.monotonic() + self._grace
+        limit = time.monotonic() + self._grace if self._limit is None else self._limit
         for thread in self._threads:
             thread.join(max(0.0, limit - time.monotonic()))

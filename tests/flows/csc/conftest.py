@@ -15,6 +15,15 @@ def box() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture
-def world(tmp_path: Path, box: Sandbox, capsys: pytest.CaptureFixture[str]) -> World:
-    return World(tmp_path, box, capsys)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(
+    request: pytest.FixtureRequest, tmp_path: Path, box: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> Iterator[World]:
+    """The same tests for both databases: SQL Server runs the same statements."""
+    if request.param == "sqlite":
+        yield World(tmp_path, box, capsys)
+        return
+    world = World(tmp_path, box, capsys, request.getfixturevalue("postgres_url"))
+    yield world
+    world.table.drop(world.engine)
+    world.engine.dispose()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from dataflows.runs.journal import Item, Journal, now
 from dataflows.runs.keys import Seal
+from dataflows.runs.runner import Run
 
 PURGED = b"purged"  # stands where the hash of a payload would: the receiver holds nothing of this child
 _FLUSH_EVERY = 1000
@@ -115,7 +116,7 @@ class Owed(NamedTuple):
     row_id: int
     receipt: str
     write_back: str
-    fingerprint: bytes | None
+    fingerprint: bytes
     status: str | None
     row_state: str | None
 
@@ -228,15 +229,13 @@ class Acknowledgements:
                 [(self._receiver, *doubt, at) for doubt in doubts],
             )
 
-    def settle(
-        self, receipts: Iterable[Receipt], restored: Iterable[Doubt], run_id: str, items: Iterable[Item]
-    ) -> None:
+    def settle(self, receipts: Iterable[Receipt], restored: Iterable[Doubt], run: Run, items: Sequence[Item]) -> None:
         """Commit what the answers said, all at once.
 
         Args:
             receipts: children that were acknowledged; no doubt is left on them.
             restored: children whose request is known to have changed nothing: their doubt is what it was before.
-            run_id: the run that ``items`` belong to.
+            run: the run that ``items`` belong to.
             items: the outcome per row, for ``runs show``.
         """
         at = now()
@@ -251,7 +250,7 @@ class Acknowledgements:
                 "UPDATE csc_children SET in_doubt = ?, reset = ? WHERE receiver = ? AND child = ?",
                 [(doubt.in_doubt, doubt.reset, self._receiver, doubt.child) for doubt in restored],
             )
-            self._journal.record(run_id, items, db)
+            run.journal.record(run.id, items, db if run.journal is self._journal else None)
 
     def written(self, children: Iterable[bytes], *, stale: Iterable[bytes] = ()) -> None:
         """Note that the table was updated; ``stale`` rows had been reloaded, so their receipt stays unwritten.

@@ -26,7 +26,7 @@ from dataflows.flows.csc.planning import (
 from dataflows.flows.csc.receiver import Figures, Pace, Receiver, children_url
 from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
 from dataflows.flows.csc.sending import BatchFiles, Carried, Carrier, Courier
-from dataflows.flows.csc.staging import PAGE, StagedRow, Staging, open_engine
+from dataflows.flows.csc.staging import PAGE, StagedRow, Staging, identity, open_engine
 from dataflows.remote.oauth import TokenSource
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
@@ -73,11 +73,8 @@ def submit(settings: Settings, options: Options) -> Callable[[Run], Iterator[Eve
 
 
 def target(settings: Settings) -> str:
-    """Name what a run locks: the staging table in its database (no password in it)."""
-    engine = open_engine(settings)
-    url = engine.url
-    where = url.render_as_string(hide_password=True) if not url.query else str(sorted(url.query.items()))
-    return f"{where}#{settings.table_name.lower()}"
+    """Name what a run locks and what acknowledgements belong to: the staging table in its database."""
+    return f"{identity(open_engine(settings).url)}#{settings.table_name.lower()}"
 
 
 class _Submit:
@@ -195,12 +192,10 @@ class _Submit:
         aside: list[Event] = []
         batches = self._batches(pages, aside)
         workers = 1 if self.options.dry_run else self.options.workers  # files are numbered in order
-        for carried in pool.each(self.carrier.carry, batches, workers=workers, stop=self.run.stop):
+        for carried in pool.each(self.carrier.carry, batches, workers=workers, stop=_Halt(self._over)):
             yield from _emptied(aside)
             yield from self.recorder.carried(carried)
             self._judge(carried)
-            if self._over():
-                break
         yield from _emptied(aside)
 
     def _batches(self, pages: Iterable[list[Decision]], aside: list[Event]) -> Iterator[list[Submission]]:
@@ -251,7 +246,7 @@ class _Submit:
             may_send=self.lock.check,
             figures=self.figures,
         )
-        return Courier(receiver, self.acks, self.run.id, table=not self.options.rehearsal)
+        return Courier(receiver, self.acks, self.run, table=not self.options.rehearsal)
 
     def _retrying(self, event: Retrying) -> None:
         self.retries += 1
@@ -287,6 +282,13 @@ class _Submit:
         self.run.report["requests"] = self.figures.requests
         self.run.report["retries"] = self.retries
         self.run.report["most_in_flight"] = self.figures.most_in_flight
+
+
+@dataclass(frozen=True)
+class _Halt:
+    """Lets the pool stop when the run is over, for whatever reason."""
+
+    is_set: Callable[[], bool]
 
 
 @contextmanager

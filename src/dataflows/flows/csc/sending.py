@@ -16,6 +16,7 @@ from dataflows.flows.csc.delta import Sending
 from dataflows.flows.csc.planning import Submission
 from dataflows.flows.csc.receiver import Answer, Receiver, Verdict
 from dataflows.runs.journal import Item, now
+from dataflows.runs.runner import Run
 from dataflows.store.files import private_folder, write_whole
 
 _STATES = {
@@ -52,7 +53,7 @@ class Courier:
 
     receiver: Receiver
     acks: Acknowledgements
-    run_id: str
+    run: Run
     table: bool = True
 
     def carry(self, batch: Sequence[Submission]) -> Carried:
@@ -93,7 +94,7 @@ class Courier:
             Item(str(s.row.id), _STATES[a.verdict], len(s.requests), a.code or None, None, began)
             for s, a in zip(carried.submissions, carried.answers, strict=True)
         ]
-        self.acks.settle(receipts, restored, self.run_id, items)
+        self.acks.settle(receipts, restored, self.run, items)
 
     def _receipt(self, submission: Submission, answer: Answer) -> Receipt:
         row = submission.row

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 _NAME = re.compile(r"[\w$#-]+")
+
+_PAIR = re.compile(r"([^=;]+)=(\{[^}]*\}|[^;]*)")
 
 LONG = sa.UnicodeText().with_variant(mssql.NVARCHAR(None), "mssql")
 HASH = sa.LargeBinary(32).with_variant(mssql.BINARY(32), "mssql")
@@ -36,7 +39,7 @@ class StagedRow(NamedTuple):
     response: str | None
     status: str | None
     row_state: str | None
-    fingerprint: bytes | None
+    fingerprint: bytes
 
     @property
     def deleted(self) -> bool:
@@ -115,6 +118,20 @@ def open_engine(settings: Settings) -> sa.Engine:
     return connect(embedded_url(settings))
 
 
+def identity(url: sa.URL) -> str:
+    """Name a database by where it is, without account, password and driver, since these change and it does not."""
+    odbc = url.query.get("odbc_connect")
+    if odbc is None:
+        place = (
+            str(Path(url.database).absolute()) if url.get_backend_name() == "sqlite" and url.database else url.database
+        )
+        host = str(url.host or url.query.get("host", "")).lower()
+        return f"{url.get_backend_name()}://{host}:{url.port or ''}/{place or ''}"
+    words = {key.strip().lower(): value.strip(" {}").lower() for key, value in _PAIR.findall(str(odbc))}
+    server = next((words[key] for key in ("server", "address", "addr", "dsn") if key in words), "")
+    return f"mssql://{server.removeprefix('tcp:')}/{words.get('database', '')}"
+
+
 def embedded_url(settings: Settings) -> str:
     """Return the address of the embedded staging database."""
     return f"sqlite:///{settings.data_dir / 'staging.db'}"
@@ -150,7 +167,7 @@ class Staging:
             columns.api_response,
             columns.submission_status,
             columns.row_state,
-            fingerprint(columns.json_payload).label("fingerprint"),
+            _fingerprint(self.table).label("fingerprint"),
         )
         self._state = _word(columns.row_state)
         self._status = _word(columns.submission_status)
@@ -298,13 +315,14 @@ class _Updates:
         columns = table.c
         return sa.update(table).where(
             columns.id == sa.bindparam("b_id"),
-            sa.or_(
-                fingerprint(columns.json_payload) == sa.bindparam("b_fingerprint", type_=sa.LargeBinary),
-                sa.and_(columns.json_payload.is_(None), sa.bindparam("b_fingerprint", type_=sa.LargeBinary).is_(None)),
-            ),
+            _fingerprint(table) == sa.bindparam("b_fingerprint", type_=sa.LargeBinary),
             sa.func.coalesce(columns.submission_status, "") == sa.bindparam("b_status"),
             sa.func.coalesce(columns.row_state, "") == sa.bindparam("b_state"),
         )
+
+
+def _fingerprint(table: sa.Table) -> sa.ColumnElement[bytes]:
+    return fingerprint(sa.func.coalesce(table.c.json_payload, ""))
 
 
 def _word(column: sa.Column[Any]) -> sa.ColumnElement[str]:

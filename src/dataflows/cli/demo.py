@@ -1,0 +1,207 @@
+"""``demo``: every flow on made-up data, with nothing to configure and nothing left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataflows.cli.options import Invocation, Json, epilog, invocation
+from dataflows.errors import DataflowsError, ExitCode, Interrupted
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from dataflows.demo.stage import Line, Stage
+    from dataflows.events import Event
+    from dataflows.runs.runner import Job, Order, Outcome
+
+COMMAND = "demo"
+_CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.INTERRUPTED)
+_COLUMNS = ("flow", "run", "items", "outcome", "seconds", "what to look at")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(COMMAND, epilog=epilog("dataflows demo", "dataflows demo --keep", codes=_CODES))(demo)
+
+
+def demo(
+    context: typer.Context,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder, and say where it is.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what the program does, on made-up data and this machine only.
+
+    Reads no settings and writes into a temporary folder only. Starts stand-ins for the token endpoint and the DfE CSC
+    API, fills a staging table with synthetic children and runs csc-submit twice: first all children are new, then
+    some have changed and some calls fail. Checks every figure of both runs, and that table and receiver agree in the
+    end.
+    """
+    call = invocation(context).begin(COMMAND, as_json)
+    try:
+        with _stoppable(), _direct(), _Folder(keep) as folder:
+            code = _play(call, folder)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped before its end", hint="run it again: dataflows demo") from None
+    raise typer.Exit(code)
+
+
+def _play(call: Invocation, folder: _Folder) -> int:
+    from dataflows.demo.programme import play
+    from dataflows.demo.stage import Stage
+    from dataflows.sandbox.server import Sandbox
+    from dataflows.settings import Settings
+
+    call.loaded = Settings(data_dir=folder.path)  # where a bug would be logged
+    call.output.note("all data is synthetic, and nothing leaves this machine")
+    with Sandbox() as box:
+        stage = Stage(folder.path, box, _Conductor(call).conduct, call.output.note)
+        lines = list(play(stage))
+    folder.keep = folder.keep or bool(stage.findings.differences)
+    return _tell(call, stage, lines, folder)
+
+
+def _tell(call: Invocation, stage: Stage, lines: list[Line], folder: _Folder) -> int:
+    findings, output = stage.findings, call.output
+    code = ExitCode.BUG if findings.differences else ExitCode.OK
+    if output.as_json:
+        output.document(_document(stage, lines, folder, code))
+    else:
+        output.table(_COLUMNS, [_row(line) for line in lines])
+        for difference in findings.differences:
+            output.say(f"DIFFERS  {difference}")
+    if folder.keep:
+        output.note(f"kept: {folder.path}; look with: dataflows --data-dir {folder.path} runs list")
+    found = f"{len(findings.differences)} differ" if findings.differences else "all as they must be"
+    return output.ended(f"{len(stage.runs)} runs, {findings.checked} checks, {found}", code)
+
+
+def _row(line: Line) -> list[object]:
+    seconds = "" if line.seconds is None else f"{line.seconds:7.1f}"
+    return [line.flow, line.run or "end", f"{line.items:5}", line.outcome, seconds, line.look_at]
+
+
+def _document(stage: Stage, lines: list[Line], folder: _Folder, code: ExitCode) -> dict[str, object]:
+    differences = stage.findings.differences
+    return {
+        "run_id": None,
+        "status": "failed" if differences else "done",
+        "exit_code": int(code),
+        "items": [asdict(line) for line in lines],
+        "runs": [_described(outcome) for outcome in stage.runs],
+        "checked": stage.findings.checked,
+        "differences": differences,
+        "folder": str(folder.path) if folder.keep else None,
+        "error": _error(differences),
+    }
+
+
+def _described(outcome: Outcome) -> dict[str, object]:
+    facts = {"run_id": outcome.run_id, "command": outcome.command, "exit_code": int(outcome.exit_code)}
+    return {**facts, "seconds": outcome.seconds, **outcome.report}
+
+
+def _error(differences: list[str]) -> dict[str, str] | None:
+    if not differences:
+        return None
+    return {
+        "code": "demo_differs",
+        "message": f"{len(differences)} figures or fields are not what they must be",
+        "hint": "please report it with the list of differences",
+    }
+
+
+class _Conductor:
+    """Runs a job as a command would, with a log of its own; on the screen only what went otherwise than planned."""
+
+    def __init__(self, call: Invocation) -> None:
+        self._call = call
+
+    def conduct(self, order: Order, job: Job) -> Outcome:
+        """Run a job to its end."""
+        from dataflows.cli.logs import RunLog
+        from dataflows.runs.runner import run_job
+
+        log = RunLog(order.data_dir, order.command).attach()
+
+        def listener(event: Event) -> None:
+            log.log_event(event)
+            self._show(event)
+
+        try:
+            log.log_start(order.command)
+            outcome = run_job(replace(order, log_file=log.path), job, listener)
+            log.log_end(outcome)
+        finally:
+            log.detach()
+        return outcome
+
+    def _show(self, event: Event) -> None:
+        from dataflows.cli.watching import item_line
+        from dataflows.events import Retrying
+
+        output = self._call.output
+        if isinstance(event, Retrying):
+            when = f"in {event.wait:.1f} s" if event.wait >= 0.05 else "at once"
+            output.note(f"  {event.why}: trying again {when}")
+        elif output.verbose and (text := item_line(event)):
+            output.note(f"  {text}")
+
+
+class _Folder:
+    """A temporary folder. It goes when the demo ends, unless it was asked for or holds what a report needs."""
+
+    def __init__(self, keep: bool) -> None:
+        self.keep = keep
+
+    def __enter__(self) -> _Folder:
+        self.path = Path(tempfile.mkdtemp(prefix="dataflows-demo-"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        planned = error is None or isinstance(error, (DataflowsError, KeyboardInterrupt))
+        if self.keep or not planned:
+            return
+        gc.collect()  # Windows removes no file that somebody still holds open, such as a database
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+@contextmanager
+def _direct() -> Iterator[None]:
+    """Keep a proxy of this machine out of the way to the stand-ins, which are on loopback."""
+    before = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = "127.0.0.1"
+    try:
+        yield
+    finally:
+        del os.environ["no_proxy"]
+        if before is not None:
+            os.environ["no_proxy"] = before
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and Ctrl-Break end the demo as Ctrl-C does, so that it tidies up."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+    before = {name: signal.signal(signal.Signals[name], stop) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(signal.Signals[name], handler)

@@ -1,0 +1,16 @@
+"""Which scenes there are, in the order in which they are played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataflows.demo import csc
+from dataflows.demo.stage import Line, Scene, Stage
+
+SCENES: tuple[Scene, ...] = (csc.play,)
+
+
+def play(stage: Stage) -> Iterator[Line]:
+    """Play all scenes; yields the lines of the table."""
+    for scene in SCENES:
+        yield from scene(stage)
