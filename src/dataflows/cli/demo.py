@@ -7,10 +7,11 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,8 +20,6 @@ from dataflows.cli.options import Invocation, Json, epilog, invocation
 from dataflows.errors import DataflowsError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from dataflows.demo.stage import Line, Stage
     from dataflows.events import Event
     from dataflows.runs.runner import Job, Order, Outcome
@@ -49,7 +48,7 @@ def demo(
     """
     call = invocation(context).begin(COMMAND, as_json)
     try:
-        with _stoppable(), _direct(), _Folder(keep) as folder:
+        with _stoppable(), _direct(), _Folder(keep, call.output.note) as folder:
             code = _play(call, folder)
     except KeyboardInterrupt:
         raise Interrupted("stopped before its end", hint="run it again: dataflows demo") from None
@@ -81,7 +80,8 @@ def _tell(call: Invocation, stage: Stage, lines: list[Line], folder: _Folder) ->
         for difference in findings.differences:
             output.say(f"DIFFERS  {difference}")
     if folder.keep:
-        output.note(f"kept: {folder.path}; look with: dataflows --data-dir {folder.path} runs list")
+        output.note(f"kept: {folder.path}")
+        output.note(f'look at it with: dataflows --data-dir "{folder.path}" runs list')
     found = f"{len(findings.differences)} differ" if findings.differences else "all as they must be"
     return output.ended(f"{len(stage.runs)} runs, {findings.checked} checks, {found}", code)
 
@@ -161,8 +161,9 @@ class _Conductor:
 class _Folder:
     """A temporary folder. It goes when the demo ends, unless it was asked for or holds what a report needs."""
 
-    def __init__(self, keep: bool) -> None:
+    def __init__(self, keep: bool, say: Callable[[str], None]) -> None:
         self.keep = keep
+        self._say = say
 
     def __enter__(self) -> _Folder:
         self.path = Path(tempfile.mkdtemp(prefix="dataflows-demo-"))
@@ -171,11 +172,14 @@ class _Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        planned = error is None or isinstance(error, (DataflowsError, KeyboardInterrupt))
-        if self.keep or not planned:
+        if self.keep or not isinstance(error, (DataflowsError, KeyboardInterrupt, NoneType)):
+            if error is not None:
+                self._say(f"kept: {self.path}")
             return
         gc.collect()  # Windows removes no file that somebody still holds open, such as a database
         shutil.rmtree(self.path, ignore_errors=True)
+        if self.path.exists():
+            self._say(f"this folder is no longer needed, but could not be removed: {self.path}")
 
 
 @contextmanager

@@ -158,7 +158,8 @@ def _defaults(context: typer.Context, call: Invocation) -> dict[str, Any]:
 
     known = list(variables(context.command))
     call.variables = frozenset(variable.name for variable in known)
-    path = envfile.find(call.env_file)
+    # the demo has settings of its own: whatever is wrong with the operator's file is no matter of it
+    path = None if context.invoked_subcommand == demo.COMMAND else envfile.find(call.env_file)
     return defaults(known, envfile.read(path) if path else {})
 
 

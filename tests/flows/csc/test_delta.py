@@ -20,10 +20,11 @@ MODELS = {"merge": merge, "replace": replace}
 @st.composite
 def before_and_after(draw: st.DrawFn) -> tuple[Object, Object]:
     """A child, and what became of it after up to three edits."""
-    before = draw(children())
+    flags = draw(st.booleans())  # real loaders write ``purge: false``
+    before = draw(children(flags))
     after = before
     for _ in range(draw(st.integers(1, 3))):
-        after = draw(edited(after))
+        after = draw(edited(after, flags))
     return before, after
 
 

@@ -9,6 +9,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -19,7 +20,6 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from dataflows.flows.csc import job
 from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.receiver import Answer, Delivery, Verdict
-from dataflows.flows.csc.sending import Courier
 from dataflows.flows.csc.staging import Staging
 from dataflows.runs.journal import Journal
 from dataflows.runs.runner import Run
@@ -138,6 +138,11 @@ class Nights(RuleBasedStateMachine):
             db_connection_string=Secret(f"sqlite:///{folder / 'staging.db'}"),
             api_endpoint="https://receiver.example.org",
             la_code="999",
+            supplier_key=Secret("synthetic"),
+            token_endpoint="https://token.example.org",
+            client_id="synthetic",
+            client_secret=Secret("synthetic"),
+            scope="synthetic/.default",
             csc_reset=self.reset,
             csc_max_delete_percent=100.0,
         )
@@ -221,7 +226,9 @@ class Nights(RuleBasedStateMachine):
 
     def _rig(self, patch: pytest.MonkeyPatch, fuse: Fuse) -> None:
         patch.setattr(job, "open_engine", lambda _: self.loader.engine)
-        patch.setattr(job._Submit, "_carrier", lambda it: Courier(self.wire, it.acks, it.run.id))  # type: ignore[arg-type]
+        patch.setattr(job, "make_session", lambda *_: None)
+        patch.setattr(job, "TokenSource", lambda *_: SimpleNamespace(token=lambda: ""))
+        patch.setattr(job, "Receiver", lambda **_: self.wire)
         for owner, name in (
             (Acknowledgements, "mark"),
             (Acknowledgements, "settle"),

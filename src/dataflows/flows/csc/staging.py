@@ -150,6 +150,9 @@ def create_table(engine: sa.Engine, name: str) -> None:
         )
     with translated("DB_CONNECTION_STRING"):
         staging_table(name).create(engine, checkfirst=True)
+        if engine.dialect.name == "sqlite":  # a loader and a run may then work side by side, and commits cost less
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
 
 
 class Staging:

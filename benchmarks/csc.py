@@ -1,0 +1,202 @@
+"""Measures csc-submit: CPU, wall time and memory per child, against a receiver in a process of its own.
+
+    python benchmarks/csc.py [--rows 10000 100000] [--latency-ms 0] [--workers 4]
+
+For every number of rows: synthetic children of about 3 KB in a SQLite staging table, then three runs of the real
+program: all new (whole children), all staged again with the same content (unchanged), a third changed (deltas). CPU
+and peak memory are the operating system's figures of the finished process; what an empty run costs is taken off the
+CPU per row. The last table says where the time of a run goes (measured in a run of its own, per thread).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TABLE = "ssd_api_data_staging"
+RECEIVER = """
+import json, sys
+from dataflows.sandbox.server import Sandbox
+with Sandbox(seed=1, lean=True, faults={"receiver": {"latency_ms": float(sys.argv[1])}}) as box:
+    print(json.dumps(box.settings()), flush=True)
+    sys.stdin.read()
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One finished run of the program."""
+
+    wall: float
+    cpu: float
+    peak_mb: float
+    document: dict[str, Any]
+
+
+@contextmanager
+def receiver(latency_ms: float) -> Iterator[dict[str, str]]:
+    """The settings of a receiver that checks little and answers fast, in a process of its own."""
+    command = [sys.executable, "-c", RECEIVER, str(latency_ms)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdin is not None
+        yield json.loads(process.stdout.readline())
+        process.stdin.close()
+
+
+def fill(database: Path, rows: int) -> None:
+    """Stage synthetic children, all pending."""
+    import orjson
+
+    from dataflows.flows.csc.staging import create_table
+    from dataflows.sandbox.synthetic import synthetic_child
+    from dataflows.store.database import connect
+
+    engine = connect(f"sqlite:///{database}")
+    create_table(engine, TABLE)
+    engine.dispose()
+    rng = random.Random(1)
+    statement = f"INSERT INTO {TABLE} (person_id, json_payload, submission_status, row_state) VALUES (?, ?, ?, ?)"
+    children = ((f"p{n}", orjson.dumps(synthetic_child(rng, n)).decode(), "Pending", "New") for n in range(rows))
+    with sqlite3.connect(database) as db:
+        db.executemany(statement, children)
+
+
+def stage_again(database: Path, *, changed: bool) -> None:
+    """Set every row pending; with ``changed``, every third one has another payload."""
+    with sqlite3.connect(database) as db:
+        db.execute(f"UPDATE {TABLE} SET submission_status = 'Pending'")
+        if changed:
+            db.create_function("changed", 1, _changed)
+            db.execute(f"UPDATE {TABLE} SET json_payload = changed(json_payload) WHERE id % 3 = 0")
+
+
+def _changed(text: str) -> str:
+    child = json.loads(text)
+    child["social_care_episodes"][0]["referral_source"] = "9Z"
+    return json.dumps(child)
+
+
+def measure(environment: dict[str, str], *arguments: str) -> Measured:
+    """Run the program once."""
+    command = [sys.executable, "-m", "dataflows", "--quiet", "csc-submit", "--json", *arguments]
+    began = time.monotonic()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    out = process.stdout.read()
+    _, _, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - began
+    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, json.loads(out))
+
+
+def series(rows: int, settings: dict[str, str], workers: int) -> list[tuple[str, Measured]]:
+    """The three runs over one table; the first entry is a run that finds nothing to do."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder) / "staging.db"
+        environment = {
+            **os.environ,
+            **settings,
+            "DB_CONNECTION_STRING": f"sqlite:///{database}",
+            "DATA_DIR": str(Path(folder) / "data"),
+            "CSC_WORKERS": str(workers),
+        }
+        fill(database, 0)
+        found = [("nothing to do", measure(environment))]
+        fill(database, rows)
+        found.append(("all new, whole", measure(environment)))
+        stage_again(database, changed=False)
+        found.append(("all unchanged", measure(environment)))
+        stage_again(database, changed=True)
+        found.append(("a third changed", measure(environment)))
+        return found
+
+
+def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
+    """CPU seconds per stage of a run of whole children, in this process, one worker."""
+    from dataflows.cli.main import main
+    from dataflows.flows.csc import acknowledgements, planning, receiver, staging
+
+    spent: defaultdict[str, float] = defaultdict(float)
+    _timed(spent, "validation", planning, "problems")
+    _timed(spent, "reading JSON", planning, "parse")
+    _timed(spent, "hashing", planning, "payload_hash")
+    _timed(spent, "serialising", planning, "canonical")
+    _timed(spent, "HTTP", receiver, "send")
+    _timed(spent, "table: read", staging.Staging, "_read")
+    _timed(spent, "table: write back", staging.Staging, "_apply")
+    _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "mark")
+    _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "settle")
+    _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "flush")
+    _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "of")
+    _timed(spent, "journal: which rows speak", acknowledgements.Seen, "first")
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder) / "staging.db"
+        fill(database, rows)
+        os.environ.update(settings)
+        os.environ["DB_CONNECTION_STRING"] = f"sqlite:///{database}"
+        os.environ["DATA_DIR"] = str(Path(folder) / "data")
+        began = time.process_time()
+        main(["--quiet", "csc-submit", "--workers", "1"])
+        spent["the rest"] = time.process_time() - began - sum(spent.values())
+    return dict(spent)
+
+
+def _timed(spent: defaultdict[str, float], stage: str, owner: Any, name: str) -> None:
+    wrapped: Callable[..., Any] = getattr(owner, name)
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        began = time.thread_time()
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            with _LOCK:
+                spent[stage] += time.thread_time() - began
+
+    setattr(owner, name, timed)
+
+
+_LOCK = threading.Lock()
+
+
+def main() -> None:
+    """Measure and print tables in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000])
+    parser.add_argument("--latency-ms", type=float, default=0.0)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--no-shares", action="store_true")
+    asked = parser.parse_args()
+    with receiver(asked.latency_ms) as settings:
+        print("| rows | run | wall s | rows/s | CPU µs/row | peak MB | requests | in flight |")
+        print("| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+        for rows in asked.rows:
+            (_, empty), *runs = series(rows, settings, asked.workers)
+            for name, one in runs:
+                cpu = (one.cpu - empty.cpu) / rows * 1e6
+                print(
+                    f"| {rows} | {name} | {one.wall:.2f} | {rows / one.wall:.0f} | {cpu:.0f} | {one.peak_mb:.0f}"
+                    f" | {one.document['requests']} | {one.document['most_in_flight']} |",
+                    flush=True,
+                )
+        if not asked.no_shares:
+            spent = shares(asked.rows[0], settings)
+            print("\n| stage (whole children, one worker) | CPU µs/row | share |\n| --- | ---: | ---: |")
+            for stage, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
+                print(f"| {stage} | {seconds / asked.rows[0] * 1e6:.1f} | {seconds / sum(spent.values()):.0%} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""``dataflows demo``: green as it is, red as soon as the real code loses something, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataflows.cli.main import main
+from dataflows.demo import csc, programme
+from dataflows.demo.stage import Findings
+from dataflows.flows.csc import delta
+from dataflows.flows.csc.recording import TableBooks
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary folders, and a working folder and an environment that would stop any other command."""
+    place = tmp_path / "Jörg Müller 100%"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("nonsense", encoding="utf-8")
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("BATCH_SIZE", "CSC_RESET", "DB_CONNECTION_STRING"):
+        monkeypatch.setenv(name, "nonsense")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    return place
+
+
+def test_it_is_green_and_leaves_nothing(temporary: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["demo"]) == 0
+    out, err = capsys.readouterr()
+    head, *lines = out.splitlines()
+    assert head.split() == ["flow", "run", "items", "outcome", "seconds", "what", "to", "look", "at"]
+    assert {line.split()[1] for line in lines} == {"1", "2", "end"}
+    assert max(map(len, [*out.splitlines(), *err.splitlines()])) <= 80
+    assert list(temporary.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".env", temporary.name]
+
+
+def test_the_document_and_what_is_kept(temporary: Path, capsys: Capture) -> None:
+    assert main(["demo", "--keep", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["status"], document["differences"], document["error"]) == ("done", [], None)
+    assert document["checked"] > 400
+    assert [run["exit_code"] for run in document["runs"]] == [0, 3]
+    assert sum(run["seconds"] for run in document["runs"]) < 30
+    assert {item["flow"] for item in document["items"]} == {"csc-submit"}
+    [kept] = temporary.iterdir()
+    assert document["folder"] == str(kept)
+    assert main(["--env-file", str(env_file(kept)), "runs", "list", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["items"]) == 2
+
+
+def env_file(folder: Path) -> Path:
+    path = folder / "own.env"
+    path.write_text("", encoding="utf-8")
+    return path
+
+
+def forget_vanished_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the reference client does: list items that are gone are never conveyed."""
+    pairs = delta._pairs
+    monkeypatch.setattr(delta, "_pairs", lambda *lists: [pair for pair in pairs(*lists) if pair[1] is not None])
+
+
+def write_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TableBooks, "sent", lambda *_: set())
+
+
+def expect_another_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(csc.SECOND_NIGHT, "superseded", 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "difference"),
+    [
+        (forget_vanished_items, "what the receiver holds of row 44 is not what it must be"),
+        (write_nothing_back, "submission_status of row 1 is Pending, must be sent"),
+        (expect_another_figure, "csc-submit, run 2: superseded is 0, must be 1"),
+    ],
+)
+def test_it_is_red_when_something_is_lost(
+    damage: Callable[[pytest.MonkeyPatch], None],
+    difference: str,
+    temporary: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    damage(monkeypatch)
+    assert main(["demo"]) == 1
+    out, err = capsys.readouterr()
+    assert any(line.startswith("DIFFERS") and difference in line for line in out.splitlines())
+    assert err.splitlines()[-1].endswith("-> exit 1")
+    assert len(list(temporary.iterdir())) == 1  # for the report
+
+
+def test_a_stop_leaves_nothing(temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def stopped(_stage: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(programme, "play", stopped)
+    assert main(["demo"]) == 130
+    assert "hint: run it again" in capsys.readouterr().err
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_bug_keeps_what_a_report_needs(temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def broken(_stage: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(programme, "play", broken)
+    assert main(["demo"]) == 1
+    [kept] = temporary.iterdir()
+    assert "this is a bug in dataflows" in capsys.readouterr().err
+    assert len(list((kept / "logs").iterdir())) == 1
+
+
+def test_findings_count_and_name_what_differs() -> None:
+    findings = Findings()
+    findings.must("one", 1, 1)
+    findings.must("two", 3, range(1, 3))
+    findings.right("three", False)
+    assert findings.checked == 3
+    assert findings.differences == ["two is 3, must be 1 to 2", "three is not what it must be"]
