@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 COMMAND = "demo"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.INTERRUPTED)
 _COLUMNS = ("flow", "run", "items", "outcome", "seconds", "what to look at")
+_HINT = "please report the list of differences, with the folder that was kept"
 
 
 def register(app: typer.Typer) -> None:
@@ -82,6 +83,8 @@ def _tell(call: Invocation, stage: Stage, lines: list[Line], folder: _Folder) ->
     if folder.keep:
         output.note(f"kept: {folder.path}")
         output.note(f'look at it with: dataflows --data-dir "{folder.path}" runs list')
+    if findings.differences:
+        output.note(f"hint: {_HINT}")
     found = f"{len(findings.differences)} differ" if findings.differences else "all as they must be"
     return output.ended(f"{len(stage.runs)} runs, {findings.checked} checks, {found}", code)
 
@@ -117,7 +120,7 @@ def _error(differences: list[str]) -> dict[str, str] | None:
     return {
         "code": "demo_differs",
         "message": f"{len(differences)} figures or fields are not what they must be",
-        "hint": "please report it with the list of differences",
+        "hint": _HINT,
     }
 
 

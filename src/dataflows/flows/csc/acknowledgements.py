@@ -72,7 +72,8 @@ class Ack(NamedTuple):
     """What is known of one child at one receiver.
 
     ``held`` is the hash of the payload last acknowledged, ``PURGED``, or None when nothing is trusted; ``in_doubt``
-    the hash of what was sent without a well-formed answer. ``person`` is the digest of the row's person_id;
+    the hash of what was sent without a well-formed answer. ``row_id`` is the row it was last acknowledged from (None:
+    of another table), ``person`` is the digest of the row's person_id;
     ``unwritten`` that of the row's response from before, as long as the receipt did not reach the row.
     """
 
@@ -207,7 +208,8 @@ class Acknowledgements:
 
     def _select(self, column: str, values: Sequence[object], extra: str = "") -> Iterator[Ack]:
         statement = (
-            "SELECT child, held, receipt, in_doubt, reset, row_id, person, unwritten FROM csc_children"  # noqa: S608
+            "SELECT child, held, receipt, in_doubt, reset,"  # noqa: S608
+            f" CASE WHEN table_id = {self._table:d} THEN row_id END, person, unwritten FROM csc_children"
             f" WHERE receiver = ? {extra} AND {column} IN ({{marks}})"
         )
         with self._journal.reading() as db:

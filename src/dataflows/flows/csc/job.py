@@ -22,6 +22,7 @@ from dataflows.flows.csc.planning import (
     Submission,
     Superseded,
     Unchanged,
+    is_about,
 )
 from dataflows.flows.csc.receiver import Figures, Pace, Receiver, children_url
 from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 UNANSWERED_IN_A_ROW = 5
 GUARD_FLOOR = 10
 _COUNTS = (
-    "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "sent", "refused", "failed", "held_back",
-    "new_errors", "known_errors", "reloaded", "replayed", "untrusted", "batches",
+    "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "sent", "refused", "failed",
+    "held_back", "new_errors", "known_errors", "reloaded", "replayed", "untrusted", "batches",
 )  # fmt: skip
 
 
@@ -122,19 +123,26 @@ class _Submit:
     def _story(self) -> Iterator[Event]:
         yield from self._same_receiver()
         yield from self._replay()
-        options = self.options
-        total = self.staging.count(retry_errors=options.retry_errors, child=options.child)
+        total, pages = self._work()
         yield Planned(total, "rows")
         if not total:
             return
         self.carrier = self._carrier()
         yield Step("sending")
         self.planner.prepare()
-        pages = self.staging.pages(retry_errors=options.retry_errors, child=options.child)
         yield from self._send(self.planner.decide(page) for page in self._counted(pages))
         if not self._over():
             yield from self._send_deferred()
         yield from self._end()
+
+    def _work(self) -> tuple[int, Iterable[list[StagedRow]]]:
+        """Return how many rows are to be looked at, and the rows in pages."""
+        child, retry_errors = self.options.child, self.options.retry_errors
+        if child is None:
+            return self.staging.count(retry_errors=retry_errors), self.staging.pages(retry_errors=retry_errors)
+        pages = list(self.staging.pages(retry_errors=retry_errors, about=child, wanted=is_about))
+        pages = pages or list(self.staging.pages(retry_errors=retry_errors, about=child, wanted=_is_person))
+        return sum(len(page) for page in pages), pages
 
     def _same_receiver(self) -> Iterator[Event]:
         options = self.options
@@ -266,7 +274,7 @@ class _Submit:
             raise self.stopped
         if self.silent:
             raise ServiceDown(
-                f"the CSC API does not answer (the last {self.silent} batches in a row)",
+                f"the CSC API does not answer (the last {self.silent} batches in a row): {self._why_silent()}",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
             )
         if self.recorder.counts["untrusted"]:
@@ -274,6 +282,9 @@ class _Submit:
                 f"{self.recorder.counts['untrusted']} children were sent whole because their baseline is not trusted",
                 hint="what had vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
             )
+
+    def _why_silent(self) -> str:
+        return self.carrier.receiver.last_failure if isinstance(self.carrier, Courier) else ""
 
     def _fill_report(self) -> None:
         counts = self.recorder.counts
@@ -302,6 +313,10 @@ def _rare_collections() -> Iterator[None]:
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
+
+
+def _is_person(row: StagedRow, person_id: str) -> bool:
+    return row.person_id == person_id
 
 
 def _emptied(events: list[Event]) -> Iterator[Event]:

@@ -121,8 +121,8 @@ class Planner:
     def decide(self, page: Sequence[StagedRow]) -> list[Decision]:
         """Decide what becomes of the rows of one page (newest first, as they are read)."""
         readings = [self._read(row) for row in page]
-        speakers = self._speakers(readings)
         acks = self._acks.of([reading.child for reading in readings if reading.child])
+        speakers = self._speakers(readings, acks)
         renamed = self._renamed(readings, acks)
         return [
             self._decide(reading, speakers, acks.get(reading.child or b""), reading.row.id in renamed)
@@ -164,18 +164,25 @@ class Planner:
             return _Reading(row, problem=problem)
         return _Reading(row, self._acks.key(str(ids["la_child_id"])), ids)
 
-    def _speakers(self, readings: Sequence[_Reading]) -> dict[bytes, int]:
+    def _speakers(self, readings: Sequence[_Reading], acks: dict[bytes, Ack]) -> dict[bytes, int]:
         """Find, for every child of a page, the row with the highest id in the whole table."""
-        named = [(reading.child, reading.row.id) for reading in readings if reading.child]
-        speakers = self._seen.first(named)
-        people = {r.row.id: self._acks.key(r.row.person_id) for r in readings if r.child and r.row.person_id}
-        newest = self._seen.newest_of(list(people.values()))
-        rivals = {newest[key] for row_id, key in people.items() if newest.get(key, row_id) > row_id}
-        for rival in self._staging.rows(sorted(rivals)):
+        speakers = self._seen.first([(reading.child, reading.row.id) for reading in readings if reading.child])
+        for rival in self._staging.rows(sorted(self._rivals(readings, acks))):
             child = self._read(rival).child
             if child is not None and speakers.get(child, rival.id) < rival.id:
                 speakers[child] = rival.id
         return speakers
+
+    def _rivals(self, readings: Sequence[_Reading], acks: dict[bytes, Ack]) -> set[int]:
+        """Find rows with higher ids that may speak for the same children, though there is nothing to do about them."""
+        people = {r.row.id: self._acks.key(r.row.person_id) for r in readings if r.child and r.row.person_id}
+        newest = self._seen.newest_of(list(people.values()))
+        rivals = {newest[key] for row_id, key in people.items() if newest.get(key, row_id) > row_id}
+        for reading in readings:
+            ack = acks.get(reading.child or b"")
+            if ack is not None and (ack.row_id or 0) > reading.row.id:
+                rivals.add(ack.row_id or 0)
+        return rivals
 
     def _renamed(self, readings: Sequence[_Reading], acks: dict[bytes, Ack]) -> dict[int, Ack]:
         """Find rows that were acknowledged under another la_child_id."""
@@ -268,6 +275,12 @@ class Planner:
         if self._rules.reset is ResetRule.NEVER:
             return Plan(Sending.WITHHELD)
         return delta.purge_and_whole(payload)
+
+
+def is_about(row: StagedRow, la_child_id: str) -> bool:
+    """Tell whether a row speaks of this child now, or did when it was last sent."""
+    payloads = (_parsed(row.payload), _parsed(row.previous))
+    return any(payload is not None and payload.get("la_child_id") == la_child_id for payload in payloads)
 
 
 def _goes(row: StagedRow, payload: Payload) -> bool:
