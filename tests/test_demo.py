@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from dataflows.demo.stage import Findings
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.recording import TableBooks
 
+ROOT = Path(__file__).resolve().parent.parent
 Capture = pytest.CaptureFixture[str]
 
 
@@ -41,9 +43,16 @@ def test_it_is_green_and_leaves_nothing(temporary: Path, tmp_path: Path, capsys:
     head, *lines = out.splitlines()
     assert head.split() == ["flow", "run", "items", "outcome", "seconds", "what", "to", "look", "at"]
     assert {line.split()[1] for line in lines} == {"1", "2", "end"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [timeless(line) for line in lines if timeless(line) not in map(timeless, readme)] == []
     assert max(map(len, [*out.splitlines(), *err.splitlines()])) <= 80
     assert list(temporary.iterdir()) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == [".env", temporary.name]
+
+
+def timeless(line: str) -> str:
+    """A line of the table without its seconds."""
+    return re.sub(r" \d+\.\d ", "     ", line)
 
 
 def test_the_document_and_what_is_kept(temporary: Path, capsys: Capture) -> None:

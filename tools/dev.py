@@ -7,6 +7,8 @@ Needs nothing but Python 3.11 to 3.14 (on Windows: py tools\\dev.py demo); works
 on, such as `tools/dev.py test -k delta`.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess

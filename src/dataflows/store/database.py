@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DatabaseLock", "StatementRefused", "connect", "fingerprint", "translated"]
 
+_TELLING = ("driver", "dsn", "server", "database")
 LOGIN_SECONDS = 15
 LOCK_WAIT_SECONDS = 30  # how long a statement waits for the authority's loader before it gives up
 
@@ -75,7 +76,7 @@ def _by_odbc(text: str) -> sa.Engine:
         raise ArgumentError("no ODBC string")
     import pyodbc
 
-    shown = sa.URL.create("mssql+pyodbc", host=words.get("server") or words.get("dsn"), database=words.get("database"))
+    shown = sa.URL.create("mssql+pyodbc", query={key: words[key] for key in _TELLING if key in words})
 
     def open_connection() -> Any:
         return pyodbc.connect(text, timeout=LOGIN_SECONDS)

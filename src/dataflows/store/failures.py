@@ -35,15 +35,12 @@ def translated(name: str) -> Iterator[None]:
         SettingUnusable: driver, database, table or column missing, or a column that does not take a value.
         StatementRefused: anything else.
     """
-    said: DataflowsError | None = None
     try:
         yield
     except exc.DBAPIError as error:
-        said = _meaning(error, name)
+        raise _meaning(error, name) from None
     except exc.TimeoutError:
-        said = ServiceDown(f"{name}: no database connection became free in time", hint=_LATER)
-    if said is not None:  # outside the except block, so that nothing leads to the driver's text
-        raise said
+        raise ServiceDown(f"{name}: no database connection became free in time", hint=_LATER) from None
 
 
 _LATER = "run again later; to see more: dataflows test-db"

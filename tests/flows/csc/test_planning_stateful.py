@@ -61,6 +61,7 @@ class Wire:
         self.luck: list[str] = []
         self.fuse = Fuse(None)
         self.receipts = 0
+        self.last_failure = ""
 
     def deliver(self, bodies: Sequence[bytes]) -> Delivery:
         self.fuse.step()
@@ -252,7 +253,7 @@ class Nights(RuleBasedStateMachine):
             if row_id not in refused:
                 self._agrees(rows[row_id], payload)
         if not refused:  # else a former name may still wait for its purge
-            assert set(self.wire.held) <= {self._name(row_id) for row_id in self.payloads}
+            assert set(self.wire.held) <= {self._name(row_id) for row_id in self.payloads} | self.weak
 
     def _is_nonsense(self, row: Any) -> bool:
         return row.row_state != "Deleted" and self.payloads[row.id].items() >= INVALID.items()

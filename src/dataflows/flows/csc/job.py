@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +75,9 @@ def submit(settings: Settings, options: Options) -> Callable[[Run], Iterator[Eve
 
 def target(settings: Settings) -> str:
     """Name what a run locks and what acknowledgements belong to: the staging table in its database."""
-    return f"{identity(open_engine(settings).url)}#{settings.table_name.lower()}"
+    engine = open_engine(settings)
+    engine.dispose()
+    return f"{identity(engine.url)}#{settings.table_name.lower()}"
 
 
 class _Submit:
@@ -98,15 +100,21 @@ class _Submit:
         engine = open_engine(self.settings)
         self.staging = Staging(engine, self.settings.table_name)
         self.lock = DatabaseLock(engine, f"dataflows csc-submit {self.settings.table_name.lower()}")
-        with nullcontext() if options.dry_run else self.lock:
-            self._open_books()
-            self.recorder = Recorder(self.books, self.run.journal, self.run.id)
-            try:
-                with _rare_collections():
-                    yield from self._story()
-            finally:
-                self.acks.flush()
-                self._fill_report()
+        with ExitStack() as self.closing:
+            self.closing.callback(engine.dispose)  # Windows deletes and moves no file that is open
+            if not options.dry_run:
+                self.closing.enter_context(self.lock)
+            yield from self._with_books()
+
+    def _with_books(self) -> Iterator[Event]:
+        self._open_books()
+        self.recorder = Recorder(self.books, self.run.journal, self.run.id)
+        try:
+            with _rare_collections():
+                yield from self._story()
+        finally:
+            self.acks.flush()
+            self._fill_report()
 
     def _open_books(self) -> None:
         settings, options = self.settings, self.options
@@ -239,7 +247,7 @@ class _Submit:
             return BatchFiles(self.options.out)
         settings = self.settings
         settings.require("SUPPLIER_KEY", "TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE")
-        session = make_session(settings, self.options.workers)
+        session = self.closing.enter_context(closing(make_session(settings, self.options.workers)))
         policy = RetryPolicy.of(settings, stop=self.run.stop, on_retry=self._retrying)
         tokens = TokenSource(settings, session, policy)
         tokens.token()  # before any row is touched: refused access changes nothing
