@@ -22,13 +22,22 @@ if TYPE_CHECKING:
 def check_database(settings: Settings) -> Iterator[Check]:
     """The database of the staging table: can it be reached, read and (in a transaction that is rolled back) written."""
     attempt = Attempt()
-    database = _Database(settings)
     yield Check("env file", True, env_file(settings))
-    yield attempt("connection string", database.address)
-    yield attempt("connection", database.connection, "connection string")
-    yield attempt("read", database.read, "connection")
-    yield attempt("write", database.write, "connection", "read")
-    database.close()
+    with closing(_Database(settings)) as database:
+        yield attempt("connection string", database.address)
+        yield attempt("connection", database.connection, "connection string")
+        yield attempt("read", database.read, "connection")
+        yield attempt("write", database.write, "connection", "read")
+
+
+def check_schema(settings: Settings) -> Iterator[Check]:
+    """The columns of the staging table: a missing one fails, another type is a warning with the ALTER that mends it."""
+    attempt = Attempt()
+    with closing(_Database(settings)) as database:
+        yield attempt("connection string", database.address)
+        yield attempt("table", database.look, "connection string")
+        for column in database.table().columns:
+            yield attempt(f"column {column.name}", partial(database.column, column.name), "table")
 
 
 class _Database:
@@ -37,6 +46,7 @@ class _Database:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._engine: sa.Engine | None = None
+        self._columns: dict[str, Finding] = {}
 
     @property
     def engine(self) -> sa.Engine:
@@ -94,6 +104,23 @@ class _Database:
                 connection.rollback()
         return f"{self._settings.table_name} can be written (the trial was rolled back)"
 
+    def look(self) -> str:
+        from dataflows.store.schema import findings
+
+        name, found = self._settings.table_name, findings(self.engine, self.table())
+        if found is None:
+            raise SettingUnusable(f"{name} is not there", hint="check TABLE_NAME, and: dataflows test-db")
+        self._columns = {finding.column: finding for finding in found}
+        return f"{name} is there"
+
+    def column(self, name: str) -> Check:
+        there = self._columns[name]
+        if there.there is None:
+            return Check(f"column {name}", False, "is missing", there.mend, ExitCode.SETTINGS)
+        if there.fits:
+            return Check(f"column {name}", True, there.there)
+        return Check(f"column {name}", True, f"warning: is {there.there}, wanted is {there.wanted}", there.mend)
+
     def close(self) -> None:
         if self._engine is not None:
             self._engine.dispose()
@@ -127,37 +154,3 @@ def _refuse_missing_file(engine: sa.Engine) -> None:
         file = Path(path).absolute()
         if not file.exists():
             raise SettingUnusable(f"there is no database file {file}", hint="check DB_CONNECTION_STRING")
-
-
-def check_schema(settings: Settings) -> Iterator[Check]:
-    """The columns of the staging table: a missing one fails, another type is a warning with the ALTER that mends it."""
-    from dataflows.store.schema import findings
-
-    attempt, database = Attempt(), _Database(settings)
-    found: list[Finding] = []
-
-    def table() -> str:
-        columns = findings(database.engine, database.table())
-        if columns is None:
-            raise SettingUnusable(
-                f"{settings.table_name} is not there", hint="check TABLE_NAME, and: dataflows test-db"
-            )
-        found.extend(columns)
-        return f"{settings.table_name} is there"
-
-    yield attempt("connection string", database.address)
-    yield attempt("table", table, "connection string")
-    for column in database.table().columns:
-        there = next((finding for finding in found if finding.column == column.name), None)
-        yield attempt(f"column {column.name}", partial(_column, there), "table")
-    database.close()
-
-
-def _column(finding: Finding | None) -> Check:
-    assert finding is not None
-    name = f"column {finding.column}"
-    if finding.there is None:
-        return Check(name, False, "is missing", finding.mend, ExitCode.SETTINGS)
-    if finding.fits:
-        return Check(name, True, finding.there)
-    return Check(name, True, f"warning: is {finding.there}, wanted is {finding.wanted}", finding.mend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -14,21 +15,22 @@ if TYPE_CHECKING:
     from dataflows.remote.session import Reply, Session
     from dataflows.settings import Settings
 
-_NEEDED = ("TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE", "API_ENDPOINT", "SUPPLIER_KEY")
+_FOR_TOKEN = ("TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE")
+_NEEDED = (*_FOR_TOKEN, "API_ENDPOINT", "SUPPLIER_KEY")
 
 
 def check_endpoint(settings: Settings) -> Iterator[Check]:
     """The CSC API: settings, the way to it, a token, and whether it lets us in (asked with an empty batch)."""
-    attempt, endpoint = Attempt(), _Endpoint(settings)
+    attempt = Attempt()
     yield Check("env file", True, env_file(settings))
     for name in _NEEDED:
         yield attempt(name, partial(origin, settings, name))
-    yield attempt("address", endpoint.address, "API_ENDPOINT")
-    yield attempt("session", endpoint.certificates)
-    yield attempt("connection", endpoint.connection, "address", "session")
-    yield attempt("token", endpoint.token, *_NEEDED[:4], "session")
-    yield attempt("access", endpoint.access, "address", "SUPPLIER_KEY", "token")
-    endpoint.close()
+    with closing(_Endpoint(settings)) as endpoint:
+        yield attempt("address", endpoint.address, "API_ENDPOINT")
+        yield attempt("certificates", endpoint.certificates)
+        yield attempt("connection", endpoint.connection, "address", "certificates")
+        yield attempt("token", endpoint.token, *_FOR_TOKEN, "certificates")
+        yield attempt("access", endpoint.access, "address", "SUPPLIER_KEY", "token")
 
 
 class _Endpoint:
@@ -52,9 +54,8 @@ class _Endpoint:
         return children_url(self._settings)
 
     def certificates(self) -> str:
-        assert self.session
-        bundle = self._settings.requests_ca_bundle
-        return f"certificates are checked against {bundle or 'the public authorities, or those of Windows'}"
+        bundle = self.session and self._settings.requests_ca_bundle
+        return f"checked against {bundle or ('those of Windows' if sys.platform == 'win32' else 'certifi')}"
 
     def connection(self) -> str:
         """Any answer will do. A HEAD request carries neither token nor key."""

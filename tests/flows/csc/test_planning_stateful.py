@@ -235,7 +235,7 @@ class Nights(RuleBasedStateMachine):
 
     def _rig(self, patch: pytest.MonkeyPatch, fuse: Fuse) -> None:
         patch.setattr(job, "open_engine", lambda _: self.loader.engine)
-        patch.setattr(job, "make_session", lambda *_: None)
+        patch.setattr(job, "make_session", lambda *_: SimpleNamespace(close=lambda: None))
         patch.setattr(job, "TokenSource", lambda *_: SimpleNamespace(token=lambda: ""))
         patch.setattr(job, "Receiver", lambda **_: self.wire)
         for owner, name in (
@@ -253,7 +253,7 @@ class Nights(RuleBasedStateMachine):
             if row_id not in refused:
                 self._agrees(rows[row_id], payload)
         if not refused:  # else a former name may still wait for its purge
-            assert set(self.wire.held) <= {self._name(row_id) for row_id in self.payloads} | self.weak
+            assert set(self.wire.held) <= {self._name(row_id) for row_id in self.payloads}
 
     def _is_nonsense(self, row: Any) -> bool:
         return row.row_state != "Deleted" and self.payloads[row.id].items() >= INVALID.items()

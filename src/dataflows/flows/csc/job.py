@@ -169,6 +169,7 @@ class _Submit:
         if isinstance(self.books, TableBooks):
             yield Step("writing back what an earlier run could not")
             self.recorder.counts["replayed"] = sum(1 for _ in self.books.replay())
+            self.acks.flush()  # what is noted later of the same children, reloaded since, must not be mixed with this
 
     def _counted(self, pages: Iterable[list[StagedRow]]) -> Iterator[list[StagedRow]]:
         for page in pages:

@@ -123,7 +123,7 @@ class Planner:
         readings = [self._read(row) for row in page]
         acks = self._acks.of([reading.child for reading in readings if reading.child])
         speakers = self._speakers(readings, acks)
-        renamed = self._renamed(readings, acks)
+        renamed = self._renamed(readings)
         return [
             self._decide(reading, speakers, acks.get(reading.child or b""), reading.row.id in renamed)
             for reading in readings
@@ -184,13 +184,9 @@ class Planner:
                 rivals.add(ack.row_id or 0)
         return rivals
 
-    def _renamed(self, readings: Sequence[_Reading], acks: dict[bytes, Ack]) -> dict[int, list[Ack]]:
+    def _renamed(self, readings: Sequence[_Reading]) -> dict[int, list[Ack]]:
         """Find rows that were acknowledged, or sent without an answer, under another la_child_id."""
-        rows = {
-            r.row.id: r
-            for r in readings
-            if r.child and not (r.child in acks and acks[r.child].row_id == r.row.id and _holds(acks[r.child]))
-        }
+        rows = {reading.row.id: reading for reading in readings if reading.child}
         renamed: dict[int, list[Ack]] = {}
         for ack in self._acks.of_rows(list(rows)):
             there = _holds(ack) or ack.in_doubt is not None
@@ -211,7 +207,7 @@ class Planner:
         """Decide the rows that were kept for the end: deletions, and children that got another identifier."""
         readings = [self._read(row) for row in page]
         acks = self._acks.of([reading.child for reading in readings if reading.child])
-        renamed = self._renamed(readings, acks)
+        renamed = self._renamed(readings)
         claimed = self._seen.rows_of([ack.child for acks_of_row in renamed.values() for ack in acks_of_row])
         decisions: list[Decision] = []
         for reading in readings:
@@ -308,7 +304,7 @@ def _evident(row: StagedRow, ack: Ack) -> bool:
     """Tell whether the row still shows our receipt, or what it showed before when the receipt never got there."""
     if ack.receipt is not None and row.response == ack.receipt:
         return True
-    return ack.unwritten is not None and digest(row.response) == ack.unwritten
+    return ack.unwritten is not None and ack.row_id == row.id and digest(row.response) == ack.unwritten
 
 
 def _baseline(row: StagedRow, ack: Ack | None) -> Payload | None:
