@@ -120,16 +120,16 @@ def open_engine(settings: Settings) -> sa.Engine:
 
 def identity(url: sa.URL) -> str:
     """Name a database by where it is, without account, password and driver, since these change and it does not."""
-    odbc = url.query.get("odbc_connect")
-    if odbc is None:
-        place = (
-            str(Path(url.database).absolute()) if url.get_backend_name() == "sqlite" and url.database else url.database
-        )
-        host = str(url.host or url.query.get("host", "")).lower()
-        return f"{url.get_backend_name()}://{host}:{url.port or ''}/{place or ''}"
-    words = {key.strip().lower(): value.strip(" {}").lower() for key, value in _PAIR.findall(str(odbc))}
-    server = next((words[key] for key in ("server", "address", "addr", "dsn") if key in words), "")
-    return f"mssql://{server.removeprefix('tcp:')}/{words.get('database', '')}"
+    words = {key.lower(): str(value) for key, value in url.query.items()}
+    if "odbc_connect" in words:
+        words = {key.strip().lower(): value for key, value in _PAIR.findall(words["odbc_connect"])}
+    named = (words[key] for key in ("server", "address", "addr", "host", "dsn") if key in words)
+    host = url.host or next(named, "")
+    place = url.database or words.get("database", "")
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite://{Path(place).absolute()}" if place else "sqlite://"
+    host = host.strip(" {}").lower().removeprefix("tcp:")
+    return f"{url.get_backend_name()}://{host}:{url.port or ''}/{place.strip(' {}').lower()}"
 
 
 def embedded_url(settings: Settings) -> str:
