@@ -316,9 +316,9 @@ class _Updates:
             submission_status="sent",
             submission_timestamp=clock,
             api_response=sa.bindparam("b_response"),
-            previous_json_payload=None,
-            previous_hash=None,
-            partial_json_payload=None,
+            previous_json_payload=sa.null(),  # not a parameter: a driver would send it as text, which BINARY refuses
+            previous_hash=sa.null(),
+            partial_json_payload=sa.null(),
         )
         self.unchanged = self._guarded(table).values(
             submission_status="sent",
