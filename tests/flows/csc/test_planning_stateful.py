@@ -19,7 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from dataflows.flows.csc import job
 from dataflows.flows.csc.acknowledgements import Acknowledgements
-from dataflows.flows.csc.receiver import Answer, Delivery, Verdict
+from dataflows.flows.csc.answers import Answer, Delivery, Verdict
 from dataflows.flows.csc.staging import Staging
 from dataflows.runs.journal import Journal
 from dataflows.runs.runner import Run
