@@ -331,10 +331,6 @@ def test_invalid_records_are_told_by_path_and_rule_only(night: Night) -> None:
     assert night.leaks() == []
 
 
-KEYS = "payload._printable repeats every key of lower-case letters, so a name that landed in a key is shown"
-
-
-@pytest.mark.xfail(strict=True, reason=KEYS)
 def test_a_name_that_landed_in_a_key_is_not_repeated(night: Night) -> None:
     name = night.canaries.word("name as key").lower()
     night.stage({"la_child_id": "SYN1", "child_details": {f"ann{name}": "first_name"}})
@@ -375,10 +371,6 @@ def test_a_far_side_that_repeats_what_it_was_told(night: Night, monkeypatch: pyt
     assert night.leaks() == []
 
 
-RECEIPT = "answers.receipts takes any text for a receipt, and it is kept in csc_children.receipt of the journal"
-
-
-@pytest.mark.xfail(strict=True, reason=RECEIPT)
 @pytest.mark.parametrize("single", [True, False])
 def test_receipts_that_repeat_what_was_sent(night: Night, monkeypatch: pytest.MonkeyPatch, single: bool) -> None:
     child = night.mark()
@@ -459,10 +451,6 @@ def test_a_secret_that_went_into_the_wrong_setting(night: Night, name: str) -> N
     assert night.leaks() == []
 
 
-WRAPPED = "the second line of a wrapped secret that ends in = is taken for a key, which the warning names"
-
-
-@pytest.mark.xfail(strict=True, reason=WRAPPED)
 def test_a_secret_that_was_wrapped_in_the_env_file(night: Night) -> None:
     first, second = night.canaries.word("begin of a secret"), night.canaries.word("rest of a secret")
     file = night.folder / "wrapped.env"

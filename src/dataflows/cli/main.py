@@ -141,6 +141,8 @@ def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
     if context is not None and message.startswith(("Usage:", "Missing command")):
         names = ", ".join(context.command.commands)
         return WrongUsage(f"{path} needs a command", hint=f"one of {names}; see: {path} --help")
+    if message.startswith("Got unexpected extra argument"):  # it may be a child's identifier
+        return WrongUsage(f"{path} takes no such argument", hint=f"see: {path} --help")
     option = getattr(error, "option_name", "")
     if option in _global_options() and option in call.arguments and path != PROGRAM:
         return WrongUsage(message, hint=f"{option} goes before the command: {PROGRAM} {option} ...")

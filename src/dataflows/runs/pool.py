@@ -19,6 +19,12 @@ class Flag(Protocol):
         """Whether no further item is wanted."""
 
 
+class Stop(threading.Event):
+    """The wish that a run stops; ``hurry`` when it was repeated: then nobody is waited for."""
+
+    hurry = False
+
+
 GRACE_SECONDS = 30.0
 _TICK = 0.5  # on Windows a blocking get keeps Ctrl-C from being seen, so no wait is longer than this
 
@@ -93,7 +99,7 @@ class _Crew(Generic[T, R]):
             if self._limit is None and (self._stop.is_set() or self._failure is not None):
                 self._halt.set()
                 self._limit = time.monotonic() + self._grace
-            if self._limit is not None and time.monotonic() > self._limit:
+            if self._limit is not None and (time.monotonic() > self._limit or getattr(self._stop, "hurry", False)):
                 return
             yield from self._finished(wait=True)
 
@@ -121,6 +127,8 @@ class _Crew(Generic[T, R]):
         self._halt.set()
         for _ in self._threads:
             self._tasks.put(None)
+        if getattr(self._stop, "hurry", False):
+            return
         limit = time.monotonic() + self._grace if self._limit is None else self._limit
         for thread in self._threads:
             thread.join(max(0.0, limit - time.monotonic()))

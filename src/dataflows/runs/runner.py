@@ -15,10 +15,11 @@ from types import FrameType
 from typing import Any, TypeAlias
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted
-from dataflows.events import Event, Planned, Step, Tally
+from dataflows.events import Event, Planned, Step, Tally, Warned
 from dataflows.runs import journal as states
 from dataflows.runs.journal import Journal
 from dataflows.runs.lock import only_one
+from dataflows.runs.pool import Stop
 
 Report: TypeAlias = dict[str, object]
 Listener: TypeAlias = Callable[[Event], None]
@@ -37,7 +38,7 @@ class Run:
     journal: Journal
     data_dir: Path
     notify: Listener  # for what happens in other threads, such as a retry; the job itself yields its events
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: Stop = field(default_factory=Stop)
     report: Report = field(default_factory=dict)
 
 
@@ -158,8 +159,8 @@ class _Conductor:
 
     def _stopping(self) -> None:
         # from a thread of its own: the signal may have come in the middle of showing another event
-        step = Step("stopping once the requests under way are answered; again to stop at once")
-        threading.Thread(target=self._take, args=(step,), daemon=True).start()
+        notice = Warned("stopping once the requests under way are answered", hint="again to stop at once")
+        threading.Thread(target=self._take, args=(notice,), daemon=True).start()
 
     def _notice(self, event: Event) -> None:
         match event:
@@ -190,7 +191,7 @@ def _state(code: ExitCode) -> str:
 
 
 @contextmanager
-def _signals(stop: threading.Event, tell: Callable[[], None]) -> Iterator[None]:
+def _signals(stop: Stop, tell: Callable[[], None]) -> Iterator[None]:
     """Turn the first Ctrl-C, Ctrl-Break or SIGTERM into ``stop``, the second into KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -198,6 +199,7 @@ def _signals(stop: threading.Event, tell: Callable[[], None]) -> Iterator[None]:
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
+            stop.hurry = True
             raise KeyboardInterrupt
         stop.set()
         tell()

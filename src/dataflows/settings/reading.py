@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from dataflows.errors import SettingUnusable
 from dataflows.settings import envfile
 from dataflows.settings.table import Origin, Secret, Settings, Spec, table
 
+_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,60}")  # what may be shown: a wrapped secret can look like a key, too
 _RANK: tuple[Origin, ...] = ("flag", "environment", "env file", "default")
 
 
@@ -154,7 +156,8 @@ def _check_keys(written: Mapping[str, str], options: Collection[str], path: Path
         near = get_close_matches(key, known, n=1, cutoff=0.8)
         if near and not _is_variant(key, near[0]):
             raise SettingUnusable(f"{key} in {path} is no setting", hint=f"did you mean {near[0]}?")
-        warnings.append(f"{key} in {path} is no setting of this program; it was ignored")
+        name = key if _NAME.fullmatch(key) and written[key.lower()] != "=" else "a line"
+        warnings.append(f"{name} in {path} is no setting of this program; it was ignored")
     return tuple(warnings)
 
 

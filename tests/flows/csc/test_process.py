@@ -143,10 +143,7 @@ def test_130_keeps_what_was_answered_and_resume_sends_the_rest(here: World, prog
     assert resumable(program) == []
 
 
-WAITS = "the pool's dismiss() joins the workers for what is left of the grace, also after the second signal"
-
-
-@pytest.mark.parametrize("workers", ["1", pytest.param("4", marks=pytest.mark.xfail(strict=True, reason=WAITS))])
+@pytest.mark.parametrize("workers", ["1", "4"])
 def test_a_second_ctrl_c_stops_at_once_and_the_run_can_still_be_resumed(
     here: World, program: Program, workers: str
 ) -> None:

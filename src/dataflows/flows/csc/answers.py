@@ -13,8 +13,8 @@ from dataflows.flows.csc.payload import attribute_paths
 from dataflows.remote.session import Reply
 
 _INDEX = re.compile(r"\[(\d{1,3})\]")
-_RECEIPT_LENGTH = 200
-_RECEIPT = re.compile(r"\d{4}-\d{2}-\d{2}_[\d:.]{8,16}_[0-9a-fA-F-]{32,36}\.json")
+# as DfE's service was seen to write them: a moment and a UUID, or the UUID alone
+_RECEIPT = re.compile(r"(?:[0-9][0-9T_:.-]{5,30}_)?[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}(?:\.json)?")
 
 
 class Verdict(StrEnum):
@@ -52,11 +52,16 @@ def receipts(reply: Reply, count: int) -> list[Answer]:
     except ValueError:
         document = None
     if isinstance(document, str) and document:
-        return [Answer(Verdict.ACCEPTED, document[:_RECEIPT_LENGTH])] * count
+        return [Answer(Verdict.ACCEPTED, _kept_receipt(document))] * count
     if isinstance(document, list) and len(document) == count and all(isinstance(one, str) and one for one in document):
-        return [Answer(Verdict.ACCEPTED, one[:_RECEIPT_LENGTH]) for one in document]
+        return [Answer(Verdict.ACCEPTED, _kept_receipt(one)) for one in document]
     words = f"API error ({reply.status}): {_kept(document)} for {count} records"
     return [Answer(Verdict.UNANSWERED, words, code="bad_receipts")] * count
+
+
+def _kept_receipt(text: str) -> str:
+    """Return a receipt as it is; of a text in another form, which may repeat a record, only that there was one."""
+    return text if _RECEIPT.fullmatch(text) else f"accepted with a receipt of unknown form {uuid.uuid4()}"
 
 
 def _kept(document: object) -> str:

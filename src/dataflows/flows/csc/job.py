@@ -211,7 +211,7 @@ class _Submit:
         aside: list[Event] = []
         batches = self._batches(pages, aside)
         workers = 1 if self.options.dry_run else self.options.workers  # files are numbered in order
-        for carried in pool.each(self.carrier.carry, batches, workers=workers, stop=_Halt(self._over)):
+        for carried in pool.each(self.carrier.carry, batches, workers=workers, stop=_Halt(self._over, self.run.stop)):
             yield from _emptied(aside)
             yield from self.recorder.carried(carried)
             self._judge(carried)
@@ -312,6 +312,11 @@ class _Halt:
     """Lets the pool stop when the run is over, for whatever reason."""
 
     is_set: Callable[[], bool]
+    stop: pool.Stop
+
+    @property
+    def hurry(self) -> bool:
+        return self.stop.hurry
 
 
 @contextmanager

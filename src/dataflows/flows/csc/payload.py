@@ -6,6 +6,7 @@ value, so its answers may go into a status column, a log or a report.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -55,7 +56,19 @@ _RULES: Final = {
     "not_unique": "must not hold an item twice",
     "id_twice": "appears twice in its list",
 }
-_PRINTABLE: Final = re.compile(r"[a-z][a-z0-9_]{0,60}")
+
+
+def _names(rules: type) -> set[str]:
+    names: set[str] = set()
+    for attribute, hint in get_type_hints(rules, include_extras=False).items():
+        names.add(attribute)
+        below = get_args(hint)[0] if get_args(hint) else hint
+        if is_typeddict(below):
+            names |= _names(below)
+    return names
+
+
+_KNOWN: Final = frozenset(_names(attributes.Child))
 
 
 def problems(payload: object) -> list[Problem]:
@@ -80,7 +93,11 @@ def _path(steps: tuple[int | str, ...]) -> str:
 
 
 def _printable(name: str) -> str:
-    return name if _PRINTABLE.fullmatch(name) else "(unprintable name)"
+    """Name a known attribute. An unknown one may be a person's name that slipped into a key, so it is not repeated."""
+    if name in _KNOWN:
+        return name
+    near = difflib.get_close_matches(name, _KNOWN, 1, cutoff=0.8)
+    return f"(unknown name, like {near[0]})" if near else "(unknown name)"
 
 
 def _rule(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
@@ -162,16 +179,6 @@ def _kind(name: str, rules: type, id_field: str | None = None) -> Kind:
 
 
 CHILD: Final = _kind("child", attributes.Child, "la_child_id")
-
-
-def _names(rules: type) -> set[str]:
-    names: set[str] = set()
-    for attribute, hint in get_type_hints(rules, include_extras=False).items():
-        names.add(attribute)
-        below = get_args(hint)[0] if get_args(hint) else hint
-        if is_typeddict(below):
-            names |= _names(below)
-    return names
 
 
 _NAME: Final = "(?:" + "|".join(sorted(_names(attributes.Child), key=len, reverse=True)) + r")\b(?:\[\d{1,4}\])?"
