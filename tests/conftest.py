@@ -1,3 +1,25 @@
+"""What tests of several folders share."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import trustme
+
 from tests.postgres import postgres_url
 
 __all__ = ["postgres_url"]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing a test sends to loopback may leave by a proxy of the machine it runs on."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """A private certificate authority."""
+    return trustme.CA()

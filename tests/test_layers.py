@@ -120,7 +120,8 @@ def test_there_is_one_thread_pool(path: str) -> None:
     pools = {name for name in imported(tree) if name.startswith(("concurrent", "multiprocessing", "asyncio"))}
     threads = {name for name in calls(tree) if name in ("threading.Thread", "Thread")}
     assert pools == set()
-    assert threads == set() or path.startswith("sandbox/")  # a server has to serve while its starter goes on
+    # a server has to serve while its starter goes on; a signal's message must not wait for what it interrupted
+    assert threads == set() or path.startswith("sandbox/") or path == "runs/runner.py"
 
 
 @pytest.mark.parametrize("path", sorted(MODULES.keys() - {RETRY}))

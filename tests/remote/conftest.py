@@ -1,8 +1,7 @@
-"""What every test of the wire needs: no proxy from the machine it runs on, and a certificate authority."""
+"""What every test of the wire needs: sessions, and a certificate authority that they may trust."""
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,17 +11,6 @@ import trustme
 
 from dataflows.remote.session import Session, make_session
 from tests.remote.loopback import settings
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def csc_submit(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Send pending children from the staging table to the DfE CSC API.
+    """Send pending children to the DfE CSC API.
 
     Only what changed since the last acknowledged submission is sent, unless that is not known for sure. A row that is
     reloaded meanwhile stays pending. Running the command again goes on where an interrupted run stopped.

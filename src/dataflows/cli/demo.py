@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 COMMAND = "demo"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.INTERRUPTED)
 _COLUMNS = ("flow", "run", "items", "outcome", "seconds", "what to look at")
+_HINT = "please report the list of differences, with the folder that was kept"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,12 +40,12 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder, and say where it is.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what the program does, on made-up data and this machine only.
+    """Show the program at work, on made-up data.
 
-    Reads no settings and writes into a temporary folder only. Starts stand-ins for the token endpoint and the DfE CSC
-    API, fills a staging table with synthetic children and runs csc-submit twice: first all children are new, then
-    some have changed and some calls fail. Checks every figure of both runs, and that table and receiver agree in the
-    end.
+    Reads no settings, writes into a temporary folder only, and nothing leaves this machine. Starts stand-ins for the
+    token endpoint and the DfE CSC API, fills a staging table with synthetic children and runs csc-submit twice: first
+    all children are new, then some have changed and some calls fail. Checks every figure of both runs, and that table
+    and receiver agree in the end.
     """
     call = invocation(context).begin(COMMAND, as_json)
     try:
@@ -82,6 +83,8 @@ def _tell(call: Invocation, stage: Stage, lines: list[Line], folder: _Folder) ->
     if folder.keep:
         output.note(f"kept: {folder.path}")
         output.note(f'look at it with: dataflows --data-dir "{folder.path}" runs list')
+    if findings.differences:
+        output.note(f"hint: {_HINT}")
     found = f"{len(findings.differences)} differ" if findings.differences else "all as they must be"
     return output.ended(f"{len(stage.runs)} runs, {findings.checked} checks, {found}", code)
 
@@ -108,7 +111,7 @@ def _document(stage: Stage, lines: list[Line], folder: _Folder, code: ExitCode) 
 
 def _described(outcome: Outcome) -> dict[str, object]:
     facts = {"run_id": outcome.run_id, "command": outcome.command, "exit_code": int(outcome.exit_code)}
-    return {**facts, "seconds": outcome.seconds, **outcome.report}
+    return {**facts, "seconds": round(outcome.seconds, 3), **outcome.report}
 
 
 def _error(differences: list[str]) -> dict[str, str] | None:
@@ -117,7 +120,7 @@ def _error(differences: list[str]) -> dict[str, str] | None:
     return {
         "code": "demo_differs",
         "message": f"{len(differences)} figures or fields are not what they must be",
-        "hint": "please report it with the list of differences",
+        "hint": _HINT,
     }
 
 

@@ -73,8 +73,8 @@ class Standing:
     @property
     def left(self) -> float | None:
         """Seconds until the end at this rate, None while nobody can know."""
-        if self.total is None or not self.ended:
-            return None
+        if self.total is None or not self.ended or self.ended * 100 < self.total:
+            return None  # the first items of a run that had to wait would promise hours
         return max(self.total - self.ended, 0) / self.rate
 
     def counts(self) -> str:

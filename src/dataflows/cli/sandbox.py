@@ -76,7 +76,7 @@ def sandbox(
         bool, typer.Option("--lean", help="Check and remember nothing but the children: for measuring speed.")
     ] = False,
 ) -> None:
-    """Run stand-ins for the token endpoint, the DfE CSC API and the CQC exports on this machine.
+    """Run stand-ins for the services, on this machine.
 
     For rehearsals and tests: the receiver applies DfE's attribute rules and keeps what it is sent in memory. Prints
     the settings that point the commands at it and runs until Ctrl-C. What arrived is shown under /_sandbox, where

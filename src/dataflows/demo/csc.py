@@ -82,7 +82,7 @@ def _first_night(stage: Stage, settings: Settings, home: Authority) -> Iterator[
     outcome = _submit(stage, settings, WORKERS)
     stage.judge(f"{FLOW}, run 1", outcome, ExitCode.OK, {"done": FIRST}, FIRST_NIGHT)
     count = _counts(outcome)
-    yield Line(FLOW, 1, count["rows"], "rows read", "staging table in SQLite", outcome.seconds)
+    yield Line(FLOW, 1, count["rows"], "rows read", "staging table in SQLite", round(outcome.seconds, 3))
     yield Line(FLOW, 1, count["full"], "sent whole", "all new to the receiver")
     yield Line(FLOW, 1, count["requests"], "requests", f"{SETTINGS['BATCH_SIZE']} children in each")
 
@@ -96,7 +96,7 @@ def _second_night(stage: Stage, settings: Settings, home: Authority) -> Iterator
     stage.judge(f"{FLOW}, run 2", outcome, ExitCode.SOME_FAILED, ended, SECOND_NIGHT)
     _judge_faults(stage)
     count = _counts(outcome)
-    yield Line(FLOW, 2, count["rows"], "rows read", "pending or deleted", outcome.seconds)
+    yield Line(FLOW, 2, count["rows"], "rows read", "pending or deleted", round(outcome.seconds, 3))
     yield Line(FLOW, 2, count["full"], "sent whole", "new children")
     yield Line(FLOW, 2, count["delta"] - count["refused"], "sent as delta", "only what changed")
     yield Line(FLOW, 2, count["reset"], "reset, sent", "a field vanished: purged")

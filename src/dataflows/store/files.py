@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 
 def private_folder(path: Path) -> Path:
     """Make a folder (and those above it) that only its owner can look into; returns it.
+
+    A folder that is there already stays as it is: somebody chose its rights.
 
     Raises:
         OSError: it cannot be made.
@@ -24,23 +27,38 @@ def private_folder(path: Path) -> Path:
 def write_whole(path: Path, data: bytes, *, private: bool = True) -> None:
     """Write a file so that its name never stands for half of it: written beside, flushed, closed, then renamed.
 
+    A private file is its owner's alone (0600); on Windows a file has the rights of its folder.
+
     Raises:
         OSError: it cannot be written; nothing is left behind, and a former file of the name is as it was.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)  # 0600 by itself
+    beside = Path(name)
     try:
-        handle = os.open(
-            beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600 if private else 0o666
-        )
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if not private:
+            beside.chmod(0o644)
         beside.replace(path)
     except BaseException:
         with suppress(OSError):
             beside.unlink()
         raise
+    _settle(path.parent)
+
+
+def _settle(folder: Path) -> None:
+    """Make the new name outlive a power cut too; Windows sees to that by itself."""
+    if sys.platform == "win32":
+        return
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _owner_only(path: Path) -> None:
@@ -49,7 +67,7 @@ def _owner_only(path: Path) -> None:
         return
     account = f"{os.environ.get('USERDOMAIN', '')}\\{os.environ.get('USERNAME', '')}".strip("\\")
     rights = [f"{who}:(OI)(CI)F" for who in (account, "*S-1-5-18", "*S-1-5-32-544") if who]  # system, administrators
+    icacls = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "icacls.exe")
+    command = [str(icacls), str(path), "/inheritance:r", "/grant:r", *rights]
     with suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(
-            ["icacls", str(path), "/inheritance:r", "/grant:r", *rights], check=False, capture_output=True, timeout=30
-        )
+        subprocess.run(command, check=False, capture_output=True, timeout=30)  # noqa: S603

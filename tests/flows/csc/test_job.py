@@ -141,6 +141,17 @@ def test_a_pending_row_does_not_overwrite_a_newer_one_that_was_sent(world: World
     assert world.row(old).api_response == f"error: superseded by row {new}"
 
 
+def test_an_old_deleted_row_does_not_purge_a_child_that_lives_on_in_a_newer_row(world: World) -> None:
+    (old,) = world.stage(child(1), submission_status="Held", person_id=None)
+    (new,) = world.stage(child(1), person_id=None)
+    assert world.submit().code == 0
+    world.delete(old)
+    ran = world.submit()
+    assert (ran.code, ran["superseded"], ran["delete"]) == (0, 1, 0)
+    assert world.row(old).api_response == f"error: superseded by row {new}"
+    assert world.held(child(1))
+
+
 def test_a_submission_of_another_host_is_noticed(world: World) -> None:
     (row_id,) = sent_once(world, child(1))
     world.change(row_id, api_response="2026-01-01_00:00:00.00_another-host.json")
@@ -565,6 +576,14 @@ def test_limit_and_child(world: World) -> None:
     assert world.submit("--child", "SYN1")["sent"] == 1
     assert world.submit("--child", "pSYN2")["sent"] == 1
     assert world.held(child(1)) and world.held(child(2))
+
+
+def test_child_means_the_identifier_and_not_any_mention_of_it(world: World) -> None:
+    world.stage(child(1), child(2, mis_child_id="SYN1"))
+    world.stage(child(3), person_id="SYN2")
+    assert world.submit("--child", "SYN1")["sent"] == 1
+    assert world.submit("--child", "SYN2")["sent"] == 1
+    assert world.statuses() == ["sent", "sent", "Pending"]
 
 
 def test_nothing_is_touched_when_access_is_refused(world: World) -> None:

@@ -52,6 +52,18 @@ _SCHEMA = (
     """,
 )
 
+# where nothing is acknowledged, only the row that was sent last can tell which child it was, should it be renamed
+_HELD = f"coalesce(held, X'{PURGED.hex()}') <> X'{PURGED.hex()}'"
+_MARK = (
+    "INSERT INTO csc_children (receiver, table_id, child, in_doubt, reset, row_id, person, at)"  # noqa: S608
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (receiver, child) DO UPDATE"
+    " SET in_doubt = excluded.in_doubt, reset = excluded.reset,"
+    + ", ".join(
+        f" {name} = CASE WHEN {_HELD} THEN {name} ELSE coalesce(excluded.{name}, {name}) END"
+        for name in ("table_id", "row_id", "person")
+    )
+)
+
 
 class Reset(StrEnum):
     """A purge that was begun and whose second request is not acknowledged yet."""
@@ -72,8 +84,9 @@ class Ack(NamedTuple):
     """What is known of one child at one receiver.
 
     ``held`` is the hash of the payload last acknowledged, ``PURGED``, or None when nothing is trusted; ``in_doubt``
-    the hash of what was sent without a well-formed answer. ``person`` is the digest of the row's person_id;
-    ``unwritten`` that of the row's response from before, as long as the receipt did not reach the row.
+    the hash of what was sent without a well-formed answer. ``row_id`` is the row it was last acknowledged from (None:
+    of another table), ``person`` is the row's person_id, sealed. ``unwritten`` is the digest of the response that the
+    row shows in place of the receipt: the one from before, until the receipt reaches the row, or our own words since.
     """
 
     child: bytes
@@ -87,11 +100,13 @@ class Ack(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """Set before a request: ``in_doubt`` and ``reset`` of one child."""
+    """Set before a request: ``in_doubt`` and ``reset`` of one child, and the row that speaks for it."""
 
     child: bytes
     in_doubt: bytes | None
     reset: str | None
+    row_id: int | None = None
+    person: bytes | None = None
 
 
 class Receipt(NamedTuple):
@@ -146,6 +161,10 @@ class Acknowledgements:
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
         return self._seal.close(la_child_id)
+
+    def person(self, person_id: str | None) -> bytes:
+        """Return the name of a person in the journal; empty for nobody."""
+        return self._seal.close(person_id) if person_id else b""
 
     def child(self, key: bytes) -> str | None:
         """Return the la_child_id behind a name; None when the key of the data folder was changed since."""
@@ -207,7 +226,8 @@ class Acknowledgements:
 
     def _select(self, column: str, values: Sequence[object], extra: str = "") -> Iterator[Ack]:
         statement = (
-            "SELECT child, held, receipt, in_doubt, reset, row_id, person, unwritten FROM csc_children"  # noqa: S608
+            "SELECT child, held, receipt, in_doubt, reset,"  # noqa: S608
+            f" CASE WHEN table_id = {self._table:d} THEN row_id END, person, unwritten FROM csc_children"
             f" WHERE receiver = ? {extra} AND {column} IN ({{marks}})"
         )
         with self._journal.reading() as db:
@@ -224,12 +244,11 @@ class Acknowledgements:
         at = now()
         with self._journal.transaction() as db:
             db.executemany(
-                "INSERT INTO csc_children (receiver, child, in_doubt, reset, at) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (receiver, child) DO UPDATE SET in_doubt = excluded.in_doubt, reset = excluded.reset",
-                [(self._receiver, *doubt, at) for doubt in doubts],
+                _MARK,
+                [(self._receiver, self._table, *doubt, at) for doubt in doubts],
             )
 
-    def settle(self, receipts: Iterable[Receipt], restored: Iterable[Doubt], run: Run, items: Sequence[Item]) -> None:
+    def settle(self, receipts: Sequence[Receipt], restored: Iterable[Doubt], run: Run, items: Sequence[Item]) -> None:
         """Commit what the answers said, all at once.
 
         Args:
@@ -250,7 +269,25 @@ class Acknowledgements:
                 "UPDATE csc_children SET in_doubt = ?, reset = ? WHERE receiver = ? AND child = ?",
                 [(doubt.in_doubt, doubt.reset, self._receiver, doubt.child) for doubt in restored],
             )
+            if receipts:
+                self._claim(db)
             run.journal.record(run.id, items, db if run.journal is self._journal else None)
+
+    def overwritten(self, responses: Iterable[tuple[int, str | None, str | None]]) -> None:
+        """Commit, before our own words replace the response of rows, that they stand for our receipt from then on.
+
+        Args:
+            responses: per row its id, the response that it shows and the one that it will show.
+        """
+        with self._journal.transaction() as db:
+            db.executemany(
+                "UPDATE csc_children SET unwritten = ? WHERE table_id = ? AND row_id = ? AND receiver = ?"
+                " AND (receipt = ? OR unwritten = ?)",
+                [
+                    (digest(then), self._table, row_id, self._receiver, shown, digest(shown))
+                    for row_id, shown, then in responses
+                ],
+            )
 
     def written(self, children: Iterable[bytes], *, stale: Iterable[bytes] = ()) -> None:
         """Note that the table was updated; ``stale`` rows had been reloaded, so their receipt stays unwritten.
@@ -270,7 +307,6 @@ class Acknowledgements:
         with self._journal.transaction() as db:
             self._clear(db, self._written, "write_back = NULL, unwritten = NULL, fingerprint = NULL")
             self._clear(db, self._stale, "write_back = NULL, fingerprint = NULL")
-            db.execute("UPDATE csc_tables SET receiver = ? WHERE id = ?", (self._receiver, self._table))
         self._written, self._stale = [], []
 
     def _clear(self, db: sqlite3.Connection, children: Iterable[bytes], what: str) -> None:
@@ -287,7 +323,11 @@ class Acknowledgements:
                 " WHERE receiver = ?",
                 (self._receiver,),
             )
-            db.execute("UPDATE csc_tables SET receiver = ? WHERE id = ?", (self._receiver, self._table))
+            self._claim(db)
+
+    def _claim(self, db: sqlite3.Connection) -> None:
+        """Note that this table now says what this receiver holds."""
+        db.execute("UPDATE csc_tables SET receiver = ? WHERE id = ?", (self._receiver, self._table))
 
 
 class Seen:

@@ -32,13 +32,17 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
     from dataflows.flows.csc.job import target
 
     journal = Journal.open(settings.data_dir)
+    engine = None
     try:
-        staging = Staging(open_engine(settings), settings.table_name)
+        engine = open_engine(settings)
+        staging = Staging(engine, settings.table_name)
         place = Place(children_url(settings), str(settings.la_code or ""), target(settings))
         acks = Acknowledgements(journal, Seal.of(settings.data_dir), place)
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
         yield from _told(staging, acks, Planner(staging, acks, Seen(journal), rules), row_id)
     finally:
+        if engine is not None:
+            engine.dispose()
         journal.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from dataflows.flows.csc.planning import (
     Submission,
     Superseded,
     Unchanged,
+    is_about,
 )
 from dataflows.flows.csc.receiver import Figures, Pace, Receiver, children_url
 from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 UNANSWERED_IN_A_ROW = 5
 GUARD_FLOOR = 10
 _COUNTS = (
-    "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "sent", "refused", "failed", "held_back",
-    "new_errors", "known_errors", "reloaded", "replayed", "untrusted", "batches",
+    "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "sent", "refused", "failed",
+    "held_back", "new_errors", "known_errors", "reloaded", "replayed", "untrusted", "batches",
 )  # fmt: skip
 
 
@@ -74,7 +75,9 @@ def submit(settings: Settings, options: Options) -> Callable[[Run], Iterator[Eve
 
 def target(settings: Settings) -> str:
     """Name what a run locks and what acknowledgements belong to: the staging table in its database."""
-    return f"{identity(open_engine(settings).url)}#{settings.table_name.lower()}"
+    engine = open_engine(settings)
+    engine.dispose()
+    return f"{identity(engine.url)}#{settings.table_name.lower()}"
 
 
 class _Submit:
@@ -97,15 +100,21 @@ class _Submit:
         engine = open_engine(self.settings)
         self.staging = Staging(engine, self.settings.table_name)
         self.lock = DatabaseLock(engine, f"dataflows csc-submit {self.settings.table_name.lower()}")
-        with nullcontext() if options.dry_run else self.lock:
-            self._open_books()
-            self.recorder = Recorder(self.books, self.run.journal, self.run.id)
-            try:
-                with _rare_collections():
-                    yield from self._story()
-            finally:
-                self.acks.flush()
-                self._fill_report()
+        with ExitStack() as self.closing:
+            self.closing.callback(engine.dispose)  # Windows deletes and moves no file that is open
+            if not options.dry_run:
+                self.closing.enter_context(self.lock)
+            yield from self._with_books()
+
+    def _with_books(self) -> Iterator[Event]:
+        self._open_books()
+        self.recorder = Recorder(self.books, self.run.journal, self.run.id)
+        try:
+            with _rare_collections():
+                yield from self._story()
+        finally:
+            self.acks.flush()
+            self._fill_report()
 
     def _open_books(self) -> None:
         settings, options = self.settings, self.options
@@ -122,19 +131,26 @@ class _Submit:
     def _story(self) -> Iterator[Event]:
         yield from self._same_receiver()
         yield from self._replay()
-        options = self.options
-        total = self.staging.count(retry_errors=options.retry_errors, child=options.child)
+        total, pages = self._work()
         yield Planned(total, "rows")
         if not total:
             return
         self.carrier = self._carrier()
         yield Step("sending")
         self.planner.prepare()
-        pages = self.staging.pages(retry_errors=options.retry_errors, child=options.child)
         yield from self._send(self.planner.decide(page) for page in self._counted(pages))
         if not self._over():
             yield from self._send_deferred()
         yield from self._end()
+
+    def _work(self) -> tuple[int, Iterable[list[StagedRow]]]:
+        """Return how many rows are to be looked at, and the rows in pages."""
+        child, retry_errors = self.options.child, self.options.retry_errors
+        if child is None:
+            return self.staging.count(retry_errors=retry_errors), self.staging.pages(retry_errors=retry_errors)
+        pages = list(self.staging.pages(retry_errors=retry_errors, about=child, wanted=is_about))
+        pages = pages or list(self.staging.pages(retry_errors=retry_errors, about=child, wanted=_is_person))
+        return sum(len(page) for page in pages), pages
 
     def _same_receiver(self) -> Iterator[Event]:
         options = self.options
@@ -153,6 +169,7 @@ class _Submit:
         if isinstance(self.books, TableBooks):
             yield Step("writing back what an earlier run could not")
             self.recorder.counts["replayed"] = sum(1 for _ in self.books.replay())
+            self.acks.flush()  # what is noted later of the same children, reloaded since, must not be mixed with this
 
     def _counted(self, pages: Iterable[list[StagedRow]]) -> Iterator[list[StagedRow]]:
         for page in pages:
@@ -231,7 +248,7 @@ class _Submit:
             return BatchFiles(self.options.out)
         settings = self.settings
         settings.require("SUPPLIER_KEY", "TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE")
-        session = make_session(settings, self.options.workers)
+        session = self.closing.enter_context(closing(make_session(settings, self.options.workers)))
         policy = RetryPolicy.of(settings, stop=self.run.stop, on_retry=self._retrying)
         tokens = TokenSource(settings, session, policy)
         tokens.token()  # before any row is touched: refused access changes nothing
@@ -266,7 +283,7 @@ class _Submit:
             raise self.stopped
         if self.silent:
             raise ServiceDown(
-                f"the CSC API does not answer (the last {self.silent} batches in a row)",
+                f"the CSC API does not answer (the last {self.silent} batches in a row): {self._why_silent()}",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
             )
         if self.recorder.counts["untrusted"]:
@@ -274,6 +291,9 @@ class _Submit:
                 f"{self.recorder.counts['untrusted']} children were sent whole because their baseline is not trusted",
                 hint="what had vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
             )
+
+    def _why_silent(self) -> str:
+        return self.carrier.receiver.last_failure if isinstance(self.carrier, Courier) else ""
 
     def _fill_report(self) -> None:
         counts = self.recorder.counts
@@ -302,6 +322,10 @@ def _rare_collections() -> Iterator[None]:
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
+
+
+def _is_person(row: StagedRow, person_id: str) -> bool:
+    return row.person_id == person_id
 
 
 def _emptied(events: list[Event]) -> Iterator[Event]:

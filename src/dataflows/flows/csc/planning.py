@@ -46,7 +46,7 @@ class Submission:
     requests: tuple[bytes, ...]
     former: Doubt  # what was in doubt before, to be restored when nothing changed
     reset: Reset | None = None
-    replaced: Ack | None = None  # the identifier this row was known by, purged on the way
+    replaced: tuple[Ack, ...] = ()  # identifiers this row was known by, each purged by a request of its own before
     untrusted: bool = False
     delta: bool = False  # the last request holds only what changed
 
@@ -121,9 +121,9 @@ class Planner:
     def decide(self, page: Sequence[StagedRow]) -> list[Decision]:
         """Decide what becomes of the rows of one page (newest first, as they are read)."""
         readings = [self._read(row) for row in page]
-        speakers = self._speakers(readings)
         acks = self._acks.of([reading.child for reading in readings if reading.child])
-        renamed = self._renamed(readings, acks)
+        speakers = self._speakers(readings, acks)
+        renamed = self._renamed(readings)
         return [
             self._decide(reading, speakers, acks.get(reading.child or b""), reading.row.id in renamed)
             for reading in readings
@@ -138,7 +138,7 @@ class Planner:
         if reading.payload is None:
             return Invalid(row, "invalid", reading.problem)
         if _goes(row, reading.payload):
-            if ack is not None and ack.held == PURGED and not _doubtful(ack):
+            if ack is not None and ack.held == PURGED and not _doubtful(ack) and not renamed:
                 return Unchanged(row, reading.child, ack.receipt, purged=True)
             return Later(row)
         return Later(row) if renamed else self._plan(row, reading.child, reading.payload, ack)
@@ -164,34 +164,42 @@ class Planner:
             return _Reading(row, problem=problem)
         return _Reading(row, self._acks.key(str(ids["la_child_id"])), ids)
 
-    def _speakers(self, readings: Sequence[_Reading]) -> dict[bytes, int]:
+    def _speakers(self, readings: Sequence[_Reading], acks: dict[bytes, Ack]) -> dict[bytes, int]:
         """Find, for every child of a page, the row with the highest id in the whole table."""
-        named = [(reading.child, reading.row.id) for reading in readings if reading.child]
-        speakers = self._seen.first(named)
-        people = {r.row.id: self._acks.key(r.row.person_id) for r in readings if r.child and r.row.person_id}
-        newest = self._seen.newest_of(list(people.values()))
-        rivals = {newest[key] for row_id, key in people.items() if newest.get(key, row_id) > row_id}
-        for rival in self._staging.rows(sorted(rivals)):
+        speakers = self._seen.first([(reading.child, reading.row.id) for reading in readings if reading.child])
+        for rival in self._staging.rows(sorted(self._rivals(readings, acks))):
             child = self._read(rival).child
             if child is not None and speakers.get(child, rival.id) < rival.id:
                 speakers[child] = rival.id
         return speakers
 
-    def _renamed(self, readings: Sequence[_Reading], acks: dict[bytes, Ack]) -> dict[int, Ack]:
-        """Find rows that were acknowledged under another la_child_id."""
-        rows = {
-            r.row.id: r
-            for r in readings
-            if r.child and not r.row.deleted and (r.child not in acks or acks[r.child].row_id != r.row.id)
-        }
-        return {
-            ack.row_id: ack
-            for ack in self._acks.of_rows(list(rows))
-            if ack.row_id is not None
-            and ack.child != rows[ack.row_id].child
-            and ack.held not in (None, PURGED)
-            and _same_row(rows[ack.row_id].row, ack)
-        }
+    def _rivals(self, readings: Sequence[_Reading], acks: dict[bytes, Ack]) -> set[int]:
+        """Find rows with higher ids that may speak for the same children, though there is nothing to do about them."""
+        people = {r.row.id: self._acks.key(r.row.person_id) for r in readings if r.child and r.row.person_id}
+        newest = self._seen.newest_of(list(people.values()))
+        rivals = {newest[key] for row_id, key in people.items() if newest.get(key, row_id) > row_id}
+        for reading in readings:
+            ack = acks.get(reading.child or b"")
+            if ack is not None and (ack.row_id or 0) > reading.row.id:
+                rivals.add(ack.row_id or 0)
+        return rivals
+
+    def _renamed(self, readings: Sequence[_Reading]) -> dict[int, list[Ack]]:
+        """Find rows that were acknowledged, or sent without an answer, under another la_child_id."""
+        rows = {reading.row.id: reading for reading in readings if reading.child}
+        renamed: dict[int, list[Ack]] = {}
+        for ack in self._acks.of_rows(list(rows)):
+            there = _holds(ack) or ack.in_doubt is not None
+            if ack.row_id is not None and there and self._other_child(rows[ack.row_id], ack):
+                renamed.setdefault(ack.row_id, []).append(ack)
+        return renamed
+
+    def _other_child(self, reading: _Reading, ack: Ack) -> bool:
+        return reading.child != ack.child and self._same_row(reading.row, ack)
+
+    def _same_row(self, row: StagedRow, ack: Ack) -> bool:
+        # after the loader emptied and refilled the table, an id may belong to somebody else
+        return _evident(row, ack) or (bool(row.person_id) and ack.person == self._acks.person(row.person_id))
 
     # --- last pass --------------------------------------------------------------------------------------------
 
@@ -199,28 +207,31 @@ class Planner:
         """Decide the rows that were kept for the end: deletions, and children that got another identifier."""
         readings = [self._read(row) for row in page]
         acks = self._acks.of([reading.child for reading in readings if reading.child])
-        renamed = self._renamed(readings, acks)
-        claimed = self._seen.rows_of([ack.child for ack in renamed.values()])
+        renamed = self._renamed(readings)
+        claimed = self._seen.rows_of([ack.child for acks_of_row in renamed.values() for ack in acks_of_row])
         decisions: list[Decision] = []
         for reading in readings:
             if reading.child is None or reading.payload is None:
                 decisions.append(Invalid(reading.row, "invalid", reading.problem))
                 continue
-            old = renamed.get(reading.row.id)
-            replaced = old if old is not None and old.child not in claimed else None
+            replaced = [ack for ack in renamed.get(reading.row.id, ()) if ack.child not in claimed]
             decisions.append(self._decide_deferred(reading, acks.get(reading.child), replaced))
         return decisions
 
-    def _decide_deferred(self, reading: _Reading, ack: Ack | None, replaced: Ack | None) -> Decision:
+    def _decide_deferred(self, reading: _Reading, ack: Ack | None, replaced: Sequence[Ack]) -> Decision:
         row, child, payload = reading.row, reading.child or b"", reading.payload or {}
         if _goes(row, payload):
             body = canonical(delta.deletion(payload))
-            return Submission(row, child, PURGED, Sending.DELETE, (body,), _former(child, ack), _reset(ack))
-        decision = self._plan(row, child, payload, ack)
-        former_id = self._acks.child(replaced.child) if replaced else None
-        if isinstance(decision, Submission) and former_id is not None:
-            decision.replaced = replaced
-            decision.requests = (canonical(delta.deletion({"la_child_id": former_id})), *decision.requests)
+            decision: Decision = Submission(
+                row, child, PURGED, Sending.DELETE, (body,), _former(child, ack), _reset(ack)
+            )
+        else:
+            decision = self._plan(row, child, payload, ack)
+        former_ids = {old: name for old in replaced if (name := self._acks.child(old.child)) is not None}
+        if isinstance(decision, Submission):
+            decision.replaced = tuple(former_ids)
+            purges = [canonical(delta.deletion({"la_child_id": name})) for name in former_ids.values()]
+            decision.requests = (*purges, *decision.requests)
         return decision
 
     # --- one child --------------------------------------------------------------------------------------------
@@ -240,7 +251,7 @@ class Planner:
                 row, "reset_needed", "not sent: conveying this change needs a purge, and CSC_RESET=never forbids it"
             )
         requests = tuple(canonical(part) for part in (plan.first, plan.body) if part is not None)
-        untrusted = baseline is None and ack is not None and ack.held not in (None, PURGED)
+        untrusted = baseline is None and ack is not None and _holds(ack)
         scope = _scope(plan, ack)
         partly = plan.sending is Sending.DELTA or (scope is Reset.OBJECT and not self._rules.full)
         return Submission(
@@ -270,6 +281,12 @@ class Planner:
         return delta.purge_and_whole(payload)
 
 
+def is_about(row: StagedRow, la_child_id: str) -> bool:
+    """Tell whether a row speaks of this child now, or did when it was last sent."""
+    payloads = (_parsed(row.payload), _parsed(row.previous))
+    return any(payload is not None and payload.get("la_child_id") == la_child_id for payload in payloads)
+
+
 def _goes(row: StagedRow, payload: Payload) -> bool:
     """Tell whether a row asks for the removal of its child: by its state, or by a purge of the whole child."""
     return row.deleted or payload.get("purge") is True
@@ -279,21 +296,20 @@ def _doubtful(ack: Ack) -> bool:
     return ack.in_doubt is not None or ack.reset is not None
 
 
+def _holds(ack: Ack) -> bool:
+    return ack.held not in (None, PURGED)
+
+
 def _evident(row: StagedRow, ack: Ack) -> bool:
     """Tell whether the row still shows our receipt, or what it showed before when the receipt never got there."""
     if ack.receipt is not None and row.response == ack.receipt:
         return True
-    return ack.unwritten is not None and digest(row.response) == ack.unwritten
-
-
-def _same_row(row: StagedRow, ack: Ack) -> bool:
-    # after the loader emptied and refilled the table, an id may belong to somebody else
-    return _evident(row, ack) or ack.person == digest(row.person_id)
+    return ack.unwritten is not None and ack.row_id == row.id and digest(row.response) == ack.unwritten
 
 
 def _baseline(row: StagedRow, ack: Ack | None) -> Payload | None:
     """Return what the receiver is trusted to hold: the previous payload, if it is the one that was acknowledged."""
-    if ack is None or ack.held in (None, PURGED) or not row.previous or not _evident(row, ack):
+    if ack is None or not _holds(ack) or not row.previous or not _evident(row, ack):
         return None
     previous = _parsed(row.previous)
     return previous if previous is not None and payload_hash(previous) == ack.held else None

@@ -147,6 +147,7 @@ class Receiver:
     pace: Pace
     may_send: Callable[[], None] = lambda: None
     figures: Figures = field(default_factory=Figures)
+    last_failure: str = ""
 
     def deliver(self, bodies: Sequence[bytes]) -> Delivery:
         """Send records (each the JSON of one child) and return an answer for each.
@@ -209,6 +210,7 @@ class Receiver:
         try:
             reply = self.policy.call(lambda: self._attempt(body, left), SERVICE)
         except ServiceDown as error:
+            self.last_failure = error.message
             raise _Unanswered(left.answer("no_answer")) from error
         except Interrupted as error:
             raise _Unanswered(left.answer("interrupted")) from error
@@ -221,10 +223,10 @@ class Receiver:
         return reply
 
     def _attempt(self, body: bytes, left: _Left) -> Reply:
-        token = self.tokens.token()
+        token = self._token(self.tokens.token, left)
         reply = self._once(body, token, left)
         if reply.status == 401:
-            reply = self._once(body, self.tokens.renew(token), left)
+            reply = self._once(body, self._token(lambda: self.tokens.renew(token), left), left)
         if reply.status == 401:
             raise AccessRefused(
                 f"{SERVICE} does not accept our token",
@@ -232,6 +234,13 @@ class Receiver:
             )
         raise_for_service(reply, SERVICE)
         return reply
+
+    def _token(self, fetch: Callable[[], str], left: _Left) -> str:
+        try:
+            return fetch()
+        except ServiceDown as error:  # it was tried often enough: trying this request again would multiply that
+            self.last_failure = error.message
+            raise _Unanswered(left.answer("no_answer")) from error
 
     def _once(self, body: bytes, token: str, left: _Left) -> Reply:
         self.pace.wait()

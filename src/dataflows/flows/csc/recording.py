@@ -60,6 +60,7 @@ class TableBooks:
     def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> set[int]:
         """Write why rows were not sent; what a row says already is not written again."""
         news = [Change(row, message) for row, message in rows if not _known(row, message)]
+        self._acks.overwritten([(row.id, row.response, message) for row, message, _ in news])
         return self._staging.record_errors(news)
 
     def _written(self, rows: dict[bytes, int], stale: set[int]) -> None:

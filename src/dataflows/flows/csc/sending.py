@@ -59,7 +59,7 @@ class Courier:
     def carry(self, batch: Sequence[Submission]) -> Carried:
         """Send a batch, request by request where a child needs several, and record what was answered."""
         began = now()
-        self.acks.mark(doubt for submission in batch for doubt in _doubts(submission))
+        self.acks.mark(doubt for submission in batch for doubt in self._doubts(submission))
         carried = Carried(batch, [Answer(Verdict.ACCEPTED)] * len(batch))
         reached = [0] * len(batch)
         for turn in range(max(len(submission.requests) for submission in batch)):
@@ -89,9 +89,10 @@ class Courier:
                 receipts.append(self._receipt(submission, answer))
             elif answer.verdict is not Verdict.UNANSWERED or _only_replacing(submission, turns):
                 restored.append(_restored(submission, turns))
+            restored.extend(_still_there(submission, answer, turns))
             receipts.extend(_replaced(submission, answer, turns))
         items = [
-            Item(str(s.row.id), _STATES[a.verdict], len(s.requests), a.code or None, None, began)
+            Item(str(s.row.id), _STATES[a.verdict], len(s.requests), a.code or None, _told(a), began)
             for s, a in zip(carried.submissions, carried.answers, strict=True)
         ]
         self.acks.settle(receipts, restored, self.run, items)
@@ -104,7 +105,7 @@ class Courier:
             submission.goal,
             answer.detail,
             row.id,
-            digest(row.person_id),
+            self.acks.person(row.person_id),
             digest(row.response),
             (WriteBack.DELETE if submission.sending is Sending.DELETE else kind) if self.table else None,
             row.fingerprint,
@@ -112,32 +113,40 @@ class Courier:
             row.row_state,
         )
 
+    def _doubts(self, submission: Submission) -> Iterator[Doubt]:
+        row = submission.row
+        yield Doubt(submission.child, submission.goal, submission.reset, row.id, self.acks.person(row.person_id))
+        for old in submission.replaced:
+            yield Doubt(old.child, PURGED, old.reset)
 
-def _doubts(submission: Submission) -> Iterator[Doubt]:
-    yield Doubt(submission.child, submission.goal, submission.reset)
-    if submission.replaced is not None:
-        yield Doubt(submission.replaced.child, PURGED, submission.replaced.reset)
+
+def _told(answer: Answer) -> str | None:
+    """Return our words for a record that was not accepted; a receipt is in the table."""
+    return answer.detail if answer.detail and answer.verdict is not Verdict.ACCEPTED else None
 
 
 def _only_replacing(submission: Submission, turns: int) -> bool:
-    """Whether nothing but the purge of the former identifier has left: the child itself is as it was."""
-    return submission.replaced is not None and turns == 0
+    """Whether nothing but the purges of former identifiers has left: the child itself is as it was."""
+    return turns < len(submission.replaced)
 
 
 def _restored(submission: Submission, turns: int) -> Doubt:
     """Return what is in doubt after a request that changed nothing, when ``turns`` earlier ones were acknowledged."""
-    own = turns - (submission.replaced is not None)
-    if own > 0:  # the purge is done, the rest is not: the next run has to finish it
+    if turns > len(submission.replaced):  # the purge is done, the rest is not: the next run has to finish it
         return Doubt(submission.child, None, submission.reset)
     return submission.former
 
 
+def _still_there(submission: Submission, answer: Answer, turns: int) -> Iterator[Doubt]:
+    """Return what is in doubt about former identifiers whose purge did not leave, or changed nothing."""
+    for old in submission.replaced[turns + (answer.verdict is Verdict.UNANSWERED) :]:
+        yield Doubt(old.child, old.in_doubt, old.reset)
+
+
 def _replaced(submission: Submission, answer: Answer, turns: int) -> Iterator[Receipt]:
-    """Record that the former identifier of a row is purged."""
-    old = submission.replaced
-    if old is not None and turns >= 1:
-        row = submission.row
-        yield Receipt(old.child, PURGED, answer.detail, row.id, b"", b"", None, None, None, None)
+    """Record that former identifiers of a row are purged."""
+    for old in submission.replaced[:turns]:
+        yield Receipt(old.child, PURGED, answer.detail, submission.row.id, b"", b"", None, None, None, None)
 
 
 @dataclass

@@ -7,7 +7,7 @@ One code path serves SQL Server, PostgreSQL and SQLite.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -178,9 +178,9 @@ class Staging:
 
     # --- reading ----------------------------------------------------------------------------------------------
 
-    def count(self, *, retry_errors: bool = True, child: str | None = None) -> int:
+    def count(self, *, retry_errors: bool = True) -> int:
         """Return how many rows are to be looked at."""
-        return self._number(self._wanted(retry_errors, child))
+        return self._number(self._waiting(retry_errors))
 
     def sent(self) -> int:
         """Return how many rows the table calls sent."""
@@ -191,18 +191,33 @@ class Staging:
         with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
             return int(connection.execute(statement).scalar_one())
 
-    def pages(self, *, retry_errors: bool = True, child: str | None = None) -> Iterator[list[StagedRow]]:
-        """Yield the rows to be looked at, newest id first, in pages; each page is a short read of its own."""
-        where = self._wanted(retry_errors, child)
-        columns = self.table.c
+    def pages(
+        self,
+        *,
+        retry_errors: bool = True,
+        about: str | None = None,
+        wanted: Callable[[StagedRow, str], bool] | None = None,
+    ) -> Iterator[list[StagedRow]]:
+        """Yield the rows to be looked at, newest id first, in pages; each page is a short read of its own.
+
+        Args:
+            retry_errors: also rows that ended in error.
+            about: only rows that mention this identifier somewhere; ``wanted`` then tells which of them are meant.
+            wanted: asked with a row and ``about``.
+        """
+        where = self._waiting(retry_errors)
+        if about is not None:
+            where = sa.and_(where, self._mentions(about))
         before: int | None = None
         while True:
-            below = where if before is None else sa.and_(where, columns.id < before)
-            page = self._read(self._select.where(below).order_by(columns.id.desc()).limit(PAGE))
+            below = where if before is None else sa.and_(where, self.table.c.id < before)
+            page = self._read(self._select.where(below).order_by(self.table.c.id.desc()).limit(PAGE))
             if not page:
                 return
-            yield page
             before = page[-1].id
+            chosen = [row for row in page if wanted is None or about is None or wanted(row, about)]
+            if chosen:
+                yield chosen
 
     def newest_of_several(self) -> Iterator[list[tuple[str, int]]]:
         """Yield, in pages, the persons with more than one row in the table, and the highest id of each."""
@@ -226,16 +241,16 @@ class Staging:
         with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
             return [StagedRow(*row) for row in connection.execute(statement)]
 
-    def _wanted(self, retry_errors: bool, child: str | None) -> sa.ColumnElement[bool]:
+    def _waiting(self, retry_errors: bool) -> sa.ColumnElement[bool]:
         columns = self.table.c
         statuses = ["pending", "error"] if retry_errors else ["pending"]
         waiting = sa.and_(self._status.in_(statuses), columns.json_payload.is_not(None), columns.json_payload != "")
-        wanted = sa.or_(waiting, self._state == "deleted")
-        if child is None:
-            return wanted
-        mentioned = columns.json_payload.contains(child, autoescape=True)
-        before = columns.previous_json_payload.contains(child, autoescape=True)
-        return sa.and_(wanted, sa.or_(columns.person_id == child, mentioned, before))
+        return sa.or_(waiting, self._state == "deleted")
+
+    def _mentions(self, identifier: str) -> sa.ColumnElement[bool]:
+        columns = self.table.c
+        texts = (columns.json_payload, columns.previous_json_payload)
+        return sa.or_(columns.person_id == identifier, *(text.contains(identifier, autoescape=True) for text in texts))
 
     # --- writing ----------------------------------------------------------------------------------------------
 

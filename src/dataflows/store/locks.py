@@ -1,0 +1,215 @@
+"""A lock in the database itself, so that two machines never work on the same table."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+
+from dataflows.errors import AlreadyRunning, SettingUnusable
+from dataflows.store.failures import translated
+
+_SETTING = "DB_CONNECTION_STRING"
+
+
+class DatabaseLock:
+    """An application lock of this ``name``, bound to a session of its own that ends with this process.
+
+    Use as a context manager. SQLite, which has no sessions, gets a lock file beside the database file; an in-memory
+    database needs none.
+    """
+
+    def __init__(self, engine: sa.Engine, name: str) -> None:
+        self._name = name
+        self._hold = _hold(engine, name)
+        self._turn = threading.Lock()
+
+    def acquire(self) -> None:
+        """Take the lock at once. Raises AlreadyRunning when another session holds it, else as ``translated``."""
+        with self._turn, translated(_SETTING):
+            if not self._hold.take():
+                raise AlreadyRunning(
+                    f"another run works on this table{self._hold.holder()}",
+                    hint="wait for its end; it may run on another machine that uses the same database",
+                )
+
+    def check(self) -> None:
+        """Make sure that the lock is still held, by one short question to its session; to be called before each send.
+
+        A lost session is replaced at once. Raises AlreadyRunning when another run has the lock by now, ServiceDown
+        when the database cannot be reached: nothing may be sent then either, but waiting can help.
+        """
+        with self._turn, translated(_SETTING):
+            if self._hold.alive():
+                return
+            self._hold.drop()
+            if not self._hold.take():
+                raise AlreadyRunning(
+                    f"the database session that held the lock was lost, and another run has taken over"
+                    f"{self._hold.holder()}",
+                    hint="nothing more is sent; what is left over is taken up by the other run, or by the next one",
+                )
+
+    def release(self) -> None:
+        """Give the lock up; harmless when it is not held."""
+        with self._turn:
+            self._hold.drop()
+
+    def __enter__(self) -> DatabaseLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class _Hold(Protocol):
+    """One way to hold a lock."""
+
+    def take(self) -> bool: ...
+    def alive(self) -> bool: ...
+    def drop(self) -> None: ...
+    def holder(self) -> str: ...
+
+
+def _hold(engine: sa.Engine, name: str) -> _Hold:
+    if engine.dialect.name == "mssql":
+        return _SqlServer(engine, name)
+    if engine.dialect.name == "postgresql":
+        return _PostgreSql(engine, name)
+    return _LockFile(engine, name)
+
+
+class _Session:
+    """A lock that a database session holds. The session leaves the pool, so that closing it really ends it."""
+
+    question: sa.TextClause
+    answer: object
+
+    def __init__(self, engine: sa.Engine, name: str) -> None:
+        self._engine, self._name = engine, name
+        self._connection: sa.Connection | None = None
+
+    def take(self) -> bool:
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()
+        self._connection = connection
+        if self._ask(connection):
+            return True
+        self.drop()
+        return False
+
+    def alive(self) -> bool:
+        if self._connection is None:
+            return False
+        try:
+            return bool(self._connection.execute(self.question, self.words()).scalar() == self.answer)
+        except sa.exc.DBAPIError:
+            return False
+
+    def drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            connection.close()
+        except sa.exc.DBAPIError:
+            connection.invalidate()
+
+    def holder(self) -> str:
+        return ""
+
+    def words(self) -> dict[str, object]:
+        raise NotImplementedError
+
+    def _ask(self, connection: sa.Connection) -> bool:
+        raise NotImplementedError
+
+
+class _SqlServer(_Session):
+    """``sp_getapplock`` with the session as owner; it lives in the database of the connection."""
+
+    question = sa.text("SELECT APPLOCK_MODE('public', :name, 'Session')")
+    answer = "Exclusive"
+    take_it = sa.text(
+        "SET NOCOUNT ON; DECLARE @got int; EXEC @got = sp_getapplock @Resource = :name, @LockMode = 'Exclusive',"
+        " @LockOwner = 'Session', @LockTimeout = 0; SELECT @got"
+    )
+
+    def words(self) -> dict[str, object]:
+        return {"name": self._name[:255]}
+
+    def _ask(self, connection: sa.Connection) -> bool:
+        return int(connection.execute(self.take_it, self.words()).scalar_one()) >= 0
+
+
+class _PostgreSql(_Session):
+    """A session-level advisory lock; its key is a hash of the name."""
+
+    take_it = sa.text("SELECT pg_try_advisory_lock(:key)")
+    question = sa.text(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
+        " AND (classid::bigint << 32 | objid::bigint) = :key"
+    )
+    answer = 1
+    who = sa.text(
+        "SELECT application_name, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
+        " FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted"
+        " AND (classid::bigint << 32 | objid::bigint) = :key AND datname = current_database()"
+    )
+
+    def words(self) -> dict[str, object]:
+        return {"key": int.from_bytes(hashlib.sha256(self._name.encode()).digest()[:8], "big") >> 1}
+
+    def _ask(self, connection: sa.Connection) -> bool:
+        return bool(connection.execute(self.take_it, self.words()).scalar_one())
+
+    def holder(self) -> str:
+        """Our sessions say host and process in their name; of a session with another name nothing is repeated."""
+        with self._engine.connect() as connection:
+            found = connection.execute(self.who, self.words()).first()
+        if found is None or not str(found[0]).startswith("dataflows "):
+            return ""
+        return f" ({found[0]}, since {found[1]} UTC)"
+
+
+class _LockFile:
+    """For SQLite. Two machines cannot share such a database anyway."""
+
+    def __init__(self, engine: sa.Engine, name: str) -> None:
+        database = engine.url.database
+        self._lock: FileLock | None = None
+        if database and database != ":memory:" and not database.startswith("file:"):
+            mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+            self._lock = FileLock(f"{Path(database).absolute()}.{mark}.lock", thread_local=False)
+
+    def take(self) -> bool:
+        if self._lock is None:
+            return True
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise SettingUnusable(
+                f"no lock file can be made beside the database file ({error.strerror})",
+                hint="let the account that runs this write into that folder",
+            ) from None
+        return True
+
+    def alive(self) -> bool:
+        return self._lock is None or self._lock.is_locked
+
+    def drop(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def holder(self) -> str:
+        return ""

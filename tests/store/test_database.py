@@ -1,0 +1,197 @@
+"""One way to a database for ODBC strings and URLs, and a fingerprint that sees every difference."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import registry
+
+from dataflows.errors import SettingUnusable
+from dataflows.settings import Secret
+from dataflows.store import database
+from dataflows.store.database import connect, fingerprint
+
+ODBC = "Driver={ODBC Driver 18 for SQL Server};Server=tcp:db.example.org,1433;Database=ssd;UID=loader;PWD={sec;ret}}=1}"
+
+_METADATA = sa.MetaData()
+TABLE = sa.Table(
+    "fingerprints", _METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.UnicodeText)
+)
+
+
+@pytest.fixture
+def texts(engine: sa.Engine) -> Iterator[sa.Connection]:
+    _METADATA.drop_all(engine)
+    _METADATA.create_all(engine)
+    with engine.connect() as connection:
+        yield connection
+    _METADATA.drop_all(engine)
+
+
+def prints(connection: sa.Connection, *texts: str | None) -> list[bytes | None]:
+    connection.execute(sa.insert(TABLE), [{"id": number, "text": text} for number, text in enumerate(texts)])
+    return list(connection.execute(sa.select(fingerprint(TABLE.c.text)).order_by(TABLE.c.id)).scalars())
+
+
+def test_a_fingerprint_is_the_sha_256_of_the_text(texts: sa.Connection) -> None:
+    assert prints(texts, "Jürgen \N{SNOWMAN} \N{PILE OF POO}") == [
+        hashlib.sha256("Jürgen \N{SNOWMAN} \N{PILE OF POO}".encode()).digest()
+    ]
+
+
+def test_nothing_has_no_fingerprint(texts: sa.Connection) -> None:
+    assert prints(texts, None) == [None]
+
+
+def test_case_blanks_and_accents_make_a_difference(texts: sa.Connection) -> None:
+    alike = ["Mueller", "mueller", "Müller", "Mu\N{COMBINING DIAERESIS}ller", "Mueller ", "Mueller\n", " Mueller", ""]
+    assert len(set(prints(texts, *alike))) == len(alike)
+
+
+def test_a_fingerprint_can_be_compared_with_a_value_read_before(texts: sa.Connection) -> None:
+    (old,) = prints(texts, "Mueller")
+    same = sa.select(sa.func.count()).where(fingerprint(TABLE.c.text) == sa.bindparam("old", type_=sa.LargeBinary))
+    assert texts.execute(same, {"old": old}).scalar() == 1
+
+
+@pytest.mark.parametrize(
+    ("dialect", "sql"),
+    [
+        ("mssql", "HASHBYTES('SHA2_256', fingerprints.text)"),
+        ("postgresql", "sha256(convert_to(fingerprints.text, 'UTF8'))"),
+        ("sqlite", "fingerprint(fingerprints.text)"),
+    ],
+)
+def test_the_sql_of_each_dialect(dialect: str, sql: str) -> None:
+    compiled = sa.select(fingerprint(TABLE.c.text)).compile(dialect=registry.load(dialect)())
+    assert sql in str(compiled).replace("[", "").replace("]", "")
+
+
+# --- the engine ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def odbc() -> None:
+    pytest.importorskip(
+        "pyodbc", reason="ODBC tests are skipped: there is no ODBC driver manager", exc_type=ImportError
+    )
+
+
+def test_a_secret_is_revealed_to_the_driver_only() -> None:
+    engine = connect(Secret("postgresql://loader:hush@db.example.org/ssd"))
+    assert engine.url.password == "hush"
+    assert "hush" not in repr(engine)
+
+
+@pytest.mark.usefixtures("odbc")
+def test_an_odbc_string_is_a_sql_server_and_shows_no_password() -> None:
+    engine = connect(ODBC)
+    assert engine.dialect.name == "mssql"
+    assert (engine.url.query["server"], engine.url.query["database"]) == ("tcp:db.example.org,1433", "ssd")
+    assert "sec" not in f"{engine!r} {engine.url.render_as_string(hide_password=False)}"
+
+
+@pytest.mark.usefixtures("odbc")
+def test_an_odbc_string_reaches_the_driver_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, dict[str, object]]] = []
+
+    def refuse(text: str, **options: object) -> None:
+        asked.append((text, options))
+        raise ConnectionError
+
+    monkeypatch.setattr("pyodbc.connect", refuse)
+    with pytest.raises(ConnectionError):
+        connect(ODBC).connect()
+    assert asked == [(ODBC, {"timeout": database.LOGIN_SECONDS})]
+
+
+@pytest.mark.usefixtures("odbc")
+def test_sql_server_sessions_wait_for_a_lock_and_end_when_they_are_closed() -> None:
+    import pyodbc
+
+    class Cursor:
+        def __init__(self) -> None:
+            self.done: list[str] = []
+
+        def execute(self, sql: str) -> None:
+            self.done.append(sql)
+
+        def close(self) -> None:
+            self.done.append("close")
+
+        cursor = property(lambda self: lambda: self)
+
+        def commit(self) -> None:
+            self.done.append("commit")
+
+    connect(ODBC)
+    assert not pyodbc.pooling
+    session = Cursor()
+    database._bound_waits(session, None)
+    assert session.done == ["SET LOCK_TIMEOUT 30000", "close", "commit"]
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_is_reached_by_psycopg(scheme: str) -> None:
+    assert connect(f"{scheme}://user@db.example.org/ssd").driver == "psycopg"
+
+
+def test_postgresql_sessions_introduce_themselves_and_do_not_wait_for_ever(postgres_url: str) -> None:
+    engine = connect(postgres_url)
+    with engine.connect() as connection:
+        assert str(connection.execute(sa.text("SHOW application_name")).scalar()).startswith("dataflows ")
+        assert connection.execute(sa.text("SHOW lock_timeout")).scalar() == "30s"
+    engine.dispose()
+
+
+def test_what_the_url_says_goes_before(postgres_url: str) -> None:
+    engine = connect(sa.make_url(postgres_url).update_query_dict({"application_name": "mine"}).render_as_string(False))
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SHOW application_name")).scalar() == "mine"
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "staging",
+        "hush",
+        "mysql://user:hush@db.example.org/x",
+        "nothing+like://user:hush@db.example.org/x",
+        "://hush",
+    ],
+)
+def test_what_is_no_database_is_not_quoted(text: str) -> None:
+    with pytest.raises(SettingUnusable, match="DB_CONNECTION_STRING is neither") as raised:
+        connect(text)
+    assert "hush" not in raised.value.message
+    assert raised.value.__context__ is None
+
+
+def test_the_setting_that_is_wrong_is_named() -> None:
+    with pytest.raises(SettingUnusable, match="THERAPISTS_DATABASE"):
+        connect("nonsense", name="THERAPISTS_DATABASE")
+
+
+def test_a_machine_without_odbc_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "pyodbc":
+                raise ImportError("libodbc.so.2: cannot open shared object file")
+
+    monkeypatch.delitem(sys.modules, "pyodbc", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(SettingUnusable, match="no ODBC manager") as raised:
+        connect(ODBC)
+    assert "ODBC Driver 18" in raised.value.hint
+
+
+def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    with pytest.raises(SettingUnusable, match="not installed"):
+        connect("postgresql+psycopg2://user:hush@db.example.org/x")

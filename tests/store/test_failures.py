@@ -1,0 +1,202 @@
+"""What drivers raise becomes what an operator can act on, and none of the drivers' words get through."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from dataflows.errors import AccessRefused, DataflowsError, ExitCode, ServiceDown, SettingUnusable
+from dataflows.store.database import connect
+from dataflows.store.failures import StatementRefused, translated
+from tests.remote.loopback import closed_port
+
+
+def run(address: str, *statements: str, **values: object) -> DataflowsError:
+    """The error of the last of some statements."""
+    engine = connect(address)
+    try:
+        with translated("DB_CONNECTION_STRING"), engine.connect() as connection:
+            for statement in statements:
+                connection.execute(sa.text(statement), values or None)
+    except DataflowsError as error:
+        assert error.__suppress_context__  # so that no traceback shows what the driver said
+        return error
+    finally:
+        engine.dispose()
+    pytest.fail("nothing was refused")
+
+
+def test_a_table_that_is_missing(address: str) -> None:
+    error = run(address, "SELECT * FROM nowhere")
+    assert isinstance(error, SettingUnusable)
+    assert "no such table" in error.message
+
+
+def test_a_column_that_is_missing(address: str) -> None:
+    error = run(address, "CREATE TEMPORARY TABLE t (a INT)", "SELECT nowhere FROM t")
+    assert isinstance(error, SettingUnusable)
+    assert "lacks a column" in error.message
+
+
+def test_a_value_that_is_not_taken_stays_unsaid(address: str) -> None:
+    error = run(
+        address, "CREATE TEMPORARY TABLE t (a TEXT NOT NULL UNIQUE)", *["INSERT INTO t VALUES (:a)"] * 2, a="hush"
+    )
+    assert isinstance(error, SettingUnusable)
+    assert "hush" not in f"{error.message} {error.hint}"
+
+
+def test_what_nobody_foresaw_is_a_bug_without_its_text(address: str) -> None:
+    error = run(address, "SELEKT 'hush'")
+    assert isinstance(error, StatementRefused)
+    assert error.exit_code is ExitCode.BUG
+    assert "hush" not in f"{error.message} {error.hint}"
+
+
+def test_errors_of_ours_pass_as_they_are() -> None:
+    with pytest.raises(ValueError, match="ours"), translated("X"):
+        raise ValueError("ours")
+
+
+# --- SQLite -------------------------------------------------------------------------------------------------------
+
+
+def test_a_sqlite_folder_that_is_missing(tmp_path: Path) -> None:
+    error = run(f"sqlite:///{tmp_path / 'missing' / 'staging.db'}", "SELECT 1")
+    assert isinstance(error, SettingUnusable)
+    assert "no such database" in error.message
+
+
+def test_a_file_that_is_no_sqlite_database(tmp_path: Path) -> None:
+    (tmp_path / "staging.db").write_text("this is a text, and longer than a header of SQLite would be" * 20, "utf-8")
+    error = run(f"sqlite:///{tmp_path / 'staging.db'}", "SELECT * FROM sqlite_master")
+    assert isinstance(error, SettingUnusable)
+    assert "damaged" in error.message
+
+
+def test_a_sqlite_database_that_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "staging.db"
+    monkeypatch.setitem(sys.modules["dataflows.store.database"].__dict__["_ARGUMENTS"], "sqlite", {"timeout": 0})
+    with sqlite3.connect(path, isolation_level=None) as loader:
+        loader.execute("CREATE TABLE t (a)")
+        loader.execute("BEGIN EXCLUSIVE")
+        error = run(f"sqlite:///{path}", "SELECT * FROM t")
+    assert isinstance(error, ServiceDown)
+    assert "held by another program" in error.message
+
+
+def test_a_sqlite_database_that_may_only_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "staging.db"
+    sqlite3.connect(path).execute("CREATE TABLE t (a)")
+    error = run(f"sqlite:///file:{path}?mode=ro&uri=true", "INSERT INTO t VALUES (1)")
+    assert isinstance(error, AccessRefused)
+
+
+# --- PostgreSQL ---------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_there() -> None:
+    error = run(f"postgresql://user:hush@127.0.0.1:{closed_port()}/ssd", "SELECT 1")
+    assert isinstance(error, ServiceDown)
+    assert "hush" not in error.message
+
+
+def test_a_database_that_is_not_there(postgres_url: str) -> None:
+    error = run(sa.make_url(postgres_url).set(database="nowhere").render_as_string(False), "SELECT 1")
+    assert isinstance(error, SettingUnusable)
+
+
+def test_an_account_that_is_not_there(postgres_url: str) -> None:
+    error = run(sa.make_url(postgres_url).set(username="nobody").render_as_string(False), "SELECT 1")
+    assert isinstance(error, AccessRefused)
+
+
+@pytest.fixture
+def reader(postgres_url: str) -> Iterator[None]:
+    engine = connect(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE ROLE synthetic_reader"))
+        connection.execute(sa.text("CREATE TABLE guarded (a INT)"))
+    yield
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE guarded"))
+        connection.execute(sa.text("DROP ROLE synthetic_reader"))
+    engine.dispose()
+
+
+@pytest.mark.usefixtures("reader")
+def test_a_permission_that_is_missing(postgres_url: str) -> None:
+    error = run(postgres_url, "SET ROLE synthetic_reader", "SELECT * FROM guarded")
+    assert isinstance(error, AccessRefused)
+    assert "SELECT and UPDATE" in error.hint
+
+
+def test_a_connection_that_is_cut(postgres_url: str) -> None:
+    error = run(postgres_url, "SELECT pg_terminate_backend(pg_backend_pid())")
+    assert isinstance(error, ServiceDown)
+
+
+# --- SQL Server, by what its driver says (no server of it runs here) ----------------------------------------------
+
+
+def as_raised(kind: type[exc.DBAPIError], state: str, text: str) -> DataflowsError:
+    with pytest.raises(DataflowsError) as raised, translated("DB_CONNECTION_STRING"):
+        raise kind(
+            "UPDATE t SET a = 'hush'", None, Exception(state, f"[{state}] [Microsoft][ODBC Driver 18] hush {text}")
+        )
+    assert "hush" not in f"{raised.value.message} {raised.value.hint}"
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "text", "meaning"),
+    [
+        (exc.InterfaceError, "28000", "Login failed (18456) (SQLDriverConnect)", AccessRefused),
+        (exc.ProgrammingError, "42000", "Cannot open database (4060) (SQLDriverConnect)", SettingUnusable),
+        (exc.ProgrammingError, "42000", "permission was denied (229) (SQLExecDirectW)", AccessRefused),
+        (exc.ProgrammingError, "42S02", "Invalid object name (208) (SQLExecDirectW)", SettingUnusable),
+        (exc.ProgrammingError, "42S22", "Invalid column name (207) (SQLExecDirectW)", SettingUnusable),
+        (exc.ProgrammingError, "42000", "Lock request time out (1222) (SQLExecDirectW)", ServiceDown),
+        (exc.DBAPIError, "40001", "deadlock victim (1205) (SQLExecDirectW)", ServiceDown),
+        (exc.OperationalError, "08001", "Login timeout expired (0) (SQLDriverConnect)", ServiceDown),
+        (exc.OperationalError, "08S01", "Communication link failure (10054) (SQLExecDirectW)", ServiceDown),
+        (exc.OperationalError, "HYT00", "Query timeout expired (0) (SQLExecDirectW)", ServiceDown),
+        (exc.OperationalError, "42000", "Database is not currently available (40613) (SQLDriverConnect)", ServiceDown),
+        (exc.DataError, "22001", "would be truncated (2628) (SQLExecDirectW)", SettingUnusable),
+        (exc.IntegrityError, "23000", "Violation of constraint (2627) (SQLExecDirectW)", SettingUnusable),
+        (exc.ProgrammingError, "42000", "Incorrect syntax (102) (SQLExecDirectW)", StatementRefused),
+    ],
+)
+def test_what_sql_server_says(kind: type[exc.DBAPIError], state: str, text: str, meaning: type[DataflowsError]) -> None:
+    assert type(as_raised(kind, state, text)) is meaning
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ("IM002", "Data source name not found"),
+        ("01000", "[unixODBC][Driver Manager]Can't open lib 'x' : file not found"),
+    ],
+)
+def test_a_driver_that_is_missing_is_told_with_those_that_are_there(
+    state: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyodbc = pytest.importorskip("pyodbc", reason="there is no ODBC driver manager", exc_type=ImportError)
+    monkeypatch.setattr(pyodbc, "drivers", lambda: ["SQLite3", "FreeTDS"])
+    error = as_raised(exc.DBAPIError, state, text)
+    assert isinstance(error, SettingUnusable)
+    assert "installed drivers: FreeTDS, SQLite3" in error.message
+    assert "ODBC Driver 18" in error.hint
+
+
+def test_an_odbc_string_with_a_missing_driver_is_told() -> None:
+    pytest.importorskip("pyodbc", reason="there is no ODBC driver manager", exc_type=ImportError)
+    error = run("Driver={No such driver};Server=db.example.org;PWD=hush", "SELECT 1")
+    assert isinstance(error, SettingUnusable)
+    assert "installed drivers" in error.message

@@ -1,0 +1,71 @@
+"""Files are whole or not there, and private ones are their owner's alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataflows.store.files import private_folder, write_whole
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has access lists instead of modes")
+
+
+def mode(path: Path) -> str:
+    return oct(path.stat().st_mode & 0o777)
+
+
+def test_a_file_is_written_and_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "batch-00001.json"
+    write_whole(path, b"[1]")
+    write_whole(path, b"[2]")
+    assert path.read_bytes() == b"[2]"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dataflows.store.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "missing" / "file", b"")
+
+
+@posix
+@pytest.mark.parametrize(("private", "wanted"), [(True, "0o600"), (False, "0o644")])
+def test_who_may_read_a_file(tmp_path: Path, private: bool, wanted: str) -> None:
+    write_whole(tmp_path / "file", b"x", private=private)
+    assert mode(tmp_path / "file") == wanted
+
+
+@posix
+def test_a_private_file_takes_the_place_of_an_open_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"x", private=False)
+    write_whole(path, b"x")
+    assert mode(path) == "0o600"
+
+
+@posix
+def test_a_private_folder_is_the_owners_alone(tmp_path: Path) -> None:
+    assert mode(private_folder(tmp_path / "a" / "b")) == "0o700"
+
+
+@posix
+def test_a_folder_that_is_there_keeps_its_rights(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir(mode=0o755)
+    assert mode(private_folder(tmp_path / "shared")) == "0o755"
