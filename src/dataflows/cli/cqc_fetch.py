@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataflows.cli.options import DryRun, Invocation, Json, Workers, epilog, invocation
+from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
     from dataflows.flows.cqc.job import Options
@@ -64,7 +65,7 @@ def cqc_fetch(
     from dataflows.flows.cqc import job
 
     options = job.Options(
-        output=Path(output or settings.data_dir).expanduser().absolute(),
+        output=settings.data_dir if output is None else _from_working_folder(output),
         sources=tuple(sources or ()),
         keep_days=settings.cqc_keep_days,
         changes=changes,
@@ -76,6 +77,15 @@ def cqc_fetch(
         workers=workers,
     )
     raise typer.Exit(run(call, options))
+
+
+def _from_working_folder(output: Path) -> Path:
+    from dataflows.settings.envfile import working_folder
+
+    path = output.expanduser()
+    if not path.is_absolute() and working_folder() is None:  # Task Scheduler starts in a folder of Windows
+        raise WrongUsage(f"--output {output} is relative", hint="give the whole path, such as C:\\cqc")
+    return path.absolute()
 
 
 def run(call: Invocation, options: Options) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from dataflows.flows.cqc.scratch import scratch
+from dataflows.flows.cqc.scratch import packed, scratch, unpacked
 from dataflows.flows.cqc.tables import Key, Table, written
 
 HEADER = ("change", "location_id", "provider_id", "name", "column", "before", "after")
@@ -19,7 +18,6 @@ _BEFORE = """
         PRIMARY KEY (kind, id, nth)
     ) WITHOUT ROWID
 """
-_CHUNK = 1000
 
 
 class Change(NamedTuple):
@@ -63,66 +61,46 @@ def compare(before: Table, after: Table, totals: Changes | None = None) -> Itera
     are compared by name, and only those that both files have.
     """
     totals = totals or Changes()
-    shared = [(name, before.names.index(name), place) for place, name in enumerate(after.names) if name in before.names]
+    pairs = [(before.names.index(name), place) for place, name in enumerate(after.names) if name in before.names]
     totals.columns = tuple(sorted(set(before.names) ^ set(after.names)))
+    same_columns = before.names == after.names
     with scratch(_BEFORE) as db:
         _remember(db, before)
-        for key, record in numbered(db, after):
-            yield from _compared(db, before, after, shared, key, record, totals)
-        gone = db.execute("SELECT record FROM before WHERE NOT seen ORDER BY kind, id, nth")
-        for (text,) in gone:
+        for record in after:
+            held = _taken(db, after.key(record))
+            if held is None:
+                totals.new += 1
+                yield Change("new", *after.facts(record))
+            elif not (same_columns and held == packed(record)):
+                found = list(_differences(after, unpacked(held), record, pairs))
+                totals.changed += bool(found)
+                yield from found
+        for (held,) in db.execute("SELECT record FROM before WHERE NOT seen ORDER BY kind, id, nth"):
             totals.gone += 1
-            yield Change("gone", *before.facts(json.loads(text)))
-
-
-def numbered(db: sqlite3.Connection, table: Table) -> Iterator[tuple[Key, list[str]]]:
-    """The records of a table, each with a key of its own: repeated ids are counted (on the disk, like all else)."""
-    db.execute("CREATE TABLE seen (kind TEXT, id TEXT, n INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID")
-    count = "INSERT INTO seen VALUES (?, ?, 0) ON CONFLICT (kind, id) DO UPDATE SET n = n + 1 RETURNING n"
-    for record in table:
-        kind, name, _ = table.key(record)
-        (nth,) = db.execute(count, (kind, name)).fetchone()
-        yield Key(kind, name, nth), record
-    db.execute("DROP TABLE seen")
+            yield Change("gone", *before.facts(unpacked(held)))
 
 
 def _remember(db: sqlite3.Connection, table: Table) -> None:
-    insert = "INSERT INTO before (kind, id, nth, record) VALUES (?, ?, ?, ?)"
-    rows: list[tuple[str, str, int, str]] = []
-    for key, record in numbered(db, table):
-        rows.append((*key, _text(record)))
-        if len(rows) == _CHUNK:
-            db.executemany(insert, rows)
-            rows.clear()
-    db.executemany(insert, rows)
+    insert = (
+        "INSERT INTO before (kind, id, nth, record)"
+        " VALUES (?1, ?2, (SELECT count(*) FROM before WHERE kind = ?1 AND id = ?2), ?3)"
+    )
+    db.executemany(insert, ((*table.key(record), packed(record)) for record in table))
 
 
-def _compared(
-    db: sqlite3.Connection,
-    before: Table,
-    after: Table,
-    shared: Sequence[tuple[str, int, int]],
-    key: Key,
-    record: list[str],
-    totals: Changes,
-) -> Iterable[Change]:
+def _taken(db: sqlite3.Connection, key: Key) -> str | None:
+    """The first record of a key that was not taken yet."""
     row = db.execute(
-        "UPDATE before SET seen = 1 WHERE kind = ? AND id = ? AND nth = ? RETURNING record", key
+        "UPDATE before SET seen = 1 WHERE kind = ?1 AND id = ?2 AND nth = (SELECT min(nth) FROM before"
+        " WHERE kind = ?1 AND id = ?2 AND NOT seen) RETURNING record",
+        key,
     ).fetchone()
-    if row is None:
-        totals.new += 1
-        return [Change("new", *after.facts(record))]
-    if row[0] == _text(record) and before.names == after.names:
-        return ()
-    old = json.loads(row[0])
-    found = [
-        Change("changed", *after.facts(record), after.columns[there], old[here], record[there])
-        for _, here, there in shared
-        if old[here] != record[there]
-    ]
-    totals.changed += bool(found)
-    return found
+    return row[0] if row else None
 
 
-def _text(record: Sequence[str]) -> str:
-    return json.dumps(record, separators=(",", ":"))  # ASCII: it also takes bytes that are no UTF-8
+def _differences(
+    after: Table, old: Sequence[str], new: Sequence[str], pairs: Iterable[tuple[int, int]]
+) -> Iterator[Change]:
+    for here, there in pairs:
+        if old[here] != new[there]:
+            yield Change("changed", *after.facts(new), after.columns[there], old[here], new[there])

@@ -214,6 +214,8 @@ class _Fetch:
             yield Skipped(name, "not saved again")
         else:
             yield Done(name, f"{path.name}: {content.rows} records{', unchanged' if unchanged else ''}")
+        if result.warning:
+            yield Warned(f"{name}: {result.warning}")
         if content.ragged or content.blank:
             yield Warned(f"{name}: {content.ragged} ragged and {content.blank} blank records; the file is as it came")
 
@@ -307,11 +309,11 @@ class _Fetch:
                 f"no source could be fetched; {first.message}",
                 hint=f"{first.hint}; the files of earlier runs are as they were",
             )
-        warnings = {name: result.warning for name, result in self.results.items() if result.warning}
-        if warnings:
+        shrunk = [source.name for source in self.sources if self.results[source.name].warning]
+        if shrunk:
             raise Shrunk(
-                "; ".join(f"{name} has {warning}" for name, warning in warnings.items()),
-                hint="the file was kept: look into it; if this is right: dataflows cqc-fetch --accept-shrink",
+                f"under half the records of the last good file: {', '.join(shrunk)}",
+                hint="the new file was kept: look into it; if it is right: dataflows cqc-fetch --accept-shrink",
             )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataflows.flows.cqc.scratch import scratch
+from dataflows.flows.cqc.scratch import packed, scratch, unpacked
 from dataflows.flows.cqc.tables import Table, written
 
 SEPARATOR = "|"
@@ -33,7 +32,7 @@ def write_merged(files: Sequence[tuple[str, Path]], path: Path) -> int:
             _add(db, source, table, list(columns))
         rows = 0
         for sources, text in db.execute("SELECT sources, record FROM merged ORDER BY place"):
-            writer.write([sources, *json.loads(text)])
+            writer.write([sources, *unpacked(text)])
             rows += 1
     return rows
 
@@ -50,21 +49,21 @@ def _columns(tables: Sequence[Table]) -> dict[str, str]:
 def _add(db: sqlite3.Connection, source: str, table: Table, columns: Sequence[str]) -> None:
     places = [table.names.index(column) if column in table.names else None for column in columns]
     for record in table:
-        kind, name, _ = table.key(record)
+        kind, name = table.key(record)
         values = [record[place] if place is not None else "" for place in places]
         held = db.execute(
             "SELECT place, sources, record FROM merged WHERE kind = ? AND id = ?", (kind, name)
         ).fetchone()
         if held is None:
             insert = "INSERT INTO merged (kind, id, sources, record) VALUES (?, ?, ?, ?)"
-            db.execute(insert, (kind, name, source, json.dumps(values)))
+            db.execute(insert, (kind, name, source, packed(values)))
         else:
             _complete(db, held, source, values)
 
 
 def _complete(db: sqlite3.Connection, held: tuple[int, str, str], source: str, values: Sequence[str]) -> None:
     place, sources, text = held
-    record = [old or new for old, new in zip(json.loads(text), values, strict=True)]
+    record = [old or new for old, new in zip(unpacked(text), values, strict=True)]
     if source not in sources.split(SEPARATOR):
         sources = f"{sources}{SEPARATOR}{source}"
-    db.execute("UPDATE merged SET sources = ?, record = ? WHERE place = ?", (sources, json.dumps(record), place))
+    db.execute("UPDATE merged SET sources = ?, record = ? WHERE place = ?", (sources, packed(record), place))

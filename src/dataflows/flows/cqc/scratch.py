@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _CACHE_KIB = 8192
+
+packed = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+"""A record as one text. It is ASCII, so it also holds bytes that were no UTF-8."""
 
 
 @contextmanager
@@ -21,3 +25,9 @@ def scratch(table: str) -> Iterator[sqlite3.Connection]:
         yield db
     finally:
         db.close()
+
+
+def unpacked(text: str) -> Sequence[str]:
+    """The record of a text."""
+    record: list[str] = json.loads(text)
+    return record

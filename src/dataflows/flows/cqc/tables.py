@@ -21,11 +21,10 @@ _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 class Key(NamedTuple):
-    """What a record is known by: its Location ID, else its Provider ID, else all it says; ``nth`` of that name."""
+    """What a record is known by: its Location ID, else its Provider ID, else all it says."""
 
     kind: str
     id: str
-    nth: int = 0
 
 
 class Table:
@@ -61,7 +60,7 @@ class Table:
         return self._names
 
     def key(self, record: Sequence[str]) -> Key:
-        """What a record is known by (the first of that name)."""
+        """What a record is known by; several records of a file may have the same key."""
         if location := record[self._location].strip():
             return Key("location", _ascii(location))
         if provider := record[self._provider].strip():
