@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import TYPE_CHECKING
@@ -135,18 +136,16 @@ def _asked(session: Session, url: str, headers: Mapping[str, str], limits: Limit
 
 
 def _next(url: str, location: str) -> str:
-    target = urljoin(url, location)
-    here, there = urlsplit(url), urlsplit(target)
-    try:
-        same = bool(location) and shown(url) == shown(target) and here.scheme == there.scheme
-    except ValueError:  # a port that is no number
-        same = False
-    if not same or there.username is not None:
-        raise NotFollowed(
-            f"{shown(url)} redirects to another host or off https, which is not followed",
-            hint="look at the address in a browser; if the file has moved, set its CQC_URL_<NAME>",
-        )
-    return target
+    """Where a redirect leads, as long as that is the same scheme, host and port."""
+    with suppress(ValueError):  # what is no address leads nowhere
+        target = urljoin(url, location)
+        here, there = urlsplit(url), urlsplit(target)
+        if location and here.scheme == there.scheme and shown(url) == shown(target) and there.username is None:
+            return target
+    raise NotFollowed(
+        f"{shown(url)} redirects to another host or off https, which is not followed",
+        hint="look at the address in a browser; if the file has moved, set its CQC_URL_<NAME>",
+    )
 
 
 def _body(response: BaseHTTPResponse, host: str, take: Taker, limits: Limits, silence: float) -> int:
