@@ -32,6 +32,7 @@ class Ran:
     code: int
     document: dict[str, Any]
     err: str
+    out: str = ""
 
     def __getitem__(self, name: str) -> Any:
         return self.document[name]
@@ -70,7 +71,7 @@ class World:
                 patch.setenv(name, value)
             code = main(list(arguments))
         out, err = self.capsys.readouterr()
-        return Ran(code, json.loads(out) if out.startswith("{") else {}, err)
+        return Ran(code, json.loads(out) if out.startswith("{") else {}, err, out)
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of ``cqc-fetch`` as a process of its own."""
