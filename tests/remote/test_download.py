@@ -136,9 +136,14 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 
 @pytest.mark.parametrize(
     "answer",
-    [silence, raw(HEAD + b"and then nothing"), dripping(HEAD, repeat(b"x")), dripping(b"HTTP/1.1 200 OK\r\nX: ", repeat(b"x"))],
+    [
+        silence,
+        raw(HEAD + b"and then nothing"),
+        dripping(HEAD, repeat(b"x")),
+        dripping(b"HTTP/1.1 200 OK\r\nX: ", repeat(b"x")),
+    ],
     ids=["silent", "stalled", "dripping body", "dripping headers"],
-)  # fmt: skip
+)
 def test_no_server_is_waited_for_longer_than_the_deadline(fetch: Fetch, answer: Answer) -> None:
     with serving(answer) as server:
         began = time.monotonic()

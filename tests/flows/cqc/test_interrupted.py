@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,16 +18,22 @@ from tests.flows.cqc.world import BOTH, World
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
 
+IN_LITTLE_ROOM = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+from dataflows.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 @contextmanager
-def started(world: World, *arguments: str, before: Callable[[], None] | None = None) -> Iterator[subprocess.Popen[str]]:
+def started(world: World, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         world.command(*arguments),
         env=world.full_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=before,
     )
     with process:
         yield process
@@ -93,16 +99,11 @@ def test_two_runs_at_once_into_one_folder(world: World) -> None:
 
 
 def test_no_room_for_a_file(world: World) -> None:
-    import resource
-
-    def little_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-
     world.cqc.faults.set(rows=5000)
-    with started(world, "--json", before=little_room) as process:
-        out, _ = process.communicate(timeout=30)
-    document = json.loads(out)
-    assert (process.returncode, document["status"], world.names()) == (4, "error", [])
+    command = [sys.executable, "-c", IN_LITTLE_ROOM, *world.command("--json")[3:]]
+    done = subprocess.run(command, env=world.full_environment(), capture_output=True, text=True, check=False)
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["status"], world.names()) == (4, "error", [])
     assert document["results"]["homecare"]["code"] == "not_written"
     assert document["results"]["homecare"]["error"] == "the file of homecare cannot be written: file too large"
 

@@ -146,7 +146,13 @@ def test_the_log_tells_status_bytes_records_and_path(world: World) -> None:
     ran = world.fetch("--source", "homecare")
     [log] = (Path(world.environment["DATA_DIR"]) / "logs").glob("*-cqc-fetch.log")
     text = log.read_text(encoding="utf-8")
-    for said in ("cqc-fetch starts", "status 200", f"{ran.of('homecare')['bytes']} bytes", "400 records", "exit code 0"):
+    for said in (
+        "cqc-fetch starts",
+        "status 200",
+        f"{ran.of('homecare')['bytes']} bytes",
+        "400 records",
+        "exit code 0",
+    ):
         assert said in text
     assert ran.of("homecare")["file"] in text
 

@@ -88,7 +88,7 @@ class World:
 
     def bytes_of(self, ran: Ran, source: str) -> bytes:
         """The file that a run saved for a source."""
-        return (self.out / ran.of(source)["file"]).read_bytes()
+        return (self.out / str(ran.of(source)["file"])).read_bytes()
 
     def rows_of(self, name: str) -> list[dict[str, str]]:
         """The records of a file."""
