@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataflows.cli.options import DryRun, Invocation, Json, Workers, epilog, invocation
-from dataflows.errors import WrongUsage
+from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
     from dataflows.flows.cqc.job import Options
     from dataflows.runs.runner import Report
 
 COMMAND = "cqc-fetch"
+_CODES = tuple(code for code in ExitCode if code not in (ExitCode.ACCESS_REFUSED, ExitCode.BAD_INPUT))
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         COMMAND,
-        epilog=epilog("dataflows cqc-fetch --output C:\\cqc", "dataflows cqc-fetch --source homecare --changes"),
+        epilog=epilog(
+            "dataflows cqc-fetch --output C:\\cqc", "dataflows cqc-fetch --source homecare --changes", codes=_CODES
+        ),
     )(cqc_fetch)
 
 

@@ -117,6 +117,14 @@ def test_it_asks_as_a_browser_does(world: World) -> None:
     assert request.headers["accept"] == HEADERS["Accept"]
 
 
+def test_the_seeds_queries_arrive_as_they_are(world: World) -> None:
+    query = DEFAULTS["homecare"].partition("?")[2]
+    with serving(reply(200, GOOD)) as server:
+        assert world.fetch(*ONE, CQC_URL_MIRROR=f"{server.url}/search/all?{query}").code == 0
+    [request] = server.requests
+    assert request.line.split()[1].replace("%5B", "[").replace("%5D", "]") == f"/search/all?{query}"
+
+
 def test_without_settings_the_two_exports_of_cqc_are_fetched(world: World) -> None:
     for source in ("HOMECARE", "CAREHOMES", "DIRECTORY"):
         world.environment.pop(f"CQC_URL_{source}")

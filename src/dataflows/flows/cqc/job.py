@@ -90,6 +90,7 @@ class _Progress:
     """Tells now and then how far each source is. Called from the threads of the pool."""
 
     run: Run
+    began: float = field(default_factory=time.monotonic)
     told: float = field(default_factory=time.monotonic)
     sizes: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -100,8 +101,10 @@ class _Progress:
             return
         try:
             self.told = time.monotonic()
-            shown = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in list(self.sizes.items()))
-            self.run.notify(Step(f"fetching: {shown}"))
+            sizes = list(self.sizes.items())
+            total = sum(size for _, size in sizes) / 1e6
+            each = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in sizes)
+            self.run.notify(Step(f"{total:.1f} MB, {total / (self.told - self.began):.1f} MB/s ({each})"))
         finally:
             self.lock.release()
 
