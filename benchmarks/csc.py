@@ -61,7 +61,7 @@ def fill(database: Path, rows: int) -> None:
     """Stage synthetic children, all pending."""
     import orjson
 
-    from dataflows.flows.csc.staging import create_table
+    from dataflows.flows.csc.table import create_table
     from dataflows.sandbox.synthetic import synthetic_child
     from dataflows.store.database import connect
 
@@ -127,7 +127,7 @@ def series(rows: int, settings: dict[str, str], workers: int) -> list[tuple[str,
 def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
     """CPU seconds per stage of a run of whole children, in this process, one worker."""
     from dataflows.cli.main import main
-    from dataflows.flows.csc import acknowledgements, planning, receiver, staging
+    from dataflows.flows.csc import acknowledgements, planning, receiver, seen, staging
 
     spent: defaultdict[str, float] = defaultdict(float)
     _timed(spent, "validation", planning, "problems")
@@ -141,7 +141,7 @@ def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "settle")
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "flush")
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "of")
-    _timed(spent, "journal: which rows speak", acknowledgements.Seen, "first")
+    _timed(spent, "journal: which rows speak", seen.Seen, "first")
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "staging.db"
         fill(database, rows)

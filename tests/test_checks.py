@@ -12,7 +12,7 @@ import trustme
 
 from dataflows.checks import Check, check_database, check_endpoint, check_schema
 from dataflows.errors import ExitCode
-from dataflows.flows.csc.staging import create_table, staging_table
+from dataflows.flows.csc.table import create_table, staging_table
 from dataflows.settings import Secret, Settings
 from dataflows.store import schema
 from dataflows.store.database import connect

@@ -17,6 +17,14 @@ from dataflows.store.failures import StatementRefused, translated
 from tests.remote.loopback import closed_port
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """SQL Server is left out: what it says is listed below."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'staging.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
 def run(address: str, *statements: str, **values: object) -> DataflowsError:
     """The error of the last of some statements."""
     engine = connect(address)

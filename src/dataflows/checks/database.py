@@ -50,13 +50,13 @@ class _Database:
 
     @property
     def engine(self) -> sa.Engine:
-        from dataflows.flows.csc.staging import open_engine
+        from dataflows.flows.csc.table import open_engine
 
         self._engine = self._engine or open_engine(self._settings)
         return self._engine
 
     def table(self) -> sa.Table:
-        from dataflows.flows.csc.staging import staging_table
+        from dataflows.flows.csc.table import staging_table
 
         return staging_table(self._settings.table_name)
 

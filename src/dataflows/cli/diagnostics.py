@@ -84,17 +84,17 @@ def test_schema(
 
 
 def _create_table(call: Invocation, settings: Settings) -> None:
-    from dataflows.flows.csc import staging
+    from dataflows.flows.csc import table
     from dataflows.store.database import connect
     from dataflows.store.files import private_folder
 
     if settings.db_connection_string is None:  # the embedded default: made here and nowhere in passing
         private_folder(settings.data_dir)
-        engine = connect(staging.embedded_url(settings))
+        engine = connect(table.embedded_url(settings))
     else:
-        engine = staging.open_engine(settings)
+        engine = table.open_engine(settings)
     try:
-        staging.create_table(engine, settings.table_name)
+        table.create_table(engine, settings.table_name)
     finally:
         engine.dispose()
     call.output.note(f"the table {settings.table_name} is there")

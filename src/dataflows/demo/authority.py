@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dataflows.flows.csc.staging import create_table, staging_table
+from dataflows.flows.csc.table import create_table, staging_table
 from dataflows.sandbox.synthetic import Object, synthetic_child
 
 Change = Callable[[Object], None]

@@ -12,7 +12,7 @@ from dataflows.demo.authority import Authority, Record
 from dataflows.demo.stage import Figure, Line, Stage
 from dataflows.errors import ExitCode
 from dataflows.flows.csc import job
-from dataflows.flows.csc.staging import embedded_url
+from dataflows.flows.csc.table import embedded_url
 from dataflows.runs.runner import Order, Outcome
 from dataflows.sandbox.model import normal
 from dataflows.sandbox.receiver import LA_CODE

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DatabaseLock", "StatementRefused", "connect", "fingerprint", "translated"]
 
-_TELLING = ("driver", "dsn", "server", "database")
+_TELLING = ("driver", "dsn", "server", "address", "addr", "database")
 LOGIN_SECONDS = 15
 LOCK_WAIT_SECONDS = 30  # how long a statement waits for the authority's loader before it gives up
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from dataflows.flows.csc import job
 from dataflows.flows.csc.acknowledgements import Acknowledgements
-from dataflows.flows.csc.receiver import Answer, Delivery, Verdict
+from dataflows.flows.csc.answers import Answer, Delivery, Verdict
 from dataflows.flows.csc.staging import Staging
 from dataflows.runs.journal import Journal
 from dataflows.runs.runner import Run
@@ -253,7 +253,7 @@ class Nights(RuleBasedStateMachine):
             if row_id not in refused:
                 self._agrees(rows[row_id], payload)
         if not refused:  # else a former name may still wait for its purge
-            assert set(self.wire.held) <= {self._name(row_id) for row_id in self.payloads}
+            assert set(self.wire.held) <= {self._name(row_id) for row_id in self.payloads} | self.weak
 
     def _is_nonsense(self, row: Any) -> bool:
         return row.row_state != "Deleted" and self.payloads[row.id].items() >= INVALID.items()
@@ -286,8 +286,13 @@ class MovingWhenSent(Nights):
 
 
 QUICK = settings(
-    max_examples=60, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True,
-    report_multiple_bugs=False, phases=[Phase.generate],
+    max_examples=60,
+    stateful_step_count=14,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+    report_multiple_bugs=False,
+    phases=[Phase.generate],
 )
 
 

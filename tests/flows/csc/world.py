@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.cli.main import main
-from dataflows.flows.csc.staging import create_table, staging_table
+from dataflows.flows.csc.table import create_table, staging_table
 from dataflows.sandbox.model import normal
 from dataflows.sandbox.server import Sandbox
 from dataflows.store.database import connect

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dataflows.errors import WrongUsage
-from dataflows.flows.csc.acknowledgements import Acknowledgements, Place, Seen
+from dataflows.flows.csc.acknowledgements import Acknowledgements, Place
 from dataflows.flows.csc.payload import parse
 from dataflows.flows.csc.planning import Invalid, Later, Planner, ResetRule, Rules, Submission, Superseded, Unchanged
 from dataflows.flows.csc.receiver import children_url
-from dataflows.flows.csc.staging import StagedRow, Staging, open_engine
+from dataflows.flows.csc.seen import Seen
+from dataflows.flows.csc.staging import StagedRow, Staging
+from dataflows.flows.csc.table import open_engine
 from dataflows.runs.journal import Journal
 from dataflows.runs.keys import Seal
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dataflows.errors import DataflowsError, ServiceDown, SettingUnusable, WrongUsage
 from dataflows.events import Event, Planned, Retrying, Step, Warned
-from dataflows.flows.csc.acknowledgements import Acknowledgements, Place, Seen
+from dataflows.flows.csc.acknowledgements import Acknowledgements, Place
 from dataflows.flows.csc.planning import (
     Decision,
     Invalid,
@@ -26,8 +26,10 @@ from dataflows.flows.csc.planning import (
 )
 from dataflows.flows.csc.receiver import Figures, Pace, Receiver, children_url
 from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
+from dataflows.flows.csc.seen import Seen
 from dataflows.flows.csc.sending import BatchFiles, Carried, Carrier, Courier
-from dataflows.flows.csc.staging import PAGE, StagedRow, Staging, identity, open_engine
+from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
+from dataflows.flows.csc.table import identity, open_engine
 from dataflows.remote.oauth import TokenSource
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session

@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from dataflows.flows.csc import delta
-from dataflows.flows.csc.acknowledgements import PURGED, Ack, Acknowledgements, Doubt, Reset, Seen, digest
+from dataflows.flows.csc.acknowledgements import PURGED, Ack, Acknowledgements, Doubt, Reset, digest
 from dataflows.flows.csc.delta import Payload, Plan, Sending
 from dataflows.flows.csc.payload import canonical, parse, payload_hash, problems
+from dataflows.flows.csc.seen import Seen
 from dataflows.flows.csc.staging import StagedRow, Staging
 
 _CHILD_ID = re.compile(r"[A-Za-z0-9]{1,20}")

@@ -6,18 +6,15 @@ others. Nothing the far side writes is kept but its receipts, statuses and the i
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from dataflows.errors import AccessRefused, AlreadyRunning, DataflowsError, Interrupted, ServiceDown, SettingUnusable
-from dataflows.flows.csc.payload import attribute_paths
+from dataflows.flows.csc.answers import Answer, Delivery, Verdict, receipts, refusal, suspects
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import Reply, Session, send
 
@@ -25,9 +22,6 @@ if TYPE_CHECKING:
     from dataflows.settings import Settings
 
 SERVICE = "the CSC API"
-_INDEX = re.compile(r"\[(\d{1,3})\]")
-_RECEIPT_LENGTH = 200
-_RECEIPT = re.compile(r"\d{4}-\d{2}-\d{2}_[\d:.]{8,16}_[0-9a-fA-F-]{32,36}\.json")
 
 
 def children_url(settings: Settings) -> str:
@@ -44,32 +38,6 @@ def children_url(settings: Settings) -> str:
     if not re.fullmatch(r"[0-9]{3}", str(settings.la_code)):
         raise SettingUnusable("LA_CODE must be three digits", hint="the DfE code of your authority, such as 846")
     return f"{base}/children_social_care_data/{settings.la_code}/children"
-
-
-class Verdict(StrEnum):
-    """What became of one record."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"  # the API says no to this very record
-    UNANSWERED = "unanswered"  # it may have arrived
-    NOT_SENT = "not sent"  # it is known that nothing changed
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The verdict on one record: ``detail`` is its receipt, or our own words for the refusal; ``code`` names it."""
-
-    verdict: Verdict
-    detail: str = ""
-    code: str = ""
-
-
-@dataclass(slots=True)
-class Delivery:
-    """The answers to a batch, in its order; ``stop`` is what forbids to go on with the run."""
-
-    answers: list[Answer]
-    stop: DataflowsError | None = None
 
 
 class Tokens(Protocol):
@@ -169,7 +137,7 @@ class Receiver:
             self._enter(delivery, records, nothing.answer)
             return
         if reply.status in (200, 201, 202, 204):
-            for (index, _), answer in zip(records, _receipts(reply, len(records)), strict=True):
+            for (index, _), answer in zip(records, receipts(reply, len(records)), strict=True):
                 delivery.answers[index] = answer
             return
         self._take_apart(reply, records, delivery, trust_names=trust_names)
@@ -178,15 +146,14 @@ class Receiver:
         self, reply: Reply, records: list[tuple[int, bytes]], delivery: Delivery, *, trust_names: bool
     ) -> None:
         if len(records) == 1:
-            self._enter(delivery, records, _refusal(reply))
+            self._enter(delivery, records, refusal(reply))
             return
-        named = _named(reply, len(records)) if trust_names and reply.status == 400 else set()
+        named = suspects(reply, len(records)) if trust_names and reply.status == 400 else set()
         if named:
-            suspects = [record for number, record in enumerate(records) if number in named]
             others = [record for number, record in enumerate(records) if number not in named]
             self._deliver(others, delivery, trust_names=False)
-            for suspect in suspects:
-                self._deliver([suspect], delivery, trust_names=False)
+            for number in sorted(named):
+                self._deliver([records[number]], delivery, trust_names=False)
             return
         middle = len(records) // 2
         self._deliver(records[:middle], delivery, trust_names=trust_names)
@@ -310,46 +277,3 @@ def _stopping(status: int) -> DataflowsError | None:
             f"{SERVICE} does not know this address or method ({status})", hint="check API_ENDPOINT and LA_CODE"
         )
     return None
-
-
-def _receipts(reply: Reply, count: int) -> list[Answer]:
-    """Read the receipts of an accepted batch (csc.md: one per record, or one for all, or none with 204)."""
-    if reply.status == 204:
-        return [Answer(Verdict.ACCEPTED, f"accepted without receipt {uuid.uuid4()}")] * count
-    try:
-        document = json.loads(reply.body)
-    except ValueError:
-        document = None
-    if isinstance(document, str) and document:
-        return [Answer(Verdict.ACCEPTED, document[:_RECEIPT_LENGTH])] * count
-    if isinstance(document, list) and len(document) == count and all(isinstance(one, str) and one for one in document):
-        return [Answer(Verdict.ACCEPTED, one[:_RECEIPT_LENGTH]) for one in document]
-    words = f"API error ({reply.status}): {_kept(document)} for {count} records"
-    return [Answer(Verdict.UNANSWERED, words, code="bad_receipts")] * count
-
-
-def _kept(document: object) -> str:
-    """Describe receipts of the wrong count; they are kept where they look like receipts and nothing else."""
-    if not isinstance(document, list):
-        return "no list of receipts"
-    kept = [one for one in document if isinstance(one, str) and _RECEIPT.fullmatch(one)][:5]
-    listed = ", ".join(kept)
-    return f"{len(document)} receipts ({listed})" if kept else f"{len(document)} receipts"
-
-
-def _refusal(reply: Reply) -> Answer:
-    """Put the refusal of a single record into our own words; of the far side's text only attribute paths are kept."""
-    words = {
-        403: "a firewall in front of the API refuses the record (ids that contain 0x are known to do this)",
-        413: "the record is too large",
-    }.get(reply.status, "the record is refused")
-    paths = attribute_paths(reply.body[:20_000].decode("utf-8", "replace")) if reply.status != 403 else []
-    about = f": {', '.join(paths[:5])}" if paths else ""
-    return Answer(Verdict.REFUSED, f"API error ({reply.status}): {words}{about}", code=f"api_{reply.status}")
-
-
-def _named(reply: Reply, count: int) -> set[int]:
-    """Return the indexes that a refusal names, when they are some but not all of the batch."""
-    text = reply.body[:200_000].decode("utf-8", "replace")
-    named = {int(number) for number in _INDEX.findall(text)}
-    return named if named and max(named) < count and len(named) < count else set()

@@ -9,10 +9,10 @@ from typing import Protocol
 from dataflows.events import Done, Event, Failed, Pending, Skipped
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.acknowledgements import Acknowledgements, Owed, WriteBack
+from dataflows.flows.csc.answers import Answer, Verdict
 from dataflows.flows.csc.delta import Sending
 from dataflows.flows.csc.payload import canonical, parse
 from dataflows.flows.csc.planning import Invalid, Submission, Superseded, Unchanged
-from dataflows.flows.csc.receiver import Answer, Verdict
 from dataflows.flows.csc.sending import Carried
 from dataflows.flows.csc.staging import Change, StagedRow, Staging
 from dataflows.runs.journal import Item, Journal

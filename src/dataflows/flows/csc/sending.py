@@ -12,9 +12,10 @@ from typing import Protocol
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.csc.acknowledgements import PURGED, Acknowledgements, Doubt, Receipt, WriteBack, digest
+from dataflows.flows.csc.answers import Answer, Verdict
 from dataflows.flows.csc.delta import Sending
 from dataflows.flows.csc.planning import Submission
-from dataflows.flows.csc.receiver import Answer, Receiver, Verdict
+from dataflows.flows.csc.receiver import Receiver
 from dataflows.runs.journal import Item, now
 from dataflows.runs.runner import Run
 from dataflows.store.files import private_folder, write_whole

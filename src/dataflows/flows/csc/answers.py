@@ -1,0 +1,86 @@
+"""What the CSC API says of a batch, record by record. Only receipts, statuses, indexes and attribute paths are kept."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dataflows.errors import DataflowsError
+from dataflows.flows.csc.payload import attribute_paths
+from dataflows.remote.session import Reply
+
+_INDEX = re.compile(r"\[(\d{1,3})\]")
+_RECEIPT_LENGTH = 200
+_RECEIPT = re.compile(r"\d{4}-\d{2}-\d{2}_[\d:.]{8,16}_[0-9a-fA-F-]{32,36}\.json")
+
+
+class Verdict(StrEnum):
+    """What became of one record."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"  # the API says no to this very record
+    UNANSWERED = "unanswered"  # it may have arrived
+    NOT_SENT = "not sent"  # it is known that nothing changed
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The verdict on one record: ``detail`` is its receipt, or our own words for the refusal; ``code`` names it."""
+
+    verdict: Verdict
+    detail: str = ""
+    code: str = ""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """The answers to a batch, in its order; ``stop`` is what forbids to go on with the run."""
+
+    answers: list[Answer]
+    stop: DataflowsError | None = None
+
+
+def receipts(reply: Reply, count: int) -> list[Answer]:
+    """Read the receipts of an accepted batch (csc.md: one per record, or one for all, or none with 204)."""
+    if reply.status == 204:
+        return [Answer(Verdict.ACCEPTED, f"accepted without receipt {uuid.uuid4()}")] * count
+    try:
+        document = json.loads(reply.body)
+    except ValueError:
+        document = None
+    if isinstance(document, str) and document:
+        return [Answer(Verdict.ACCEPTED, document[:_RECEIPT_LENGTH])] * count
+    if isinstance(document, list) and len(document) == count and all(isinstance(one, str) and one for one in document):
+        return [Answer(Verdict.ACCEPTED, one[:_RECEIPT_LENGTH]) for one in document]
+    words = f"API error ({reply.status}): {_kept(document)} for {count} records"
+    return [Answer(Verdict.UNANSWERED, words, code="bad_receipts")] * count
+
+
+def _kept(document: object) -> str:
+    """Describe receipts of the wrong count; they are kept where they look like receipts and nothing else."""
+    if not isinstance(document, list):
+        return "no list of receipts"
+    kept = [one for one in document if isinstance(one, str) and _RECEIPT.fullmatch(one)][:5]
+    listed = ", ".join(kept)
+    return f"{len(document)} receipts ({listed})" if kept else f"{len(document)} receipts"
+
+
+def refusal(reply: Reply) -> Answer:
+    """Put the refusal of a single record into our own words; of the far side's text only attribute paths are kept."""
+    words = {
+        403: "a firewall in front of the API refuses the record (ids that contain 0x are known to do this)",
+        413: "the record is too large",
+    }.get(reply.status, "the record is refused")
+    paths = attribute_paths(reply.body[:20_000].decode("utf-8", "replace")) if reply.status != 403 else []
+    about = f": {', '.join(paths[:5])}" if paths else ""
+    return Answer(Verdict.REFUSED, f"API error ({reply.status}): {words}{about}", code=f"api_{reply.status}")
+
+
+def suspects(reply: Reply, count: int) -> set[int]:
+    """Return the indexes that a refusal names, when they are some but not all of the batch."""
+    text = reply.body[:200_000].decode("utf-8", "replace")
+    named = {int(number) for number in _INDEX.findall(text)}
+    return named if named and max(named) < count and len(named) < count else set()
