@@ -250,5 +250,19 @@ def families() -> tuple[tuple[str, Family], ...]:
     )
 
 
+def fields_of(values: Mapping[str, object]) -> dict[str, Any]:
+    """The fields of ``Settings`` for values by environment name: families are gathered, secrets hidden."""
+    secrets = {spec.name for spec in table() if spec.secret}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        homes = [(field_name, entry) for field_name, family in families() if (entry := family.entry(name))]
+        if homes:
+            [(field_name, entry)] = homes
+            found.setdefault(field_name, {})[entry] = value
+        else:
+            found[name.lower()] = Secret(str(value)) if name in secrets else value
+    return found
+
+
 def _join(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
