@@ -11,7 +11,7 @@ import typer
 from dataflows.cli import cqc_fetch
 from dataflows.cli.main import app
 from dataflows.errors import AccessRefused, ExitCode, ServiceDown
-from dataflows.flows.cqc import folder, job, sources, verify
+from dataflows.flows.cqc import folder, reporting, sources, verify
 from dataflows.remote import download
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "cqc-fetch.md").read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ def first_column(head: str) -> set[str]:
 
 def test_it_explains_every_field_of_the_report() -> None:
     explained = {name.removeprefix("results.SOURCE.") for name in first_column("| field | meaning |")} - {"---"}
-    assert explained == {one.name for one in fields(job.Result)} | {"status", "saved_to", "merged", "pruned"}
+    assert explained == {one.name for one in fields(reporting.Result)} | {"status", "saved_to", "merged", "pruned"}
 
 
 def test_it_explains_every_reason() -> None:

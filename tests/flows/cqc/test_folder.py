@@ -141,6 +141,12 @@ def test_the_newest_good_one_stays_although_a_suspicious_one_is_newer(tmp_path: 
     assert outdated(tmp_path, keep={dated("cqc_homecare", 50)}) == {dated("cqc_homecare", 60)}
 
 
+def test_a_file_that_is_to_be_replaced_is_no_newest_one(tmp_path: Path) -> None:
+    (tmp_path / dated("cqc_homecare", 50)).touch()
+    found = folder_at(tmp_path).outdated(30, ["homecare"], [], renewed=["homecare"])
+    assert [path.name for path in found] == [dated("cqc_homecare", 50)]
+
+
 def test_derived_files_are_kept_as_long_as_downloads(tmp_path: Path) -> None:
     for kind in ("changes_homecare", "merged"):
         for days in (29, 31):

@@ -13,7 +13,7 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -122,16 +122,19 @@ class Folder:
                 return True
         return False
 
-    def outdated(self, keep_days: int, sources: Iterable[str], keep: Iterable[str]) -> list[Path]:
+    def outdated(
+        self, keep_days: int, sources: Iterable[str], keep: Iterable[str], *, renewed: Collection[str] = ()
+    ) -> list[Path]:
         """The files whose retention has ended by the time in their names, oldest first; none with ``keep_days`` 0.
 
         Only downloads of ``sources`` and files derived by us count; those named in ``keep`` (the newest good ones)
-        and the newest of each source by name are not among them.
+        and the newest of each source by name are not among them. Of a source in ``renewed`` a new file is yet to come,
+        so its newest one counts like all others.
         """
         if not keep_days:
             return []
         ours = sorted(self._named(set(sources)), key=lambda named: (named.stamp, named.path.name))
-        newest = {named.source: named.path.name for named in ours if named.source}
+        newest = {named.source: named.path.name for named in ours if named.source and named.source not in renewed}
         limit = self._clock() - timedelta(days=keep_days)
         spared = {*keep, *newest.values()}
         return [named.path for named in ours if named.stamp < limit and named.path.name not in spared]
@@ -206,7 +209,8 @@ def _renamed(temporary: Path, final: Path) -> bool:
         if error.errno not in _NO_LINKS:
             raise
         return _renamed_without_links(temporary, final)
-    temporary.unlink()
+    with suppress(OSError):  # the file has its final name; the other one is swept later
+        temporary.unlink()
     return True
 
 

@@ -76,9 +76,9 @@ class History:
             rows = db.execute("SELECT DISTINCT source FROM cqc_fetches WHERE folder = ?", (self._folder,))
             return {source for (source,) in rows}
 
-    def good_files(self) -> set[str]:
-        """The names of the newest good file of each source."""
-        newest = (self.last_good(source) for source in self.sources())
+    def good_files(self, sources: Iterable[str]) -> set[str]:
+        """The names of the newest good file of each of these sources."""
+        newest = (self.last_good(source) for source in sources)
         return {fetch.file for fetch in newest if fetch is not None}
 
     def add(self, run_id: str, fetch: Fetch) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import csv
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Step, Warned
-from dataflows.flows.cqc.changes import Changes, write_changes
+from dataflows.flows.cqc.changes import write_changes
 from dataflows.flows.cqc.fetching import Fetched, Fetcher, Missed
 from dataflows.flows.cqc.folder import Clock, Folder, not_written, stamp_of, target, utc_now
 from dataflows.flows.cqc.history import Fetch, History
 from dataflows.flows.cqc.merged import write_merged
+from dataflows.flows.cqc.reporting import Progress, Result, counted, of_fetch, recorded
 from dataflows.flows.cqc.sources import Source, chosen, configured
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from dataflows.settings import Settings
 
 __all__ = ["Options", "fetch", "kept", "recalled", "target"]
-
-_TELL_EVERY_SECONDS = 2.0
 
 
 class Shrunk(DataflowsError):
@@ -56,26 +53,6 @@ class Options:
     workers: int | None = None
 
 
-@dataclass(slots=True)
-class Result:
-    """What became of one source: the seed's fields, and ours."""
-
-    file: str | None = None
-    bytes: int | None = None
-    url: str | None = None
-    error: str | None = None
-    code: str | None = None
-    warning: str | None = None
-    rows: int | None = None
-    blank: int | None = None
-    ragged: int | None = None
-    sha256: str | None = None
-    unchanged: bool | None = None
-    tries: int = 0
-    seconds: float | None = None
-    changes: dict[str, object] | None = None
-
-
 def fetch(settings: Settings, options: Options, clock: Clock = utc_now) -> Callable[[Run], Iterator[Event]]:
     """Return the job: fetch the CSV exports into the output folder.
 
@@ -83,30 +60,6 @@ def fetch(settings: Settings, options: Options, clock: Clock = utc_now) -> Calla
     when no source could be reached, Shrunk, Interrupted.
     """
     return lambda run: _Fetch(settings, options, run, clock).play()
-
-
-@dataclass
-class _Progress:
-    """Tells now and then how far each source is. Called from the threads of the pool."""
-
-    run: Run
-    began: float = field(default_factory=time.monotonic)
-    told: float = field(default_factory=time.monotonic)
-    sizes: dict[str, int] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __call__(self, name: str, size: int) -> None:
-        self.sizes[name] = size
-        if time.monotonic() - self.told < _TELL_EVERY_SECONDS or not self.lock.acquire(blocking=False):
-            return
-        try:
-            self.told = time.monotonic()
-            sizes = list(self.sizes.items())
-            total = sum(size for _, size in sizes) / 1e6
-            each = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in sizes)
-            self.run.notify(Step(f"{total:.1f} MB, {total / (self.told - self.began):.1f} MB/s ({each})"))
-        finally:
-            self.lock.release()
 
 
 class _Fetch:
@@ -134,8 +87,8 @@ class _Fetch:
         self.folder.sweep()
         try:
             yield from self._fetch_all()
+            yield from self._derive()
             if not self.run.stop.is_set():
-                yield from self._derive()
                 yield from self._prune()
         finally:
             self._fill_report()
@@ -150,7 +103,7 @@ class _Fetch:
                 {"source": s.name, "from": s.url, "to": str(folder / f"cqc_{s.name}_YYYYMMDD_HHMMSSZ.csv")}
                 for s in self.sources
             ],
-            would_prune=[path.name for path in self._outdated()],
+            would_prune=[path.name for path in self._outdated(renewed=[s.name for s in self.sources])],
         )
 
     # --- fetching ---------------------------------------------------------------------------------------------
@@ -175,7 +128,7 @@ class _Fetch:
             settings.cqc_max_bytes,
             self.options.allow_ragged,
             self._need_not_be_saved(),
-            _Progress(run),
+            Progress(run),
         )
         try:
             for outcome in pool.each(fetcher.fetch, self.sources, workers=workers, stop=run.stop):
@@ -198,21 +151,10 @@ class _Fetch:
         path = got.path or (self._path(last) if last else None)
         assert path is not None, "only what is the same as an earlier file is not saved"
         self.files[name] = path
-        result = self.results[name] = Result(
-            file=path.name,
-            bytes=got.size,
-            url=f"/files/{path.name}",
-            rows=content.rows,
-            blank=content.blank,
-            ragged=content.ragged,
-            sha256=content.sha256,
-            unchanged=unchanged,
-            tries=got.tries,
-            seconds=round(got.seconds, 3),
-        )
+        result = self.results[name] = of_fetch(got, path, unchanged=unchanged)
         if shrunk and last and not self.options.accept_shrink:
             result.warning = f"{content.rows} records, under half of the {last.rows} of the last good file"
-        self.history.add(self.run.id, _record(got, path, good=result.warning is None))
+        self.history.add(self.run.id, recorded(got, path, good=result.warning is None))
         if got.path is None:
             yield Skipped(name, "not saved again")
         else:
@@ -238,9 +180,9 @@ class _Fetch:
         if self.options.changes:
             yield Step("comparing")
             for source in self.sources:
-                if source.name in self.files:
+                if source.name in self.files and not self.run.stop.is_set():
                     yield from self._compare(source)
-        if self.options.merged and self.files:
+        if self.options.merged and self.files and not self.run.stop.is_set():
             yield Step("merging")
             yield from self._merge()
 
@@ -259,7 +201,7 @@ class _Fetch:
         except (OSError, ValueError, csv.Error) as error:
             yield self._not_derived(f"{name} changes", error)
             return
-        self.results[name].changes = _told(changes, final)
+        self.results[name].changes = counted(changes, final)
         if changes.columns:
             yield Warned(f"{name}: columns that only one of the two files has: {', '.join(changes.columns)}")
 
@@ -284,9 +226,10 @@ class _Fetch:
 
     # --- the end ----------------------------------------------------------------------------------------------
 
-    def _outdated(self) -> list[Path]:
+    def _outdated(self, renewed: Collection[str] = ()) -> list[Path]:
         sources = {*configured(self.settings), *self.history.sources()}
-        return self.folder.outdated(self.options.keep_days, sources, self.history.good_files())
+        good = self.history.good_files(sources.difference(renewed))
+        return self.folder.outdated(self.options.keep_days, sources, good, renewed=renewed)
 
     def _prune(self) -> Iterator[Event]:
         outdated = self._outdated()
@@ -318,26 +261,6 @@ class _Fetch:
                 f"under half the records of the last good file: {', '.join(shrunk)}",
                 hint="the new file was kept: look into it; if it is right: dataflows cqc-fetch --accept-shrink",
             )
-
-
-def _record(got: Fetched, path: Path, *, good: bool) -> Fetch:
-    return Fetch(
-        got.source.name,
-        got.source.url,
-        path.name,
-        got.size,
-        got.content.rows,
-        got.content.sha256,
-        got.headers.get("ETag"),
-        got.headers.get("Last-Modified"),
-        got.seconds,
-        got.tries,
-        good,
-    )
-
-
-def _told(changes: Changes, path: Path) -> dict[str, object]:
-    return {"file": path.name, "new": changes.new, "gone": changes.gone, "changed": changes.changed}
 
 
 def kept(options: Options) -> dict[str, object]:

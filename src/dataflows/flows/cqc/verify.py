@@ -204,10 +204,13 @@ def _regular(block: bytes, width: int) -> int | None:
 
 
 def _at_edges(outside: list[bytes]) -> bool:
-    """Whether quotes open after a separator and close before one; an empty part is a doubled quote."""
+    """Whether quotes open after a separator and close before one; an empty part is a doubled quote.
+
+    The set is for files that quote every field: nearly all of their parts are the same comma.
+    """
     if (outside[0] and outside[0][-1] not in b",\n") or outside[-1][:1] not in (b",", b"\r", b"\n"):
         return False
-    return all(not part or (part[0] in b",\r\n" and part[-1] in b",\n") for part in outside[1:-1])
+    return all(not part or (part[0] in b",\r\n" and part[-1] in b",\n") for part in set(outside[1:-1]))
 
 
 def _last_line_end(data: bytes) -> int:
