@@ -16,12 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from dataflows.flows.cqc import job
 from dataflows.flows.cqc.history import History
 from dataflows.flows.cqc.layout import is_header
 from dataflows.flows.cqc.sources import DEFAULTS, HEADERS
 from dataflows.runs.journal import Journal
 from dataflows.runs.lock import only_one
+from dataflows.runs.runner import Order, Outcome, run_job
 from dataflows.sandbox.exports import NEW_PER_EDITION, text_of
+from dataflows.settings import load
 from tests.flows.cqc.world import BOTH, Ran, World
 from tests.remote.loopback import Answer, Loopback, Request, in_turn, raw, reply, serving, silence
 
@@ -333,6 +336,28 @@ def test_old_files_go_and_the_journal_says_which_is_the_newest_good_one(world: W
     assert ran["pruned"] == looked["would_prune"]
     files = [first, kept.of("homecare")["file"], ran.of("homecare")["file"]]
     assert world.names() == sorted([*files, "mine_20200101_000000Z.csv"])
+
+
+def test_weeks_pass_and_only_the_newest_good_file_outlives_its_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in world.environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load()
+
+    def night(day: int, **faults: object) -> Outcome:
+        world.cqc.faults.set(**faults)
+        moment = datetime(2026, 1, 1, 6, tzinfo=UTC) + timedelta(days=day)
+        options = job.Options(world.out, ("homecare",), merged=True)
+        order = Order("cqc-fetch", str(world.out), {}, settings.data_dir)
+        return run_job(order, job.fetch(settings, options, lambda: moment), lambda _: None)
+
+    assert night(0).exit_code == 0
+    assert night(40, rows=10).exit_code == 3  # suspiciously small, so the first one is still the newest good one
+    assert night(80, error_share=1.0).exit_code == 13
+    assert world.names() == ["cqc_homecare_20260101_060000Z.csv", "cqc_homecare_20260210_060000Z.csv"]
+    assert night(81, rows=400, error_share=0.0).exit_code == 0
+    assert world.names() == ["cqc_homecare_20260323_060000Z.csv", "merged_20260323_060000Z.csv"]
 
 
 def test_a_dry_run_asks_nobody_and_writes_nothing(world: World) -> None:
