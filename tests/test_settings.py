@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.errors import SettingUnusable
-from dataflows.settings import Secret, Settings, envfile, families, load, table
+from dataflows.settings import Secret, Settings, envfile, families, fields_of, load, table
 
 ODBC = (
     "Driver={ODBC Driver 18 for SQL Server};Server=db.example.org\\HDM;UID=loader;PWD={p #1;x}};Encrypt=yes # no remark"
@@ -267,6 +267,14 @@ def test_a_family_gathers_what_begins_with_its_name(tmp_path: Path, monkeypatch:
     settings = load()
     assert dict(settings.cqc_urls) == {"homecare": "https://example.org/c", "other_one": "https://example.org/b"}
     assert settings.warnings == ()
+
+
+def test_values_by_name_become_fields() -> None:
+    given = {"CQC_URL_A": "https://example.org/a", "CQC_URL_B": "b", "CLIENT_SECRET": "hush", "BATCH_SIZE": 7}
+    found = fields_of(given)
+    urls = {"a": "https://example.org/a", "b": "b"}
+    assert found == {"cqc_urls": urls, "client_secret": Secret("hush"), "batch_size": 7}
+    assert Settings(**found).cqc_urls == urls
 
 
 @pytest.mark.usefixtures("no_sources")

@@ -117,14 +117,24 @@ def _followed(session: Session, url: str, headers: Mapping[str, str], limits: Li
     """The first answer that is no redirect, and the address that gave it."""
     for _ in range(_MOST_REDIRECTS + 1):
         response = _asked(session, url, headers, limits)
-        raise_for_service(Reply(response.status, response.headers, b"", 0.0), shown(url))
-        if response.status == 407:
-            raise failures.proxy_wants_login(session.way(url).proxy)
-        if response.status not in _REDIRECTS:
+        try:
+            further = _further(session, url, response)
+        except DataflowsError:
+            response.close()
+            raise
+        if further is None:
             return response, url
         response.close()
-        url = _next(url, response.headers.get("Location", ""))
+        url = further
     raise NotFollowed(f"{shown(url)} redirects in a circle", hint="check the address of the source")
+
+
+def _further(session: Session, url: str, response: BaseHTTPResponse) -> str | None:
+    """Where an answer leads; None when it is no redirect. Raises ServiceDown for "not now"."""
+    raise_for_service(Reply(response.status, response.headers, b"", 0.0), shown(url))
+    if response.status == 407:
+        raise failures.proxy_wants_login(session.way(url).proxy)
+    return _next(url, response.headers.get("Location", "")) if response.status in _REDIRECTS else None
 
 
 def _asked(session: Session, url: str, headers: Mapping[str, str], limits: Limits) -> BaseHTTPResponse:
