@@ -22,8 +22,11 @@ from dataflows.remote.download import BrokenOff
 HEADER_WITHIN = 20
 """The header is looked for in so many lines from the top (the weekly directory has 4 lines above it)."""
 
-LONGEST_RECORD = 1024 * 1024
+LONGEST_RECORD = 256 * 1024
 """In bytes. A longer one means that a quotation mark is never closed; real records have under 10 KB."""
+
+BLOCK = 64 * 1024
+"""So many bytes are judged together, however small the pieces are in which they come."""
 
 _LONGEST_TOP = 128 * 1024  # of the lines down to the header, in bytes
 _STEPS_BACK = 64  # line ends inside quotes at the end of a block, before csv is asked
@@ -55,23 +58,31 @@ class Content:
 
 
 class Verifier:
-    """Takes a file piece by piece. ``allow_ragged`` is how many records may have another width than the header.
+    """Takes a file piece by piece. ``allow_ragged`` is how many records may have another width than the header,
+    ``block`` how many bytes below it are judged together.
 
     ``take`` and ``finish`` raise Unfit for what another attempt would not mend, BrokenOff for a file that is cut.
     """
 
-    def __init__(self, *, allow_ragged: int = 0) -> None:
+    def __init__(self, *, allow_ragged: int = 0, block: int = BLOCK) -> None:
         self.rows = self.blank = self.ragged = 0
         self._allow_ragged = allow_ragged
         self._digest = hashlib.sha256()
-        self._rest = b""
+        self._block = block
+        self._rest = b""  # what could not be judged yet
+        self._new: list[bytes] = []  # what came since
+        self._new_size = 0
         self._width = 0  # 0: the header was not seen yet
         self._is_text = False
 
     def take(self, piece: bytes) -> None:
         """Look at the next bytes."""
         self._digest.update(piece)
-        data = self._rest + piece if self._rest else piece
+        self._new.append(piece)
+        self._new_size += len(piece)
+        if self._width and self._new_size < self._block:
+            return
+        data = self._gathered()
         if not self._is_text:
             self._refuse_markup(data)
         if not self._width:
@@ -84,13 +95,19 @@ class Verifier:
 
     def finish(self) -> Content:
         """Judge the end of the file, and the file as a whole."""
-        data, self._rest = self._rest, b""
+        data = self._gathered()
         if not self._width:
             data = self._below_header(data, last=True)
+        data = data[self._records(data) :]
         self._read(data, last=True)
         if self.rows == 0:
             raise Unfit("empty", "the file has a header and no record below it")
         return Content(self.rows, self.blank, self.ragged, self._width, self._digest.hexdigest())
+
+    def _gathered(self) -> bytes:
+        data = b"".join((self._rest, *self._new))
+        self._rest, self._new, self._new_size = b"", [], 0
+        return data
 
     # --- the top ----------------------------------------------------------------------------------------------
 
