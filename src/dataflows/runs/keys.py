@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from filelock import FileLock
 
 from dataflows.errors import SettingUnusable
+from dataflows.store.files import private_folder, write_whole
 
 _BITS = 256
 
@@ -58,14 +59,8 @@ class Seal:
 
 
 def _new_key(path: Path) -> bytes:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = AESSIV.generate_key(_BITS)
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
-    except FileExistsError:  # two first runs at once: the other one was quicker
-        return path.read_bytes()
-    with os.fdopen(handle, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    return key
+    locks = private_folder(path.parent / "locks")
+    with FileLock(locks / f"{path.name}.lock"):
+        if not path.exists():  # else two first runs met here, and the other one was quicker
+            write_whole(path, AESSIV.generate_key(_BITS))
+    return path.read_bytes()

@@ -288,7 +288,8 @@ class _Submit:
                 f"the CSC API does not answer (the last {self.silent} batches in a row): {self._why_silent()}",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
             )
-        if self.recorder.counts["untrusted"]:
+        whole_anyway = self.options.requeue or self.options.rehearsal
+        if self.recorder.counts["untrusted"] and not whole_anyway:
             yield Warned(
                 f"{self.recorder.counts['untrusted']} children were sent whole because their baseline is not trusted",
                 hint="what had vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",

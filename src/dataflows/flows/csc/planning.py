@@ -73,7 +73,8 @@ class Superseded:
 class Unchanged:
     """A row that says what the receiver holds already; ``response`` is what its api_response shall be.
 
-    ``adopt``: the payload was acknowledged, but a crash kept that from the table; it is written like one just sent.
+    ``adopt``: the payload was acknowledged, but a crash or the loader keeps the table from saying so as its baseline;
+    it is written like one just sent.
     """
 
     row: StagedRow
@@ -111,6 +112,7 @@ class Planner:
         self._acks = acks
         self._seen = seen
         self._rules = rules
+        self._resets_children = rules.reset is ResetRule.CHILD
 
     # --- first pass -------------------------------------------------------------------------------------------
 
@@ -139,7 +141,8 @@ class Planner:
         if reading.payload is None:
             return Invalid(row, "invalid", reading.problem)
         if _goes(row, reading.payload):
-            if ack is not None and ack.held == PURGED and not _doubtful(ack) and not renamed:
+            purged = ack is not None and ack.held == PURGED and not _doubtful(ack) and _evident(row, ack)
+            if ack is not None and purged and not renamed:
                 return Unchanged(row, reading.child, ack.receipt, purged=True)
             return Later(row)
         return Later(row) if renamed else self._plan(row, reading.child, reading.payload, ack)
@@ -240,11 +243,13 @@ class Planner:
     def _plan(self, row: StagedRow, child: bytes, payload: Payload, ack: Ack | None) -> Decision:
         goal = payload_hash(payload)
         if ack is not None and ack.held == goal and not _doubtful(ack) and _evident(row, ack):
-            return Unchanged(row, child, ack.receipt, adopt=ack.unwritten is not None)
+            shown = row.previous == row.payload or _baseline(row, ack) is not None
+            return Unchanged(row, child, ack.receipt, adopt=ack.unwritten is not None or not shown)
         if problem := _told(payload):
             return Invalid(row, "invalid", problem)
         baseline = _baseline(row, ack)
-        plan = self._ways(payload, goal, ack, baseline)
+        unknown = _sent_unknown(row, ack)
+        plan = self._anew(payload) if unknown and self._resets_children else self._ways(payload, goal, ack, baseline)
         if plan.sending is Sending.UNCHANGED:
             return Unchanged(row, child, ack.receipt if ack else None)
         if plan.sending is Sending.WITHHELD or plan.body is None:
@@ -252,7 +257,8 @@ class Planner:
                 row, "reset_needed", "not sent: conveying this change needs a purge, and CSC_RESET=never forbids it"
             )
         requests = tuple(canonical(part) for part in (plan.first, plan.body) if part is not None)
-        untrusted = baseline is None and ack is not None and _holds(ack)
+        holds = ack is not None and _holds(ack)
+        untrusted = plan.sending is Sending.FULL and baseline is None and (unknown or holds)
         scope = _scope(plan, ack)
         partly = plan.sending is Sending.DELTA or (scope is Reset.OBJECT and not self._rules.full)
         return Submission(
@@ -272,7 +278,7 @@ class Planner:
             by_object = self._rules.reset is ResetRule.OBJECT
             return plan if plan.sending is not Sending.RESET or by_object else self._anew(payload)
         # acknowledged, but never seen in the table, or in doubt beside a baseline that is lost: its content is unknown
-        if _doubtful(ack) or ack.unwritten is not None or self._rules.reset is ResetRule.CHILD:
+        if _doubtful(ack) or ack.unwritten is not None or self._resets_children:
             return self._anew(payload)
         return delta.whole(payload)
 
@@ -306,6 +312,13 @@ def _evident(row: StagedRow, ack: Ack) -> bool:
     if ack.receipt is not None and row.response == ack.receipt:
         return True
     return ack.unwritten is not None and ack.row_id == row.id and digest(row.response) == ack.unwritten
+
+
+def _sent_unknown(row: StagedRow, ack: Ack | None) -> bool:
+    """Tell whether the row was sent before, but not as this journal knows (it was lost, or another host did)."""
+    if ack is None or ack.held is None:
+        return bool(row.previous)
+    return ack.held == PURGED and bool(row.previous) and not _evident(row, ack)
 
 
 def _baseline(row: StagedRow, ack: Ack | None) -> Payload | None:
