@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from dataflows.errors import SettingUnusable
-from dataflows.settings import Secret, Settings, envfile, load, table
+from dataflows.settings import Secret, Settings, envfile, families, fields_of, load, table
 
 ODBC = (
     "Driver={ODBC Driver 18 for SQL Server};Server=db.example.org\\HDM;UID=loader;PWD={p #1;x}};Encrypt=yes # no remark"
@@ -244,5 +245,55 @@ def test_secrets_hide_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     names = {field for field in Settings.__dataclass_fields__ if field not in ("env_file", "warnings", "origins")}
+    names -= {field for field, _ in families()}
     assert {spec.name.lower() for spec in table()} == names
     assert all(spec.meaning and spec.rule and spec.flow for spec in table())
+
+
+# --- families -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("CQC_URL_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("no_sources")
+def test_a_family_gathers_what_begins_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = "CQC_URL_HOMECARE=https://example.org/a\ncqc_url_other_one=https://example.org/b\nCQC_URL_EMPTY=\n"
+    env_file(tmp_path, file)
+    monkeypatch.setenv("CQC_URL_HOMECARE", " https://example.org/c ")
+    settings = load()
+    assert dict(settings.cqc_urls) == {"homecare": "https://example.org/c", "other_one": "https://example.org/b"}
+    assert settings.warnings == ()
+
+
+def test_values_by_name_become_fields() -> None:
+    given = {"CQC_URL_A": "https://example.org/a", "CQC_URL_B": "b", "CLIENT_SECRET": "hush", "BATCH_SIZE": 7}
+    found = fields_of(given)
+    urls = {"a": "https://example.org/a", "b": "b"}
+    assert found == {"cqc_urls": urls, "client_secret": Secret("hush"), "batch_size": 7}
+    assert Settings(**found).cqc_urls == urls
+
+
+@pytest.mark.usefixtures("no_sources")
+def test_a_family_is_empty_by_default() -> None:
+    assert dict(load().cqc_urls) == {}
+
+
+@pytest.mark.usefixtures("no_sources")
+@pytest.mark.parametrize("value", ["http://example.org/a", "example.org", "https://me:hush@example.org/"])
+def test_an_entry_of_a_family_is_checked_like_any_setting(tmp_path: Path, value: str) -> None:
+    env_file(tmp_path, f"CQC_URL_NEW={value}\n")
+    with pytest.raises(SettingUnusable, match=r"^CQC_URL_NEW \(from .*\) must be an address with https://") as caught:
+        load()
+    assert value not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.usefixtures("no_sources")
+@pytest.mark.parametrize("key", ["CQC_URL_", "CQC_URL__X", "CQC_URL_A-B"])
+def test_a_name_that_no_entry_can_have_is_unknown(tmp_path: Path, key: str) -> None:
+    env_file(tmp_path, f"{key}=https://example.org/a\n")
+    with suppress(SettingUnusable):
+        assert key in " ".join(load().warnings)

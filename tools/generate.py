@@ -15,7 +15,7 @@ import typer
 from dataflows.cli.main import app
 from dataflows.cli.variables import Variable, variables
 from dataflows.errors import ExitCode
-from dataflows.settings import Spec, table
+from dataflows.settings import Family, Spec, families, table
 
 ROOT = Path(__file__).resolve().parent.parent
 _SETTINGS_INTRO = """\
@@ -50,6 +50,8 @@ def env_example() -> str:
         lines += ["", f"# ---- {flow} ----"]
         for spec in specs:
             lines += ["", f"# {_sentence(spec)}", _assignment(spec)]
+        for family in _families_of(flow):
+            lines += ["", f"# {family.meaning} [{family.rule}]", f"#{family.example}"]
     return "\n".join(lines) + "\n"
 
 
@@ -62,6 +64,7 @@ def settings_page() -> str:
     ]
     for flow, specs in _by_flow():
         rows = [(f"`{s.name}`", _default(s), s.rule, s.meaning) for s in specs]
+        rows += [(f"`{f.prefix}<NAME>`", "", f.rule, f.meaning) for f in _families_of(flow)]
         lines += ["", f"## {flow}", "", *_grid(("name", "default", "value", "meaning"), rows)]
     lines += ["", "## Options as variables", "", *_option_lines()]
     return "\n".join(lines) + "\n"
@@ -86,6 +89,10 @@ def exit_codes_page() -> str:
 
 def _by_flow() -> list[tuple[str, list[Spec]]]:
     return [(flow, list(specs)) for flow, specs in groupby(table(), key=lambda spec: spec.flow)]
+
+
+def _families_of(flow: str) -> list[Family]:
+    return [family for _, family in families() if family.flow == flow]
 
 
 def _sentence(spec: Spec) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ from dataflows.errors import DataflowsError, ExitCode
 if TYPE_CHECKING:
     from dataflows.cli.logs import RunLog
     from dataflows.events import Event
-    from dataflows.runs.runner import Job, Order
+    from dataflows.runs.runner import Job, Order, Report
     from dataflows.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, whatever happens.")]
@@ -105,15 +105,15 @@ class Invocation:
             resumable=resumable,
         )
 
-    def run(self, order: Order, job: Job) -> int:
-        """Run the job, print how it ended, and return the exit code."""
+    def run(self, order: Order, job: Job, show: Callable[[Report], None] | None = None) -> int:
+        """Run the job, print how it ended, and return the exit code. ``show`` prints the report for people."""
         from dataflows.runs.runner import run_job
 
         assert self._log is not None, "order() comes first"
         self._log.log_start(order.command)
         outcome = run_job(order, job, self.listener)
         self._log.log_end(outcome)
-        return self.output.finish(outcome)
+        return self.output.finish(outcome, show=show)
 
     def listener(self, event: Event) -> None:
         """Show an event and write it to the log: what ``run_job`` wants."""

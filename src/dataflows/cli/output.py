@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dataflows.errors import DataflowsError, ExitCode
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dataflows.cli.watching import Watch
     from dataflows.events import Event
-    from dataflows.runs.runner import Outcome
+    from dataflows.runs.runner import Outcome, Report
 
 _COLORS = {"red": "31", "yellow": "33"}
 
@@ -95,13 +95,18 @@ class Output:
 
     # -- endings
 
-    def finish(self, outcome: Outcome, as_json: bool = False) -> int:
-        """Print the result of a run, what failed, and the last line. Returns the exit code."""
+    def finish(self, outcome: Outcome, as_json: bool = False, show: Callable[[Report], None] | None = None) -> int:
+        """Print the result of a run, what failed, and the last line. Returns the exit code.
+
+        ``show`` prints the report for people in its own way; without it every figure is a line.
+        """
         from dataflows.cli.wording import columns_of, counts_in_words, facts_of, outcome_document
 
         self.close()
         if as_json or self.as_json:
             self.document(outcome_document(outcome))
+        elif show is not None and outcome.report and not self.quiet:
+            show(outcome.report)
         elif not self.quiet and (facts := facts_of(outcome.report)):
             self._out("\n".join(columns_of(facts)))
         self._list_failures(outcome.run_id)

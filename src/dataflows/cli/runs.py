@@ -95,11 +95,12 @@ def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None
             f"run {record.run_id[:8]} is {record.state}{by}: there is nothing to resume",
             hint=f"to run the command anew: dataflows {record.command}",
         )
-    if record.command != "csc-submit":
-        raise WrongUsage(f"runs of {record.command} cannot be resumed", hint="run the command again")
-    from dataflows.cli import csc_submit
+    from dataflows.cli import cqc_fetch, csc_submit
 
-    raise typer.Exit(csc_submit.resume(call, record.options))
+    for command in (cqc_fetch, csc_submit):
+        if record.command == command.COMMAND:
+            raise typer.Exit(command.resume(call, record.options))
+    raise WrongUsage(f"runs of {record.command} cannot be resumed", hint="run the command again")
 
 
 def abandon(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:

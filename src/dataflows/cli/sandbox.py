@@ -82,7 +82,7 @@ def sandbox(
     the settings that point the commands at it and runs until Ctrl-C. What arrived is shown under /_sandbox, where
     faults can also be changed while it runs.
     """
-    receiver = {
+    receiver: dict[str, object] = {
         "latency_ms": latency_ms,
         "jitter_ms": jitter_ms,
         "error_share": error_share,
@@ -99,8 +99,12 @@ def sandbox(
     _refuse_to_overwrite(write_env)
     from dataflows.sandbox.server import Sandbox
 
-    token = {"token_seconds": token_seconds}
-    box = Sandbox(seed, port, model=model, lean=lean, faults={"receiver": receiver, "token": token})
+    faults: dict[str, dict[str, object]] = {
+        "receiver": receiver,
+        "token": {"token_seconds": token_seconds},
+        "cqc": {name: value for name, value in receiver.items() if name != "max_batch"},
+    }
+    box = Sandbox(seed, port, model=model, lean=lean, faults=faults)
     raise typer.Exit(_serve(call, box, write_env))
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from dataflows.errors import ExitCode, Interrupted
 from dataflows.runs.runner import Job, Order, Outcome
 from dataflows.sandbox.server import Sandbox
-from dataflows.settings import Secret, Settings, table
+from dataflows.settings import Settings, fields_of
 
 Figure: TypeAlias = int | range
 
@@ -68,11 +68,7 @@ class Stage:
 
         Neither the environment nor an env file is looked at.
         """
-        secrets = {spec.name for spec in table() if spec.secret}
-        given = {**self.box.settings(), "DATA_DIR": self.folder, **values}
-        return Settings(
-            **{name.lower(): Secret(str(value)) if name in secrets else value for name, value in given.items()}  # type: ignore[arg-type]
-        )
+        return Settings(**fields_of({**self.box.settings(), "DATA_DIR": self.folder, **values}))
 
     def run(self, order: Order, job: Job) -> Outcome:
         """Run a job to its end.

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import io
+import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +33,79 @@ class Way:
     certificate: bytes | None = None
 
 
+class OutOfTime(Exception):
+    """The end of an answer's patience came before the end of the answer."""
+
+
+class Stopped(Exception):
+    """The run is to stop, so an answer is not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one answer may take, headers included: to the monotonic second ``until``, with no pause longer than
+    ``silence`` seconds, and no longer than ``stop`` is unset.
+    """
+
+    until: float
+    silence: float
+    stop: threading.Event | None = None
+
+
+PATIENCE: ContextVar[Patience | None] = ContextVar("PATIENCE", default=None)
+"""Set around a request whose answer may take long. Without it each read has the timeout of the request."""
+
+_TICK = 0.5
+
+
+class _Patiently(io.RawIOBase):
+    """What comes in over a socket, as long as there is patience. A socket's own timeout starts anew with each byte."""
+
+    def __init__(self, line: socket.socket, below: Any, patience: Patience) -> None:
+        self._line, self._below, self._patience = line, below, patience
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._line.fileno()
+
+    def readinto(self, buffer: Any) -> int:
+        patience = self._patience
+        quiet = time.monotonic() + patience.silence
+        while True:
+            if patience.stop is not None and patience.stop.is_set():
+                raise Stopped
+            now = time.monotonic()
+            if now >= patience.until:
+                raise OutOfTime
+            if now >= quiet:
+                raise TimeoutError
+            self._line.settimeout(min(patience.until - now, quiet - now, _TICK))
+            try:
+                return self._line.recv_into(buffer)
+            except TimeoutError:
+                continue
+
+    def close(self) -> None:
+        self._below.close()
+        super().close()
+
+
+class Answer(http.client.HTTPResponse):
+    """An answer that is read under ``PATIENCE``, from its first byte on."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **rest: Any) -> None:
+        super().__init__(sock, *args, **rest)
+        patience = PATIENCE.get()
+        if patience is not None and isinstance(sock, socket.socket):  # TLS inside TLS is no socket
+            below: Any = self.fp
+            self.fp = io.BufferedReader(_Patiently(sock, below.detach(), patience))
+
+
 class Plain(HTTPConnection):
+    response_class = Answer
+
     def __init__(self, *args: Any, way: Way, patience: float, **rest: Any) -> None:
         super().__init__(*args, **rest)
         self._patience = patience
@@ -39,6 +117,8 @@ class Plain(HTTPConnection):
 
 
 class Tls(HTTPSConnection):
+    response_class = Answer
+
     def __init__(self, *args: Any, way: Way, patience: float, **rest: Any) -> None:
         super().__init__(*args, **rest)
         self._way, self._patience = way, patience

@@ -119,10 +119,31 @@ def send(
     a header that HTTP cannot carry. Messages name host and port, nothing else of the request or the answer.
     """
     started = time.perf_counter()
+    way, read = session.way(url), (timeout or session.timeout)[1]
+    response = opened(session, method, url, headers=headers, body=body, timeout=timeout)
+    content = _whole(response, way.host, max_bytes, read)
+    if response.status == 407:
+        raise failures.proxy_wants_login(way.proxy)
+    return Reply(response.status, response.headers, content, time.perf_counter() - started)
+
+
+def opened(
+    session: Session,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    timeout: tuple[float, float] | None = None,
+) -> BaseHTTPResponse:
+    """Send one request once and return its answer with the body unread. The caller reads or closes it.
+
+    Arguments and errors as for ``send``.
+    """
     way = session.way(url)
     connect, read = timeout or session.timeout
     try:
-        response = way.pool.urlopen(
+        return way.pool.urlopen(
             method,
             url if way.whole_url else _path(url),
             body=body,
@@ -139,10 +160,6 @@ def send(
         raise failures.no_answer(error, way.host, read) from None
     except ValueError:
         raise failures.unsendable(way.host) from None
-    content = _whole(response, way.host, max_bytes, read)
-    if response.status == 407:
-        raise failures.proxy_wants_login(way.proxy)
-    return Reply(response.status, response.headers, content, time.perf_counter() - started)
 
 
 def _whole(response: BaseHTTPResponse, host: str, limit: int, seconds: float) -> bytes:

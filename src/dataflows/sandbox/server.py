@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 
 from dataflows.sandbox.control import Control
+from dataflows.sandbox.cqc import SOURCES, Cqc
 from dataflows.sandbox.faults import Fate, Faults, Verdict
 from dataflows.sandbox.model import Model
 from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY, Receiver
@@ -20,7 +21,7 @@ class Sandbox:
     """All stand-ins behind one address. A context manager; ``start`` and ``stop`` keep address and state.
 
     Attributes:
-        token, receiver: the stand-ins, with their faults, state and history.
+        token, receiver, cqc: the stand-ins, with their faults, state and history.
         faults: the faults of every stand-in by its name; those given at the start are what ``reset`` goes back to.
     """
 
@@ -35,7 +36,8 @@ class Sandbox:
     ) -> None:
         self.token = TokenDesk(seed=seed, lean=lean)
         self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean)
-        self._services: tuple[Service, ...] = (self.token, self.receiver)
+        self.cqc = Cqc(seed=seed, lean=lean)
+        self._services: tuple[Service, ...] = (self.token, self.receiver, self.cqc)
         for name, changes in (faults or {}).items():
             self.faults[name].begin_with(**changes)
         self._desk = Desk(self._services)
@@ -63,6 +65,7 @@ class Sandbox:
             "SCOPE": SCOPE,
             "SUPPLIER_KEY": SUPPLIER_KEY,
             "LA_CODE": LA_CODE,
+            **{f"CQC_URL_{source.upper()}": f"{self.url}/cqc/{source}.csv?display=csv" for source in SOURCES},
         }
 
     def start(self) -> Sandbox:

@@ -44,12 +44,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, before any fault gets at it."""
+    """One answer, before any fault gets at it.
+
+    ``framing`` is how its end is told: ``length`` (declared), ``chunked``, or ``close`` (the end of the connection).
+    """
 
     status: int
     body: bytes = b""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    framing: str = "length"
+    bytes_per_second: float = 0.0
 
     @classmethod
     def json(cls, status: int, value: object, **headers: str) -> Answer:

@@ -21,6 +21,8 @@ from dataflows.sandbox.service import Answer, Request
 
 HOST: Final = "127.0.0.1"
 LARGEST_BODY: Final = 64 * 1024 * 1024
+_CHUNK: Final = 16 * 1024
+_SLOW_STEP: Final = 0.05  # seconds
 
 
 class Server(ThreadingHTTPServer):
@@ -104,10 +106,25 @@ class Line(BaseHTTPRequestHandler):
         if cut and not answer.body:
             self.drop()
             return
+        self.close_connection = self.close_connection or answer.framing == "close"
         head = _head(answer, close=self.close_connection)
-        self.wfile.write(head + (answer.body[: len(answer.body) // 2] if cut else answer.body))
+        body = answer.body[: len(answer.body) // 2] if cut else answer.body
+        if answer.framing == "chunked":
+            body = _chunked(body, ended=not cut)
+        if answer.bytes_per_second:
+            self._write_slowly(head + body, answer.bytes_per_second)
+        else:
+            self.wfile.write(head + body)
         if cut:
             self.drop()
+
+    def _write_slowly(self, data: bytes, bytes_per_second: float) -> None:
+        size = max(1, int(bytes_per_second * _SLOW_STEP))
+        for start in range(0, len(data), size):
+            self.wfile.write(data[start : start + size])
+            self.wait(size / bytes_per_second)
+            if self.server.stopping.is_set():
+                return
 
     def drop(self) -> None:
         """End the connection now, whatever the client still waits for."""
@@ -140,10 +157,24 @@ def _head(answer: Answer, *, close: bool) -> bytes:
     lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}", "Server: dataflows-sandbox"]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]
     if answer.status != HTTPStatus.NO_CONTENT:
-        lines += [f"Content-Type: {answer.content_type}", f"Content-Length: {len(answer.body)}"]
+        lines.append(f"Content-Type: {answer.content_type}")
+        lines += _framing(answer)
     if close:
         lines.append("Connection: close")
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+
+
+def _framing(answer: Answer) -> list[str]:
+    if answer.framing == "length":
+        return [f"Content-Length: {len(answer.body)}"]
+    return ["Transfer-Encoding: chunked"] if answer.framing == "chunked" else []
+
+
+def _chunked(body: bytes, *, ended: bool) -> bytes:
+    """A body in chunks; without its end, the last chunk says that more is to come."""
+    parts = [body[start : start + _CHUNK] for start in range(0, len(body), _CHUNK)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    return chunks + (b"0\r\n\r\n" if ended else b"4000\r\n")
 
 
 def _phrase(status: int) -> str:

@@ -1,6 +1,6 @@
 """The settings: one table, read once. Flags beat the environment, then the env file, then the default."""
 
 from dataflows.settings.reading import load
-from dataflows.settings.table import Origin, Secret, Settings, Spec, table
+from dataflows.settings.table import Family, Origin, Secret, Settings, Spec, families, fields_of, table
 
-__all__ = ["Origin", "Secret", "Settings", "Spec", "load", "table"]
+__all__ = ["Family", "Origin", "Secret", "Settings", "Spec", "families", "fields_of", "load", "table"]

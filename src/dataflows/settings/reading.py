@@ -11,7 +11,7 @@ from typing import Any
 
 from dataflows.errors import SettingUnusable
 from dataflows.settings import envfile
-from dataflows.settings.table import Origin, Secret, Settings, Spec, table
+from dataflows.settings.table import Family, Origin, Secret, Settings, Spec, families, table
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,60}")  # what may be shown: a wrapped secret can look like a key, too
 _RANK: tuple[Origin, ...] = ("flag", "environment", "env file", "default")
@@ -47,6 +47,8 @@ def load(
     values["data_dir"] = _data_dir(values["data_dir"], path)
     if values["requests_ca_bundle"] is not None:
         values["requests_ca_bundle"] = _from_folder(values["requests_ca_bundle"], path)
+    for field_name, family in families():
+        values[field_name] = _entries(family, written, path)
     return Settings(**values, env_file=path, warnings=warnings, origins=origins)
 
 
@@ -59,6 +61,25 @@ def _origins(flags: Mapping[str, object], written: Mapping[str, str]) -> dict[st
     )
     names = [spec.name.lower() for spec in table()]
     return {name: next((origin for origin, found in sources if name in found), "default") for name in names}
+
+
+def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> dict[str, str]:
+    """The values of a family by entry, in the order of their names; the environment beats the env file."""
+    found: dict[str, str] = {}
+    sources: tuple[tuple[Origin, Mapping[str, str]], ...] = (("env file", written), ("environment", os.environ))
+    for origin, values in sources:
+        for name, value in values.items():
+            entry = family.entry(name)
+            if entry is None or not value.strip():
+                continue
+            try:
+                found[entry] = _address(value.strip())
+            except ValueError:
+                raise SettingUnusable(
+                    f"{name.upper()} ({_whence(origin, path)}) must be {family.rule}",
+                    hint="correct the value; .env.example lists every setting",
+                ) from None
+    return dict(sorted(found.items()))
 
 
 def _checked(
@@ -151,7 +172,7 @@ def _check_keys(written: Mapping[str, str], options: Collection[str], path: Path
     known = {spec.name for spec in table()} | set(options)
     warnings = []
     for key in (key.upper() for key in written):
-        if key in known:
+        if key in known or any(family.entry(key) for _, family in families()):
             continue
         near = get_close_matches(key, known, n=1, cutoff=0.8)
         if near and not _is_variant(key, near[0]):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from dataflows.errors import SettingUnusable
 Kind = Literal["text", "secret", "address", "whole", "number", "switch", "choice", "path"]
 Origin = Literal["flag", "environment", "env file", "default"]
 
-CSC, HTTP, COMMON = "csc-submit", "every remote service", "every command"
+CSC, CQC, HTTP, COMMON = "csc-submit", "cqc-fetch", "every remote service", "every command"
 
 
 class Secret:
@@ -62,6 +63,38 @@ class Spec:
     def secret(self) -> bool:
         """Whether the value must never be shown."""
         return self.kind == "secret"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Settings that share the beginning of their name; what follows it names an entry, such as a source."""
+
+    prefix: str
+    """What the names begin with, such as ``CQC_URL_``."""
+    pattern: str
+    """What may follow, in lower case."""
+    flow: str
+    meaning: str
+    rule: str
+    example: str
+
+    def entry(self, name: str) -> str | None:
+        """The entry that a setting's name stands for, in lower case; None when the name is not of this family."""
+        lower = name.lower()
+        rest = lower.removeprefix(self.prefix.lower())
+        return rest if rest != lower and re.fullmatch(self.pattern, rest) else None
+
+
+def _addresses(flow: str, meaning: str, *, prefix: str, example: str) -> Any:
+    family = Family(
+        prefix=prefix,
+        pattern=r"[a-z0-9]+(_[a-z0-9]+)*",
+        flow=flow,
+        meaning=meaning,
+        rule="an address with https:// (http:// only for this machine)",
+        example=example,
+    )
+    return field(default_factory=dict, metadata={"family": family})
 
 
 def _setting(kind: Kind, default: Any, flow: str, meaning: str, rule: str, **limits: Any) -> Any:
@@ -144,6 +177,20 @@ class Settings:
     )
     csc_min_interval_ms: int = _whole(CSC, "least time between two requests, in milliseconds", 0, 0, 60_000)
     csc_workers: int = _whole(CSC, "requests under way at the same time", 4, 1, 32)
+    cqc_urls: Mapping[str, str] = _addresses(
+        CQC,
+        "address of a source: another one for homecare or carehomes, or a source of a new name",
+        prefix="CQC_URL_",
+        example="CQC_URL_DIRECTORY=https://www.example.org/directory.csv",
+    )
+    cqc_deadline_seconds: float = _number(
+        CQC, "total time for one file, all attempts and waits included", 900.0, 0.1, 86_400
+    )
+    cqc_retries: int = _whole(CQC, "how often a file is tried again, from its start", 5, 0, 100)
+    cqc_max_bytes: int = _whole(CQC, "largest file that is taken, in bytes", 500_000_000, 1, 100_000_000_000)
+    cqc_keep_days: int = _whole(
+        CQC, "days after which a download is removed, but never the newest good one; 0 keeps all", 30, 0, 36_500
+    )
     http_timeout_seconds: float = _number(HTTP, "how long to wait for an answer, per request", 30.0, 0.1, 3600)
     http_connect_timeout_seconds: float = _number(HTTP, "how long to wait for a connection", 10.0, 0.1, 600)
     http_attempts: int = _whole(HTTP, "attempts per request, the first one included", 8, 1, 100)
@@ -194,6 +241,27 @@ def table() -> tuple[Spec, ...]:
         for item in dataclasses.fields(Settings)
         if "spec" in item.metadata
     )
+
+
+def families() -> tuple[tuple[str, Family], ...]:
+    """All families of settings, each with the field that holds its values by entry."""
+    return tuple(
+        (item.name, item.metadata["family"]) for item in dataclasses.fields(Settings) if "family" in item.metadata
+    )
+
+
+def fields_of(values: Mapping[str, object]) -> dict[str, Any]:
+    """The fields of ``Settings`` for values by environment name: families are gathered, secrets hidden."""
+    secrets = {spec.name for spec in table() if spec.secret}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        homes = [(field_name, entry) for field_name, family in families() if (entry := family.entry(name))]
+        if homes:
+            [(field_name, entry)] = homes
+            found.setdefault(field_name, {})[entry] = value
+        else:
+            found[name.lower()] = Secret(str(value)) if name in secrets else value
+    return found
 
 
 def _join(names: list[str]) -> str:

@@ -1,0 +1,145 @@
+"""One source: asked, checked while it streams, written beside, and named when it is whole and right."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataflows.errors import DataflowsError
+from dataflows.flows.cqc.folder import Folder, not_written
+from dataflows.flows.cqc.sources import Source, fetch
+from dataflows.flows.cqc.verify import Content, Verifier
+from dataflows.remote.download import Arrival, Limits
+from dataflows.remote.retry import RetryPolicy
+from dataflows.remote.route import shown
+from dataflows.remote.session import Session
+
+Progress = Callable[[str, int], None]
+
+_WRITE_OUT_EVERY = 8 * 1024 * 1024
+
+log = logging.getLogger("dataflows.cqc")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file that is whole and right. ``path`` is None where it was the same as the last one and not to be kept."""
+
+    source: Source
+    path: Path | None
+    content: Content
+    size: int
+    headers: Mapping[str, str]
+    seconds: float
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A source that brought no file, and why."""
+
+    source: Source
+    error: DataflowsError
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetcher:
+    """Fetches sources into a folder. Its ``fetch`` may run in several threads at once.
+
+    ``known`` are the SHA-256 by source of files that need not be saved again.
+    """
+
+    session: Session
+    folder: Folder
+    policy: RetryPolicy
+    max_bytes: int
+    allow_ragged: int
+    known: Mapping[str, str]
+    progress: Progress
+
+    def fetch(self, source: Source) -> Fetched | Missed:
+        """Fetch one source, with as many attempts as the policy allows. What goes wrong is a value, unless a bug."""
+        began = time.monotonic()
+        tries = 0
+
+        def attempt() -> Fetched:
+            nonlocal tries
+            tries += 1
+            return self._once(source, began, tries)
+
+        try:
+            return self.policy.call(attempt, source.name)
+        except DataflowsError as error:
+            log.warning("%s: not fetched after %d tries: %s", source.name, tries, error.message)
+            return Missed(source, error, tries)
+
+    def _once(self, source: Source, began: float, tries: int) -> Fetched:
+        limits = Limits(began + self.policy.deadline, self.max_bytes, self.policy.stop)
+        try:
+            with self.folder.temporary(source.name) as path:
+                content, arrival = self._streamed(source, path, limits)
+                final = self._kept(source, path, content)
+        except OSError as error:  # of the network none gets here: they are ServiceDown
+            raise not_written(error, f"the file of {source.name}") from None
+        seconds = time.monotonic() - began
+        log.info("%s: %d bytes, %d records, %s", source.name, arrival.size, content.rows, final or "not saved again")
+        return Fetched(source, final, content, arrival.size, arrival.headers, seconds, tries)
+
+    def _streamed(self, source: Source, path: Path, limits: Limits) -> tuple[Content, Arrival]:
+        verifier = Verifier(allow_ragged=self.allow_ragged)
+        log.info("%s: asking %s", source.name, shown(source.url))
+        with _Sink(path) as sink:
+
+            def take(piece: bytes) -> None:
+                verifier.take(piece)
+                sink.write(piece)
+                self.progress(source.name, sink.size)
+
+            arrival = fetch(self.session, source, take, limits)
+            log.info("%s: status %d, %d bytes", source.name, arrival.status, arrival.size)
+            content = verifier.finish()
+            sink.finish()
+        return content, arrival
+
+    def _kept(self, source: Source, path: Path, content: Content) -> Path | None:
+        if self.known.get(source.name) == content.sha256:
+            return None
+        return self.folder.publish(path, f"cqc_{source.name}")
+
+
+class _Sink:
+    """A new file, unbuffered, on its way to the disk while it is written, so that the flush at its end is short."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb", buffering=0)
+        self._sent = 0
+        self.size = 0
+
+    def write(self, piece: bytes) -> None:
+        """Append bytes, all of them."""
+        view = memoryview(piece)
+        while view:  # a file system that runs full may take a part first
+            view = view[self._file.write(view) :]
+        self.size += len(piece)
+        if self.size - self._sent >= _WRITE_OUT_EVERY:
+            self._write_out()
+
+    def finish(self) -> None:
+        """Flush to the disk."""
+        os.fsync(self._file.fileno())
+
+    def _write_out(self) -> None:
+        if hasattr(os, "posix_fadvise"):  # on Linux this begins to write and does not wait
+            os.posix_fadvise(self._file.fileno(), self._sent, self.size - self._sent, os.POSIX_FADV_DONTNEED)
+        self._sent = self.size
+
+    def __enter__(self) -> _Sink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

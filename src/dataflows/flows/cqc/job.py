@@ -1,0 +1,274 @@
+"""`cqc-fetch`, step by step: sweep, fetch all sources at once, compare, merge, remove what is out of date."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
+from dataflows.events import Done, Event, Failed, Planned, Skipped, Step, Warned
+from dataflows.flows.cqc.changes import write_changes
+from dataflows.flows.cqc.fetching import Fetched, Fetcher, Missed
+from dataflows.flows.cqc.folder import Clock, Folder, not_written, stamp_of, target, utc_now
+from dataflows.flows.cqc.history import Fetch, History
+from dataflows.flows.cqc.merged import write_merged
+from dataflows.flows.cqc.reporting import Progress, Result, counted, of_fetch, recorded
+from dataflows.flows.cqc.sources import Source, chosen, configured
+from dataflows.remote.retry import RetryPolicy
+from dataflows.remote.session import make_session
+from dataflows.runs import pool
+from dataflows.runs.journal import Item
+from dataflows.runs.runner import Run
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
+__all__ = ["Options", "fetch", "kept", "recalled", "target"]
+
+
+class Shrunk(DataflowsError):
+    """A file has under half the records of the last good one: valid, but perhaps not what it should be."""
+
+    exit_code = ExitCode.SOME_FAILED
+    code = "shrunk"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the operator asked for the run; the fields are the options of ``cqc-fetch``."""
+
+    output: Path
+    sources: tuple[str, ...] = ()
+    keep_days: int = 30
+    changes: bool = False
+    merged: bool = False
+    skip_unchanged: bool = False
+    accept_shrink: bool = False
+    allow_ragged: int = 0
+    dry_run: bool = False
+    workers: int | None = None
+
+
+def fetch(settings: Settings, options: Options, clock: Clock = utc_now) -> Callable[[Run], Iterator[Event]]:
+    """Return the job: fetch the CSV exports into the output folder.
+
+    The job raises WrongUsage for an unknown source, SettingUnusable for a folder that cannot be written, ServiceDown
+    when no source could be reached, Shrunk, Interrupted.
+    """
+    return lambda run: _Fetch(settings, options, run, clock).play()
+
+
+class _Fetch:
+    def __init__(self, settings: Settings, options: Options, run: Run, clock: Clock) -> None:
+        self.settings = settings
+        self.options = options
+        self.run = run
+        self.sources = chosen(settings, options.sources)
+        self.folder = Folder(options.output, run.data_dir, clock, run.stop)
+        self.history = History(run.journal, target(options.output))
+        self.before = {source.name: self.history.last_good(source.name) for source in self.sources}
+        self.results: dict[str, Result] = {}
+        self.files: dict[str, Path] = {}  # of this run, or the last good one where nothing had changed
+        self.errors: dict[str, DataflowsError] = {}
+
+    # --- the story --------------------------------------------------------------------------------------------
+
+    def play(self) -> Iterator[Event]:
+        """Tell the story of one run."""
+        if self.options.dry_run:
+            self._fill_plan()
+            return
+        self.run.report.update(status="error", saved_to=str(self.options.output), results={})
+        self.folder.prepare()
+        self.folder.sweep()
+        try:
+            yield from self._fetch_all()
+            yield from self._derive()
+            if not self.run.stop.is_set():
+                yield from self._prune()
+        finally:
+            self._fill_report()
+        self._end()
+
+    def _fill_plan(self) -> None:
+        folder = self.options.output
+        self.run.report.update(
+            status="ok",
+            saved_to=str(folder),
+            would_fetch=[
+                {"source": s.name, "from": s.url, "to": str(folder / f"cqc_{s.name}_YYYYMMDD_HHMMSSZ.csv")}
+                for s in self.sources
+            ],
+            would_prune=[path.name for path in self._outdated(renewed=[s.name for s in self.sources])],
+        )
+
+    # --- fetching ---------------------------------------------------------------------------------------------
+
+    def _fetch_all(self) -> Iterator[Event]:
+        yield Planned(len(self.sources), "sources")
+        yield Step("fetching")
+        settings, run = self.settings, self.run
+        workers = self.options.workers or len(self.sources)
+        session = make_session(settings, workers)
+        policy = RetryPolicy(
+            settings.cqc_retries + 1,
+            settings.cqc_deadline_seconds,
+            settings.http_max_wait_seconds,
+            run.stop,
+            run.notify,
+        )
+        fetcher = Fetcher(
+            session,
+            self.folder,
+            policy,
+            settings.cqc_max_bytes,
+            self.options.allow_ragged,
+            self._need_not_be_saved(),
+            Progress(run),
+        )
+        try:
+            for outcome in pool.each(fetcher.fetch, self.sources, workers=workers, stop=run.stop):
+                yield from self._arrived(outcome) if isinstance(outcome, Fetched) else self._missed(outcome)
+        finally:
+            session.close()
+
+    def _need_not_be_saved(self) -> dict[str, str]:
+        if not self.options.skip_unchanged:
+            return {}
+        return {name: last.sha256 for name, last in self.before.items() if last and self._path(last).is_file()}
+
+    def _path(self, fetch: Fetch) -> Path:
+        return self.options.output / fetch.file
+
+    def _arrived(self, got: Fetched) -> Iterator[Event]:
+        name, content, last = got.source.name, got.content, self.before[got.source.name]
+        unchanged = last is not None and last.sha256 == content.sha256
+        shrunk = last is not None and content.rows * 2 < last.rows
+        path = got.path or (self._path(last) if last else None)
+        assert path is not None, "only what is the same as an earlier file is not saved"
+        self.files[name] = path
+        result = self.results[name] = of_fetch(got, path, unchanged=unchanged)
+        if shrunk and last and not self.options.accept_shrink:
+            result.warning = f"{content.rows} records, under half of the {last.rows} of the last good file"
+        self.history.add(self.run.id, recorded(got, path, good=result.warning is None))
+        if got.path is None:
+            yield Skipped(name, "not saved again")
+        else:
+            yield Done(name, f"{path.name}: {content.rows} records{', unchanged' if unchanged else ''}")
+        if result.warning:
+            yield Warned(f"{name}: {result.warning}")
+        if content.ragged or content.blank:
+            yield Warned(f"{name}: {content.ragged} ragged and {content.blank} blank records; the file is as it came")
+
+    def _missed(self, missed: Missed) -> Iterator[Event]:
+        error = missed.error
+        if isinstance(error, Interrupted):
+            return  # the run says so
+        name = missed.source.name
+        self.errors[name] = error
+        self.results[name] = Result(error=error.message, code=error.code, tries=missed.tries)
+        self.run.journal.record(self.run.id, [Item(name, "failed", missed.tries, error.code, error.message)])
+        yield Failed(name, error.code, error.message)
+
+    # --- what is made from the files --------------------------------------------------------------------------
+
+    def _derive(self) -> Iterator[Event]:
+        if self.options.changes:
+            yield Step("comparing")
+            for source in self.sources:
+                if source.name in self.files and not self.run.stop.is_set():
+                    yield from self._compare(source)
+        if self.options.merged and self.files and not self.run.stop.is_set():
+            yield Step("merging")
+            yield from self._merge()
+
+    def _compare(self, source: Source) -> Iterator[Event]:
+        name, last = source.name, self.before[source.name]
+        path = self.files[name]
+        if last is None or not self._path(last).is_file():
+            yield Warned(f"{name}: no earlier file to compare with; the next run has this one")
+            return
+        if self._path(last) == path:
+            return  # unchanged, and not saved again
+        try:
+            with self.folder.temporary(f"changes_{name}") as temporary:
+                changes = write_changes(self._path(last), path, temporary)
+                final = self.folder.publish(temporary, f"changes_{name}", stamp_of(path))
+        except (OSError, ValueError, csv.Error) as error:
+            yield self._not_derived(f"{name} changes", error)
+            return
+        self.results[name].changes = counted(changes, final)
+        if changes.columns:
+            yield Warned(f"{name}: columns that only one of the two files has: {', '.join(changes.columns)}")
+
+    def _merge(self) -> Iterator[Event]:
+        files = [(source.name, self.files[source.name]) for source in self.sources if source.name in self.files]
+        try:
+            with self.folder.temporary("merged") as temporary:
+                rows = write_merged(files, temporary)
+                final = self.folder.publish(temporary, "merged")
+        except (OSError, ValueError, csv.Error) as error:
+            yield self._not_derived("merged", error)
+            return
+        self.run.report["merged"] = {"file": final.name, "rows": rows, "sources": [name for name, _ in files]}
+
+    def _not_derived(self, what: str, error: Exception) -> Failed:
+        if isinstance(error, OSError):
+            message = not_written(error, f"the file of {what}").message
+        else:
+            message = "an earlier file is not as it was when it was fetched"
+        self.run.journal.record(self.run.id, [Item(what, "failed", 1, "not_written", message)])
+        return Failed(what, "not_written", message)
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def _outdated(self, renewed: Collection[str] = ()) -> list[Path]:
+        sources = {*configured(self.settings), *self.history.sources()}
+        good = self.history.good_files(sources.difference(renewed))
+        return self.folder.outdated(self.options.keep_days, sources, good, renewed=renewed)
+
+    def _prune(self) -> Iterator[Event]:
+        outdated = self._outdated()
+        if outdated:
+            yield Step("removing old files")
+            self.run.report["pruned"] = self.folder.prune(outdated)
+        days = timedelta(days=self.settings.runs_keep_days)
+        self.history.forget([source.name for source in self.sources], older_than=days)
+
+    def _fill_report(self) -> None:
+        order = [source.name for source in self.sources if source.name in self.results]
+        good = [name for name in order if self.results[name].error is None]
+        whole = len(good) == len(self.sources) and not any(self.results[name].warning for name in order)
+        self.run.report["status"] = "ok" if whole else "partial" if good else "error"
+        self.run.report["results"] = {name: asdict(self.results[name]) for name in order}
+
+    def _end(self) -> None:
+        if self.run.stop.is_set():
+            return
+        if len(self.errors) == len(self.sources) and all(isinstance(e, ServiceDown) for e in self.errors.values()):
+            first = next(iter(self.errors.values()))
+            raise ServiceDown(
+                f"no source could be fetched; {first.message}",
+                hint=f"{first.hint}; the files of earlier runs are as they were",
+            )
+        shrunk = [source.name for source in self.sources if self.results[source.name].warning]
+        if shrunk:
+            raise Shrunk(
+                f"under half the records of the last good file: {', '.join(shrunk)}",
+                hint="the new file was kept: look into it; if it is right: dataflows cqc-fetch --accept-shrink",
+            )
+
+
+def kept(options: Options) -> dict[str, object]:
+    """Return the options as the journal keeps them for ``runs resume``."""
+    return {**asdict(options), "output": str(options.output), "sources": list(options.sources)}
+
+
+def recalled(options: Mapping[str, object]) -> Options:
+    """Return the options of an earlier run, from the journal."""
+    values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
+    return Options(**{**values, "output": Path(values["output"]), "sources": tuple(values["sources"])})

@@ -1,0 +1,47 @@
+"""What the columns of an export are called. The names have drifted over the years, so they are compared loosely."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_REMARK = re.compile(r"\s*\(.*$")  # "(for office use only)", also where its end was lost
+_LOCATION, _PROVIDER, _NAME = "cqc location id", "cqc provider id", "name"
+_ALSO = {
+    "cqc location": _LOCATION,
+    "location id": _LOCATION,
+    "cqc provider": _PROVIDER,
+    "provider id": _PROVIDER,
+    "location name": _NAME,
+}
+"""Other names under which the most important columns are known."""
+
+
+def plain(name: str) -> str:
+    """A column's one name, without remark, case and superfluous blanks: what names are compared by."""
+    words = " ".join(_REMARK.sub("", name).lower().split())
+    return _ALSO.get(words, words)
+
+
+def is_header(names: Sequence[str]) -> bool:
+    """Whether a record is the header: it names a column for the location's id, the provider's id, and the name."""
+    return {_LOCATION, _PROVIDER, _NAME} <= {plain(name) for name in names}
+
+
+def location_column(header: Sequence[str]) -> int:
+    """Where the Location ID stands in a header."""
+    return _place(header, _LOCATION)
+
+
+def provider_column(header: Sequence[str]) -> int:
+    """Where the Provider ID stands in a header."""
+    return _place(header, _PROVIDER)
+
+
+def name_column(header: Sequence[str]) -> int:
+    """Where the name stands in a header."""
+    return _place(header, _NAME)
+
+
+def _place(header: Sequence[str], wanted: str) -> int:
+    return [plain(name) for name in header].index(wanted)

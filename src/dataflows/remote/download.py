@@ -1,0 +1,229 @@
+"""One large answer, streamed: handed on piece by piece, its length and its gzip checked, never longer than a deadline.
+
+A redirect is followed on the same host only, and never from https to http. Trying again is the caller's business
+(``RetryPolicy``): a body that breaks off has to begin anew, since exports are generated and have no fixed bytes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
+
+from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
+from dataflows.remote import failures
+from dataflows.remote.connections import PATIENCE, OutOfTime, Patience, Stopped
+from dataflows.remote.retry import raise_for_service
+from dataflows.remote.route import shown
+from dataflows.remote.session import Reply, opened
+
+if TYPE_CHECKING:
+    from dataflows.remote.session import Session
+
+Taker = Callable[[bytes], object]
+
+_PIECE = 256 * 1024
+_MOST_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_GZIP = ("gzip", "x-gzip")
+
+
+class BrokenOff(ServiceDown):
+    """The file did not come to its end: another attempt, from the start, may bring it whole."""
+
+    code = "broken_off"
+
+
+class NotFollowed(DataflowsError):
+    """The service sends us to another host, or off https, where we do not go."""
+
+    exit_code = ExitCode.BAD_INPUT
+    code = "redirected"
+
+
+class Oversized(DataflowsError):
+    """The file is larger than the setting allows."""
+
+    exit_code = ExitCode.BAD_INPUT
+    code = "too_large"
+
+
+class UnknownEncoding(DataflowsError):
+    """The body is packed in a way that nobody asked for."""
+
+    exit_code = ExitCode.BAD_INPUT
+    code = "encoding"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is known of an answer besides its body: status, headers (without case), bytes handed on, seconds."""
+
+    status: int
+    headers: Mapping[str, str]
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``until`` (monotonic seconds) ends the whole download; ``size`` is the largest file in bytes, unpacked."""
+
+    until: float
+    size: int
+    stop: threading.Event | None = None
+
+
+def download(session: Session, url: str, take: Taker, *, headers: Mapping[str, str], limits: Limits) -> Arrival:
+    """Get one file and hand its unpacked bytes to ``take`` as they come; what ``take`` raises ends the download.
+
+    An answer other than 200 is not read: its status is the caller's to judge. Raises ServiceDown (also as BrokenOff)
+    for what another attempt may mend, Blocked, NotFollowed, Oversized and UnknownEncoding for what it cannot,
+    Interrupted when ``limits.stop`` is set. Messages name host and port only.
+    """
+    began = time.monotonic()
+    token = PATIENCE.set(Patience(limits.until, session.timeout[1], limits.stop))
+    try:
+        response, final = _followed(session, url, headers, limits)
+        host = shown(final)
+        try:
+            size = _body(response, host, take, limits, session.timeout[1]) if response.status == 200 else 0
+        finally:
+            response.close()  # cheap, and an answer that was left unread must not go back to the pool
+            response.release_conn()
+        return Arrival(response.status, response.headers, size, time.monotonic() - began)
+    except OutOfTime:
+        spent = time.monotonic() - began
+        raise ServiceDown(
+            f"{shown(url)} had not sent the whole file when its time was up (after {spent:.0f} s)",
+            hint="running again later can help; CQC_DEADLINE_SECONDS is the limit",
+        ) from None
+    except Stopped:
+        raise Interrupted("the download was broken off", hint="go on with: dataflows runs resume") from None
+    finally:
+        PATIENCE.reset(token)
+
+
+def _followed(session: Session, url: str, headers: Mapping[str, str], limits: Limits) -> tuple[BaseHTTPResponse, str]:
+    """The first answer that is no redirect, and the address that gave it."""
+    for _ in range(_MOST_REDIRECTS + 1):
+        response = _asked(session, url, headers, limits)
+        try:
+            further = _further(session, url, response)
+        except DataflowsError:
+            response.close()
+            raise
+        if further is None:
+            return response, url
+        response.close()
+        url = further
+    raise NotFollowed(f"{shown(url)} redirects in a circle", hint="check the address of the source")
+
+
+def _further(session: Session, url: str, response: BaseHTTPResponse) -> str | None:
+    """Where an answer leads; None when it is no redirect. Raises ServiceDown for "not now"."""
+    raise_for_service(Reply(response.status, response.headers, b"", 0.0), shown(url))
+    if response.status == 407:
+        raise failures.proxy_wants_login(session.way(url).proxy)
+    return _next(url, response.headers.get("Location", "")) if response.status in _REDIRECTS else None
+
+
+def _asked(session: Session, url: str, headers: Mapping[str, str], limits: Limits) -> BaseHTTPResponse:
+    connect, read = session.timeout
+    left = limits.until - time.monotonic()
+    if left <= 0:
+        raise OutOfTime
+    return opened(session, "GET", url, headers=headers, timeout=(min(connect, left), min(read, left)))
+
+
+def _next(url: str, location: str) -> str:
+    """Where a redirect leads, as long as that is the same scheme, host and port."""
+    with suppress(ValueError):  # what is no address leads nowhere
+        target = urljoin(url, location)
+        here, there = urlsplit(url), urlsplit(target)
+        if location and here.scheme == there.scheme and shown(url) == shown(target) and there.username is None:
+            return target
+    raise NotFollowed(
+        f"{shown(url)} redirects to another host or off https, which is not followed",
+        hint="look at the address in a browser; if the file has moved, set its CQC_URL_<NAME>",
+    )
+
+
+def _body(response: BaseHTTPResponse, host: str, take: Taker, limits: Limits, silence: float) -> int:
+    """Hand on the whole body; returns its unpacked length."""
+    declared = response.headers.get("Content-Length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > limits.size:
+        raise _oversized(host, limits.size)
+    size = 0
+    for piece in _unpacked(response, _pieces(response, host, silence), host):
+        size += len(piece)
+        if size > limits.size:
+            raise _oversized(host, limits.size)
+        take(piece)
+    return size
+
+
+def _pieces(response: BaseHTTPResponse, host: str, silence: float) -> Iterator[bytes]:
+    """The body as it travels. That a declared length is reached, and a chunked body ended, is checked below us."""
+    while True:
+        try:
+            piece = response.read1(_PIECE, decode_content=False)
+        except (HTTPError, HTTPException, OSError) as error:
+            raise _broken(error, host, silence) from None
+        if not piece:
+            return
+        yield piece
+
+
+def _broken(error: Exception, host: str, silence: float) -> ServiceDown:
+    told = failures.broken_answer(error, host, silence)
+    return BrokenOff(told.message, hint=told.hint)
+
+
+def _unpacked(response: BaseHTTPResponse, pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return pieces
+    if encoding in _GZIP:
+        return _gunzipped(pieces, host)
+    raise UnknownEncoding(
+        f"{host} packed the file in a way that was not asked for", hint="check the address of the source"
+    )
+
+
+def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
+    """Unpack gzip, bounded in every step. A stream without its end is an error, whatever the framing around it says."""
+    member: zlib._Decompress | None = None
+    try:
+        for piece in pieces:
+            packed = piece
+            while packed:
+                if member is None:
+                    packed = packed.lstrip(b"\0")  # padding between members, as gzip itself takes it
+                    member = zlib.decompressobj(wbits=31) if packed else None
+                    continue
+                yield from _some(member.decompress(packed, _PIECE))
+                packed = member.unconsumed_tail or member.unused_data
+                member = None if member.eof else member
+    except zlib.error:
+        raise BrokenOff(f"the gzip stream of {host} is damaged", hint="running again later can help") from None
+    if member is not None:
+        raise BrokenOff(f"the gzip stream of {host} has no end", hint="running again later can help")
+
+
+def _some(piece: bytes) -> Iterator[bytes]:
+    if piece:
+        yield piece
+
+
+def _oversized(host: str, limit: int) -> Oversized:
+    return Oversized(f"the file of {host} is larger than {limit} bytes", hint="if this is right, raise CQC_MAX_BYTES")

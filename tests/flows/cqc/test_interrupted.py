@@ -1,0 +1,144 @@
+"""Stopped, killed, or without room: as processes of their own. Whatever has a final name is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.flows.cqc.world import BOTH, World
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
+
+IN_LITTLE_ROOM = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+from dataflows.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@contextmanager
+def started(world: World, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        world.command(*arguments),
+        env=world.full_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield process
+        process.kill()
+
+
+def has_begun(world: World, process: subprocess.Popen[str]) -> None:
+    """Wait until both files are on their way."""
+    while sum(name.endswith(".part") and "probe" not in name for name in world.names()) < 2:
+        with suppress(subprocess.TimeoutExpired):
+            assert process.wait(0.02) is None, process.stderr
+
+
+def all_whole(world: World) -> bool:
+    """Whether everything under a final name is exactly what the sandbox serves."""
+    right = {source: world.cqc.export(source) for source in ("homecare", "carehomes")}
+    finals = [name for name in world.names() if not name.startswith(".")]
+    return all((world.out / name).read_bytes() == right[name.split("_")[1]] for name in finals)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_leaves_nothing_and_can_be_resumed(world: World, number: signal.Signals) -> None:
+    world.cqc.faults.set(bytes_per_second=10_000.0)
+    with started(world, "--json") as process:
+        has_begun(world, process)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, world.names()) == (130, [])
+    document = json.loads(out)
+    assert (document["error"]["code"], document["results"]) == ("interrupted", {})
+    assert "Traceback" not in err
+    world.cqc.faults.set(bytes_per_second=0.0)
+    assert world.call("runs", "resume", document["run_id"], "--json").code == 0
+    assert len(world.names()) == 2
+    assert all_whole(world)
+
+
+def test_killed_at_any_moment_nothing_half_has_a_final_name_and_the_next_run_cleans_up(world: World) -> None:
+    world.cqc.faults.set(bytes_per_second=400_000.0)  # both files in a third of a second
+    dice = random.Random(4)
+    left_behind = 0
+    for _ in range(12):
+        with started(world) as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(dice.uniform(0.2, 1.2))
+            process.kill()
+        assert all_whole(world)
+        left_behind += any(name.endswith(".part") for name in world.names())
+    assert left_behind  # else no kill came at the right moment
+    world.cqc.faults.set(bytes_per_second=0.0)
+    assert world.fetch().code == 0
+    assert not [name for name in world.names() if name.startswith(".")]
+    assert all_whole(world)
+
+
+def test_two_runs_at_once_into_one_folder(world: World) -> None:
+    world.cqc.faults.set(bytes_per_second=10_000.0)
+    with started(world) as process:
+        has_begun(world, process)
+        ran = world.fetch()
+    assert (ran.code, ran["error"]["code"]) == (11, "already_running")
+    assert f"process {process.pid}" in ran["error"]["message"]
+
+
+def test_no_room_for_a_file(world: World) -> None:
+    world.cqc.faults.set(rows=5000)
+    command = [sys.executable, "-c", IN_LITTLE_ROOM, *world.command("--json")[3:]]
+    done = subprocess.run(command, env=world.full_environment(), capture_output=True, text=True, check=False)
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["status"], world.names()) == (4, "error", [])
+    assert document["results"]["homecare"]["code"] == "not_written"
+    assert document["results"]["homecare"]["error"] == "the file of homecare cannot be written: file too large"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB, where we may mount one."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_runs_full(world: World, small_disk: Path) -> None:
+    world.out = small_disk
+    world.cqc.faults.set(rows=100)
+    first = world.fetch()
+    assert first.code == 0
+    before = world.names()
+    world.cqc.faults.set(rows=2500)  # 0.8 MB each: one of them finds room
+    ran = world.fetch("--workers", "1")
+    assert (ran.code, ran["status"]) == (3, "partial")
+    assert ran.of("carehomes")["error"] == "the file of carehomes cannot be written: the disk is full"
+    assert world.names() == sorted([*before, ran.of("homecare")["file"]])
+    assert world.fetch().code == 4
+    assert len(world.names()) == 3
+
+
+def test_derived_files_without_room_fail_alone(world: World, small_disk: Path) -> None:
+    world.out = small_disk
+    world.cqc.faults.set(rows=1400)
+    ran = world.fetch("--merged")
+    assert (ran.code, ran["counts"]["done"], ran["counts"]["failed"]) == (3, 2, 1)
+    assert "merged" not in ran.document
+    assert sorted(world.names()) == sorted(ran.of(source)["file"] for source in BOTH[1::2])
