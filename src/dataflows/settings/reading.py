@@ -13,7 +13,7 @@ from dataflows.errors import SettingUnusable
 from dataflows.settings import envfile
 from dataflows.settings.table import Family, Origin, Secret, Settings, Spec, families, table
 
-_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,60}")  # what may be shown: a wrapped secret can look like a key, too
+_NAME = re.compile(r"[A-Z][A-Z0-9_-]{0,60}")  # what may be shown: a wrapped secret can look like a key, too
 _RANK: tuple[Origin, ...] = ("flag", "environment", "env file", "default")
 
 
