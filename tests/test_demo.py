@@ -14,6 +14,8 @@ import pytest
 from dataflows.cli.main import main
 from dataflows.demo import csc, programme
 from dataflows.demo.stage import Findings
+from dataflows.flows.cqc import changes
+from dataflows.flows.cqc.verify import Content, Verifier
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.recording import TableBooks
 
@@ -42,7 +44,7 @@ def test_it_is_green_and_leaves_nothing(temporary: Path, tmp_path: Path, capsys:
     out, err = capsys.readouterr()
     head, *lines = out.splitlines()
     assert head.split() == ["flow", "run", "items", "outcome", "seconds", "what", "to", "look", "at"]
-    assert {line.split()[1] for line in lines} == {"1", "2", "end"}
+    assert {line.split()[1] for line in lines} == {"1", "2", "3", "end"}
     readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert [timeless(line) for line in lines if timeless(line) not in map(timeless, readme)] == []
     assert max(map(len, [*out.splitlines(), *err.splitlines()])) <= 80
@@ -59,13 +61,13 @@ def test_the_document_and_what_is_kept(temporary: Path, capsys: Capture) -> None
     assert main(["demo", "--keep", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["status"], document["differences"], document["error"]) == ("done", [], None)
-    assert document["checked"] > 400
-    assert [run["exit_code"] for run in document["runs"]] == [0, 3]
+    assert document["checked"] > 550
+    assert [run["exit_code"] for run in document["runs"]] == [0, 3, 0, 0, 3]
     assert sum(run["seconds"] for run in document["runs"]) < 30
-    assert {item["flow"] for item in document["items"]} == {"csc-submit"}
+    assert {item["flow"] for item in document["items"]} == {"csc-submit", "cqc-fetch"}
     [kept] = temporary.iterdir()
     assert document["folder"] == str(kept)
-    assert {path.name for path in kept.iterdir()} >= {"journal.db", "staging.db", "logs"}
+    assert {path.name for path in kept.iterdir()} >= {"journal.db", "staging.db", "logs", "cqc"}
 
 
 def forget_vanished_items(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,12 +84,23 @@ def expect_another_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(csc.SECOND_NIGHT, "superseded", 1)
 
 
+def forget_changed_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "_differences", lambda *_: iter(()))
+
+
+def take_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Verifier, "take", lambda *_: None)
+    monkeypatch.setattr(Verifier, "finish", lambda _: Content(400, 0, 0, 18, ""))
+
+
 @pytest.mark.parametrize(
     ("damage", "difference"),
     [
         (forget_vanished_items, "what the receiver holds of row 43 is not what it must be"),
         (write_nothing_back, "run 2: replayed is 60, must be 0"),
         (expect_another_figure, "csc-submit, run 2: superseded is 0, must be 1"),
+        (forget_changed_columns, "cqc-fetch, homecare: changed records is 0, must be 20"),
+        (take_whatever_comes, "cqc-fetch: files in the folder is 9, must be 8"),
     ],
 )
 def test_it_is_red_when_something_is_lost(

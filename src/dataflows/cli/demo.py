@@ -43,9 +43,9 @@ def demo(
     """Show the program at work, on made-up data.
 
     Reads no settings, writes into a temporary folder only, and nothing leaves this machine. Starts stand-ins for the
-    token endpoint and the DfE CSC API, fills a staging table with synthetic children and runs csc-submit twice: first
-    all children are new, then some have changed and some calls fail. Checks every figure of both runs, and that table
-    and receiver agree in the end.
+    remote services and runs every flow that there is: csc-submit twice (all children are new; then some have changed
+    and some calls fail), cqc-fetch three times (files come whole, change, break off). Checks every figure of all runs,
+    and that both sides agree in the end.
     """
     call = invocation(context).begin(COMMAND, as_json)
     try:

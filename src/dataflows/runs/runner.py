@@ -132,15 +132,17 @@ class _Conductor:
         return {"done": tally.done, "failed": tally.failed, "skipped": tally.skipped, "pending": tally.pending}
 
     def _play(self, run: Run, job: Job) -> None:
+        resume = f"dataflows runs resume {run.id[:8]}"
         try:
             for event in job(run):
                 self._take(event)
             if run.stop.is_set():
-                raise Interrupted("stopped before its end", hint=f"dataflows runs resume {run.id[:8]}")
-        except DataflowsError as error:
-            self._error = error
+                self._error = Interrupted("stopped before its end", hint=resume)
+        except DataflowsError as error:  # a stop that was asked for outranks it (contract, exit codes)
+            besides = Interrupted(f"stopped before its end; besides: {error.message}", hint=resume)
+            self._error = besides if run.stop.is_set() and not isinstance(error, Interrupted) else error
         except KeyboardInterrupt:
-            self._error = Interrupted("stopped at once", hint=f"dataflows runs resume {run.id[:8]}")
+            self._error = Interrupted("stopped at once", hint=resume)
         except Exception as error:
             log.exception("unexpected %s", type(error).__name__)
             self._error = Bug(

@@ -31,7 +31,7 @@ from dataflows.flows.csc.answers import Answer, Delivery, Verdict
 from dataflows.flows.csc.staging import Staging
 from dataflows.runs.journal import Journal
 from dataflows.runs.runner import Run
-from dataflows.sandbox.model import Stored, merge
+from dataflows.sandbox.model import Stored, merge, normal
 from dataflows.settings import Secret, Settings
 from tests.flows.csc.truth import contains, same
 from tests.flows.csc.world import Loader
@@ -68,7 +68,8 @@ class Wire:
         self.held: dict[str, Stored] = {}
         self.luck: list[str] = []
         self.fuse = Fuse(None)
-        self.receipts = 0
+        self.receipts: dict[str, str] = {}
+        self.count = 0
         self.last_failure = ""
 
     def deliver(self, bodies: Sequence[bytes]) -> Delivery:
@@ -78,7 +79,7 @@ class Wire:
             for body in bodies:
                 self._commit(json.loads(body))
         self.fuse.step()
-        return Delivery([self._answer(fate) for _ in bodies])
+        return Delivery([self._answer(fate, json.loads(body)["la_child_id"]) for body in bodies])
 
     def _commit(self, sent: Object) -> None:
         name = sent["la_child_id"]
@@ -88,10 +89,11 @@ class Wire:
         else:
             self.held[name] = after
 
-    def _answer(self, fate: str) -> Answer:
+    def _answer(self, fate: str, name: str) -> Answer:
         if fate == "accepted":
-            self.receipts += 1
-            return Answer(Verdict.ACCEPTED, f"receipt-{self.receipts}")
+            self.count += 1
+            self.receipts[name] = f"receipt-{self.count}"
+            return Answer(Verdict.ACCEPTED, self.receipts[name])
         return {
             "refused": Answer(Verdict.REFUSED, "API error (400): the record is refused", "api_400"),
             "bad receipts": Answer(Verdict.UNANSWERED, "API error (200): 0 receipts for 1 records", "bad_receipts"),
@@ -275,6 +277,9 @@ class Nights(RuleBasedStateMachine):
     def _agrees(self, row: Any, payload: Object) -> None:
         held = self.wire.held.get(payload["la_child_id"])
         assert row.submission_status == "sent"
+        assert row.api_response == self.wire.receipts[payload["la_child_id"]]
+        previous = json.loads(row.previous_json_payload or "null")
+        assert same(previous and normal(previous), None if row.row_state == "Deleted" else payload)
         if row.row_state == "Deleted":
             assert held is None
         elif payload["la_child_id"] in self.weak:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.staging import Staging
 from dataflows.runs import keys
 from dataflows.runs.keys import Seal
@@ -19,7 +20,7 @@ from tests.flows.csc.children import Child, child, episode, plan
 from tests.flows.csc.trap import Trap, kill
 from tests.flows.csc.truth import same
 from tests.flows.csc.world import World
-from tests.processes import Program
+from tests.processes import Program, gated
 
 REOPENED = child(1, social_care_episodes=[episode("e1", closure_date=None)])
 
@@ -244,12 +245,13 @@ def test_csc_reset_child_clears_what_a_lost_journal_would_leave(here: World) -> 
     assert holds(here, REOPENED)
 
 
-def test_a_key_whose_making_was_killed_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: object, **__: object) -> None:
-        raise Killed
+def _killed(*_: object, **__: object) -> None:
+    raise Killed
 
+
+def test_a_key_whose_making_was_killed_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(keys, "write_whole", killed)
+        patch.setattr(keys, "write_whole", _killed)
         Seal.of(tmp_path)
     sealed = Seal.of(tmp_path).close("SYN1")
     assert Seal.of(tmp_path).open(sealed) == "SYN1"
@@ -305,6 +307,17 @@ def test_a_row_that_shows_the_same_error_as_another_is_not_taken_for_it(here: Wo
     assert here.box.receiver.child("SYN2") is None, "the former name of row 2 is purged"
 
 
+def test_a_baseline_that_the_loader_overwrote_is_mended_when_its_payload_returns(here: World) -> None:
+    (row_id,) = sent_once(here, child(1))
+    here.restage(row_id, child(1, mis_child_id="m-2"), overwrite_previous=True)
+    here.restage(row_id, child(1), overwrite_previous=True)
+    assert here.submit()["unchanged"] == 1
+    assert here.row(row_id).previous_json_payload == here.row(row_id).json_payload
+    here.restage(row_id, REOPENED)
+    assert here.submit()["untrusted"] == 0
+    assert holds(here, REOPENED)
+
+
 # --- identifiers that change -----------------------------------------------------------------------------------------
 
 
@@ -337,6 +350,17 @@ def test_people_without_a_person_id_are_not_taken_for_each_other(here: World) ->
     assert {name for _, name in here.box.receiver.children} == {"SYN1", "SYN7"}
 
 
+def test_a_refilled_table_is_not_taken_for_renamed_children_after_a_kill(here: World) -> None:
+    """Nothing of the killed run is in the table, so the new rows look as those did: without any response."""
+    here.stage(child(1))
+    killed_at(here, "record_sent")
+    with here.engine.begin() as connection:
+        connection.execute(here.table.delete())
+    here.stage(child(7), id=1)
+    assert here.submit().code == 0
+    assert {name for _, name in here.box.receiver.children} == {"SYN1", "SYN7"}
+
+
 # --- other hosts and other receivers -------------------------------------------------------------------------------
 
 
@@ -351,8 +375,33 @@ def test_a_child_that_another_host_brought_back_is_purged_again(here: World) -> 
     assert here.box.receiver.children == {}
 
 
+def test_a_requeue_that_was_killed_half_way_is_asked_for_again(here: World) -> None:
+    sent_once(here, child(1), child(2))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Acknowledgements, "start_anew", _killed)
+        here.submit("--requeue", LA_CODE="998")
+    assert here.submit(LA_CODE="998").code == 10
+    assert here.submit("--requeue", LA_CODE="998")["sent"] == 2
+
+
 def test_a_killed_run_is_enough_to_notice_that_the_receiver_changed(here: World) -> None:
     here.stage(child(1), child(2))
     killed_at(here, "record_sent", before=False)
     here.stage(child(3))
     assert here.submit(LA_CODE="998").code == 10
+
+
+# --- several reasons to stop at once ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", ["1", "4"])
+def test_a_stop_that_was_asked_for_outranks_a_receiver_that_says_nothing(here: World, workers: str) -> None:
+    here.stage(*(child(n) for n in range(30)))
+    program = Program(here.folder / "elsewhere", here.environment)
+    patience = {"HTTP_TIMEOUT_SECONDS": "1", "HTTP_ATTEMPTS": "1", "BATCH_SIZE": "5"}
+    with gated(here.box.receiver) as gate, program.start("csc-submit", "--json", "--workers", workers, **patience) as p:
+        gate.wait()
+        p.interrupt()
+        ended = p.ended().keeps_the_contract()
+    assert (ended.code, ended["status"]) == (130, "resumable")
+    assert set(here.statuses()) == {"Pending"}

@@ -159,8 +159,9 @@ class _Submit:
         if options.dry_run or options.rehearsal:
             return
         if options.requeue:
+            rows = self.staging.requeue()  # first: else a kill in between would let the next run believe it was done
             self.acks.start_anew()
-            yield Warned(f"{self.staging.requeue()} rows were set to pending; all of them are sent whole")
+            yield Warned(f"{rows} rows were set to pending; all of them are sent whole")
         elif former := self.acks.former_receiver():
             raise SettingUnusable(
                 f"this table was last sent to another receiver: {former}",

@@ -203,7 +203,8 @@ class Planner:
 
     def _same_row(self, row: StagedRow, ack: Ack) -> bool:
         # after the loader emptied and refilled the table, an id may belong to somebody else
-        return _evident(row, ack) or (bool(row.person_id) and ack.person == self._acks.person(row.person_id))
+        known = ack.receipt is not None and row.response == ack.receipt
+        return known or (bool(row.person_id) and ack.person == self._acks.person(row.person_id))
 
     # --- last pass --------------------------------------------------------------------------------------------
 
