@@ -81,15 +81,29 @@ def changes(baseline: Payload, current: Payload, *, full: bool = False) -> Plan:
 
 def settled(payload: Payload, kind: Kind = CHILD) -> Payload:
     """Return the state that a payload describes: without objects it purges and without ``purge: false``."""
+    return _without_flags(payload, kind) if _flagged(payload, kind) else payload
+
+
+def _flagged(payload: Payload, kind: Kind) -> bool:
+    """Tell whether ``purge`` stands anywhere in a payload; most have none, and then nothing needs to be copied."""
+    if "purge" in payload:
+        return True
+    for name, below in kind.single.items():
+        if name in payload and _flagged(payload[name], below):
+            return True
+    return any(_flagged(item, below) for name, below in kind.listed.items() for item in payload.get(name, ()))
+
+
+def _without_flags(payload: Payload, kind: Kind) -> Payload:
     state: Payload = {}
     for key, value in payload.items():
         if key == "purge":
             continue
         if key in kind.single:
             if not value.get("purge"):
-                state[key] = settled(value, kind.single[key])
+                state[key] = _without_flags(value, kind.single[key])
         elif key in kind.listed:
-            state[key] = [settled(item, kind.listed[key]) for item in value if not item.get("purge")]
+            state[key] = [_without_flags(item, kind.listed[key]) for item in value if not item.get("purge")]
         else:
             state[key] = value
     return state
