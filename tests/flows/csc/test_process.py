@@ -257,6 +257,8 @@ def test_a_token_that_expires_in_mid_run_is_renewed_once_for_8_workers(
 def test_a_pipe_gets_utf_8_also_from_a_data_folder_with_blanks_and_umlauts(
     here: World, program: Program, surroundings: dict[str, str]
 ) -> None:
+    if "LC_ALL" in surroundings and not sys.prefix.isascii():
+        pytest.skip("Python itself does not start from such a folder there: it reads its .pth files as ASCII")
     here.stage(child(1))
     data = here.folder / "Größe der Fälle – Łódź"
     ended = program.run("csc-submit", DATA_DIR=str(data), **surroundings)
