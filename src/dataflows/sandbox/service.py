@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -107,7 +108,7 @@ class Exchange:
         return {**facts, "bytes": len(self.body), "records": self.records}
 
 
-class Service:
+class Service(ABC):
     """One stand-in. Subclasses give a name, their faults, routes, views and what ``reset`` forgets."""
 
     name: str
@@ -123,9 +124,9 @@ class Service:
         self._number = 0
         self._desk = threading.Lock()
 
+    @abstractmethod
     def routes(self) -> Iterable[Route]:
         """The paths that this stand-in answers."""
-        raise NotImplementedError
 
     def views(self) -> Mapping[str, Callable[[], Any]]:
         """What can be looked at under ``/_sandbox/<name>/<view>``, as functions that give plain data."""

@@ -46,10 +46,10 @@ def write_whole(path: Path, data: bytes, *, private: bool = True) -> None:
         with suppress(OSError):
             beside.unlink()
         raise
-    _settle(path.parent)
+    settle(path.parent)
 
 
-def _settle(folder: Path) -> None:
+def settle(folder: Path) -> None:
     """Make the new name outlive a power cut too; Windows sees to that by itself."""
     if sys.platform == "win32":
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -87,7 +88,7 @@ def _hold(engine: sa.Engine, name: str) -> _Hold:
     return _LockFile(engine, name)
 
 
-class _Session:
+class _Session(ABC):
     """A lock that a database session holds. The session leaves the pool, so that closing it really ends it."""
 
     question: sa.TextClause
@@ -126,11 +127,13 @@ class _Session:
     def holder(self) -> str:
         return ""
 
+    @abstractmethod
     def words(self) -> dict[str, object]:
-        raise NotImplementedError
+        """The parameters of the question."""
 
+    @abstractmethod
     def _ask(self, connection: sa.Connection) -> bool:
-        raise NotImplementedError
+        """Ask for the lock; tells whether it was given."""
 
 
 class _SqlServer(_Session):

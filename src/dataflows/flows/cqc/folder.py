@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable
+from dataflows.store.files import settle
 
 Clock = Callable[[], datetime]
 
@@ -97,7 +98,7 @@ class Folder:
         while True:
             final = self.path / f"{kind}_{moment.strftime(_STAMP)}.csv"
             if _renamed(temporary, final):
-                _settle(self.path)
+                settle(self.path)
                 return final
             moment = self._next_second()
 
@@ -220,15 +221,3 @@ def _renamed_without_links(temporary: Path, final: Path) -> bool:
         return False
     temporary.rename(final)
     return True
-
-
-def _settle(folder: Path) -> None:
-    """Flush the folder itself, so that the name survives a power cut too."""
-    if sys.platform == "win32":
-        return
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
