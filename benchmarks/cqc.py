@@ -132,6 +132,9 @@ def fetch(url: str, folder: Path, *arguments: str) -> Measured:
     return measure(*command, "--output", str(folder / "out"), *arguments, environment=environment)
 
 
+LIBRARIES = "import typer, typer._adapters, pydantic_settings, rich.console, urllib3, tenacity"
+
+
 def downloads(megabytes: int, rates: list[float], runs: int) -> None:
     """Compare with curl at every rate."""
     print("| link | way | fetch s | process s | of curl | CPU ms/MB | peak MB over a bare interpreter |")
@@ -152,6 +155,8 @@ def downloads(megabytes: int, rates: list[float], runs: int) -> None:
                         file.unlink()
                 idle = statistics.median(fetch(url, folder, "--dry-run").cpu for _ in range(runs))
             _report(f"{rate:g} MB/s" if rate else "unlimited", size, curls, ours, idle, bare)
+    loaded = statistics.median(measure(sys.executable, "-c", LIBRARIES).wall for _ in range(runs))
+    print(f"\nPython with the libraries loaded and nothing done: {loaded:.2f} s of every process")
 
 
 def _report(link: str, size: float, curls: list[Measured], ours: list[Measured], idle: float, bare: float) -> None:

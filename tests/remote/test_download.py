@@ -39,10 +39,10 @@ class Fetch:
         self.body = b""
 
     def __call__(
-        self, url: str, *, seconds: float = 5, size: int = 10_000_000, stop: threading.Event | None = None
+        self, url: str, *, seconds: float = 5, size: int = 10_000_000, broken_off: Callable[[], bool] | None = None
     ) -> Arrival:
         self.body = b""
-        limits = Limits(time.monotonic() + seconds, size, stop)
+        limits = Limits(time.monotonic() + seconds, size, broken_off)
         return download(self.session, url, self._take, headers={"Accept-Encoding": "gzip"}, limits=limits)
 
     def _take(self, piece: bytes) -> None:
@@ -159,14 +159,14 @@ def test_a_pause_longer_than_the_timeout_is_the_end_of_an_attempt(new_session: N
 
 
 @pytest.mark.parametrize("answer", [silence, raw(HEAD), dripping(HEAD, repeat(b"x"))])
-def test_a_stop_ends_the_waiting_at_once(fetch: Fetch, answer: Answer) -> None:
+def test_what_breaks_it_off_ends_the_waiting_at_once(fetch: Fetch, answer: Answer) -> None:
     stop = threading.Event()
     with serving(answer) as server:
         timer = threading.Timer(0.1, stop.set)
         timer.start()
         began = time.monotonic()
         with pytest.raises(Interrupted):
-            fetch(server.url, seconds=60, stop=stop)
+            fetch(server.url, seconds=60, broken_off=stop.is_set)
         assert time.monotonic() - began < 2
         timer.join()
 

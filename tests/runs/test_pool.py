@@ -75,3 +75,19 @@ def test_a_worker_that_hangs_is_left_after_the_grace() -> None:
 
     assert list(pool.each(work, range(2), workers=2, stop=stop, grace=0.05)) == []
     never.set()
+
+
+def test_long_work_goes_on_in_the_grace_and_breaks_off_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = pool.Stop()
+    assert not stop.grace_is_over()
+    stop.set()
+    assert not stop.grace_is_over()
+    monkeypatch.setattr(pool, "GRACE_SECONDS", 0.0)
+    assert stop.grace_is_over()
+
+
+def test_asked_twice_there_is_no_grace() -> None:
+    stop = pool.Stop()
+    stop.set()
+    stop.hurry = True
+    assert stop.grace_is_over()

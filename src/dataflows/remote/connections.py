@@ -6,9 +6,8 @@ import http.client
 import io
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -44,12 +43,12 @@ class Stopped(Exception):
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long one answer may take, headers included: to the monotonic second ``until``, with no pause longer than
-    ``silence`` seconds, and no longer than ``stop`` is unset.
+    ``silence`` seconds, and no longer than ``broken_off`` says no.
     """
 
     until: float
     silence: float
-    stop: threading.Event | None = None
+    broken_off: Callable[[], bool] | None = None
 
 
 PATIENCE: ContextVar[Patience | None] = ContextVar("PATIENCE", default=None)
@@ -74,7 +73,7 @@ class _Patiently(io.RawIOBase):
         patience = self._patience
         quiet = time.monotonic() + patience.silence
         while True:
-            if patience.stop is not None and patience.stop.is_set():
+            if patience.broken_off is not None and patience.broken_off():
                 raise Stopped
             now = time.monotonic()
             if now >= patience.until:

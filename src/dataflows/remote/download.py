@@ -6,7 +6,6 @@ A redirect is followed on the same host only, and never from https to http. Tryi
 
 from __future__ import annotations
 
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -80,7 +79,7 @@ class Limits:
 
     until: float
     size: int
-    stop: threading.Event | None = None
+    broken_off: Callable[[], bool] | None = None
 
 
 def download(session: Session, url: str, take: Taker, *, headers: Mapping[str, str], limits: Limits) -> Arrival:
@@ -88,10 +87,10 @@ def download(session: Session, url: str, take: Taker, *, headers: Mapping[str, s
 
     An answer other than 200 is not read: its status is the caller's to judge. Raises ServiceDown (also as BrokenOff)
     for what another attempt may mend, Blocked, NotFollowed, Oversized and UnknownEncoding for what it cannot,
-    Interrupted when ``limits.stop`` is set. Messages name host and port only.
+    Interrupted when ``limits.broken_off`` says so. Messages name host and port only.
     """
     began = time.monotonic()
-    token = PATIENCE.set(Patience(limits.until, session.timeout[1], limits.stop))
+    token = PATIENCE.set(Patience(limits.until, session.timeout[1], limits.broken_off))
     try:
         response, final = _followed(session, url, headers, limits)
         host = shown(final)

@@ -19,13 +19,29 @@ class Flag(Protocol):
         """Whether no further item is wanted."""
 
 
+GRACE_SECONDS = 30.0
+_BEFORE_THE_END = 2.0  # s: what breaks off a long piece of work still cleans up before the pool leaves
+
+
 class Stop(threading.Event):
     """The wish that a run stops; ``hurry`` when it was repeated: then nobody is waited for."""
 
     hurry = False
+    _since: float | None = None
+
+    def set(self) -> None:
+        """Ask for the stop; the grace of what is under way begins with the first call."""
+        if self._since is None:
+            self._since = time.monotonic()
+        super().set()
+
+    def grace_is_over(self) -> bool:
+        """Whether what was under way at the stop has had its time, so that long work should break off now."""
+        if self._since is None:
+            return False
+        return self.hurry or time.monotonic() - self._since > GRACE_SECONDS - _BEFORE_THE_END
 
 
-GRACE_SECONDS = 30.0
 _TICK = 0.5  # on Windows a blocking get keeps Ctrl-C from being seen, so no wait is longer than this
 
 

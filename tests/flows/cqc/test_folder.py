@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from dataflows.errors import Interrupted, SettingUnusable
 from dataflows.flows.cqc import folder as folders
 from dataflows.flows.cqc.folder import Folder, stamp_of
+from dataflows.runs.pool import Stop
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -58,10 +58,11 @@ def test_a_name_that_is_taken_waits_for_the_next_second(
     assert (taken.read_bytes(), final.read_bytes()) == (b"old", b"new")
 
 
-def test_a_stop_ends_the_waiting_for_a_name(tmp_path: Path) -> None:
+def test_the_end_of_the_grace_ends_the_waiting_for_a_name(tmp_path: Path) -> None:
     (tmp_path / "cqc_homecare_20260301_120000Z.csv").write_bytes(b"old")
-    stop = threading.Event()
+    stop = Stop()
     stop.set()
+    stop.hurry = True
     with pytest.raises(Interrupted):
         Folder(tmp_path, tmp_path, at(NOON), stop).publish(finished(tmp_path), "cqc_homecare")
 

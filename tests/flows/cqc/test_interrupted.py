@@ -55,13 +55,31 @@ def all_whole(world: World) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_nothing_and_can_be_resumed(world: World, number: signal.Signals) -> None:
-    world.cqc.faults.set(bytes_per_second=10_000.0)
+def test_a_stop_lets_the_downloads_under_way_end(world: World, number: signal.Signals) -> None:
+    world.cqc.faults.set(bytes_per_second=100_000.0)
     with started(world, "--json") as process:
         has_begun(world, process)
         process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    document = json.loads(out)
+    assert (process.returncode, document["error"]["code"]) == (130, "interrupted")
+    assert world.names() == sorted(one["file"] for one in document["results"].values())
+    assert len(world.names()) == 2
+    assert all_whole(world)
+    assert "Traceback" not in err
+
+
+def test_a_second_stop_waits_for_nobody_and_can_be_resumed(world: World) -> None:
+    world.cqc.faults.set(bytes_per_second=10_000.0)
+    with started(world, "--json") as process:
+        has_begun(world, process)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert any("again to stop at once" in line for line in iter(process.stderr.readline, ""))
+        process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
-    assert (process.returncode, world.names()) == (130, [])
+    assert process.returncode == 130
+    assert all_whole(world)
     document = json.loads(out)
     assert (document["error"]["code"], document["results"]) == ("interrupted", {})
     assert "Traceback" not in err

@@ -17,6 +17,7 @@ from dataflows.remote.download import Arrival, Limits
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.route import shown
 from dataflows.remote.session import Session
+from dataflows.runs.pool import Stop
 
 Progress = Callable[[str, int], None]
 
@@ -61,6 +62,7 @@ class Fetcher:
     allow_ragged: int
     known: Mapping[str, str]
     progress: Progress
+    stop: Stop
 
     def fetch(self, source: Source) -> Fetched | Missed:
         """Fetch one source, with as many attempts as the policy allows. What goes wrong is a value, unless a bug."""
@@ -79,7 +81,7 @@ class Fetcher:
             return Missed(source, error, tries)
 
     def _once(self, source: Source, began: float, tries: int) -> Fetched:
-        limits = Limits(began + self.policy.deadline, self.max_bytes, self.policy.stop)
+        limits = Limits(began + self.policy.deadline, self.max_bytes, self.stop.grace_is_over)
         try:
             with self.folder.temporary(source.name) as path:
                 content, arrival = self._streamed(source, path, limits)

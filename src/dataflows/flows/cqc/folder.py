@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable
+from dataflows.runs.pool import Stop
 from dataflows.store.files import settle
 
 Clock = Callable[[], datetime]
@@ -55,10 +56,10 @@ def utc_now() -> datetime:
 class Folder:
     """One output folder. ``data_dir`` tells our own temporary files from those of others who write there."""
 
-    def __init__(self, path: Path, data_dir: Path, clock: Clock = utc_now, stop: threading.Event | None = None) -> None:
+    def __init__(self, path: Path, data_dir: Path, clock: Clock = utc_now, stop: Stop | None = None) -> None:
         self.path = path
         self._clock = clock
-        self._stop = stop or threading.Event()
+        self._stop = stop or Stop()
         self._owner = hashlib.sha256(f"{socket.gethostname()}|{data_dir}".encode()).hexdigest()[:12]
 
     def prepare(self) -> None:
@@ -91,8 +92,8 @@ class Folder:
     def publish(self, temporary: Path, kind: str, stamp: datetime | None = None) -> Path:
         """Give a finished file its final name, ``<kind>_YYYYMMDD_HHMMSSZ.csv``, never that of another file.
 
-        A name that is taken waits for the next second. Raises Interrupted when told to stop meanwhile, OSError when
-        the folder does not take the name.
+        A name that is taken waits for the next second. Raises Interrupted when the grace of a stop is over, OSError
+        when the folder does not take the name.
         """
         moment = stamp or self._clock()
         while True:
@@ -104,7 +105,8 @@ class Folder:
 
     def _next_second(self) -> datetime:
         left = 1 - self._clock().microsecond / 1_000_000
-        if self._stop.wait(left):
+        threading.Event().wait(left)
+        if self._stop.grace_is_over():
             raise Interrupted("stopped before its end", hint="go on with: dataflows runs resume")
         return self._clock()
 

@@ -129,6 +129,7 @@ class _Fetch:
             self.options.allow_ragged,
             self._need_not_be_saved(),
             Progress(run),
+            run.stop,
         )
         try:
             for outcome in pool.each(fetcher.fetch, self.sources, workers=workers, stop=run.stop):
