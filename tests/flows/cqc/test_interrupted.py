@@ -89,6 +89,20 @@ def test_a_second_stop_waits_for_nobody_and_can_be_resumed(world: World) -> None
     assert all_whole(world)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_at_any_moment_nothing_half_is_left(world: World, number: signal.Signals) -> None:
+    world.cqc.faults.set(bytes_per_second=400_000.0)
+    dice = random.Random(5)
+    for _ in range(6):
+        with started(world) as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(dice.uniform(0.1, 0.9))
+            process.send_signal(number)
+            process.communicate(timeout=20)
+        assert all_whole(world)
+        assert not [name for name in world.names() if name.endswith(".part")]
+
+
 def test_killed_at_any_moment_nothing_half_has_a_final_name_and_the_next_run_cleans_up(world: World) -> None:
     world.cqc.faults.set(bytes_per_second=400_000.0)  # both files in a third of a second
     dice = random.Random(4)
