@@ -69,6 +69,25 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing is asked for so many seconds, as a rule and not because something failed; ``why`` in our own words."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """So many items (``count``, now and not more than before) stand before a last step that they take together.
+
+    ``what`` says how far they are, such as ``"created"``. They are not at their goal, so no count of the run has them.
+    """
+
+    count: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something the operator should know; the run goes on."""
 
@@ -76,7 +95,7 @@ class Warned:
     hint: str = ""
 
 
-Event: TypeAlias = Planned | Step | Done | Skipped | Failed | Pending | Retrying | Warned
+Event: TypeAlias = Planned | Step | Done | Skipped | Failed | Pending | Retrying | Waiting | Reached | Warned
 
 
 @dataclass(slots=True)

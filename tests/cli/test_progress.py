@@ -6,7 +6,7 @@ import pytest
 
 from dataflows.cli.progress import Lines, Standing
 from dataflows.cli.wording import span, took
-from dataflows.events import Done, Event, Failed, Planned, Retrying, Skipped, Step, Tally
+from dataflows.events import Done, Event, Failed, Planned, Reached, Retrying, Skipped, Step, Tally, Waiting
 
 
 class Clock:
@@ -43,6 +43,23 @@ def test_figures_of_a_run() -> None:
     assert standing.counts() == "2 done, 1 failed, 1 unchanged, 4 pending"
 
 
+def test_items_before_a_last_step_move_the_bar_and_are_no_success_yet() -> None:
+    clock = Clock()
+    standing = Standing(clock)
+    feed = Feed(standing)
+    feed(Planned(8, "rows"))
+    feed(Failed("2", "x", "y"))
+    feed(Reached(1, "created"))
+    feed(Reached(5, "created"))
+    clock.now += 2
+    assert (standing.ended, standing.advanced, standing.rate) == (1, 6, 3.0)
+    assert standing.counts() == "0 done, 1 failed, 5 created, 2 pending"
+    for key in "13456":
+        feed(Done(key))
+    feed(Reached(0, "created"))
+    assert standing.counts() == "5 done, 1 failed, 2 pending"
+
+
 def test_nobody_knows_the_end_before_the_total() -> None:
     standing = Standing(Clock())
     Feed(standing)(Done("1"))
@@ -58,6 +75,12 @@ def test_a_wait_is_shown_until_it_is_over() -> None:
     assert standing.doing() == "waiting 12 s for receiver (attempt 3: answered 503)"
     clock.now += 12
     assert standing.doing() == "sending"
+
+
+def test_a_wait_that_is_no_retry_says_why() -> None:
+    standing = Standing(Clock())
+    Feed(standing)(Waiting(28.0, "creates without an answer may still land"))
+    assert standing.doing() == "waiting 28 s (creates without an answer may still land)"
 
 
 def test_a_short_run_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> None:

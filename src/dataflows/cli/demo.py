@@ -151,12 +151,14 @@ class _Conductor:
 
     def _show(self, event: Event) -> None:
         from dataflows.cli.watching import item_line
-        from dataflows.events import Retrying
+        from dataflows.events import Retrying, Waiting
 
         output = self._call.output
         if isinstance(event, Retrying):
             when = f"in {event.wait:.1f} s" if event.wait >= 0.05 else "at once"
             output.note(f"  {event.why}: trying again {when}")
+        elif isinstance(event, Waiting):
+            output.note(f"  waiting {event.seconds:.1f} s: {event.why}")
         elif output.verbose and (text := item_line(event)):
             output.note(f"  {text}")
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from dataflows import __version__
 from dataflows.errors import DataflowsError, SettingUnusable
-from dataflows.events import Done, Event, Failed, Pending, Planned, Retrying, Skipped, Step, Warned
+from dataflows.events import Done, Event, Failed, Pending, Planned, Reached, Retrying, Skipped, Step, Waiting, Warned
 
 if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome
@@ -36,6 +36,8 @@ _EVENT_LEVELS: dict[type, int] = {
     Failed: logging.WARNING,
     Pending: logging.INFO,
     Retrying: logging.INFO,
+    Waiting: logging.INFO,
+    Reached: logging.DEBUG,
     Warned: logging.WARNING,
 }
 

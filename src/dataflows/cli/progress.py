@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from dataflows.cli.wording import span
-from dataflows.events import Event, Planned, Retrying, Step, Tally
+from dataflows.events import Event, Planned, Reached, Retrying, Step, Tally, Waiting
 
 LINE_EVERY_SECONDS = 5.0
 _REFRESH_PER_SECOND = 4
@@ -41,6 +41,7 @@ class Standing:
         self._began = clock()
         self._wait_ends = 0.0
         self._wait = ""
+        self._reached = Reached(0, "")
         self.total: int | None = None
         self.what = "items"
         self.step = ""
@@ -57,6 +58,11 @@ class Standing:
             case Retrying():
                 self._wait = f"for {event.service} (attempt {event.attempt}: {event.why})"
                 self._wait_ends = self._clock() + event.wait
+            case Waiting(seconds=seconds, why=why):
+                self._wait = f"({why})"
+                self._wait_ends = self._clock() + seconds
+            case Reached():
+                self._reached = event
             case _:
                 pass
 
@@ -66,23 +72,34 @@ class Standing:
         return self.tally.done + self.tally.failed + self.tally.skipped + self.tally.pending
 
     @property
+    def advanced(self) -> int:
+        """Items that were brought to an end, and those that wait for nothing but a last step taken together."""
+        return self.ended + self._reached.count
+
+    @property
     def rate(self) -> float:
         """Items per second since the start."""
-        return self.ended / max(self._clock() - self._began, 0.001)
+        return self.advanced / max(self._clock() - self._began, 0.001)
 
     @property
     def left(self) -> float | None:
         """Seconds until the end at this rate, None while nobody can know."""
-        if self.total is None or not self.ended or self.ended * 100 < self.total:
+        if self.total is None or not self.advanced or self.advanced * 100 < self.total:
             return None  # the first items of a run that had to wait would promise hours
-        return max(self.total - self.ended, 0) / self.rate
+        return max(self.total - self.advanced, 0) / self.rate
+
+    def share(self) -> str:
+        """How many of how many."""
+        return f"{self.advanced}/{self.total} {self.what}" if self.total is not None else f"{self.advanced} {self.what}"
 
     def counts(self) -> str:
         """The counts in words."""
         tally = self.tally
         parts = [f"{tally.done} done", f"{tally.failed} failed"]
         parts += [f"{tally.skipped} unchanged"] if tally.skipped else []
-        open_items = tally.pending if self.total is None else max(self.total - self.ended, 0) + tally.pending
+        reached = self._reached
+        parts += [f"{reached.count} {reached.what}"] if reached.count else []
+        open_items = tally.pending if self.total is None else max(self.total - self.advanced, 0) + tally.pending
         return ", ".join([*parts, f"{open_items} pending"])
 
     def doing(self) -> str:
@@ -122,7 +139,8 @@ class Lines(Silent):
         """
         self._standing.take(event, tally)
         now = self._clock()
-        if isinstance(event, Retrying) and event.wait >= LINE_EVERY_SECONDS:
+        wait = event.wait if isinstance(event, Retrying) else event.seconds if isinstance(event, Waiting) else 0.0
+        if wait >= LINE_EVERY_SECONDS:
             due = now - self._last_wait >= LINE_EVERY_SECONDS
             self._last_wait = now
         else:
@@ -137,7 +155,7 @@ class Lines(Silent):
         left = f", {span(standing.left)} left" if standing.left is not None else ""
         doing = f"; {standing.doing()}" if standing.doing() else ""
         return (
-            f"{self._title}: {standing.ended}{of} {standing.what}, {standing.counts()}, "
+            f"{self._title}: {standing.advanced}{of} {standing.what}, {standing.counts()}, "
             f"{standing.rate:.1f}/s{left}{doing}"
         )
 
@@ -184,12 +202,9 @@ class Bar:
         lines = Table.grid(padding=(0, 1), expand=True)
         for column in range(3):
             lines.add_column(ratio=1 if column == 1 else None, no_wrap=True)
-        share = (
-            f"{standing.ended}/{total} {standing.what}" if total is not None else f"{standing.ended} {standing.what}"
-        )
         left = f" {span(standing.left)} left" if standing.left is not None else ""
-        bar = ProgressBar(total=total or None, completed=standing.ended, pulse=not total)
-        lines.add_row(self._title, bar, f"{share} {standing.rate:.1f}/s{left}")
+        bar = ProgressBar(total=total or None, completed=standing.advanced, pulse=not total)
+        lines.add_row(self._title, bar, f"{standing.share()} {standing.rate:.1f}/s{left}")
         page = Table.grid(expand=True)
         page.add_row(lines)
         doing = standing.doing()
