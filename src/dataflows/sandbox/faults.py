@@ -7,6 +7,7 @@ for several. ``*_next`` counts down over the next requests and needs no chance a
 from __future__ import annotations
 
 import difflib
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -118,6 +119,19 @@ class Faults:
         """Change some of the faults, and let ``clear`` go back to them."""
         self.set(**changes)
         self._at_start |= changes
+
+    def read(self, name: str, text: str) -> Any:
+        """The value of one fault from a command line: as it stands for a text, else JSON (``true``, ``0.5``).
+
+        Raises:
+            ValueError: neither; ``set`` checks the rest.
+        """
+        if isinstance(getattr(self, name, None), str):
+            return text
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            raise ValueError(f"{text[:60]!r} is no value for {name[:60]}") from None
 
     def clear(self) -> None:
         """Back to the values that the sandbox was started with."""
