@@ -217,6 +217,7 @@ def test_a_batch_is_deleted_as_a_whole(box: Sandbox) -> None:
     assert call(box, "DELETE", f"/hospitals/batch/{BATCH}").json == {"deleted_count": 2}
     assert look(box).status == 404
     assert names(box) == ["Synthetic other"]
+    assert box.directory.figures()["batches"] == 1
 
 
 def test_a_record_by_its_id(box: Sandbox) -> None:
@@ -367,6 +368,20 @@ def test_faults_strike_their_kind_only(box: Sandbox, kind: str) -> None:
     box.directory.faults_of(kind).set(error_share=1)
 
     assert {name: one().status for name, one in calls.items()} == {name: 500 if name == kind else 200 for name in calls}
+
+
+def test_an_error_strikes_what_would_be_refused_too(box: Sandbox) -> None:
+    box.directory.faults_of("create").set(error_next=1)
+
+    assert [create(box, batch="no uuid").status for _ in range(2)] == [500, 422]
+
+
+def test_what_was_looked_at_does_not_change(box: Sandbox) -> None:
+    create(box)
+    before = box.directory.records
+    activate(box)
+
+    assert [one["active"] for one in (*before, *box.directory.records)] == [False, True]
 
 
 def test_faults_of_every_call_strike_where_those_of_the_kind_do_not(box: Sandbox) -> None:

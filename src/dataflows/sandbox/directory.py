@@ -43,8 +43,8 @@ class DirectoryFaults(CallFaults):
     Attributes:
         create_ms: a create takes so long, and what ``latency_ms`` and ``jitter_ms`` add; the measured value is the
             default. Refusals come at once.
-        wake_ms: set it, and the Directory sleeps: the first request wakes it up, and every request waits until so long
-            after that one.
+        wake_ms: set it, and the Directory sleeps: the first request wakes it up, and what is not refused waits until so
+            long after that one.
         refuse_names: a create is refused with 422 when its name contains one of these texts.
         creates_per_minute, calls_per_minute: creates, and other calls per path, in one window; 0: no limit.
         window_seconds: how long a window is, from its first counted request.
