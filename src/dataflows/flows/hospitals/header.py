@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dataflows.flows.hospitals.codes import FileError
 from dataflows.flows.hospitals.quoting import DELIMITERS
-from dataflows.flows.hospitals.rules import COLUMNS, shown
+from dataflows.flows.hospitals.rules import BLANKS, COLUMNS, shown
 
 REQUIRED = ("name", "address")
 
@@ -18,7 +19,7 @@ class Complaint(NamedTuple):
     """What is wrong with the header; ``column`` is a known name or None."""
 
     column: str | None
-    code: str
+    code: FileError
     message: str
 
 
@@ -43,8 +44,8 @@ class Header:
 
 def delimiter_of(line: str) -> str:
     """What separates the names in the first line: where the most known columns are found; a comma when in doubt."""
-    found = {mark: len(set(map(_known, line.split(mark))) & set(COLUMNS)) for mark in DELIMITERS}
-    if not any(found.values()):
+    found = {mark: len(set(map(_known, line.replace('"', "").split(mark))) & set(COLUMNS)) for mark in DELIMITERS}
+    if not any(found.values()):  # no header; what is said about that should still name the delimiter
         found = {mark: line.count(mark) for mark in DELIMITERS}
     return max(found, key=lambda mark: found[mark])
 
@@ -60,7 +61,7 @@ def read_header(fields: list[str]) -> Header:
 
 
 def _known(field: str) -> str:
-    return field.strip().strip('"').strip().casefold()
+    return field.strip(BLANKS).casefold()
 
 
 def _missing(places: dict[str, int]) -> list[Complaint]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from dataflows.flows.hospitals.codes import QuoteError
 from dataflows.flows.hospitals.source import NotUtf8
 
 LONGEST_RECORD = 64 * 1024
@@ -32,7 +33,7 @@ class Fault(NamedTuple):
     ``contained`` says that the record surely ends with its line, so that the records below it can be trusted.
     """
 
-    code: str
+    code: QuoteError
     message: str
     column: int
     contained: bool
@@ -49,7 +50,9 @@ class Record(NamedTuple):
 class Unending(Exception):
     """Something goes on for longer than any record may; the file is not read any further."""
 
-    def __init__(self, line: int, code: str, message: str) -> None:
+    def __init__(
+        self, line: int, code: Literal["record_too_long", "unclosed_quote", "blank_lines"], message: str
+    ) -> None:
         super().__init__(message)
         self.line = line
         self.code = code
@@ -95,11 +98,10 @@ def _lines(pieces: Iterable[str]) -> Iterator[str]:
     try:
         for piece in pieces:
             text = rest + piece
-            whole = _LINE.findall(text)
-            if whole and text.endswith("\r"):  # its line feed may be in the next piece
-                del whole[-1]
-            rest = text[sum(map(len, whole)) :]
-            yield from whole
+            known = len(text) - text.endswith("\r")  # its line feed may be in the next piece
+            end = max(text.rfind("\n", 0, known), text.rfind("\r", 0, known)) + 1
+            rest = text[end:]
+            yield from _LINE.findall(text, 0, end)  # without a line end it would try again from every character
             if len(rest) > LONGEST_RECORD:
                 break
     except NotUtf8:
@@ -116,16 +118,11 @@ class Records:
     def __init__(self, lines: Lines, delimiter: str) -> None:
         self._lines = lines
         self._delimiter = delimiter
-        self._line, self._at, self._size = (
-            "",
-            0,
-            0,
-        )  # the line of a record with quotation marks, and how far it was read
+        self._line = ""  # of a record with quotation marks: the line that is being read, and how far it was
+        self._at = self._size = 0
         mark = re.escape(delimiter)
-        blanks = rf"[^\S\r\n{mark}]*+"
-        field = rf'(?:{blanks}"[^"]*+(?:""[^"]*+)*+"|(?!{blanks}"))[^\r\n{mark}]*+'
         self._unquoted = re.compile(rf'[^"\r\n{mark}]*+')
-        self._closed = re.compile(rf"{field}(?:{mark}{field})*+[\r\n]*")
+        self._lenient = [_lenient(mark, blanks) for blanks in ("", rf"[^\S\r\n{mark}]*+")]
 
     def __iter__(self) -> Iterator[Record]:
         """Raises Unending where a line or a record is too long, and whatever the source of the lines raises."""
@@ -155,9 +152,8 @@ class Records:
             fields.append(value)
             return None
         if value.strip():
-            return self._fault(
-                "quote_in_field", "a quotation mark inside a value that is not quoted as a whole", fields, start
-            )
+            inside = "a quotation mark stands inside a value that does not begin with one"
+            return self._fault("quote_in_field", inside, fields, start)
         blank = "a blank stands before the quotation mark that opens the value; remove the blank"
         return self._fault("blank_before_quote", blank, fields, start)
 
@@ -186,15 +182,23 @@ class Records:
         self._line, self._at = line, 0
         self._size += len(line)
         if self._size > LONGEST_RECORD:
-            within = f"within {LONGEST_RECORD:,} characters"
+            within = f"within the {LONGEST_RECORD:,} characters that a record may have"
             raise Unending(opened, "unclosed_quote", _never(opened, within))
         return True
 
-    def _fault(self, code: str, message: str, fields: list[str], start: int) -> Fault:
-        """The record is over with this line if it is so by counting the marks as well as by allowing for blanks."""
+    def _fault(self, code: QuoteError, message: str, fields: list[str], start: int) -> Fault:
+        """The record surely ends with this line if no way of reading the marks leaves a value open at its end."""
         rest = self._line[start:]
-        contained = rest.count('"') % 2 == 0 and self._closed.fullmatch(rest) is not None
+        contained = rest.count('"') % 2 == 0 and all(pattern.fullmatch(rest) for pattern in self._lenient)
         return Fault(code, message, len(fields), contained)
+
+
+def _lenient(mark: str, blanks: str) -> re.Pattern[str]:
+    """The rest of a line as a program would read it that takes marks within a value as they are, and lets ``blanks``
+    stand before an opening one. It does not match where a value would go on in the next line.
+    """
+    field = rf'(?:{blanks}"[^"]*+(?:""[^"]*+)*+"|(?!{blanks}"))[^\r\n{mark}]*+'
+    return re.compile(rf"{field}(?:{mark}{field})*+[\r\n]*")
 
 
 def _never(opened: int, where: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dataflows.flows.hospitals.codes import Error, Warned
 from dataflows.flows.hospitals.rows import Row
 
 KEPT = 1_000
@@ -23,7 +24,7 @@ class Problem:
 
     row: int | None
     column: str | None
-    code: str
+    code: Error | Warned
     message: str
     line: int | None = None
 

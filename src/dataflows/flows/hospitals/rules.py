@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from dataflows.flows.hospitals.codes import RowError, Warned
 from dataflows.flows.hospitals.rows import Hospital
 
 COLUMNS = ("name", "address", "phone")
@@ -22,7 +23,7 @@ BLANKS = "\t" + "".join(map(chr, (0x20, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x
 """What is trimmed: the tab and every space of Unicode (category Zs). A line end is not: it is a control character."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # exactly category Cc
-_EXTENSION = re.compile(r" *(?:ext\.?|x) *([0-9]{1,10})\Z", re.IGNORECASE)
+_EXTENSION = re.compile(r"(?<! ) *+(?:ext\.?|x) *+[0-9]{1,10}\Z", re.IGNORECASE | re.ASCII)
 _NOT_OF_PHONES = re.compile(r"[^0-9+()\-./ ]")
 _NOT_DIGITS = re.compile(r"[^0-9]")
 _INVISIBLE = ("Cf", "Zl", "Zp")
@@ -30,10 +31,18 @@ _SHOWN = 40
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong, or strange, with one column."""
+    """What is wrong with one column."""
 
     column: str
-    code: str
+    code: RowError
+    message: str
+
+
+class Remark(NamedTuple):
+    """What is strange about one column."""
+
+    column: str
+    code: Warned
     message: str
 
 
@@ -52,11 +61,11 @@ def errors(hospital: Hospital) -> Iterator[Finding]:
             yield Finding(column, *found)
 
 
-def remarks(hospital: Hospital) -> Iterator[Finding]:
+def remarks(hospital: Hospital) -> Iterator[Remark]:
     """What does not forbid it, but is hardly meant: characters that nobody sees."""
     for column, text in zip(COLUMNS, hospital, strict=True):
         if text and not text.isprintable() and (found := next(filter(_is_invisible, text), None)):
-            yield Finding(
+            yield Remark(
                 column, "invisible_character", f"holds {_named(found)}, which nobody sees; it is sent as it is"
             )
 
@@ -66,13 +75,13 @@ def shown(text: str) -> str:
     return repr(text) if len(text) <= _SHOWN else repr(text[:_SHOWN]) + "..."
 
 
-def _unprintable(text: str) -> tuple[str, str] | None:
+def _unprintable(text: str) -> tuple[RowError, str] | None:
     if text.isprintable() or not (found := _CONTROL.search(text)):
         return None
     return "control_character", f"holds the control character {_named(found[0])} at character {found.start() + 1}"
 
 
-def _length(column: str, text: str) -> tuple[str, str] | None:
+def _length(column: str, text: str) -> tuple[RowError, str] | None:
     fewest, most = LENGTHS[column]
     if not text or all(map(_is_invisible, text)):
         return "required", "is empty"
@@ -83,7 +92,7 @@ def _length(column: str, text: str) -> tuple[str, str] | None:
     return None
 
 
-def _phone(text: str) -> tuple[str, str] | None:
+def _phone(text: str) -> tuple[RowError, str] | None:
     fewest, most = DIGITS
     number = _EXTENSION.sub("", text)
     if wrong := _NOT_OF_PHONES.search(number):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import io
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from dataflows.errors import BadInput
 
@@ -29,6 +29,7 @@ _FOREIGN = (
     (b"\xd0\xcf\x11\xe0", "unknown", "an Excel workbook (.xls)"),
     (b"\x1f\x8b", "unknown", "a gzip file"),
 )
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _TOP = 64  # bytes in which a header shows whether every second byte is NUL
 
 
@@ -48,18 +49,19 @@ class _Foreign(NamedTuple):
 
 
 class Source:
-    """A file while it is read once. ``size`` in bytes; ``encoding`` is a codec's name; ``sha256`` is of what was read.
+    """A file while it is read once. ``size`` in bytes; ``encoding`` is a codec's name; ``sha256`` is of what was read;
+    ``piece`` bytes are read at a time.
 
     Raises:
         BadInput: there is no such file, it is a folder, a pipe or a device, or it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, piece: int = PIECE) -> None:
         self._path = path
+        self._piece = piece
         self._file = _opened(path)
         self._before = os.fstat(self._file.fileno())
         self._digest = hashlib.sha256()
-        self._read = 0
         self.size = self._before.st_size
         self.encoding = "utf-8"
 
@@ -81,13 +83,13 @@ class Source:
             NotUtf8: after everything that comes before the first bad byte.
             BadInput: the file cannot be read on, or was changed meanwhile.
         """
-        data = self._next()
+        data = self._next(max(self._piece, _TOP))
         self._refuse_foreign(data)
         at = 0
         if data.startswith(codecs.BOM_UTF8):
             self.encoding, at, data = "utf-8-sig", len(codecs.BOM_UTF8), data[len(codecs.BOM_UTF8) :]
         while data:
-            piece = self._next()
+            piece = self._next(self._piece)
             text, used, bad = _decoded(data, last=not piece)
             yield text
             if bad:
@@ -95,13 +97,12 @@ class Source:
             at, data = at + used, data[used:] + piece
         self._refuse_changed()
 
-    def _next(self) -> bytes:
+    def _next(self, size: int) -> bytes:
         try:
-            piece = self._file.read(PIECE)
+            piece = self._file.read(size)
         except OSError as error:
             raise _unreadable(self._path, error) from None
         self._digest.update(piece)
-        self._read += len(piece)
         return piece
 
     def _refuse_foreign(self, head: bytes) -> None:
@@ -137,7 +138,7 @@ def _foreign(head: bytes) -> _Foreign | None:
             bad = next((at for at, byte in enumerate(head[:_TOP]) if byte >= 0x80 or byte == 0), 0)
             return _Foreign(bad, encoding, like)
     top = head[:_TOP]
-    if top.count(0) * 4 < max(len(top), 1):  # a single NUL is a wrong character in a value
+    if top.count(0) * 4 < max(len(top), 1):  # a single NUL is no encoding but a wrong character in a value
         return None
     even, odd = top[0::2].count(0), top[1::2].count(0)
     if even and odd:
@@ -147,8 +148,10 @@ def _foreign(head: bytes) -> _Foreign | None:
 
 def _resembles(bad: bytes) -> tuple[str, str]:
     """Encoding and description of what begins with a byte that is not UTF-8."""
-    if bad[0] == 0xED and len(bad) > 2 and 0xA0 <= bad[1] <= 0xBF:
+    if _SURROGATE.match(bad):
         return "unknown", "half of a UTF-16 pair, as a broken conversion leaves it"
+    if len(bad) > 1 and _is_cut(bad):
+        return "utf-8", "half of a character: the file is not whole"
     try:
         character = bad[:1].decode("cp1252")
     except UnicodeDecodeError:
@@ -156,21 +159,28 @@ def _resembles(bad: bytes) -> tuple[str, str]:
     return "windows-1252", f"Windows-1252, where it is {character!r}"
 
 
-def _opened(path: Path) -> io.FileIO:
-    """The file, unbuffered; a pipe is never waited for."""
+def _is_cut(bad: bytes) -> bool:
+    """Whether these last bytes of a file would be UTF-8 if it went on."""
+    try:
+        return codecs.utf_8_decode(bad, "strict", False)[1] == 0
+    except UnicodeDecodeError:
+        return False
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file; a pipe is never waited for."""
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
         _refuse_special(path, path.stat())
         handle = os.open(path, flags)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    file = os.fdopen(handle, "rb", buffering=0)
     try:
         _refuse_special(path, os.fstat(handle))  # what was looked at may have been replaced
     except BadInput:
-        file.close()
+        os.close(handle)
         raise
-    return file
+    return os.fdopen(handle, "rb")
 
 
 def _refuse_special(path: Path, found: os.stat_result) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dataflows.flows.hospitals import rules
+from dataflows.flows.hospitals.codes import Error, Warned
 from dataflows.flows.hospitals.header import Header, delimiter_of, read_header
 from dataflows.flows.hospitals.quoting import Fault, Lines, Record, Records, Unending
 from dataflows.flows.hospitals.report import FileInfo, Findings, Problem, Validation
@@ -145,7 +146,7 @@ class _Reading:
         return rules.trimmed(fields[name], fields[address], "" if phone is None else fields[phone])
 
     def _take_fault(self, fault: Fault, column: str | None, line: int) -> None:
-        if fault.contained:
+        if fault.contained or self._lost:
             self._problems.add(Problem(self._total, column, fault.code, fault.message, line))
             return
         message = f"{fault.message}; so it is not sure where the rows below begin, and none of them is used"
@@ -179,11 +180,11 @@ class _Reading:
         return self._total + 1 if self._header else None
 
     def _refuse(
-        self, code: str, message: str, row: int | None = None, *, column: str | None = None, line: int | None = None
+        self, code: Error, message: str, row: int | None = None, *, column: str | None = None, line: int | None = None
     ) -> None:
         """Report a problem because of which no row of the file may be used."""
         self._problems.add(Problem(row, column, code, message, line))
         self._refused = True
 
-    def _warn(self, row: int | None, column: str | None, code: str, message: str, line: int | None = None) -> None:
+    def _warn(self, row: int | None, column: str | None, code: Warned, message: str, line: int | None = None) -> None:
         self._warnings.add(Problem(row, column, code, message, line))
