@@ -44,7 +44,8 @@ class Header:
 
 def delimiter_of(line: str) -> str:
     """What separates the names in the first line: where the most known columns are found; a comma when in doubt."""
-    found = {mark: len(set(map(_known, line.replace('"', "").split(mark))) & set(COLUMNS)) for mark in DELIMITERS}
+    names = line.rstrip("\r\n").replace('"', "")
+    found = {mark: len(set(map(_known, names.split(mark))) & set(COLUMNS)) for mark in DELIMITERS}
     if not any(found.values()):  # no header; what is said about that should still name the delimiter
         found = {mark: line.count(mark) for mark in DELIMITERS}
     return max(found, key=lambda mark: found[mark])
