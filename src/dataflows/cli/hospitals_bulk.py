@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dataflows.flows.hospitals.copies import Content
     from dataflows.flows.hospitals.job import Options
     from dataflows.flows.hospitals.report import Validation
+    from dataflows.runs.journal import Journal, RunRecord
     from dataflows.runs.runner import Report
 
 COMMAND = "hospitals-bulk"
@@ -52,7 +53,7 @@ def hospitals_bulk(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Create the hospitals of a CSV file in the Hospital Directory.
+    """Create the hospitals of a CSV in the Directory.
 
     Every row is created once, and a batch is activated only when it is complete. Running the command again with the
     same rows goes on where an interrupted run stopped, and does nothing when everything is there.
@@ -94,6 +95,53 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     settings = call.loaded or call.settings()
     options, content = job.recalled(kept, settings)
     return run(call, replace(options, workers=settings.max_concurrent_requests), content)
+
+
+def progress(call: Invocation, journal: Journal, record: RunRecord) -> dict[str, object] | None:
+    """How far a run is, as seed 003 tells it."""
+    from dataflows.flows.hospitals import progress as steps
+
+    settings = call.loaded or call.settings()
+    return steps.progress(journal, settings.data_dir, record)
+
+
+def check(call: Invocation, journal: Journal, record: RunRecord) -> list[dict[str, object]]:
+    """Compare the Directory with a run, and say what to do about every batch that differs."""
+    from dataclasses import asdict
+
+    from dataflows.flows.hospitals import taking_back
+
+    settings = call.loaded or call.settings()
+    findings = taking_back.check(settings, journal, record, call.listener)
+    for one in findings:
+        call.output.note(f"batch {one.batch_id}: {one.says}")
+        call.output.note(f"hint: {one.advice(record.run_id[:8])}")
+    if not findings:
+        call.output.note("the Directory holds what it should")
+    return [{**asdict(one), "advice": one.advice(record.run_id[:8])} for one in findings]
+
+
+def abandon(call: Invocation, journal: Journal, record: RunRecord, *, delete_active: bool) -> int:
+    """Remove from the Directory what a run created and did not activate; returns the exit code."""
+    from dataflows.flows.hospitals import taking_back
+
+    settings = call.loaded or call.settings()
+    done = taking_back.abandon(settings, journal, record, call.listener, delete_active=delete_active)
+    after = journal.find(record.run_id)
+    if call.output.as_json:
+        facts = {"run_id": record.run_id, "status": after.state, "exit_code": 0, "batch_id": record.batch_id}
+        call.output.document({**facts, "deleted": done.deleted, "left_active": done.live, "error": None})
+    if done.live:
+        call.output.note(f"{len(done.live)} active batches were left as they are")
+        call.output.note(f"hint: to delete live hospitals: dataflows runs abandon {record.run_id[:8]} --delete-active")
+    return call.output.ended(f"run {record.run_id[:8]} {after.state}, {done.deleted} records deleted")
+
+
+def sweep(call: Invocation, journal: Journal) -> None:
+    """Remove what was kept for runs that are pruned."""
+    from dataflows.flows.hospitals import taking_back
+
+    taking_back.sweep(journal, (call.loaded or call.settings()).data_dir)
 
 
 def _report_on(call: Invocation, path: Path, validation: Validation, *, dry_run: bool) -> int:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from dataflows.cli.main import main
+from dataflows.flows.hospitals.identity import portions
+from dataflows.flows.hospitals.table import validate
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.synthetic_hospitals import SyntheticHospital, hospitals
 
@@ -80,6 +82,19 @@ class World:
             code = main(list(arguments))
         out, err = self.capsys.readouterr()
         return Ran(code, json.loads(out) if out.startswith("{") else {}, err, out)
+
+    def lose_the_journal(self) -> None:
+        """Delete it, as an operator may who cleans up."""
+        for path in (self.folder / "data").glob("journal.db*"):
+            path.unlink()
+
+    def put(self, row: SyntheticHospital, times: int = 1) -> None:
+        """Put a record into the batch that the file as it is belongs to, as somebody else may."""
+        address = self.environment["EXTERNAL_API_BASE_URL"]
+        rows = validate(self.file, max_rows=0).rows
+        fields = {**row._asdict(), "creation_batch_id": portions(address, rows, 20)[0].batch_id}
+        for _ in range(times):
+            self.directory._memory.add(fields, 10_000)
 
     # --- what the Directory holds -----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from dataflows.errors import Interrupted
 from dataflows.events import Event, Retrying
-from dataflows.flows.hospitals.batch import Batch, ForeignRecord, Manner, foreign, unsettled
+from dataflows.flows.hospitals.batch import Batch, Manner, foreign, unsettled
 from dataflows.flows.hospitals.copies import Content
 from dataflows.flows.hospitals.directory import SERVICE, Directory, Record
 from dataflows.flows.hospitals.entries import NEVER, Entry
@@ -45,6 +45,11 @@ class Work:
             found[batch_id] = Batch(batch_id, [Entry(found[parent].entries[place].row)], self.manner)
         self.ledger.fill(list(found.values()))
         return list(found.values())
+
+    def claim(self, run_id: str) -> None:
+        """Make sure that no living run has one of these batches. Raises AlreadyRunning."""
+        with self.ledger.transaction() as db:
+            self.ledger.claim(db, run_id, [batch.batch_id for batch in self.batches()])
 
     def looks(self, batches: Sequence[Batch]) -> list[tuple[Batch, list[Record]]]:
         """Look at batches, side by side. Raises Interrupted when the run is to stop."""
@@ -136,38 +141,63 @@ class Finding:
 
     batch_id: str
     late: list[int]
-    """Ids of records that are one copy too many: creates that landed late."""
+    """Ids of records that should not be there: creates that landed late."""
     missing: list[int]
     """Rows of the file that have no record, or none that is active although the batch is."""
-    inactive: bool
-    """Nothing of the batch is active."""
     foreign: list[int]
     """Ids of records that equal no row."""
+    inactive: bool
+    """Nothing of the batch is active, and it should be."""
+    left_over: bool
+    """The batch was abandoned, so it should be empty."""
+
+    @property
+    def says(self) -> str:
+        """What is not as it should be, in words."""
+        parts = [
+            f"{len(self.late)} surplus cop{'y' if len(self.late) == 1 else 'ies'}" if self.late else "",
+            f"{len(self.missing)} missing row{'s' * (len(self.missing) != 1)}" if self.missing else "",
+            f"{len(self.foreign)} record(s) that are no row of the file" if self.foreign else "",
+            "nothing of it is active" if self.inactive else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+    def advice(self, run: str) -> str:
+        """What to do about it."""
+        if self.foreign:
+            return "find out who created them; this program touches nothing there as long as they are in the batch"
+        if self.left_over:
+            return f"dataflows runs abandon {run}, once more"
+        return "run the same command with the same file again: it removes what is surplus and creates what is missing"
 
 
-def look_over(work: Work, rows_refused: frozenset[int] = frozenset()) -> list[Finding]:
+def look_over(work: Work, *, abandoned: bool) -> list[Finding]:
     """Compare the Directory with the run; returns the batches that are not as they should be.
 
     Raises:
         ServiceDown: the Directory does not answer.
     """
-    return [found for batch, records in work.looks(work.batches()) if (found := _finding(batch, records))]
+    judge = _left_over if abandoned else _finding
+    return [found for batch, records in work.looks(work.batches()) if (found := judge(batch, records))]
+
+
+def _left_over(batch: Batch, records: Sequence[Record]) -> Finding | None:
+    ids = [record.id for record in records]
+    return Finding(batch.batch_id, ids, [], [], inactive=False, left_over=True) if ids else None
 
 
 def _finding(batch: Batch, records: Sequence[Record]) -> Finding | None:
     found = match([entry.row.hospital for entry in batch.entries], records, {})
     live = any(record.active for record in records)
     unlike = {place for place, record in found.kept.items() if live and not record.active}
-    numbers = [batch.entries[place].row.number for place in sorted({*found.absent, *unlike})]
+    refused = {place for place, entry in enumerate(batch.entries) if entry.code == "refused"}
     finding = Finding(
         batch.batch_id,
         [*(record.id for record in found.surplus), *(found.kept[place].id for place in sorted(unlike))],
-        numbers,
-        not live,
+        [batch.entries[place].row.number for place in sorted({*found.absent, *unlike} - refused)],
         [record.id for record in found.foreign],
+        inactive=not live and len(refused) < len(batch.entries),
+        left_over=False,
     )
     clean = not (finding.late or finding.missing or finding.inactive or finding.foreign)
     return None if clean else finding
-
-
-__all__ = ["Abandoned", "Finding", "ForeignRecord", "Work", "abandon", "look_over"]

@@ -132,15 +132,14 @@ class Batch:
         self._passes = 0
         self._activations = 0
         self._doomed: list[Record] = []
-        self.recalled()
+        self.recall(self.entries)
 
-    def recalled(self) -> None:
-        """Take in that the entries were brought to what the journal knows."""
-        self._familiar.clear()
+    def recall(self, entries: list[Entry]) -> None:
+        """Begin with what is known of the rows from earlier runs."""
+        self.entries = entries
+        self._familiar = {entry.hospital_id for entry in entries if entry.hospital_id is not None}
         self._owed.clear()
-        for entry in self.entries:
-            if entry.hospital_id is not None:
-                self._familiar.add(entry.hospital_id)
+        for entry in entries:
             if entry.unanswered:
                 self._owed[entry.row.hospital] += entry.unanswered
 
@@ -297,7 +296,7 @@ class Batch:
                 self.suspect = NEVER
             elif strange:
                 self.suspect = started
-        return not strange or started < self.suspect + self.manner.settle()
+        return not strange or self._first or started < self.suspect + self.manner.settle()
 
     def _adopt(self, found: Match) -> None:
         for place, entry in enumerate(self.entries):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataflows.errors import BadInput, SettingUnusable
-from dataflows.flows.hospitals.identity import upload_key
+from dataflows.flows.hospitals.identity import rows_key, upload_key
 from dataflows.flows.hospitals.rows import Hospital, Row
 from dataflows.store.files import private_folder, write_whole
 
@@ -37,6 +37,11 @@ class Content(NamedTuple):
     def key(self) -> str:
         """The name of this content."""
         return upload_key(self.address, self.rows, self.size)
+
+    @property
+    def rows_key(self) -> str:
+        """The name of its rows, however they are split into batches."""
+        return rows_key(self.address, self.rows)
 
 
 class Copies:

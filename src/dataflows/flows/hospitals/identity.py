@@ -54,6 +54,11 @@ def upload_key(address: str, rows: Sequence[Row], size: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, _canonical(["upload", *(one.batch_id for one in portions(address, rows, size))])))
 
 
+def rows_key(address: str, rows: Sequence[Row]) -> str:
+    """Name the rows alone, however they are split into batches."""
+    return str(uuid.uuid5(_NAMESPACE, _canonical(["rows", address, [row.hospital for row in rows]])))
+
+
 def repair_id(batch_id: str, place: int, hospital: Hospital) -> str:
     """The one-row batch that takes the place of a row which the Directory lost after activation."""
     return _id(_canonical(["repair", batch_id, place, hospital]), 0)

@@ -8,23 +8,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from dataflows.errors import AlreadyRunning, BadInput, ExitCode, Interrupted, SettingUnusable
-from dataflows.events import Event, Failed, Planned, Step, Warned
-from dataflows.flows.hospitals.abandon import Work, abandon
+from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted, SettingUnusable
+from dataflows.events import Event, Failed, Pending, Planned, Skipped, Step, Warned
+from dataflows.flows.hospitals.abandon import abandon
 from dataflows.flows.hospitals.batch import Batch, Manner
 from dataflows.flows.hospitals.copies import Content, Copies, Invalid
 from dataflows.flows.hospitals.courier import Courier
 from dataflows.flows.hospitals.directory import Directory
 from dataflows.flows.hospitals.dispatch import Dispatcher, Lanes
-from dataflows.flows.hospitals.entries import NEVER, Entry
+from dataflows.flows.hospitals.entries import Entry
 from dataflows.flows.hospitals.identity import MOST_PER_BATCH, directory_address, portions
 from dataflows.flows.hospitals.ledger import COMMAND, Ledger, Leftover, Upload
 from dataflows.flows.hospitals.pacing import Pace
-from dataflows.flows.hospitals.reconcile import match
 from dataflows.flows.hospitals.report import Validation
+from dataflows.flows.hospitals.taking_back import work_of
 from dataflows.flows.hospitals.telling import Teller, response
 from dataflows.remote.retry import RetryPolicy
-from dataflows.remote.session import Session, make_session
+from dataflows.remote.session import make_session
 from dataflows.runs import pool
 from dataflows.runs.journal import ABANDONED
 from dataflows.runs.runner import Run
@@ -122,7 +122,7 @@ class _Upload:
         self.lanes = Lanes(options.workers, content.size)
         self.slowest_before = 0.0
         self.occurrence = 0
-        self.batches = self._planned(0)
+        self.batches = self._planned(content.size, 0)
 
     # --- the story --------------------------------------------------------------------------------------------
 
@@ -132,6 +132,8 @@ class _Upload:
         self._refuse_leftovers()
         self.history_lost = self._history_is_lost()
         self.copies.keep(content)
+        if not self.options.again:
+            self.run.journal.name_batches(self.run.id, [batch.batch_id for batch in self.batches])
         yield Planned(len(content.rows) + content.invalid_count, "rows")
         for one in content.invalid:
             yield Failed(str(one.row), one.code, one.message)
@@ -140,14 +142,26 @@ class _Upload:
         self.directory = Directory(content.address, self.session, self.policy)
         try:
             yield from self._story()
+        except DataflowsError as error:
+            yield from self._untouched(error)
+            raise
         finally:
             self.session.close()
             self.run.report.update(response(content, self.batches, time.monotonic() - self.began))
+
+    def _untouched(self, error: DataflowsError) -> Iterator[Event]:
+        """The rows of a run that ended before any of them was looked after."""
+        if self.dispatcher is None:
+            for row in self.content.rows:
+                yield Pending(str(row.number), error.code)
 
     def _story(self) -> Iterator[Event]:
         yield Step("waking the Directory")
         self.directory.wake(self.settings.hospitals_wake_seconds, self.run.stop)
         yield from self._replace()
+        if self._is_elsewhere():
+            yield from (Skipped(str(row.number), "already there, in other batches") for row in self.content.rows)
+            return
         self._begin()
         yield from self._carry()
         self.copies.sweep(self.ledger.uploads() | {self.content.key})
@@ -170,14 +184,14 @@ class _Upload:
     def _leftovers(self) -> list[Leftover]:
         if self.options.resumed:
             return []
-        found = self.ledger.leftovers(self.options.path)
+        found = self.ledger.leftovers(self.options.path, self.content.rows_key)
         return [left for left in found if left.upload.key != self.content.key and left.run_id != self.run.id]
 
     def _replace(self) -> Iterator[Event]:
         for left in self._leftovers():
             short = left.run_id[:8]
             yield Step(f"removing what run {short} created")
-            work = work_of(self.settings, self.run, left.upload, self.session, self.policy)
+            work = work_of(self.settings, self.run, left.upload, self.session)
             done = abandon(work, delete_active=False)
             if done.live:
                 raise BadInput(
@@ -193,24 +207,46 @@ class _Upload:
 
     # --- the batches ------------------------------------------------------------------------------------------
 
-    def _planned(self, occurrence: int) -> list[Batch]:
+    def _planned(self, size: int, occurrence: int) -> list[Batch]:
         content = self.content
         return [
             Batch(part.batch_id, [Entry(row) for row in part.rows], self.manner)
-            for part in portions(content.address, content.rows, content.size, occurrence)
+            for part in portions(content.address, content.rows, size, occurrence)
         ]
+
+    def _is_elsewhere(self) -> bool:
+        """Whether an earlier run brought the same rows there in batches of another size, and they are there still."""
+        if self.options.again:
+            return False
+        for upload in self.ledger.finished(self.content.rows_key):
+            batches = self._planned(upload.size, upload.occurrence)
+            if upload.key != self.content.key and self._are_complete(batches):
+                self.batches = batches
+                self.run.journal.name_batches(self.run.id, [batch.batch_id for batch in batches])
+                return True
+        return False
+
+    def _are_complete(self, batches: list[Batch]) -> bool:
+        """Look at all batches: whether each is there, active, and nothing has to be done about it."""
+
+        def look(batch: Batch) -> bool:
+            now = time.monotonic()
+            batch.seen(self.directory.look(batch.batch_id), now, now)
+            return batch.over and batch.active and batch.error is None
+
+        workers = min(self.lanes.threads, len(batches))
+        return all(list(pool.each(look, batches, workers=workers, stop=self.run.stop))) and not self.run.stop.is_set()
 
     def _begin(self) -> None:
         """Make the batches those of this run, and bring them to what is known of them."""
         if self.options.again:
             self.occurrence = self._next_occurrence()
-            self.batches = self._planned(self.occurrence)
+            self.batches = self._planned(self.content.size, self.occurrence)
         content = self.content
         parts = portions(content.address, content.rows, content.size, self.occurrence)
-        known = self.ledger.begin(self.run.id, Upload(content.key, self.occurrence, self.options.path), parts)
+        upload = Upload(content.key, self.occurrence, self.options.path, content.rows_key, content.size)
+        self.ledger.begin(self.run.id, upload, parts, history_lost=self.history_lost)
         self.ledger.fill(self.batches)
-        for batch in self.batches:
-            batch.suspect = time.monotonic() if self.history_lost and batch.batch_id not in known else NEVER
         times = [entry.seconds for batch in self.batches for entry in batch.entries if entry.seconds]
         self.slowest_before = max(times, default=0.0)
 
@@ -223,14 +259,9 @@ class _Upload:
         if unfinished is not None:
             return unfinished
         occurrence = 0
-        while all(self._is_complete(batch) for batch in self._planned(occurrence)):
+        while self._are_complete(self._planned(self.content.size, occurrence)):
             occurrence += 1
         return occurrence
-
-    def _is_complete(self, batch: Batch) -> bool:
-        records = self.directory.look(batch.batch_id)
-        found = match([entry.row.hospital for entry in batch.entries], records, {})
-        return not found.absent and all(record.active for record in found.kept.values())
 
     def _settle(self) -> float:
         """How long a create without an answer may still land: longer where creates were seen to take long."""
@@ -276,21 +307,6 @@ class _Upload:
 _RANK = (
     ExitCode.ACCESS_REFUSED, ExitCode.SERVICE_DOWN, ExitCode.ALREADY_RUNNING, ExitCode.SETTINGS, ExitCode.SOME_FAILED,
 )  # fmt: skip
-
-
-def work_of(settings: Settings, run: Run, upload: Upload, session: Session, policy: RetryPolicy) -> Work:
-    """Return what an earlier run carried, to be looked at or taken back. Raises BadInput when its copy is gone."""
-    content = Copies(run.data_dir).read(upload.key)
-    return Work(
-        Directory(content.address, session, policy),
-        Ledger(run.journal, run.data_dir),
-        content,
-        upload.occurrence,
-        Manner(lambda: settings.hospitals_settle_seconds, settings.hospitals_look_every_seconds),
-        settings.max_concurrent_requests,
-        run.stop,
-        run.notify,
-    )
 
 
 @dataclass(frozen=True)

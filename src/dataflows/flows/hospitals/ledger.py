@@ -18,7 +18,7 @@ from dataflows.errors import AlreadyRunning
 from dataflows.flows.hospitals.batch import Batch
 from dataflows.flows.hospitals.entries import NEVER, Entry, State
 from dataflows.flows.hospitals.identity import Portion
-from dataflows.runs.journal import RESUMABLE, RUNNING, Item, Journal
+from dataflows.runs.journal import DONE, PARTIAL, RESUMABLE, RUNNING, Item, Journal
 from dataflows.runs.lock import is_running
 
 COMMAND = "hospitals-bulk"
@@ -29,11 +29,14 @@ _SCHEMA = (
         address TEXT PRIMARY KEY, started REAL NOT NULL, counted INTEGER NOT NULL, closed REAL NOT NULL
     );
     CREATE TABLE hospital_uploads (
-        upload TEXT NOT NULL, occurrence INTEGER NOT NULL, path TEXT NOT NULL, run_id TEXT NOT NULL,
-        PRIMARY KEY (upload, occurrence)
+        upload TEXT NOT NULL, occurrence INTEGER NOT NULL, path TEXT NOT NULL, rows TEXT NOT NULL,
+        size INTEGER NOT NULL, run_id TEXT NOT NULL, PRIMARY KEY (upload, occurrence)
     );
+    CREATE INDEX hospital_uploads_by_path ON hospital_uploads (path);
+    CREATE INDEX hospital_uploads_by_rows ON hospital_uploads (rows);
     CREATE TABLE hospital_batches (
-        batch_id TEXT PRIMARY KEY, holder TEXT NOT NULL, parent TEXT, place INTEGER, active INTEGER NOT NULL DEFAULT 0
+        batch_id TEXT PRIMARY KEY, holder TEXT NOT NULL, parent TEXT, place INTEGER, active INTEGER NOT NULL DEFAULT 0,
+        suspect REAL, host TEXT
     );
     CREATE INDEX hospital_batches_by_parent ON hospital_batches (parent) WHERE parent IS NOT NULL;
     CREATE TABLE hospital_rows (
@@ -49,16 +52,21 @@ _SAVE = (
     " (batch_id, place, state, hospital_id, attempts, unanswered, given_up, host, seconds, code)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_UPLOAD = "u.upload, u.occurrence, u.path, u.rows, u.size"
 _FLUSH_AFTER_SECONDS = 0.05
 _FLUSH_AT = 500
 
 
 class Upload(NamedTuple):
-    """What one run carries: the name of its content, which time it is created, and the file that it came from."""
+    """What one run carries: the name of its content, which time it is created, the file that it came from, the name
+    of the rows alone, and the size of the batches.
+    """
 
     key: str
     occurrence: int
     path: str
+    rows: str
+    size: int
 
 
 class Leftover(NamedTuple):
@@ -82,8 +90,11 @@ class Ledger:
 
     # --- whose batches they are -------------------------------------------------------------------------------
 
-    def begin(self, run_id: str, upload: Upload, portions: Sequence[Portion]) -> set[str]:
-        """Make the batches those of this run; returns the ids of those that the journal knew before.
+    def begin(self, run_id: str, upload: Upload, portions: Sequence[Portion], *, history_lost: bool) -> None:
+        """Make the batches those of this run.
+
+        ``history_lost``: they were carried before, and the journal forgot what was sent. Batches that it does not know
+        are suspect from now on, also for later runs.
 
         Raises:
             AlreadyRunning: a living run has one of them (two files may share a batch).
@@ -91,11 +102,9 @@ class Ledger:
         ids = [portion.batch_id for portion in portions]
         with self._journal.transaction() as db:
             self.claim(db, run_id, ids)
-            known = {batch_id for (batch_id,) in _of(db, "SELECT batch_id FROM hospital_batches", ids)}
-            db.execute("INSERT OR REPLACE INTO hospital_uploads VALUES (?, ?, ?, ?)", (*upload, run_id))
-            self._hold(db, run_id, ids)
+            db.execute("INSERT OR REPLACE INTO hospital_uploads VALUES (?, ?, ?, ?, ?, ?)", (*upload, run_id))
+            self._hold(db, run_id, ids, time.monotonic() if history_lost else None)
         self._journal.name_batches(run_id, ids)
-        return known
 
     def claim(self, db: sqlite3.Connection, run_id: str, batch_ids: Sequence[str]) -> None:
         """Make sure that no living run has one of these batches. Raises AlreadyRunning."""
@@ -108,11 +117,13 @@ class Ledger:
                     hint="wait for its end, or: dataflows runs list",
                 )
 
-    def _hold(self, db: sqlite3.Connection, run_id: str, batch_ids: Iterable[str]) -> None:
+    def _hold(
+        self, db: sqlite3.Connection, run_id: str, batch_ids: Iterable[str], suspect: float | None = None
+    ) -> None:
         db.executemany(
-            "INSERT INTO hospital_batches (batch_id, holder) VALUES (?, ?)"
+            "INSERT INTO hospital_batches (batch_id, holder, suspect, host) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (batch_id) DO UPDATE SET holder = excluded.holder",
-            [(batch_id, run_id) for batch_id in batch_ids],
+            [(batch_id, run_id, suspect, self._host) for batch_id in batch_ids],
         )
 
     def adopt(self, batch: Batch, place: int, run_id: str) -> None:
@@ -131,18 +142,28 @@ class Ledger:
             found = _of(db, "SELECT batch_id, parent, place FROM hospital_batches", batch_ids, "parent")
             return {batch_id: (parent, place) for batch_id, parent, place in found}
 
-    def leftovers(self, path: str) -> list[Leftover]:
-        """Return the runs of a file that did not come to their end, latest first."""
+    def leftovers(self, path: str, rows: str) -> list[Leftover]:
+        """Return the runs of a file, or of the same rows, that did not come to their end, latest first."""
         with self._journal.reading() as db:
-            rows = db.execute(
-                "SELECT r.run_id, u.upload, u.occurrence, u.path, r.target, r.state FROM hospital_uploads u"
-                " JOIN runs r USING (run_id) WHERE u.path = ? AND r.state IN (?, ?) ORDER BY r.seq DESC",
-                (path, RESUMABLE, RUNNING),
+            found = db.execute(
+                f"SELECT r.run_id, r.target, {_UPLOAD} FROM hospital_uploads u JOIN runs r USING (run_id)"  # noqa: S608
+                " WHERE (u.path = ? OR u.rows = ?) AND r.state IN (?, ?) ORDER BY r.seq DESC",
+                (path, rows, RESUMABLE, RUNNING),
             ).fetchall()
         return [
-            Leftover(run_id, Upload(key, occurrence, its_path), is_running(self._data_dir, COMMAND, target))
-            for run_id, key, occurrence, its_path, target, _ in rows
+            Leftover(run_id, Upload(*upload), is_running(self._data_dir, COMMAND, target))
+            for run_id, target, *upload in found
         ]
+
+    def finished(self, rows: str) -> list[Upload]:
+        """Return the uploads of these rows, in whatever batches, that came to their end."""
+        with self._journal.reading() as db:
+            found = db.execute(
+                f"SELECT {_UPLOAD} FROM hospital_uploads u JOIN runs r USING (run_id)"  # noqa: S608
+                " WHERE u.rows = ? AND r.state IN (?, ?)",
+                (rows, DONE, PARTIAL),
+            ).fetchall()
+        return [Upload(*upload) for upload in found]
 
     def was_run(self, run_id: str) -> bool:
         """Whether the journal knows an earlier run of the same target."""
@@ -167,24 +188,46 @@ class Ledger:
     def upload_of(self, run_id: str) -> Upload | None:
         """Return what a run carried."""
         with self._journal.reading() as db:
-            row = db.execute("SELECT upload, occurrence, path FROM hospital_uploads WHERE run_id = ?", (run_id,))
-            found = row.fetchone()
+            found = db.execute(
+                f"SELECT {_UPLOAD} FROM hospital_uploads u WHERE run_id = ?",  # noqa: S608
+                (run_id,),
+            ).fetchone()
         return Upload(*found) if found else None
 
     # --- rows -------------------------------------------------------------------------------------------------
 
-    def fill(self, batches: Sequence[Batch]) -> None:
-        """Bring the entries of new batches to what the journal knows of them.
-
-        A refused row is sent again by the next run, since the Directory may think better of it by then.
-        """
-        by_id = {batch.batch_id: batch for batch in batches}
+    def entries(self, portions: Sequence[Portion]) -> list[list[Entry]]:
+        """Return the rows of batches as the journal has them."""
+        found = {portion.batch_id: [Entry(row) for row in portion.rows] for portion in portions}
         with self._journal.reading() as db:
-            for row in _of(db, "SELECT * FROM hospital_rows", list(by_id)):
-                batch_id, place, *rest = row
-                self._recall(by_id[batch_id].entries[place], *rest)
-        for batch in batches:
-            batch.recalled()
+            for batch_id, place, *rest in _of(db, "SELECT * FROM hospital_rows", list(found)):
+                self._recall(found[batch_id][place], *rest)
+        return list(found.values())
+
+    def fill(self, batches: Sequence[Batch]) -> None:
+        """Bring new batches to what the journal knows of them.
+
+        A refused row is sent again, since the Directory may think better of it by now. A create that was under way
+        when its process died may have left at the last moment.
+        """
+        now = time.monotonic()
+        portions = [Portion(batch.batch_id, [entry.row for entry in batch.entries]) for batch in batches]
+        for batch, entries in zip(batches, self.entries(portions), strict=True):
+            for entry in entries:
+                if entry.state is State.SENDING:
+                    entry.state, entry.given_up = State.UNKNOWN, now
+                elif entry.state is State.REFUSED:
+                    entry.state = State.PENDING
+            batch.recall(entries)
+        self._suspect({batch.batch_id: batch for batch in batches}, now)
+
+    def _suspect(self, batches: dict[str, Batch], now: float) -> None:
+        with self._journal.reading() as db:
+            for batch_id, suspect, host in _of(
+                db, "SELECT batch_id, suspect, host FROM hospital_batches", list(batches)
+            ):
+                if suspect is not None:
+                    batches[batch_id].suspect = _no_later_than(suspect, host, self._host, now)
 
     def _recall(
         self,
@@ -196,15 +239,12 @@ class Ledger:
         given_up: float | None,
         host: str | None,
         seconds: float | None,
-        _code: str | None,
+        code: str | None,
     ) -> None:
-        now = time.monotonic()
-        entry.hospital_id, entry.attempts, entry.unanswered, entry.seconds = hospital_id, attempts, unanswered, seconds
-        entry.state = State.PENDING if state == State.REFUSED else State(state)
-        if state == State.SENDING:  # its process died: it may have left at the last moment
-            entry.state, entry.given_up = State.UNKNOWN, now
-        elif unanswered:
-            entry.given_up = _no_later_than(given_up, host, self._host, now)
+        entry.state, entry.hospital_id, entry.code = State(state), hospital_id, code
+        entry.attempts, entry.unanswered, entry.seconds = attempts, unanswered, seconds
+        if unanswered:
+            entry.given_up = _no_later_than(given_up, host, self._host, time.monotonic())
 
     def note(self, batch: Batch) -> None:
         """Remember the changes of a batch for the next commit."""
