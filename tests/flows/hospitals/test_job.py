@@ -276,7 +276,7 @@ def test_looks_keep_their_distance(world: World) -> None:
     assert world.send(HOSPITALS_LOOK_EVERY_SECONDS="0.2").code == 0
     assert world.is_right(rows)
     looks = [one.started for one in world.directory.requests if one.method == "GET" and "/batch/" in one.path]
-    assert all(later - earlier >= 0.6 for earlier, later in zip(looks, looks[3:], strict=False))
+    assert all(later - earlier >= 0.5 for earlier, later in zip(looks, looks[3:], strict=False))
 
 
 # --- rows that the Directory does not take ------------------------------------------------------------------------
@@ -376,7 +376,8 @@ def test_a_row_that_was_lost_after_activation_gets_a_batch_of_its_own(world: Wor
     assert ran.code == 0
     assert world.is_right(rows)
     [repaired] = ran["repaired"]
-    assert (repaired["row"], repaired["lost_hospital_id"], repaired["hospital_id"]) == (3, 3, 6)
+    [lost] = [one["row"] for one in first["hospitals"] if one["hospital_id"] == 3]
+    assert (repaired["row"], repaired["lost_hospital_id"], repaired["hospital_id"]) == (lost, 3, 6)
     assert repaired["batch_id"] != first["batch_id"]
     last = world.send()
     assert (last.code, last["counts"]["skipped"], world.directory.calls["create"]) == (0, 5, 6)
