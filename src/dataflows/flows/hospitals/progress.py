@@ -39,7 +39,7 @@ def _head(record: RunRecord, content: Content, batch_id: str, rows: list[dict[st
     total = len(content.rows) + content.invalid_count
     processed = sum(row["status"] in ("created", "created_and_activated") for row in rows)
     failed = sum(row["status"] == "failed" for row in rows) + content.invalid_count
-    status = _status(record)
+    status = _status(record, begun=any(row["status"] != "pending" for row in rows))
     return {
         "batch_id": batch_id,
         "status": status,
@@ -54,12 +54,12 @@ def _head(record: RunRecord, content: Content, batch_id: str, rows: list[dict[st
     }
 
 
-def _status(record: RunRecord) -> str:
+def _status(record: RunRecord, *, begun: bool) -> str:
     if record.continued_by:
         return "failed"
-    return _STATUSES.get(record.state) or _STEPS.get(
-        record.step.partition(" ")[0], "processing" if record.step else "initializing"
-    )
+    ended = _STATUSES.get(record.state)
+    step = _STEPS.get(record.step.partition(" ")[0], "processing" if begun else "initializing")
+    return ended or ("processing" if begun and step == "initializing" else step)
 
 
 def _seconds(record: RunRecord) -> float:
