@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from dataflows.sandbox.service import Exchange, Request
 from tests.flows.hospitals.world import World
 from tests.processes import Process, Program, until
 
@@ -92,6 +95,7 @@ def test_another_file_with_the_same_batch_is_turned_away_too(world: World, progr
 def test_two_machines_on_one_file_end_with_every_row_once(world: World, program: Program, tmp_path: Path) -> None:
     rows = world.write(20)
     world.directory.faults.set(**SLOW)
+    _both_look_before_either_creates(world)
     folders = [tmp_path / "one", tmp_path / "two"]
     with ExitStack() as stack:
         starts = [
@@ -99,12 +103,24 @@ def test_two_machines_on_one_file_end_with_every_row_once(world: World, program:
             for folder in folders
         ]
         ended = [stack.enter_context(process).ended() for process in starts]
-    assert {one.code for one in ended} <= {0, 11}
     assert 11 in {one.code for one in ended}
+    assert {one.code for one in ended} <= {0, 11}
     for folder, one in zip(folders, ended, strict=True):
         if one.code == 11:
             assert world.resume(one["run_id"], DATA_DIR=str(folder)).code == 0
     assert world.is_right(rows)
+
+
+def _both_look_before_either_creates(world: World) -> None:
+    arrive, meet = world.directory.arrived, threading.Barrier(2)
+    looks = itertools.count(1)
+
+    def arrived(request: Request) -> Exchange:
+        if "/batch/" in request.path and request.method == "GET" and next(looks) <= 2:
+            meet.wait(30)
+        return arrive(request)
+
+    world.directory.arrived = arrived  # type: ignore[method-assign]
 
 
 def test_a_run_can_be_followed(world: World, program: Program) -> None:

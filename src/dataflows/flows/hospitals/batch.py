@@ -151,9 +151,9 @@ class Batch:
         return self._phase is _Phase.OVER
 
     @property
-    def looked(self) -> bool:
-        """The Directory has told once what it holds of this batch."""
-        return not self._first
+    def is_ahead(self) -> bool:
+        """Its first look is not answered, or rows of it wait to be sent."""
+        return self._first or bool(self._pending)
 
     @property
     def created(self) -> int:

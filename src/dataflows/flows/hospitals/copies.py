@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dataflows.errors import BadInput, SettingUnusable
 from dataflows.flows.hospitals.identity import rows_key, upload_key
@@ -24,7 +26,8 @@ class Invalid(NamedTuple):
     message: str
 
 
-class Content(NamedTuple):
+@dataclass(frozen=True)
+class Content:
     """What a file asks for: where the hospitals go, how many to a batch, which, and what was left out."""
 
     address: str
@@ -33,12 +36,12 @@ class Content(NamedTuple):
     invalid: list[Invalid]
     invalid_count: int
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The name of this content."""
         return upload_key(self.address, self.rows, self.size)
 
-    @property
+    @cached_property
     def rows_key(self) -> str:
         """The name of its rows, however they are split into batches."""
         return rows_key(self.address, self.rows)
@@ -56,8 +59,13 @@ class Copies:
 
     def keep(self, content: Content) -> None:
         """Write a copy, whole or not at all. Raises SettingUnusable when it cannot be written."""
-        kept: dict[str, Any] = content._asdict()
-        kept["rows"] = [[row.number, *row.hospital] for row in content.rows]
+        kept = {
+            "address": content.address,
+            "size": content.size,
+            "rows": [[row.number, *row.hospital] for row in content.rows],
+            "invalid": content.invalid,
+            "invalid_count": content.invalid_count,
+        }
         data = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
         try:
             private_folder(self._folder)

@@ -33,7 +33,7 @@ class Lanes:
     """How many requests are under way at a time: ``creates``, and beside them the single calls of other batches.
 
     A batch takes four single calls (look, look, activate, look), so that many threads more are needed for each batch
-    full of creates to keep all ``creates`` busy.
+    full of creates to keep all ``creates`` busy; twice as many, since they come in bursts.
     """
 
     creates: int
@@ -42,11 +42,11 @@ class Lanes:
     @property
     def threads(self) -> int:
         """Threads in all."""
-        return self.creates + math.ceil(_SINGLES_PER_BATCH * self.creates / self.batch_size)
+        return self.creates + math.ceil(2 * _SINGLES_PER_BATCH * self.creates / self.batch_size)
 
     @property
-    def open_batches(self) -> int:
-        """How many batches are on their way at a time: enough that their first looks are answered in time."""
+    def batches_ahead(self) -> int:
+        """How many batches are looked at before their rows can be sent: enough that creates never wait for a look."""
         return math.ceil(4 * self.threads / min(self.batch_size, MOST_PER_BATCH)) + 2
 
 
@@ -98,15 +98,17 @@ class Dispatcher:
                 yield Later(self._pause())
 
     def _gather(self) -> None:
-        while self._waiting and len(self._open) < self._lanes.open_batches:
+        ahead = sum(batch.is_ahead for batch in self._open)
+        while self._waiting and ahead < self._lanes.batches_ahead:
             self._open.append(self._waiting.popleft())
+            ahead += 1
         now = time.monotonic()
         self._ready.extend(ask for batch in self._open if (ask := batch.single(now)))
         if now >= self._shut_until:
             self._gather_creates(now)
 
     def _gather_creates(self, now: float) -> None:
-        wanted = min(sum(batch.waiting_rows(now) for batch in self._open), self._lanes.creates)
+        wanted = min(sum(batch.waiting_rows(now) for batch in self._open), 2 * self._lanes.creates)
         if not wanted:
             return
         asks: list[Ask] = []
@@ -156,6 +158,8 @@ class Dispatcher:
         self._open_repairs(batch)
         if batch.over:
             yield from self._over(batch)
+        elif following := batch.single(answered.ended):
+            self._ready.appendleft(following)  # not behind creates that are ready already
         self._ledger.flush(now=False)
         yield from self._teller.standing(self._open)
 
@@ -234,8 +238,8 @@ class Dispatcher:
             ask.batch.answered(ask, Unknown("no_answer") if ask.left else NotSent("stopped"), now)
             self._ledger.note(ask.batch)
         self._creating.clear()
-        self._ledger.flush()
         code = self.halted.code if self.halted else "interrupted"
         for batch in [*self._open, *self._waiting]:
             if batch.parent is None:
                 yield from self._teller.ended(batch, code)
+        self._ledger.flush()

@@ -85,6 +85,8 @@ class Ledger:
         self._data_dir = data_dir
         self._host = socket.gethostname()
         self._waiting: list[tuple[object, ...]] = []
+        self._items: dict[str, list[Item]] = {}
+        self._activated: list[tuple[str]] = []
         self._flushed = 0.0
         journal.ensure("hospitals", _SCHEMA)
 
@@ -263,25 +265,29 @@ class Ledger:
         with self._journal.transaction() as db:
             yield db
             db.executemany(_SAVE, self._waiting)
+            for run_id, items in self._items.items():
+                self._journal.record(run_id, items, db)
+            if self._activated:
+                db.executemany("UPDATE hospital_batches SET active = 1 WHERE batch_id = ?", self._activated)
         self._waiting.clear()
+        self._items.clear()
+        self._activated.clear()
         self._flushed = time.monotonic()
 
     def flush(self, *, now: bool = True) -> None:
         """Commit what was noted; with ``now=False`` only when it has waited long enough or is much."""
         due = now or time.monotonic() - self._flushed > _FLUSH_AFTER_SECONDS or len(self._waiting) >= _FLUSH_AT
-        if self._waiting and due:
+        if due and (self._waiting or self._items or self._activated):
             with self.transaction():
                 pass
 
-    def record(self, run_id: str, items: Sequence[Item]) -> None:
-        """Commit the outcome of rows, for ``runs show``."""
-        with self.transaction() as db:
-            self._journal.record(run_id, items, db)
+    def record(self, run_id: str, items: Iterable[Item]) -> None:
+        """Remember the outcome of rows, for ``runs show``, until the next commit."""
+        self._items.setdefault(run_id, []).extend(items)
 
     def activated(self, batch_id: str) -> None:
-        """Commit that a batch is active and complete."""
-        with self.transaction() as db:
-            db.execute("UPDATE hospital_batches SET active = 1 WHERE batch_id = ?", (batch_id,))
+        """Remember that a batch is active and complete, until the next commit."""
+        self._activated.append((batch_id,))
 
     def active(self, batch_ids: Sequence[str]) -> set[str]:
         """Return which of these batches were seen active and complete."""

@@ -34,15 +34,16 @@ class Pace:
         self._most = per_window
         self._window = window
         self._clock = clock
+        self._shut_until = 0.0
 
     def take(self, db: sqlite3.Connection, wanted: int) -> int:
         """Count up to ``wanted`` creates that are about to be sent, inside a transaction; returns how many may be."""
         now = self._clock()
+        if not self._most:  # then only a 429 that we got ourselves can shut it
+            return wanted if now >= self._shut_until else 0
         started, counted, closed = self._read(db, now)
         if closed > now:
             return 0
-        if not self._most:
-            return wanted
         if now >= started + self._window:
             started, counted = now, 0
         granted = min(wanted, self._most - counted)
@@ -60,6 +61,7 @@ class Pace:
     def refused(self) -> None:
         """Take in a 429: somebody else counts too, so nothing is sent until a window from now is over."""
         now = self._clock()
+        self._shut_until = now + self._window
         with self._journal.transaction() as db:
             self._write(db, now, 0, now + self._window)
 
