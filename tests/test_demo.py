@@ -18,6 +18,8 @@ from dataflows.flows.cqc import changes
 from dataflows.flows.cqc.verify import Content, Verifier
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.recording import TableBooks
+from dataflows.flows.hospitals.batch import Batch
+from dataflows.flows.hospitals.entries import Entry
 
 ROOT = Path(__file__).resolve().parent.parent
 Capture = pytest.CaptureFixture[str]
@@ -93,12 +95,27 @@ def take_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Verifier, "finish", lambda _: Content(400, 0, 0, 18, ""))
 
 
+def repeat_what_got_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What most clients do: a create without an answer is simply sent again."""
+
+    unknown = Batch._unknown
+
+    def again(batch: Batch, entry: Entry, code: str, now: float, *, lasting: bool) -> None:
+        if lasting:
+            batch._not_left(entry, batch.entries.index(entry), code)
+        else:  # the batch is full: even they notice that
+            unknown(batch, entry, code, now, lasting=False)
+
+    monkeypatch.setattr(Batch, "_unknown", again)
+
+
 @pytest.mark.parametrize(
     ("damage", "difference"),
     [
         (forget_vanished_items, "what the receiver holds of row 43 is not what it must be"),
         (write_nothing_back, "run 2: replayed is 60, must be 0"),
         (expect_another_figure, "csc-submit, run 2: superseded is 0, must be 1"),
+        (repeat_what_got_no_answer, "hospitals-bulk, run 1: exit code is 11, must be 0"),
         (forget_changed_columns, "cqc-fetch, homecare: changed records is 0, must be 20"),
         (take_whatever_comes, "cqc-fetch: files in the folder is 9, must be 8"),
     ],
