@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,10 +25,10 @@ def program(world: World, tmp_path: Path) -> Program:
 
 
 @contextmanager
-def begun(world: World, program: Program, requests: int, *arguments: str) -> Iterator[Process]:
+def begun(world: World, program: Program, requests: int, *arguments: str, **environment: str) -> Iterator[Process]:
     """A run that has made so many requests."""
     before = world.directory.figures()["requests"]
-    with program.start("hospitals-bulk", str(world.file), *arguments) as process:
+    with program.start("hospitals-bulk", str(world.file), *arguments, **environment) as process:
         until(lambda: world.directory.figures()["requests"] - before >= requests, f"{requests} requests")
         yield process
 
@@ -68,6 +69,29 @@ def test_stopped_it_ends_what_is_under_way_and_goes_on_later(world: World, progr
     assert world.resume(ended["run_id"]).code == 0
     assert world.is_right(rows)
     assert world.directory.calls["create"] == 20
+
+
+def test_stopped_while_the_directory_wakes_up_it_does_not_wait_for_that(world: World, program: Program) -> None:
+    world.write(20)
+    world.directory.faults.set(wake_ms=30_000)
+    with begun(world, program, 1, "--json", HOSPITALS_WAKE_SECONDS="60") as process:
+        began = time.monotonic()
+        process.interrupt()
+        ended = process.ended().keeps_the_contract()
+    assert (ended.code, ended["status"]) == (130, "resumable")
+    assert time.monotonic() - began < 10
+
+
+def test_stopped_while_it_waits_for_the_next_window(world: World, program: Program) -> None:
+    rows = world.write(20)
+    slow = {"HOSPITALS_CREATES_PER_MINUTE": "5", "HOSPITALS_WINDOW_SECONDS": "60"}
+    with begun(world, program, 7, "--json", **slow) as process:
+        until(lambda: len(world.directory.records) == 5, "5 records")
+        process.interrupt()
+        ended = process.ended().keeps_the_contract()
+    assert (ended.code, ended["processed_hospitals"]) == (130, 5)
+    assert world.resume(ended["run_id"]).code == 0
+    assert world.is_right(rows)
 
 
 def test_the_second_on_this_machine_is_turned_away(world: World, program: Program) -> None:

@@ -66,6 +66,7 @@ class Ask:
     """One request to be made. ``place`` is the row of a create, ``record_id`` what is to be deleted.
 
     ``left`` is set just before the request leaves, so that one that never did is told from one that may have.
+    ``after``: a record that a create makes has a higher id than this, unless the Directory lost its memory.
     """
 
     batch: Batch
@@ -73,6 +74,7 @@ class Ask:
     place: int = -1
     record_id: int = -1
     left: bool = False
+    after: int = 0
 
 
 class Manner(NamedTuple):
@@ -164,6 +166,12 @@ class Batch:
         """Give it up for this run."""
         self.error = error
         self._phase = _Phase.OVER
+
+    def reopen(self) -> None:
+        """Look at a batch again that was over: the Directory lost its memory since."""
+        self.repairs = {}
+        self._passes = self._activations = 0
+        self._phase = _Phase.LOOKING
 
     # --- what to ask ------------------------------------------------------------------------------------------
 
@@ -271,7 +279,10 @@ class Batch:
         else:
             self._adopt(found)
             ripe = started >= self.ripe_at()
-            (self._judge_live if self.active else self._judge)(found, now, ripe=ripe)
+            if self.active:
+                self._judge_live(found, now, ripe=ripe)
+            else:
+                self._judge(found, now, ripe=ripe, alone=started >= self.suspect + self.manner.settle())
         self._first = False
 
     def ripe_at(self) -> float:
@@ -308,10 +319,14 @@ class Batch:
                 entry.state, entry.code = State.UNKNOWN, "lost"  # the Directory forgot it (a restart)
                 self.changed.add(place)
 
-    def _judge(self, found: Match, now: float, *, ripe: bool) -> None:
-        """What to do about a batch of which nothing is active yet."""
+    def _judge(self, found: Match, now: float, *, ripe: bool, alone: bool) -> None:
+        """What to do about a batch of which nothing is active yet.
+
+        A row that was never sent need not wait, unless somebody else may be sending it (not ``alone``), or surplus
+        copies fill the batch up.
+        """
         missing = [place for place in found.absent if self.entries[place].state is not State.REFUSED]
-        new = [] if self.suspect + self.manner.settle() > now else self._never_sent(missing)
+        new = self._never_sent(missing) if alone and not found.surplus else []
         refused = next((entry for entry in self.entries if entry.state is State.REFUSED), None)
         if not ripe and not new:
             self._settle(now)
@@ -417,8 +432,9 @@ class Batch:
         if not all(one.over for one in self.repairs.values()):
             return
         for place, one in self.repairs.items():
-            self.entries[place].state = one.entries[0].state
-            self.entries[place].hospital_id = one.entries[0].hospital_id
+            mine, its = self.entries[place], one.entries[0]
+            mine.state, mine.hospital_id = its.state, its.hospital_id
+            mine.code, mine.message, mine.told = its.code, its.message, mine.told or its.told
             self.sent = self.sent or one.sent
         self._phase = _Phase.OVER
         self.error = next((one.error for one in self.repairs.values() if one.error), None)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
 
-from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
+from dataflows.errors import AccessRefused, DataflowsError, Interrupted, ServiceDown, SettingUnusable
 from dataflows.flows.hospitals.rows import Hospital
-from dataflows.remote.connections import PATIENCE, Patience
+from dataflows.remote.connections import PATIENCE, OutOfTime, Patience, Stopped
 from dataflows.remote.failures import Blocked
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import Reply, Session, send
@@ -103,6 +103,10 @@ class Directory:
         token = PATIENCE.set(Patience(time.monotonic() + seconds, seconds, stop))
         try:
             reply = send(self._session, "GET", f"{self._address}/", headers=_HEADERS, timeout=(connect, seconds))
+        except OutOfTime:
+            raise ServiceDown(f"{SERVICE} did not wake up within {seconds:g} s", hint="try again later") from None
+        except Stopped:
+            raise Interrupted("stopped while the Directory woke up", hint="dataflows runs resume goes on") from None
         finally:
             PATIENCE.reset(token)
         _refuse_strange(reply, (200,))
@@ -264,6 +268,3 @@ def _not_a_directory(what: str) -> DataflowsError:
         f"EXTERNAL_API_BASE_URL does not lead to the Hospital Directory: it {what}",
         hint="check the address, its path too",
     )
-
-
-Clock = Callable[[], float]

@@ -43,6 +43,7 @@ class Pace:
             return wanted if now >= self._shut_until else 0
         started, counted, closed = self._read(db, now)
         if closed > now:
+            self._write(db, started, counted, closed)
             return 0
         if now >= started + self._window:
             started, counted = now, 0
@@ -69,7 +70,7 @@ class Pace:
         row = db.execute(
             "SELECT started, counted, closed FROM hospital_directories WHERE address = ?", (self._address,)
         ).fetchone()
-        started, counted, closed = row or (now, 0, now)
+        started, counted, closed = row or (now, 0, 0.0)
         return min(started, now), counted, min(closed, now + self._window)
 
     def _write(self, db: sqlite3.Connection, started: float, counted: int, closed: float) -> None:
