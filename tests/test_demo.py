@@ -18,6 +18,8 @@ from dataflows.flows.cqc import changes
 from dataflows.flows.cqc.verify import Content, Verifier
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.recording import TableBooks
+from dataflows.flows.hospitals.batch import Batch
+from dataflows.flows.hospitals.entries import Entry
 
 ROOT = Path(__file__).resolve().parent.parent
 Capture = pytest.CaptureFixture[str]
@@ -44,7 +46,7 @@ def test_it_is_green_and_leaves_nothing(temporary: Path, tmp_path: Path, capsys:
     out, err = capsys.readouterr()
     head, *lines = out.splitlines()
     assert head.split() == ["flow", "run", "items", "outcome", "seconds", "what", "to", "look", "at"]
-    assert {line.split()[1] for line in lines} == {"1", "2", "3", "end"}
+    assert {line.split()[1] for line in lines} == {"1", "2", "3", "4", "5", "end"}
     readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert [timeless(line) for line in lines if timeless(line) not in map(timeless, readme)] == []
     assert max(map(len, [*out.splitlines(), *err.splitlines()])) <= 80
@@ -62,9 +64,9 @@ def test_the_document_and_what_is_kept(temporary: Path, capsys: Capture) -> None
     document = json.loads(capsys.readouterr().out)
     assert (document["status"], document["differences"], document["error"]) == ("done", [], None)
     assert document["checked"] > 550
-    assert [run["exit_code"] for run in document["runs"]] == [0, 3, 0, 0, 3]
+    assert [run["exit_code"] for run in document["runs"]] == [0, 3, 0, 0, 14, 13, 0, 0, 0, 3]
     assert sum(run["seconds"] for run in document["runs"]) < 30
-    assert {item["flow"] for item in document["items"]} == {"csc-submit", "cqc-fetch"}
+    assert {item["flow"] for item in document["items"]} == {"csc-submit", "hospitals-bulk", "cqc-fetch"}
     [kept] = temporary.iterdir()
     assert document["folder"] == str(kept)
     assert {path.name for path in kept.iterdir()} >= {"journal.db", "staging.db", "logs", "cqc"}
@@ -93,12 +95,27 @@ def take_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Verifier, "finish", lambda _: Content(400, 0, 0, 18, ""))
 
 
+def repeat_what_got_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What most clients do: a create without an answer is simply sent again."""
+
+    unknown = Batch._unknown
+
+    def again(batch: Batch, entry: Entry, code: str, now: float, *, lasting: bool) -> None:
+        if lasting:
+            batch._not_left(entry, batch.entries.index(entry), code)
+        else:  # the batch is full: even they notice that
+            unknown(batch, entry, code, now, lasting=False)
+
+    monkeypatch.setattr(Batch, "_unknown", again)
+
+
 @pytest.mark.parametrize(
     ("damage", "difference"),
     [
         (forget_vanished_items, "what the receiver holds of row 43 is not what it must be"),
         (write_nothing_back, "run 2: replayed is 60, must be 0"),
         (expect_another_figure, "csc-submit, run 2: superseded is 0, must be 1"),
+        (repeat_what_got_no_answer, "hospitals-bulk, run 1: exit code is 11, must be 0"),
         (forget_changed_columns, "cqc-fetch, homecare: changed records is 0, must be 20"),
         (take_whatever_comes, "cqc-fetch: files in the folder is 9, must be 8"),
     ],

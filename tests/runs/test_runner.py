@@ -55,6 +55,13 @@ def test_exit_code_and_state_follow_from_what_happened(
     assert (record.exit_code, record.state, record.counts) == (code, state, outcome.counts)
 
 
+def test_an_error_says_itself_whether_its_run_can_go_on(tmp_path: Path) -> None:
+    error = AccessRefused("401, after some rows were sent")
+    error.resumable = True
+    outcome = play(tmp_path, Done("1"), error=error)
+    assert (outcome.exit_code, outcome.state) == (12, "resumable")
+
+
 def test_a_bug_is_told_without_what_it_says(tmp_path: Path) -> None:
     outcome = play(tmp_path, error=ZeroDivisionError("Anna Synthetic"))
     assert outcome.error is not None

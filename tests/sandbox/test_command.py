@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -92,3 +94,49 @@ def test_a_foreign_env_file_is_left_alone(run: Run, tmp_path: Path) -> None:
 def test_a_taken_port_is_wrong_usage(run: Run) -> None:
     with Sandbox() as other, pytest.raises(WrongUsage, match="cannot listen"):
         run("--port", other.url.rpartition(":")[2])
+
+
+def test_the_directory_and_any_fault_can_be_set(run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "sandbox.env"
+    given = ["--create-ms", "5", "--wake-ms", "7", "--creates-per-minute", "0", "--calls-per-minute", "9"]
+    given += [
+        "--fault",
+        "directory/create.late_share=0.5",
+        "--fault",
+        "receiver.retry_after=soon",
+        "--error-share",
+        "0.1",
+    ]
+    state: dict[str, Any] = {}
+
+    def look() -> None:
+        url = lines(file.read_text(encoding="utf-8"))["API_ENDPOINT"]
+        with urlopen(f"{url}/_sandbox/faults", timeout=5) as answer:
+            state.update(json.load(answer))
+
+    assert run("--write-env", str(file), *given, meanwhile=look) == 0
+    directory = state["directory"]
+    assert [directory[name] for name in ("create_ms", "wake_ms", "creates_per_minute", "calls_per_minute")] == [
+        5,
+        7,
+        0,
+        9,
+    ]
+    assert (directory["error_share"], directory["error_status"], state["receiver"]["error_status"]) == (0.1, 500, 503)
+    assert (state["directory/create"]["late_share"], state["receiver"]["retry_after"]) == (0.5, "soon")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nowhere.error_next=1", "no such service"),
+        ("error_next=1", "no such service"),
+        ("receiver.eror_next=1", "did you mean error_next"),
+        ("receiver.error_next=many", "is no value for error_next"),
+        ("receiver.error_next", "is no value for error_next"),
+        ("directory/create.lost_share=2", "out of range"),
+    ],
+)
+def test_a_fault_that_is_none_is_wrong_usage(run: Run, text: str, words: str) -> None:
+    with pytest.raises(WrongUsage, match=words):
+        run("--fault", text)

@@ -254,6 +254,7 @@ def test_the_settings_point_at_it(box: Sandbox) -> None:
         "SCOPE",
         "SUPPLIER_KEY",
         "LA_CODE",
+        "EXTERNAL_API_BASE_URL",
         "CQC_URL_HOMECARE",
         "CQC_URL_CAREHOMES",
         "CQC_URL_DIRECTORY",

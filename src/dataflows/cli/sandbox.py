@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         epilog=epilog(
             "dataflows sandbox --write-env sandbox.env",
             "dataflows sandbox --port 8500 --latency-ms 200 --lost-answer-share 0.1",
+            "dataflows sandbox --create-ms 500 --fault directory/create.late_share=0.1",
             codes=_CODES,
         ),
     )(sandbox)
@@ -51,7 +52,9 @@ def sandbox(
     error_share: Annotated[
         float, typer.Option("--error-share", min=0, max=1, help="Share of the requests that get an error.")
     ] = 0,
-    error_status: Annotated[int, typer.Option("--error-status", min=400, max=599, help="Which error.")] = 503,
+    error_status: Annotated[
+        int | None, typer.Option("--error-status", min=400, max=599, help="Which error (503; the Directory: 500).")
+    ] = None,
     retry_after: Annotated[
         str, typer.Option("--retry-after", help="Retry-After of errors and rate limits, whatever it says.")
     ] = "",
@@ -72,8 +75,24 @@ def sandbox(
     ] = 0,
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Records per request; more get 413.")] = 100,
     token_seconds: Annotated[int, typer.Option("--token-seconds", min=1, help="How long a token is good.")] = 3600,
+    create_ms: Annotated[
+        float, typer.Option("--create-ms", min=0, help="The Directory takes so long to create a hospital.")
+    ] = 5_000,
+    wake_ms: Annotated[
+        float, typer.Option("--wake-ms", min=0, help="The Directory sleeps, and needs so long to wake up.")
+    ] = 0,
+    creates_per_minute: Annotated[
+        int, typer.Option("--creates-per-minute", min=0, help="The Directory's limit of creates (0: none).")
+    ] = 30,
+    calls_per_minute: Annotated[
+        int, typer.Option("--calls-per-minute", min=0, help="Its limit of other calls, per path (0: none).")
+    ] = 50,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="NAME=VALUE", help="Any of /_sandbox/faults, as receiver.late_share=0.1."),
+    ] = None,
     lean: Annotated[
-        bool, typer.Option("--lean", help="Check and remember nothing but the children: for measuring speed.")
+        bool, typer.Option("--lean", help="Check and remember nothing but what is stored: for measuring speed.")
     ] = False,
 ) -> None:
     """Run stand-ins for the services, on this machine.
@@ -86,7 +105,7 @@ def sandbox(
         "latency_ms": latency_ms,
         "jitter_ms": jitter_ms,
         "error_share": error_share,
-        "error_status": error_status,
+        **({} if error_status is None else {"error_status": error_status}),
         "retry_after": retry_after,
         "drop_share": drop_share,
         "lost_share": lost_answer_share,
@@ -95,17 +114,40 @@ def sandbox(
         "rate_limit": rate_limit,
         "max_batch": max_batch,
     }
+    directory: dict[str, object] = {
+        "create_ms": create_ms,
+        "wake_ms": wake_ms,
+        "creates_per_minute": creates_per_minute,
+        "calls_per_minute": calls_per_minute,
+    }
     call = invocation(context).begin(COMMAND)
     _refuse_to_overwrite(write_env)
     from dataflows.sandbox.server import Sandbox
 
+    every = {name: value for name, value in receiver.items() if name != "max_batch"}
     faults: dict[str, dict[str, object]] = {
         "receiver": receiver,
         "token": {"token_seconds": token_seconds},
-        "cqc": {name: value for name, value in receiver.items() if name != "max_batch"},
+        "cqc": every,
+        "directory": {**every, **directory},
     }
     box = Sandbox(seed, port, model=model, lean=lean, faults=faults)
+    for text in fault or ():
+        _begin_with(box, text)
     raise typer.Exit(_serve(call, box, write_env))
+
+
+def _begin_with(box: Sandbox, text: str) -> None:
+    """One ``--fault``: the name that its faults have under ``/_sandbox/faults``, a dot, the fault, and the value."""
+    where, _, value = text.partition("=")
+    service, _, name = where.rpartition(".")
+    if service not in box.faults:
+        raise WrongUsage(f"--fault {text[:100]}: no such service", hint=f"the services are {', '.join(box.faults)}")
+    faults = box.faults[service]
+    try:
+        faults.begin_with(**{name: faults.read(name, value)})
+    except ValueError as error:
+        raise WrongUsage(f"--fault {text[:100]}: {error}", hint="GET /_sandbox/faults shows all of them") from None
 
 
 def _serve(call: Invocation, box: Sandbox, write_env: Path | None) -> int:

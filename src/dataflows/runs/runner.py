@@ -119,7 +119,9 @@ class _Conductor:
         with _signals(run.stop, self._stopping):
             self._play(run, job)
         code = self._exit_code()
-        state = _state(code) if order.resumable else _state(code).replace(states.RESUMABLE, states.FAILED)
+        state = states.RESUMABLE if self._error is not None and self._error.resumable else _state(code)
+        if not order.resumable:
+            state = state.replace(states.RESUMABLE, states.FAILED)
         self._journal.finish(run_id, state, code, self.counts(), self._error)
         self._journal.prune(older_than=timedelta(days=order.runs_keep_days))
         seconds = time.monotonic() - began

@@ -15,7 +15,8 @@ from dataflows.errors import SettingUnusable
 Kind = Literal["text", "secret", "address", "whole", "number", "switch", "choice", "path"]
 Origin = Literal["flag", "environment", "env file", "default"]
 
-CSC, CQC, HTTP, COMMON = "csc-submit", "cqc-fetch", "every remote service", "every command"
+CSC, CQC, HOSPITALS = "csc-submit", "cqc-fetch", "hospitals-bulk"
+HTTP, COMMON = "every remote service", "every command"
 
 
 class Secret:
@@ -112,8 +113,8 @@ def _secret(flow: str, meaning: str) -> Any:
     return _setting("secret", None, flow, meaning, "text")
 
 
-def _address(flow: str, meaning: str) -> Any:
-    return _setting("address", None, flow, meaning, "an address with https:// (http:// only for this machine)")
+def _address(flow: str, meaning: str, default: str | None = None) -> Any:
+    return _setting("address", default, flow, meaning, "an address with https:// (http:// only for this machine)")
 
 
 def _path(flow: str, meaning: str) -> Any:
@@ -191,6 +192,28 @@ class Settings:
     cqc_keep_days: int = _whole(
         CQC, "days after which a download is removed, but never the newest good one; 0 keeps all", 30, 0, 36_500
     )
+    external_api_base_url: str | None = _address(
+        HOSPITALS, "address of the Hospital Directory", "https://hospital-directory.onrender.com"
+    )
+    max_concurrent_requests: int = _whole(HOSPITALS, "creates under way at the same time", 20, 1, 32)
+    max_csv_size: int = _whole(HOSPITALS, "most rows of a file; 0: as many as the Directory keeps", 20, 0, 10_000)
+    hospitals_creates_per_minute: int = _whole(
+        HOSPITALS, "most creates in one window, shared by all processes of this machine; 0: no limit", 30, 0, 100_000
+    )
+    hospitals_window_seconds: float = _number(
+        HOSPITALS, "length of that window, and the wait after a 429; longer than the Directory's 60", 62.0, 0.1, 3600
+    )
+    hospitals_settle_seconds: float = _number(
+        HOSPITALS,
+        "how long a create without an answer may still land; longer where creates take longer",
+        30.0,
+        0.1,
+        3600,
+    )
+    hospitals_look_every_seconds: float = _number(
+        HOSPITALS, "average distance of looks at the same batch", 2.0, 0.01, 60
+    )
+    hospitals_wake_seconds: float = _number(HOSPITALS, "how long the Directory may need to wake up", 90.0, 0.1, 3600)
     http_timeout_seconds: float = _number(HTTP, "how long to wait for an answer, per request", 30.0, 0.1, 3600)
     http_connect_timeout_seconds: float = _number(HTTP, "how long to wait for a connection", 10.0, 0.1, 600)
     http_attempts: int = _whole(HTTP, "attempts per request, the first one included", 8, 1, 100)
