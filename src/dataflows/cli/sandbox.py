@@ -102,7 +102,7 @@ def sandbox(
     faults: dict[str, dict[str, object]] = {
         "receiver": receiver,
         "token": {"token_seconds": token_seconds},
-        "cqc": {name: value for name, value in receiver.items() if name != "max_batch"},
+        **{one: {name: value for name, value in receiver.items() if name != "max_batch"} for one in ("cqc", "bucket")},
     }
     box = Sandbox(seed, port, model=model, lean=lean, faults=faults)
     raise typer.Exit(_serve(call, box, write_env))

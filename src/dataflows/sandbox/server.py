@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 
+from dataflows.sandbox.bucket import Bucket
 from dataflows.sandbox.control import Control
 from dataflows.sandbox.cqc import SOURCES, Cqc
 from dataflows.sandbox.faults import Fate, Faults, Verdict
@@ -21,7 +22,7 @@ class Sandbox:
     """All stand-ins behind one address. A context manager; ``start`` and ``stop`` keep address and state.
 
     Attributes:
-        token, receiver, cqc: the stand-ins, with their faults, state and history.
+        token, receiver, cqc, bucket: the stand-ins, with their faults, state and history.
         faults: the faults of every stand-in by its name; those given at the start are what ``reset`` goes back to.
     """
 
@@ -37,7 +38,8 @@ class Sandbox:
         self.token = TokenDesk(seed=seed, lean=lean)
         self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean)
         self.cqc = Cqc(seed=seed, lean=lean)
-        self._services: tuple[Service, ...] = (self.token, self.receiver, self.cqc)
+        self.bucket = Bucket(seed=seed, lean=lean)
+        self._services: tuple[Service, ...] = (self.token, self.receiver, self.cqc, self.bucket)
         for name, changes in (faults or {}).items():
             self.faults[name].begin_with(**changes)
         self._desk = Desk(self._services)
@@ -132,7 +134,7 @@ class Desk:
 
     def _through_faults(self, service: Service, route: Route, request: Request, line: Line) -> None:
         exchange = service.arrived(request)
-        verdict = service.faults.judge()
+        verdict = service.judge(request)
         line.wait(verdict.wait)
         answer = self._answered(verdict, route, request, exchange)
         fate = verdict.fate

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from dataflows.sandbox.faults import Faults
+from dataflows.sandbox.faults import Faults, Verdict
 
 HISTORY = 5_000  # exchanges kept per service, so that a long rehearsal does not fill the memory
 
@@ -150,6 +150,10 @@ class Service(ABC):
         """How often each status and fate occurred, requests in all, and the most that were in flight at once."""
         with self._desk:
             return {"requests": self._number, "most_in_flight": self.most_in_flight, **self.counts}
+
+    def judge(self, request: Request) -> Verdict:
+        """Decide what becomes of a request; a service may spare some of its requests."""
+        return self.faults.judge()
 
     def arrived(self, request: Request) -> Exchange:
         """Note a request on its way in."""
