@@ -40,7 +40,9 @@ therapists = sa.Table(
     sa.Column("therapy_methods", JSON),
     sa.Column("telephone_hours", JSON),
     sa.Column("extra", JSON, comment="fields that no column is made for"),
-    sa.Column("status", sa.Text, nullable=False, server_default="aktiv", comment="aktiv, gesperrt, inaktiv: operator's"),
+    sa.Column(
+        "status", sa.Text, nullable=False, server_default="aktiv", comment="operator's: aktiv, gesperrt or inaktiv"
+    ),
     sa.Column("sperrgrund", sa.Text, comment="operator's"),
     sa.Column("notes", sa.Text, comment="operator's"),
     sa.Column("contact_history", JSON, comment="operator's"),
