@@ -29,8 +29,8 @@ is taken from the folder of that file; without one it is `%PROGRAMDATA%\\dataflo
 folder elsewhere. A relative `--data-dir` is taken from the working folder.
 
 Write values without quotes, or in single quotes: in double quotes a backslash has a special meaning. A remark may
-follow a value after a blank and `#`, except after `DB_CONNECTION_STRING`, whose line is taken whole. Empty values count
-as not set. An unknown key is a warning, a key that looks like a slip of the pen is an error."""
+follow a value after a blank and `#`, except after `DB_CONNECTION_STRING` and `IMPORT_DATABASE_URL`, whose lines are
+taken whole. Empty values count as not set. An unknown key is a warning, a key that looks like a slip of the pen is an error."""
 _OPTIONS_INTRO = """\
 Every option of a command has a variable, for the environment or the env file. It counts as the option itself, so it
 beats a setting that means the same."""

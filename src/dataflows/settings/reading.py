@@ -14,6 +14,7 @@ from dataflows.settings import envfile
 from dataflows.settings.table import Family, Origin, Secret, Settings, Spec, families, table
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_-]{0,60}")  # what may be shown: a wrapped secret can look like a key, too
+_PATHS = tuple(spec.name.lower() for spec in table() if spec.kind == "path" and spec.name != "DATA_DIR")
 _RANK: tuple[Origin, ...] = ("flag", "environment", "env file", "default")
 
 
@@ -45,8 +46,9 @@ def load(
     values = _checked(flags, written, origins, path)
     _apply_debug(values, origins)
     values["data_dir"] = _data_dir(values["data_dir"], path)
-    if values["requests_ca_bundle"] is not None:
-        values["requests_ca_bundle"] = _from_folder(values["requests_ca_bundle"], path)
+    for name in _PATHS:
+        if values[name] is not None:
+            values[name] = _from_folder(values[name], path)
     for field_name, family in families():
         values[field_name] = _entries(family, written, path)
     return Settings(**values, env_file=path, warnings=warnings, origins=origins)

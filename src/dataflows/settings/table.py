@@ -16,6 +16,7 @@ Kind = Literal["text", "secret", "address", "whole", "number", "switch", "choice
 Origin = Literal["flag", "environment", "env file", "default"]
 
 CSC, CQC, HTTP, COMMON = "csc-submit", "cqc-fetch", "every remote service", "every command"
+PATIENTS, PRACTICE = "patient-import", "patient-import and therapist-import"
 
 
 class Secret:
@@ -190,6 +191,30 @@ class Settings:
     cqc_max_bytes: int = _whole(CQC, "largest file that is taken, in bytes", 500_000_000, 1, 100_000_000_000)
     cqc_keep_days: int = _whole(
         CQC, "days after which a download is removed, but never the newest good one; 0 keeps all", 30, 0, 36_500
+    )
+    import_database_url: Secret | None = _secret(
+        PRACTICE,
+        "database of patients and therapists, such as postgresql+psycopg://user:password@host/database; "
+        "without one, practice.db in DATA_DIR",
+    )
+    gcs_bucket: str = _text(
+        PATIENTS,
+        "the bucket that registrations arrive in",
+        "curavani-production-data-transfer",
+        pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$",
+        rule="a bucket's name: small letters, digits, dashes, dots",
+    )
+    google_application_credentials: Path | None = _path(
+        PATIENTS, "file with the key of a Google service account; without one, what Google finds by itself"
+    )
+    storage_emulator_host: str | None = _address(
+        PATIENTS, "address of a stand-in for Google Cloud Storage, such as the sandbox; no credentials are used then"
+    )
+    patient_backup_dir: Path | None = _path(
+        PATIENTS, "folder of the local copies; by default patient_imports in DATA_DIR. It holds personal data"
+    )
+    patient_max_bytes: int = _whole(
+        PATIENTS, "largest registration that is taken, in bytes", 5 * 1024 * 1024, 1, 1_000_000_000
     )
     http_timeout_seconds: float = _number(HTTP, "how long to wait for an answer, per request", 30.0, 0.1, 3600)
     http_connect_timeout_seconds: float = _number(HTTP, "how long to wait for a connection", 10.0, 0.1, 600)
