@@ -39,6 +39,9 @@ def sandbox(
     context: typer.Context,
     *,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Listen here (0: any free port).")] = 0,
+    mail_port: Annotated[
+        int, typer.Option("--mail-port", min=0, max=65535, help="The mailbox listens here (0: any free port).")
+    ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same faults.")] = 0,
     model: Annotated[
         Literal["merge", "replace"], typer.Option("--model", help="What the receiver does with absent attributes.")
@@ -104,7 +107,7 @@ def sandbox(
         "token": {"token_seconds": token_seconds},
         **{one: {name: value for name, value in receiver.items() if name != "max_batch"} for one in ("cqc", "bucket")},
     }
-    box = Sandbox(seed, port, model=model, lean=lean, faults=faults)
+    box = Sandbox(seed, port, mail_port=mail_port, model=model, lean=lean, faults=faults)
     raise typer.Exit(_serve(call, box, write_env))
 
 
@@ -127,7 +130,7 @@ def _listen(box: Sandbox) -> None:
         box.start()
     except OSError:
         raise WrongUsage(
-            f"cannot listen at {box.url}", hint="the port is taken: choose another, or leave --port out"
+            f"cannot listen at {box.url} or for mail", hint="a port is taken: choose another, or leave it out"
         ) from None
 
 

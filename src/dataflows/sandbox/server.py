@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 
-from dataflows.sandbox.bucket import Bucket
+from dataflows.sandbox.bucket import BUCKET, Bucket
 from dataflows.sandbox.control import Control
 from dataflows.sandbox.cqc import SOURCES, Cqc
 from dataflows.sandbox.faults import Fate, Faults, Verdict
+from dataflows.sandbox.mailbox import RECIPIENT, SENDER, Mailbox
 from dataflows.sandbox.model import Model
 from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY, Receiver
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
@@ -22,7 +23,7 @@ class Sandbox:
     """All stand-ins behind one address. A context manager; ``start`` and ``stop`` keep address and state.
 
     Attributes:
-        token, receiver, cqc, bucket: the stand-ins, with their faults, state and history.
+        token, receiver, cqc, bucket, mailbox: the stand-ins, with their faults, state and history.
         faults: the faults of every stand-in by its name; those given at the start are what ``reset`` goes back to.
     """
 
@@ -31,6 +32,7 @@ class Sandbox:
         seed: int = 0,
         port: int = 0,
         *,
+        mail_port: int = 0,
         model: Model = "merge",
         lean: bool = False,
         faults: Mapping[str, Mapping[str, object]] | None = None,
@@ -39,7 +41,8 @@ class Sandbox:
         self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean)
         self.cqc = Cqc(seed=seed, lean=lean)
         self.bucket = Bucket(seed=seed, lean=lean)
-        self._services: tuple[Service, ...] = (self.token, self.receiver, self.cqc, self.bucket)
+        self.mailbox = Mailbox(mail_port, seed=seed, lean=lean)
+        self._services: tuple[Service, ...] = (self.token, self.receiver, self.cqc, self.bucket, self.mailbox)
         for name, changes in (faults or {}).items():
             self.faults[name].begin_with(**changes)
         self._desk = Desk(self._services)
@@ -67,6 +70,13 @@ class Sandbox:
             "SCOPE": SCOPE,
             "SUPPLIER_KEY": SUPPLIER_KEY,
             "LA_CODE": LA_CODE,
+            "STORAGE_EMULATOR_HOST": self.url,
+            "GCS_BUCKET": BUCKET,
+            "SMTP_HOST": HOST,
+            "SMTP_PORT": str(self.mailbox.port),
+            "SMTP_STARTTLS": "false",
+            "MAIL_FROM": SENDER,
+            "NOTIFY_EMAIL": RECIPIENT,
             **{f"CQC_URL_{source.upper()}": f"{self.url}/cqc/{source}.csv?display=csv" for source in SOURCES},
         }
 
@@ -76,7 +86,13 @@ class Sandbox:
         Raises:
             OSError: the port is taken.
         """
-        self._server = Server(self._port, self._desk.serve, self._desk.bugs)
+        server = Server(self._port, self._desk.serve, self._desk.bugs)
+        try:
+            self.mailbox.start()
+        except OSError:
+            server.server_close()
+            raise
+        self._server = server
         self._port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True)
         self._thread.start()
@@ -88,6 +104,7 @@ class Sandbox:
         Raises:
             Exception: the sandbox itself failed on some request; the first such error.
         """
+        self.mailbox.stop()
         if self._server is None or self._thread is None:
             return
         self._server.stop()

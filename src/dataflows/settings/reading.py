@@ -65,7 +65,7 @@ def _origins(flags: Mapping[str, object], written: Mapping[str, str]) -> dict[st
     return {name: next((origin for origin, found in sources if name in found), "default") for name in names}
 
 
-def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> dict[str, str]:
+def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> dict[str, Any]:
     """The values of a family by entry, in the order of their names; the environment beats the env file."""
     found: dict[str, str] = {}
     sources: tuple[tuple[Origin, Mapping[str, str]], ...] = (("env file", written), ("environment", os.environ))
@@ -81,7 +81,7 @@ def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> d
                     f"{name.upper()} ({_whence(origin, path)}) must be {family.rule}",
                     hint="correct the value; .env.example lists every setting",
                 ) from None
-    return dict(sorted(found.items()))
+    return {entry: Secret(value) if family.secret else value for entry, value in sorted(found.items())}
 
 
 def _checked(

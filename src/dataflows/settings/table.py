@@ -17,6 +17,7 @@ Origin = Literal["flag", "environment", "env file", "default"]
 
 CSC, CQC, HTTP, COMMON = "csc-submit", "cqc-fetch", "every remote service", "every command"
 PATIENTS, PRACTICE = "patient-import", "patient-import and therapist-import"
+MAIL, KAFKA = "mail and health checks", "events of the imports"
 
 
 class Secret:
@@ -78,6 +79,8 @@ class Family:
     meaning: str
     rule: str
     example: str
+    secret: bool = False
+    """Whether the values must never be shown."""
 
     def entry(self, name: str) -> str | None:
         """The entry that a setting's name stands for, in lower case; None when the name is not of this family."""
@@ -86,14 +89,23 @@ class Family:
         return rest if rest != lower and re.fullmatch(self.pattern, rest) else None
 
 
-def _addresses(flow: str, meaning: str, *, prefix: str, example: str) -> Any:
+def _addresses(
+    flow: str,
+    meaning: str,
+    *,
+    prefix: str,
+    example: str,
+    pattern: str = r"[a-z0-9]+(_[a-z0-9]+)*",
+    secret: bool = False,
+) -> Any:
     family = Family(
         prefix=prefix,
-        pattern=r"[a-z0-9]+(_[a-z0-9]+)*",
+        pattern=pattern,
         flow=flow,
         meaning=meaning,
         rule="an address with https:// (http:// only for this machine)",
         example=example,
+        secret=secret,
     )
     return field(default_factory=dict, metadata={"family": family})
 
@@ -137,6 +149,8 @@ def _number(flow: str, meaning: str, default: float, low: float, high: float) ->
     return _setting("number", default, flow, meaning, f"a number from {low:g} to {high:g}", low=low, high=high)
 
 
+_MAILBOX = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+$"
+_BROKERS = r"^[A-Za-z0-9._-]+:\d{1,5}(,[A-Za-z0-9._-]+:\d{1,5})*$"
 _TABLE_NAME = r"^[\w$#-]+(\.[\w$#-]+){0,2}$"
 
 
@@ -216,6 +230,37 @@ class Settings:
     patient_max_bytes: int = _whole(
         PATIENTS, "largest registration that is taken, in bytes", 5 * 1024 * 1024, 1, 1_000_000_000
     )
+    smtp_host: str | None = _text(
+        MAIL,
+        "mail server that takes the imports' messages; without one they are written to outbox in DATA_DIR, as .eml",
+        pattern=r"^[A-Za-z0-9.:_-]+$",
+        rule="a host name or address",
+    )
+    smtp_port: int = _whole(MAIL, "port of the mail server; 465 means TLS from the first byte", 587, 1, 65_535)
+    smtp_user: str | None = _text(MAIL, "user of the mail server; without one there is no login")
+    smtp_password: Secret | None = _secret(MAIL, "password of SMTP_USER")
+    smtp_starttls: bool = _switch(MAIL, "encrypt by STARTTLS; a server that does not offer it gets nothing then", True)
+    mail_from: str | None = _text(
+        MAIL, "sender of the messages; by default NOTIFY_EMAIL", pattern=_MAILBOX, rule="an e-mail address"
+    )
+    notify_email: str = _text(
+        MAIL, "who is told of failures", "info@curavani.com", pattern=_MAILBOX, rule="an e-mail address"
+    )
+    kafka_bootstrap_servers: str | None = _text(
+        KAFKA,
+        "brokers that events are published to (needs the extra kafka); without any, events stay in the outbox table",
+        pattern=_BROKERS,
+        rule="host:port, several with commas between them",
+    )
+    healthcheck_urls: Mapping[str, Secret] = _addresses(
+        MAIL,
+        "address that is told of start (/start), success and failure (/fail) of a command, "
+        "as healthchecks.io takes it; it is a secret",
+        prefix="HEALTHCHECK_URL_",
+        pattern="cqc_fetch|hospitals_bulk|patient_import|therapist_import|csc_submit",
+        example="HEALTHCHECK_URL_PATIENT_IMPORT=https://hc.example.org/ping/...",
+        secret=True,
+    )
     http_timeout_seconds: float = _number(HTTP, "how long to wait for an answer, per request", 30.0, 0.1, 3600)
     http_connect_timeout_seconds: float = _number(HTTP, "how long to wait for a connection", 10.0, 0.1, 600)
     http_attempts: int = _whole(HTTP, "attempts per request, the first one included", 8, 1, 100)
@@ -283,7 +328,8 @@ def fields_of(values: Mapping[str, object]) -> dict[str, Any]:
         homes = [(field_name, entry) for field_name, family in families() if (entry := family.entry(name))]
         if homes:
             [(field_name, entry)] = homes
-            found.setdefault(field_name, {})[entry] = value
+            hidden = any(family.secret for name, family in families() if name == field_name)
+            found.setdefault(field_name, {})[entry] = Secret(str(value)) if hidden else value
         else:
             found[name.lower()] = Secret(str(value)) if name in secrets else value
     return found
