@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dataflows.flows.therapists.record import Entry, folded
 
-__all__ = ["Known", "Match", "Person", "match", "needs_ids"]
+__all__ = ["Known", "Match", "Person", "needs_ids", "who"]
 
 
 class Known(NamedTuple):
@@ -74,7 +74,7 @@ def needs_ids(entry: Entry, area: str, by_key: Collection[Known]) -> bool:
     return [(known.area, known.source_id) for known in by_key] != [(area, entry.source_id)]
 
 
-def match(
+def who(
     entry: Entry, by_key: Collection[Known], by_id: Collection[Known] = (), people: Mapping[int, Person] | None = None
 ) -> Match:
     """Find out who an entry is.

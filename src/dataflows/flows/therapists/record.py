@@ -70,7 +70,7 @@ def item_of(at: int, raw: Any) -> Item:
         key = natural_key(values)
         if key is None and source_id is None:
             raise _Wrong("no_identity", "location.postal_code")
-        return Entry(at, source_id, _status(raw.get("status")), values, key, _hash(source_id, values))
+        return Entry(at, source_id, _status(raw.get("status")), values, key, _hash(values))
     except _Wrong as wrong:
         return Broken(at, wrong.code, wrong.path)
 
@@ -178,12 +178,12 @@ def _plain(given: Any, path: str, depth: int = 0) -> Any:
     return given
 
 
-def _hash(source_id: str | None, values: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON, which leaves out status, last_modified and metadata (therapists.md)."""
-    document = {"id": source_id, **values}
-    for name in LISTS:
-        if name in document:
-            document[name] = in_order(document[name])
+def _hash(values: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of what an entry says about the person (therapists.md, what counts as a change).
+
+    Without status, last_modified and metadata; and without the id, which is a place in a page and no trait of theirs.
+    """
+    document = {name: in_order(value) if name in LISTS else value for name, value in values.items()}
     try:
         canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # a number of more than 64 bits
