@@ -16,7 +16,7 @@ Kind = Literal["text", "secret", "address", "whole", "number", "switch", "choice
 Origin = Literal["flag", "environment", "env file", "default"]
 
 CSC, CQC, HTTP, COMMON = "csc-submit", "cqc-fetch", "every remote service", "every command"
-PATIENTS, PRACTICE = "patient-import", "patient-import and therapist-import"
+PATIENTS, THERAPISTS, PRACTICE = "patient-import", "therapist-import", "patient-import and therapist-import"
 MAIL, KAFKA = "mail and health checks", "events of the imports"
 
 
@@ -229,6 +229,12 @@ class Settings:
     )
     patient_max_bytes: int = _whole(
         PATIENTS, "largest registration that is taken, in bytes", 5 * 1024 * 1024, 1, 1_000_000_000
+    )
+    therapist_import_dir: Path | None = _path(
+        THERAPISTS, "folder with the scraper's files, named by ZIP code, also in dated folders; they are kept there"
+    )
+    therapist_settle_seconds: float = _number(
+        THERAPISTS, "how long a file must not have changed before it counts, in seconds", 5.0, 0, 3600
     )
     smtp_host: str | None = _text(
         MAIL,

@@ -19,24 +19,30 @@ def writing(engine: sa.Engine, *, keep: bool = True) -> Iterator[sa.Connection]:
     Raises:
         sqlalchemy.exc.DBAPIError: see ``database.translated``.
     """
-    of_its_own = engine.dialect.name != "sqlite"
-    with engine.connect() as connection:
-        if not of_its_own:
-            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    with engine.connect() as opened:
+        connection = _begun(opened)
         try:
             yield connection
         except BaseException:
-            _end(connection, of_its_own, keep=False)
+            _end(connection, keep=False)
             raise
-        _end(connection, of_its_own, keep=keep)
+        _end(connection, keep=keep)
 
 
-def _end(connection: sa.Connection, of_its_own: bool, *, keep: bool) -> None:
-    if of_its_own:
-        (connection.commit if keep else connection.rollback)()
-    else:
+def _begun(connection: sa.Connection) -> sa.Connection:
+    if connection.dialect.name == "sqlite":
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    return connection
+
+
+def _end(connection: sa.Connection, *, keep: bool) -> None:
+    if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("COMMIT" if keep else "ROLLBACK")
+    elif keep:
+        connection.commit()
+    else:
+        connection.rollback()
 
 
 @contextmanager
@@ -47,5 +53,6 @@ def savepoint(connection: sa.Connection) -> Iterator[None]:
         yield
     except BaseException:
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT dataflows")
+        connection.exec_driver_sql("RELEASE SAVEPOINT dataflows")
         raise
     connection.exec_driver_sql("RELEASE SAVEPOINT dataflows")
