@@ -10,21 +10,20 @@ import typer
 
 from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
 from dataflows.cli.passes import EVERY, Every, Watching, healthy, watch
-from dataflows.errors import ExitCode, WrongUsage
+from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
     from dataflows.flows.patients.job import Options
     from dataflows.remote.mail import Message
 
 COMMAND = "patient-import"
-_CODES = tuple(code for code in ExitCode if code is not ExitCode.BAD_INPUT)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         COMMAND,
-        epilog=epilog("dataflows patient-import", "dataflows patient-import --watch --every 30m", codes=_CODES),
+        epilog=epilog("dataflows patient-import", "dataflows patient-import --watch --every 30m"),
     )(patient_import)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,6 +16,7 @@ from dataflows.flows.patients.bucket import Bucket, Deletion, Listed, Vanished
 from dataflows.flows.patients.copies import Copies
 from dataflows.flows.patients.failures import Damaged
 from dataflows.flows.patients.fields import Unfit
+from dataflows.flows.patients.ledger import Ledger
 from dataflows.flows.patients.recording import Arrival, Recorded, copy_of, preview, record
 from dataflows.flows.patients.registration import Registration, read, too_large
 from dataflows.flows.patients.tracking import ATTEMPTS, DEAD, DONE, UNRECOGNISED, Tracked, Tracking
@@ -38,26 +38,6 @@ class Conflict(ServiceDown):
 
     def __init__(self) -> None:
         super().__init__("another program writes the same rows of the practice database", hint="run again", wait=0.0)
-
-
-@dataclass
-class Ledger:
-    """What a run has to tell of all its objects."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    oddities: Counter[str] = field(default_factory=Counter)
-    unknown: Counter[str] = field(default_factory=Counter)
-    silent: int = 0
-    """How many objects in a row the bucket gave no answer about."""
-    why: str = ""
-
-    def note(self, registration: Registration, recorded: Recorded) -> None:
-        """Count a registration, and what is odd about it."""
-        self.counts[recorded.outcome] += 1
-        self.oddities.update(registration.warnings)
-        self.unknown.update(registration.unknown)
-        if recorded.flag:
-            self.oddities[f"possible_duplicate_{recorded.flag}"] += 1
 
 
 @dataclass
@@ -176,7 +156,7 @@ class Intake:
             yield self._unfit(about, tracked, unfit, sha256, copy)
             return
         recorded = self.books.record(Arrival(self.bucket_name, about, registration, copy, self.run.id))
-        self.ledger.note(registration, recorded)
+        self.ledger.note(self.seal.mark(about.name), registration, recorded)
         yield from self._delete(about, recorded.outcome, known=False, remarks=registration.warnings)
 
     def _download(self, about: Listed) -> bytes | Event:

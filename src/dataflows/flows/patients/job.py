@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from dataflows.errors import DataflowsError, ServiceDown, WrongUsage
+from dataflows.errors import BadInput, DataflowsError, ServiceDown
 from dataflows.events import Event, Planned, Step, Warned
 from dataflows.flows.patients import names, notices
 from dataflows.flows.patients.bucket import Bucket, Listed
 from dataflows.flows.patients.copies import Copies
-from dataflows.flows.patients.intake import Books, Intake, Ledger
+from dataflows.flows.patients.intake import Books, Intake
+from dataflows.flows.patients.ledger import Ledger, figures, remarks
 from dataflows.flows.patients.rehearsal import Rehearsal
 from dataflows.flows.patients.restoring import Restoring
 from dataflows.flows.patients.tracking import Tracked, Tracking
@@ -30,15 +31,11 @@ from dataflows.store.practice.migrate import NEWEST, migrate, version_of
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-__all__ = ["COMMAND", "COUNTS", "Options", "backup_dir", "bring_in", "check", "kept", "recalled", "target", "words"]
+__all__ = ["COMMAND", "Options", "backup_dir", "bring_in", "check", "kept", "recalled", "target", "words"]
 
 COMMAND = "patient-import"
 TOPIC = "patient-events"
 UNANSWERED_IN_A_ROW = 5
-COUNTS = (
-    "seen", "imported", "updated", "superseded", "duplicate_file", "unrecognised", "failed", "dead", "deleted",
-    "waiting", "vanished",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def bring_in(settings: Settings, options: Options) -> Callable[[Run], Iterator[E
     """Return the job: one pass over the bucket (or over a folder of local copies).
 
     The job raises what ends a run early: SettingUnusable, AccessRefused, ServiceDown, AlreadyRunning, Interrupted;
-    WrongUsage for a pattern that is none, or a ``--retry`` that fits nothing.
+    BadInput for a ``--retry`` that fits nothing.
     """
     return lambda run: _Import(settings, options, run).play()
 
@@ -132,6 +129,7 @@ class _Import:
                 yield from self._from_bucket(bucket, books, copies)
         except DataflowsError as error:
             self.stopped = error
+        yield from remarks(self.ledger)
         yield from self._tell(books)
         yield from self._publish(engine)
 
@@ -176,7 +174,7 @@ class _Import:
         wanted = self.options.retry
         chosen = [name for name in tracking.names() if wanted in (name, self.seal.mark(name))]
         if not chosen or not tracking.forgive(chosen):
-            raise WrongUsage(
+            raise BadInput(
                 "no object of that name or hash has failed", hint="give the hash that a mail or `runs show` names"
             )
 
@@ -194,6 +192,7 @@ class _Import:
             books = Books(engine, Tracking(engine, self.settings.gcs_bucket, self.run.id), policy, lambda: None)
             rehearsal = Rehearsal(self.run, books, self.rule, self.seal, self.settings.patient_max_bytes, self.ledger)
             yield from rehearsal.play(bucket, self.options.from_copies)
+            yield from remarks(self.ledger)
         finally:
             bucket.close()
             engine.dispose()
@@ -232,11 +231,7 @@ class _Import:
             yield Warned(f"events were not published: {drained.why}", hint="they are tried again by the next run")
 
     def _fill_report(self) -> None:
-        ledger = self.ledger
-        self.run.report.update({name: ledger.counts[name] for name in COUNTS})
-        self.run.report["warnings"] = sum(ledger.oddities.values())
-        self.run.report["oddities"] = dict(sorted(ledger.oddities.items()))
-        self.run.report["unknown_fields"] = dict(sorted(ledger.unknown.items()))
+        self.run.report.update(figures(self.ledger))
 
     def _end(self) -> None:
         if self.stopped is not None:

@@ -12,7 +12,8 @@ from dataflows.flows.patients import names
 from dataflows.flows.patients.bucket import Bucket, Listed, Vanished
 from dataflows.flows.patients.copies import files_in
 from dataflows.flows.patients.fields import Unfit
-from dataflows.flows.patients.intake import Books, Ledger
+from dataflows.flows.patients.intake import Books
+from dataflows.flows.patients.ledger import Ledger
 from dataflows.flows.patients.registration import Registration, read, too_large
 from dataflows.flows.patients.restoring import read_copy
 from dataflows.flows.patients.tracking import DEAD, DONE, UNRECOGNISED, Tracked
@@ -86,5 +87,5 @@ class Rehearsal:
 
     def _fit(self, key: str, registration: Registration, about: Listed) -> Event:
         recorded = self.books.preview(registration, about)
-        self.ledger.note(registration, recorded)
+        self.ledger.note(key, registration, recorded)
         return Done(key, f"would be {recorded.outcome}")

@@ -12,7 +12,8 @@ from dataflows.flows.patients import names
 from dataflows.flows.patients.bucket import Listed
 from dataflows.flows.patients.copies import Copies, contents, files_in
 from dataflows.flows.patients.fields import Unfit
-from dataflows.flows.patients.intake import Books, Ledger
+from dataflows.flows.patients.intake import Books
+from dataflows.flows.patients.ledger import Ledger
 from dataflows.flows.patients.recording import Arrival
 from dataflows.flows.patients.registration import Registration, read
 from dataflows.runs.journal import Item
@@ -58,7 +59,7 @@ class Restoring:
             return self._event(Skipped(key, "known"), key, "skipped", "known")
         copy = self.copies.keep(about.name, about.generation, data, about.moment)
         recorded = self.books.record(Arrival(BUCKET, about, registration, copy, self.run.id))
-        self.ledger.note(registration, recorded)
+        self.ledger.note(key, registration, recorded)
         return self._event(Done(key, recorded.outcome), key, "done", recorded.outcome)
 
     def _event(self, event: Event, key: str, state: str, code: str, message: str | None = None) -> Event:

@@ -89,7 +89,7 @@ class Tracking:
     def forgive(self, names: Iterable[str] | None) -> int:
         """Let objects that failed start anew: those of these names, or (None) all that are dead. Returns how many."""
         chosen = _t.status == DEAD if names is None else _t.status.in_((FAILED, DEAD)) & _t.object_name.in_(list(names))
-        values = {"status": FAILED, "attempts": 0, "told": None, "updated_at": datetime.now(UTC)}
+        values = {"status": FAILED, "attempts": 0, "updated_at": datetime.now(UTC)}
         with self._writing() as connection:
             return connection.execute(
                 sa.update(patient_tracking)
@@ -116,6 +116,7 @@ class Tracking:
             _t.deleted_at.is_(None),
             _t.status.in_((FAILED, DEAD, UNRECOGNISED)),
             sa.or_(_t.told.is_(None), _t.told != _t.status),
+            sa.or_(_t.attempts > 0, _t.status == UNRECOGNISED),  # else it was forgiven, and not tried since
         )
         later = patient_tracking.alias()
         followed = sa.exists().where(

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -16,8 +17,6 @@ from dataflows.store.database import DatabaseLock, identity
 from dataflows.store.files import private_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dataflows.settings import Settings
 
 SETTING = "IMPORT_DATABASE_URL"
@@ -50,8 +49,11 @@ def open_engine(settings: Settings) -> sa.Engine:
 
 
 def is_missing(settings: Settings) -> bool:
-    """Whether the embedded database is meant and was never made."""
-    return settings.import_database_url is None and not _path(settings).exists()
+    """Whether the database is a SQLite file that was never made; opening it would make it."""
+    if settings.import_database_url is None:
+        return not _path(settings).exists()
+    url = database.connect(settings.import_database_url, name=SETTING).url
+    return url.get_backend_name() == "sqlite" and bool(url.database) and not Path(str(url.database)).exists()
 
 
 def target(settings: Settings) -> str:
