@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dataflows import __version__
-from dataflows.cli import cqc_fetch, csc_submit, demo, diagnostics, patient_import, runs, sandbox
+from dataflows.cli import cqc_fetch, csc_submit, demo, diagnostics, patient_import, runs, sandbox, therapist_import
 from dataflows.cli.options import Invocation, epilog
 from dataflows.cli.output import Output
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable, WrongUsage
 
 PROGRAM = "dataflows"
-_COMMANDS = (cqc_fetch, patient_import, csc_submit, diagnostics, runs, sandbox, demo)
+_COMMANDS = (cqc_fetch, patient_import, therapist_import, csc_submit, diagnostics, runs, sandbox, demo)
 
 _ORDER = (
     "cqc-fetch", "patient-import", "therapist-import", "csc-submit", "test-db", "test-endpoint", "test-schema", "runs",

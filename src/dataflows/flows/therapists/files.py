@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dataflows.errors import SettingUnusable, WrongUsage
 
-__all__ = ["Found", "Listing", "find"]
+__all__ = ["Found", "Listing", "check", "find"]
 
 _NAME = re.compile(r"(\d{5})\.json", re.IGNORECASE)
 _DAY = re.compile(r"\d{8}")
@@ -55,6 +55,17 @@ def find(paths: Sequence[Path], home: Path | None) -> Listing:
     return Listing(sorted(files, key=lambda one: one.name), sorted(others), len(closed))
 
 
+def check(paths: Sequence[Path], home: Path | None) -> None:
+    """Make sure that there is something to look at. Raises as ``find``."""
+    for path in paths or [_needed(home)]:
+        if not path.exists():
+            raise _missing(path)
+
+
+def _missing(path: Path) -> WrongUsage:
+    return WrongUsage(f"there is no such file or folder: {path}", hint="check the path")
+
+
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links, and names follow the folder given
 
@@ -87,7 +98,7 @@ def _walk(path: Path, closed: list[OSError]) -> Iterator[Path]:
         for folder, _, names in os.walk(path, onerror=closed.append):
             yield from (Path(folder, name) for name in names)
     else:
-        raise WrongUsage(f"there is no such file or folder: {path}", hint="check the path")
+        raise _missing(path)
 
 
 def _found(path: Path, base: Path) -> Found | str:

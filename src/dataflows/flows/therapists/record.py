@@ -23,6 +23,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
     "contact": ("phone", "email", "fax"),
 }
 _SECTIONS = tuple((section, fields, frozenset(fields)) for section, fields in _TEXTS.items())
+_PATHS = {field: f"{section}.{field}" for section, fields in _TEXTS.items() for field in fields}
 LISTS = ("languages", "therapy_methods")
 """Lists whose order means nothing."""
 _KNOWN = frozenset({"id", "status", "last_modified", "telephone_hours", *_TEXTS, *LISTS})
@@ -69,10 +70,10 @@ def item_of(at: int, raw: Any) -> Item:
         source_id = _text(raw.get("id"), "id")
         key = natural_key(values)
         if key is None and source_id is None:
-            raise _Wrong("no_identity", "location.postal_code")
+            raise _Wrong("no_identity", "postal_code")
         return Entry(at, source_id, _status(raw.get("status")), values, key, _hash(values))
     except _Wrong as wrong:
-        return Broken(at, wrong.code, wrong.path)
+        return Broken(at, wrong.code, _PATHS.get(wrong.path, wrong.path))
 
 
 def natural_key(values: Mapping[str, Any]) -> str | None:
@@ -121,7 +122,7 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
             values[name] = _plain(given, name)
     for field in ("first_name", "last_name"):
         if field not in values:
-            raise _Wrong("no_name", f"basic_info.{field}")
+            raise _Wrong("no_name", field)
     return values
 
 
