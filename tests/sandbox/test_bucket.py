@@ -163,6 +163,13 @@ def test_a_wrong_hash_is_noticed(box: Sandbox, bucket: storage.Bucket) -> None:
     assert bucket.blob(NAME).download_as_bytes() == b"synthetic"
 
 
+def test_a_share_of_the_hashes_can_be_wrong(box: Sandbox, bucket: storage.Bucket) -> None:
+    box.bucket.put(NAME, b"synthetic")
+    box.bucket.faults.set(bad_hash_share=1)
+    with pytest.raises(DataCorruption):
+        bucket.blob(NAME).download_as_bytes()
+
+
 def test_after_a_cut_body_the_library_asks_for_the_rest(box: Sandbox, bucket: storage.Bucket) -> None:
     generation = box.bucket.put(NAME, b"synthetic" * 10_000)
     box.bucket.faults.set(only="download", cut_next=1)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COMMAND = "sandbox"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE)
+_OF_HTTP = ("error_status", "retry_after", "rate_limit", "cut_share")  # faults that SMTP has no word for
 _MARK = "# Points dataflows at its sandbox. Written by: dataflows sandbox --write-env"
 
 
@@ -75,6 +76,9 @@ def sandbox(
     ] = 0,
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Records per request; more get 413.")] = 100,
     token_seconds: Annotated[int, typer.Option("--token-seconds", min=1, help="How long a token is good.")] = 3600,
+    bad_hash_share: Annotated[
+        float, typer.Option("--bad-hash-share", min=0, max=1, help="Share of the bucket's downloads with a wrong hash.")
+    ] = 0,
     lean: Annotated[
         bool, typer.Option("--lean", help="Check and remember nothing but the children: for measuring speed.")
     ] = False,
@@ -102,10 +106,13 @@ def sandbox(
     _refuse_to_overwrite(write_env)
     from dataflows.sandbox.server import Sandbox
 
+    common = {name: value for name, value in receiver.items() if name != "max_batch"}
     faults: dict[str, dict[str, object]] = {
         "receiver": receiver,
         "token": {"token_seconds": token_seconds},
-        **{one: {name: value for name, value in receiver.items() if name != "max_batch"} for one in ("cqc", "bucket")},
+        "cqc": common,
+        "bucket": {**common, "bad_hash_share": bad_hash_share},
+        "mailbox": {name: value for name, value in common.items() if name not in _OF_HTTP},
     }
     box = Sandbox(seed, port, mail_port=mail_port, model=model, lean=lean, faults=faults)
     raise typer.Exit(_serve(call, box, write_env))

@@ -56,7 +56,7 @@ class BucketFaults(Faults):
             ``only="delete", lost_next=1`` is a delete whose answer is lost, and with ``error_status=412,
             error_next=1`` one that is refused. Empty: all kinds but ``bucket``, because the library asks for the
             bucket's metadata in the background whenever it likes, and ``*_next`` is to count what a caller does.
-        bad_hash_next: so many downloads come with an ``x-goog-hash`` that is not theirs.
+        bad_hash_share, bad_hash_next: downloads come with an ``x-goog-hash`` that is not theirs.
         damaged_next: so many downloads come with one byte changed, under the right hash.
         page_size: objects on one page of a list, however many were asked for (the real one has 1,000).
         deny: the caller lacks this right: 403 for what needs it, and testPermissions says so.
@@ -64,6 +64,7 @@ class BucketFaults(Faults):
     """
 
     only: str = field(default="", metadata={"choices": ("", *KINDS)})
+    bad_hash_share: float = 0.0
     bad_hash_next: int = 0
     damaged_next: int = 0
     page_size: int = _LARGEST_PAGE
@@ -71,10 +72,15 @@ class BucketFaults(Faults):
     versioning: bool = False
     soft_delete_seconds: int = 0
 
-    def take(self, name: str) -> bool:
-        """Whether the next answer has this fault; counts ``bad_hash_next`` or ``damaged_next`` down."""
+    def next_hash_is_bad(self) -> bool:
+        """Whether the next download comes with a hash that is not its own."""
         with self._lock:
-            return self._take(name)
+            return self._dice.random() < self.bad_hash_share or self._take("bad_hash_next")
+
+    def next_is_damaged(self) -> bool:
+        """Whether the next download is damaged on its way."""
+        with self._lock:
+            return self._take("damaged_next")
 
 
 class Bucket(Service):
@@ -218,9 +224,9 @@ class Bucket(Service):
         if not isinstance(found, Object):
             return _in_plain_text(found)
         data, headers = found.data, _headers(found)
-        if self.faults.take("bad_hash_next"):
+        if self.faults.next_hash_is_bad():
             headers["X-Goog-Hash"] = _hash_header(found.data + b"?")
-        if data and self.faults.take("damaged_next"):
+        if data and self.faults.next_is_damaged():
             data = bytes([data[0] ^ 1]) + data[1:]
         return _ranged(call, data, headers, found.content_type)
 
