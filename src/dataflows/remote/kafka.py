@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
@@ -47,9 +47,17 @@ def require_kafka(settings: Settings) -> None:
         )
 
 
-def drain(settings: Settings, engine: sa.Engine, topic: str, stop: threading.Event | None = None) -> Drained:
+def drain(
+    settings: Settings,
+    engine: sa.Engine,
+    topic: str,
+    stop: threading.Event | None = None,
+    *,
+    may_publish: Callable[[], None] = lambda: None,
+) -> Drained:
     """Publish what the outbox holds for a topic (such as ``patient-events``); call it under the job's lock.
 
+    ``may_publish`` is asked before each round, and raises what forbids it (``DatabaseLock.check``: the lock was lost).
     Without KAFKA_BOOTSTRAP_SERVERS only payloads older than 30 days are removed. Brokers that cannot be reached are
     told in the result (``why``), not raised; ``stop`` ends the round under way.
     Raises SettingUnusable as ``require_kafka``, and what the database raises.
@@ -58,7 +66,12 @@ def drain(settings: Settings, engine: sa.Engine, topic: str, stop: threading.Eve
     if not settings.kafka_bootstrap_servers:
         return outbox.forget_old(engine, topic)
     with _Brokers.reached_by(settings.kafka_bootstrap_servers, topic, stop) as brokers:
-        return outbox.drain(engine, topic, brokers.publish)
+
+        def publish(events: Sequence[Event]) -> Verdict:
+            may_publish()
+            return brokers.publish(events)
+
+        return outbox.drain(engine, topic, publish)
 
 
 class _Brokers:
