@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from dataflows.remote import ping as module
 from dataflows.remote.ping import What, ping
 from dataflows.settings import Secret, Settings
-from tests.remote.loopback import Loopback, closed_port, in_turn, reply, serving, settings
+from tests.remote.loopback import Loopback, Request, closed_port, in_turn, reply, serving, settings, silence
 
 CANARY = "5ecret-0f-the-operator"
 
@@ -79,6 +83,28 @@ def test_nobody_there_fails_nothing_and_shows_nothing(
     shown = caplog.text + "".join(capsys.readouterr()) + repr(given)
     assert CANARY not in shown
     assert str(urlsplit(url).port) not in shown
+
+
+def test_a_dripping_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SECONDS", 0.4)
+
+    def drip(connection: socket.socket, request: Request) -> None:
+        connection.sendall(b"HTTP/1.1 200 Synthetic\r\n")
+        for _ in range(500):
+            connection.sendall(b"X: y\r\n")
+            time.sleep(0.01)
+
+    began = time.monotonic()
+    with serving(drip) as seen:
+        assert ping(watched(tmp_path, f"{seen.url}/ping/x"), "patient-import", "start") is False
+    assert time.monotonic() - began < 3
+
+
+def test_being_stopped_ends_the_attempt(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with serving(silence) as seen:
+        assert ping(watched(tmp_path, f"{seen.url}/ping/x"), "patient-import", "start", stop=stop) is False
 
 
 def test_an_unusable_bundle_fails_nothing(tmp_path: Path) -> None:

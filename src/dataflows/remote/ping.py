@@ -5,10 +5,12 @@ The address is a secret (whoever knows it can feign success), so nothing here sh
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from dataflows.errors import DataflowsError
+from dataflows.remote.connections import PATIENCE, OutOfTime, Patience, Stopped
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import Session, make_session, send
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 What = Literal["start", "success", "failure"]
 
 _BEHIND_PATH: Final[dict[What, str]] = {"start": "/start", "success": "", "failure": "/fail"}  # as healthchecks.io
-_ATTEMPTS, _SECONDS, _WAIT = 2, 10.0, 1.0
+_ATTEMPTS, _SECONDS, _SILENCE, _WAIT = 2, 10.0, 3.0, 1.0
 
 
 def ping(settings: Settings, job: str, what: What, *, stop: threading.Event | None = None) -> bool | None:
@@ -36,18 +38,21 @@ def ping(settings: Settings, job: str, what: What, *, stop: threading.Event | No
         session = make_session(settings)
     except DataflowsError:
         return False
+    # a read timeout starts anew with each byte; this one is for all of them
+    token = PATIENCE.set(Patience(time.monotonic() + _SECONDS, _SILENCE, stop))
     try:
         policy = RetryPolicy(_ATTEMPTS, _SECONDS, _WAIT, stop)
         policy.call(lambda: _told(session, _address(secret.reveal(), what)), "the health check")
-    except DataflowsError:
+    except (DataflowsError, OutOfTime, Stopped):
         return False
     finally:
+        PATIENCE.reset(token)
         session.close()
     return True
 
 
 def _told(session: Session, url: str) -> None:
-    reply = send(session, "GET", url, headers={}, timeout=(_SECONDS / 4, _SECONDS / 4), max_bytes=64 * 1024)
+    reply = send(session, "GET", url, headers={}, timeout=(_SILENCE, _SILENCE), max_bytes=64 * 1024)
     raise_for_service(reply, "the health check")
     if not 200 <= reply.status < 300:
         raise DataflowsError(f"the health check answered {reply.status}")

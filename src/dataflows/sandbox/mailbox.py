@@ -160,11 +160,11 @@ class Mailbox(Service):
         with self._desk:
             self._mails.append(mail)
 
-    def note(self, stage: str, data: bytes, fate: Fate, reply: str | None) -> None:
+    def note(self, stage: str, data: bytes, fate: Fate, reply: str | None, *, taken: bool) -> None:
         """Remember what became of an attempt to send, for the views and figures."""
         request = Request(stage.upper(), "", "", {}, data)
         exchange = self.arrived(request)
-        exchange.committed = reply is None or reply.startswith("250")
+        exchange.committed = taken
         self.leaves(request, exchange, fate.value, int(reply[:3]) if reply else None)
 
 

@@ -125,11 +125,12 @@ class _Desk:
         verdict = self.mailbox.at(stage)
         fate = verdict.fate
         await self._pause(server, verdict.wait)
-        if mail and fate in _TAKEN:
+        taken = mail is not None and fate in _TAKEN
+        if mail and taken:
             self.mailbox.keep(mail)
         reply = reply_of(verdict) if fate is Fate.ERROR else "250 OK" if fate is Fate.ANSWERED else None
         if mail or reply != "250 OK":
-            self.mailbox.note(stage, mail.data if mail else b"", fate, reply)
+            self.mailbox.note(stage, mail.data if mail else b"", fate, reply, taken=taken)
         if fate is Fate.SILENT:
             await self._pause(server, 3600)
         if reply is None and server.transport:
