@@ -10,20 +10,29 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, unquote
-
-import orjson
+from urllib.parse import parse_qsl, unquote
 
 from dataflows.sandbox.faults import Fate, Faults, Verdict
-from dataflows.sandbox.objects import DamagedUpload, Object, Shelf, crc32c, md5
-from dataflows.sandbox.partial import selected
+from dataflows.sandbox.objects import DamagedUpload, Object, Shelf
 from dataflows.sandbox.service import Answer, Request, Route, Service
+from dataflows.sandbox.storage import (
+    BUCKET,
+    Call,
+    condition,
+    hash_header,
+    headers_of,
+    in_plain_text,
+    ranged,
+    refused,
+    resource,
+)
 from dataflows.sandbox.uploads import Received, Uploads
 
-BUCKET: Final = "synthetic-registrations"
+__all__ = ["BUCKET", "KINDS", "Bucket", "BucketFaults"]
+
 _LARGEST_PAGE: Final = 1_000
 
 _RIGHTS: Final = {
@@ -155,10 +164,10 @@ class Bucket(Service):
         return ""
 
     def _doing(self, kind: str) -> Callable[[Request], Answer]:
-        work: Callable[[_Call], Answer] = getattr(self, f"_{kind}")
+        work: Callable[[Call], Answer] = getattr(self, f"_{kind}")
 
         def answer(request: Request) -> Answer:
-            result = self._worked(_Call(request), kind, work)
+            result = self._worked(Call(request), kind, work)
             self._go_on(self._kind(request))
             return result
 
@@ -170,15 +179,15 @@ class Bucket(Service):
             self._then.remove(due)
             due[1]()
 
-    def _worked(self, call: _Call, kind: str, work: Callable[[_Call], Answer]) -> Answer:
+    def _worked(self, call: Call, kind: str, work: Callable[[Call], Answer]) -> Answer:
         if unquote(call.request.parts["bucket"]) != BUCKET:
-            return _refused(404, "notFound", "The specified bucket does not exist.")
+            return refused(404, "notFound", "The specified bucket does not exist.")
         denied = self.faults.deny
         if denied and denied == ("get" if kind == "download" else kind):
-            return _refused(403, "forbidden", f"synthetic@example.org does not have {_RIGHTS[denied]} access.")
+            return refused(403, "forbidden", f"synthetic@example.org does not have {_RIGHTS[denied]} access.")
         return work(call)
 
-    def _bucket(self, call: _Call) -> Answer:
+    def _bucket(self, call: Call) -> Answer:
         seconds = self.faults.soft_delete_seconds
         about = {
             "kind": "storage#bucket",
@@ -191,13 +200,13 @@ class Bucket(Service):
         }
         return call.selected(about)
 
-    def _rights(self, call: _Call) -> Answer:
+    def _rights(self, call: Call) -> Answer:
         denied = _RIGHTS.get(self.faults.deny)
         asked = [value for name, value in call.pairs if name == "permissions"]
         granted = [one for one in asked if one in _RIGHTS.values() and one != denied]
         return Answer.json(200, {"kind": "storage#testIamPermissionsResponse", "permissions": granted})
 
-    def _list(self, call: _Call) -> Answer:
+    def _list(self, call: Call) -> Answer:
         most = min(self.faults.page_size, int(call.query.get("maxResults", _LARGEST_PAGE)))
         found = self._shelf.page(
             prefix=call.query.get("prefix", ""),
@@ -208,29 +217,29 @@ class Bucket(Service):
         page = found[: max(1, most)]
         value: dict[str, Any] = {"kind": "storage#objects"}
         if page:
-            value["items"] = [_resource(one, call) for one in page]
+            value["items"] = [resource(one, call) for one in page]
         if len(found) > len(page):
             value["nextPageToken"] = page[-1].name.encode().hex()
         return call.selected(value)
 
-    def _get(self, call: _Call) -> Answer:
+    def _get(self, call: Call) -> Answer:
         if call.query.get("alt") == "media":
             return self._download(call)
         found = self._found(call)
-        return call.selected(_resource(found, call)) if isinstance(found, Object) else found
+        return call.selected(resource(found, call)) if isinstance(found, Object) else found
 
-    def _download(self, call: _Call) -> Answer:
+    def _download(self, call: Call) -> Answer:
         found = self._found(call)
         if not isinstance(found, Object):
-            return _in_plain_text(found)
-        data, headers = found.data, _headers(found)
+            return in_plain_text(found)
+        data, headers = found.data, headers_of(found)
         if self.faults.next_hash_is_bad():
-            headers["X-Goog-Hash"] = _hash_header(found.data + b"?")
+            headers["X-Goog-Hash"] = hash_header(found.data + b"?")
         if data and self.faults.next_is_damaged():
             data = bytes([data[0] ^ 1]) + data[1:]
-        return _ranged(call, data, headers, found.content_type)
+        return ranged(call, data, headers, found.content_type)
 
-    def _delete(self, call: _Call) -> Answer:
+    def _delete(self, call: Call) -> Answer:
         with self._shelf.lock:
             found = self._found(call)
             if not isinstance(found, Object):
@@ -238,102 +247,28 @@ class Bucket(Service):
             self._shelf.remove(found.name)
         return Answer(204)
 
-    def _upload(self, call: _Call) -> Answer:
+    def _upload(self, call: Call) -> Answer:
         try:
             received = self._uploads.take(call.request, call.query)
         except ValueError as error:
-            return _refused(400, "invalid", str(error))
+            return refused(400, "invalid", str(error))
         if not isinstance(received, Received):
             return received
         with self._shelf.lock:
-            wrong = _condition({**call.query, **received.conditions}, self._shelf.get(received.name))
+            wrong = condition({**call.query, **received.conditions}, self._shelf.get(received.name))
             if wrong:
                 return wrong
             try:
                 received.verify()
             except DamagedUpload as error:
-                return _refused(400, "invalid", str(error))
+                return refused(400, "invalid", str(error))
             stored = self._shelf.put(received.name, received.data, received.content_type)
-        return call.selected(_resource(stored, call), **_headers(stored))
+        return call.selected(resource(stored, call), **headers_of(stored))
 
-    def _found(self, call: _Call) -> Object | Answer:
+    def _found(self, call: Call) -> Object | Answer:
         """The object that a request is about, if it is there in the generation that is asked for."""
         found = self._shelf.get(call.name)
         wanted = call.query.get("generation")
         if found is None or (wanted is not None and wanted != str(found.generation)):
-            return _refused(404, "notFound", f"No such object: {BUCKET}/{call.name}")
-        return _condition(call.query, found) or found
-
-
-class _Call:
-    """A request with its query and object name taken apart."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.pairs = parse_qsl(request.query, keep_blank_values=True)
-        self.query = dict(self.pairs)
-        self.name = unquote(request.parts.get("object") or "")
-        self.base = f"http://{request.headers.get('Host', '')}"
-
-    def selected(self, value: Mapping[str, Any], **headers: str) -> Answer:
-        """The answer, with the fields that were asked for."""
-        return Answer.json(200, selected(value, self.query.get("fields", "")), **headers)
-
-
-def _condition(query: Mapping[str, str], found: Object | None) -> Answer | None:
-    """412 when a precondition does not hold (generation 0: there is no such object), 304 where only news is wanted."""
-    generation = str(found.generation) if found else "0"
-    match, no_match = query.get("ifGenerationMatch"), query.get("ifGenerationNotMatch")
-    if match not in (None, generation) or (found and query.get("ifMetagenerationMatch", "1") != "1"):
-        return _refused(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
-    return Answer(304) if no_match == generation else None
-
-
-def _resource(one: Object, call: _Call) -> dict[str, Any]:
-    path = f"/storage/v1/b/{BUCKET}/o/{quote(one.name, safe='')}"
-    return {
-        "kind": "storage#object",
-        "id": f"{BUCKET}/{one.name}/{one.generation}",
-        "selfLink": call.base + path,
-        "mediaLink": f"{call.base}/download{path}?generation={one.generation}&alt=media",
-        "bucket": BUCKET,
-        **one.described(),
-    }
-
-
-def _headers(one: Object) -> dict[str, str]:
-    return {
-        "X-Goog-Generation": str(one.generation),
-        "X-Goog-Metageneration": "1",
-        "X-Goog-Hash": _hash_header(one.data),
-        "X-Goog-Stored-Content-Encoding": "identity",
-        "X-Goog-Stored-Content-Length": str(len(one.data)),
-        "ETag": one.etag,
-    }
-
-
-def _hash_header(data: bytes) -> str:
-    return f"crc32c={crc32c(data)},md5={md5(data)}"
-
-
-def _ranged(call: _Call, data: bytes, headers: dict[str, str], content_type: str) -> Answer:
-    """The whole, or from the byte on that is asked for: so the library goes on after an answer that broke off."""
-    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", call.request.headers.get("Range", ""))
-    if not asked:
-        return Answer(200, data, content_type, headers)
-    first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
-    if first >= len(data):
-        return Answer(416, b"", content_type, {"Content-Range": f"bytes */{len(data)}"})
-    headers = {**headers, "Content-Range": f"bytes {first}-{last}/{len(data)}"}
-    return Answer(206, data[first : last + 1], content_type, headers)
-
-
-def _refused(status: int, reason: str, words: str) -> Answer:
-    detail = {"message": words, "domain": "global", "reason": reason}
-    return Answer.json(status, {"error": {"code": status, "message": words, "errors": [detail]}})
-
-
-def _in_plain_text(refusal: Answer) -> Answer:
-    """Downloads are refused in plain text, with the object's name in it, by the real one too."""
-    words: bytes = orjson.loads(refusal.body)["error"]["message"].encode() if refusal.body else b""
-    return replace(refusal, body=words, content_type="text/plain; charset=utf-8")
+            return refused(404, "notFound", f"No such object: {BUCKET}/{call.name}")
+        return condition(call.query, found) or found
