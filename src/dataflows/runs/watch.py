@@ -64,7 +64,7 @@ class _Unreachable:
             self._passes += 1
             if self._passes == UNREACHABLE_PASSES:
                 self._tell(False)
-        elif code != ExitCode.ALREADY_RUNNING:  # which says nothing about bucket and database
+        elif code not in (ExitCode.ALREADY_RUNNING, ExitCode.INTERRUPTED):  # which say nothing of bucket and database
             if self._passes >= UNREACHABLE_PASSES:
                 self._tell(True)
             self._passes = 0

@@ -20,7 +20,8 @@ import sqlalchemy as sa
 from dataflows.cli.main import main
 from dataflows.sandbox.server import Sandbox
 from dataflows.store.database import connect
-from dataflows.store.practice.migrate import migrate
+from dataflows.store.practice.metadata import metadata
+from dataflows.store.practice.migrate import VERSION_TABLE, migrate
 from dataflows.store.practice.tables import (
     outbox,
     patient_consents,
@@ -182,6 +183,12 @@ class World:
         """The environment for a process of its own."""
         clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         return {**clean, **self.environment}
+
+    def forget(self) -> None:
+        """Take the tables away, as if the database had never been used."""
+        with self.engine.begin() as connection:
+            metadata.drop_all(connection)
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {VERSION_TABLE}")
 
     def empty(self) -> None:
         """Leave the database as it was found."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dataflows.errors import AccessRefused, DataflowsError
 from dataflows.flows.patients.failures import DELETE, GET, LIST, damaged, translated
 from dataflows.remote.retry import RetryPolicy
+from dataflows.remote.route import shown
 
 if TYPE_CHECKING:
     from google.cloud import storage
@@ -74,6 +75,11 @@ class Bucket:
         self._timeout = (settings.http_connect_timeout_seconds, settings.http_timeout_seconds)
         self._client: storage.Client | None = None
 
+    @property
+    def where(self) -> str:
+        """Host and port that are asked."""
+        return shown(self._settings.storage_emulator_host or "https://storage.googleapis.com")
+
     def objects(self) -> list[Listed]:
         """Return all objects, oldest first."""
         return sorted(self._call(self._listed), key=lambda one: (one.moment, one.generation))
@@ -93,7 +99,7 @@ class Bucket:
 
     def rights(self) -> set[str]:
         """Which of the rights to list, get and delete this account has."""
-        return self._call(lambda: set(self._bucket().test_iam_permissions([LIST, GET, DELETE], timeout=self._timeout)))
+        return self._call(self._granted)
 
     def keeping(self) -> Keeping:
         """Whether the bucket keeps what is deleted."""
@@ -165,6 +171,9 @@ class Bucket:
             return Deletion.REPLACED
         return Deletion.DONE
 
+    def _granted(self) -> set[str]:
+        return set(self._bucket().test_iam_permissions([LIST, GET, DELETE], timeout=self._timeout, retry=None))
+
     def _kept(self) -> Keeping:
         bucket = self._bucket()
         bucket.reload(timeout=self._timeout, retry=None)
@@ -179,9 +188,11 @@ def _client(settings: Settings) -> storage.Client:
     from google.cloud import storage
 
     credentials = _credentials(settings)
-    renewal: Any = Request(_mounted(requests.Session(), settings))
-    session = AuthorizedSession(credentials, auth_request=renewal)  # type: ignore[no-untyped-call]
-    _mounted(session, settings)
+    trusting = _trusting(settings)
+    renewal = requests.Session()
+    renewal.mount("https://", trusting)
+    session = AuthorizedSession(credentials, auth_request=Request(renewal))  # type: ignore[no-untyped-call]
+    session.mount("https://", trusting)
     endpoint = settings.storage_emulator_host
     client = storage.Client(
         project="none",  # objects are found by their bucket; a project would only be asked for to make one
@@ -205,8 +216,8 @@ def _credentials(settings: Settings) -> Any:
     return google.auth.default(scopes=[_SCOPE])[0]
 
 
-def _mounted(session: Any, settings: Settings) -> Any:
-    """Let a requests session trust what every other request of this program trusts."""
+def _trusting(settings: Settings) -> Any:
+    """What lets a requests session trust what every other request of this program trusts."""
     from requests.adapters import HTTPAdapter
 
     from dataflows.remote import route
@@ -224,8 +235,7 @@ def _mounted(session: Any, settings: Settings) -> Any:
             super().cert_verify(conn, url, verify, cert)
             conn.ca_certs = conn.ca_cert_dir = None  # else requests would load its own list over ours
 
-    session.mount("https://", Trusting())
-    return session
+    return Trusting()
 
 
 def _vanished() -> tuple[type[Exception], ...]:

@@ -33,6 +33,13 @@ class Copies:
         self.folder = folder
         self.quarantine = folder / QUARANTINE
 
+    def sweep(self) -> None:
+        """Remove what a killed run left half written; only for who holds the lock of the job. Raises as ``keep``."""
+        with _explained(self.folder):
+            for folder in (self.folder, self.quarantine):
+                for path in folder.glob(".*.tmp"):
+                    path.unlink(missing_ok=True)
+
     def keep(self, name: str, generation: int, data: bytes, moment: datetime) -> str:
         """Write the bytes of an object, unless they are there already; returns the file's name.
 

@@ -119,6 +119,7 @@ class _Import:
             migrate(engine)
         books = Books(engine, Tracking(engine, self.settings.gcs_bucket, self.run.id), policy, lock.check)
         copies = Copies(backup_dir(self.settings))
+        copies.sweep()
         try:
             if self.options.from_copies is not None:
                 restoring = Restoring(self.run, books, copies, self.seal, self.settings.patient_max_bytes, self.ledger)

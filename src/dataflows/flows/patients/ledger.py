@@ -18,10 +18,10 @@ LISTED = 1_000
 """How many possible duplicates a report lists; the table has them all."""
 
 _ODDITIES = {
-    "consent_missing": "have no section consent_metadata",
-    "token_differs": "have another token than their object's name",
-    "time_missing": "do not say when they were made; the time of their object counts",
-    "form_key_differs": "have a field under two names with different values; both are kept",
+    "consent_missing": "there is no section consent_metadata",
+    "token_differs": "the token is another one than in the object's name",
+    "time_missing": "no time of registration; that of the object counts",
+    "form_key_differs": "a field stands under two names with different values; both are kept",
 }
 
 
@@ -62,12 +62,12 @@ def remarks(ledger: Ledger) -> Iterator[Warned]:
     """One warning for each kind of oddity."""
     for code, words in _ODDITIES.items():
         if ledger.oddities[code]:
-            yield Warned(f"{_registrations(ledger.oddities[code])} {words}")
+            yield Warned(f"{_registrations(ledger.oddities[code])}: {words}")
     if count := ledger.oddities["unknown_field"]:
         named = ", ".join(sorted(ledger.unknown)) or "names that are not shown"
-        yield Warned(f"{_registrations(count)} have fields that no column is made for: {named}", "see the column extra")
+        yield Warned(f"{_registrations(count)}: fields that no column is made for: {named}", "see the column extra")
     if count := ledger.oddities["possible_duplicate"]:
-        yield Warned(f"{count} new patients may be duplicates", "they are marked in the column possible_duplicate")
+        yield Warned(f"new patients who may be duplicates: {count}", "see the column possible_duplicate")
 
 
 def _registrations(count: int) -> str:
