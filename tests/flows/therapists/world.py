@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
@@ -19,7 +19,13 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.cli.main import main
-from dataflows.store.practice import database, migrate
+from dataflows.cli.wording import outcome_document
+from dataflows.events import Event
+from dataflows.flows.therapists import job
+from dataflows.runs.runner import Order, run_job
+from dataflows.settings import load
+from dataflows.store.database import connect
+from dataflows.store.practice.migrate import migrate
 from dataflows.store.practice.tables import outbox
 from dataflows.store.practice.therapist_tables import import_tracking, therapist_changes, therapists
 
@@ -35,7 +41,7 @@ def therapist(
     first: str = "Thomas",
     last: str = "Muster",
     *,
-    id: str | None = "praxis67",
+    source_id: str | None = "praxis67",
     status: str | None = "new",
     **fields: Any,
 ) -> Raw:
@@ -48,7 +54,7 @@ def therapist(
     for section in texts.values():
         section.update({name: fields.pop(name) for name in list(section) if name in fields})
     rest = {"languages": ["Deutsch", "Englisch"], "therapy_methods": ["Verhaltenstherapie"], **fields}
-    head = {"id": id, "status": status}
+    head = {"id": source_id, "status": status}
     return {
         **{name: value for name, value in head.items() if value is not None},
         **{
@@ -109,8 +115,12 @@ class World:
             "THERAPIST_SETTLE_SECONDS": "0.2",
             "DATA_DIR": str(self.data),
         }
-        self.engine = database.database.connect(url)
-        migrate.migrate(self.engine)
+        self.engine = connect(url)
+        migrate(self.engine)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            self.settings = load(None, None, {})
 
     # --- the scraper ------------------------------------------------------------------------------------------
 
@@ -127,9 +137,14 @@ class World:
 
     # --- the program ------------------------------------------------------------------------------------------
 
-    def bring_in(self, *arguments: str, **environment: str) -> Ran:
-        """Run one pass inside this process."""
-        return self.call("therapist-import", *arguments, "--json", **environment)
+    def bring_in(self, *paths: Path, **options: bool) -> Ran:
+        """Run one pass: the job in its run, without the command line, which ``call`` has too."""
+        events: list[Event] = []
+        asked = job.Options(paths, **options)
+        order = Order(job.COMMAND, job.target(self.settings), job.kept(asked), self.data)
+        outcome = run_job(order, job.bring_in(self.settings, asked), events.append)
+        err = "\n".join(str(event) for event in events)
+        return Ran(int(outcome.exit_code), outcome_document(outcome), err)
 
     def bring(self, *entries: Any, file: str = "52074.json", **metadata: Any) -> Ran:
         """Write a file of these entries, and run one pass."""
@@ -148,13 +163,13 @@ class World:
 
     # --- the database -----------------------------------------------------------------------------------------
 
-    def rows(self, table: sa.Table) -> Sequence[sa.Row[Any]]:
+    def rows(self, table: sa.Table) -> list[Any]:
         """All rows of a table, in order."""
         with self.engine.connect() as connection:
-            return connection.execute(table.select().order_by(*table.primary_key.columns)).all()
+            return list(connection.execute(table.select().order_by(*table.primary_key.columns)))
 
     @property
-    def therapists(self) -> Sequence[sa.Row[Any]]:
+    def therapists(self) -> list[Any]:
         """The therapists."""
         return self.rows(therapists)
 
@@ -164,7 +179,12 @@ class World:
         return [(row.field, row.old_value, row.new_value) for row in self.rows(therapist_changes)]
 
     @property
-    def tracked(self) -> list[tuple[str, str, str | None]]:
+    def changes_by_file(self) -> list[tuple[str, str]]:
+        """What changed: file, field."""
+        return [(row.file_name, row.field) for row in self.rows(therapist_changes)]
+
+    @property
+    def tracked(self) -> list[tuple[Any, ...]]:
         """What is known of files: name, status, error."""
         return [(row.file_name, row.status, row.error) for row in self.rows(import_tracking)]
 
@@ -186,6 +206,12 @@ class World:
                 connection.execute(
                     import_tracking.update().where(import_tracking.c.id == row.id).values(processed_at=moment)
                 )
+
+    def double(self, **columns: Any) -> None:
+        """Add another therapist with the columns of the first one, but for these."""
+        first = {**self.therapists[0]._mapping, "id": 1_000_000, **columns}
+        with self.engine.begin() as connection:
+            connection.execute(therapists.insert().values(first))
 
     def change(self, **columns: Any) -> None:
         """Change columns of all therapists, as the operator's own program does."""

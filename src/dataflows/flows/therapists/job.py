@@ -159,7 +159,8 @@ class _Import:
         self._supersede(importer, choice.older)
 
     def _looks(self, found: Sequence[Found]) -> dict[str, Look]:
-        looks = pool.each(look, found, workers=self.options.workers, stop=self.run.stop)
+        workers = min(self.options.workers, len(found))
+        looks = pool.each(look, found, workers=workers, stop=self.run.stop)
         return {one.found.path: one for one in looks}
 
     def _due(self, one: Look, known: Mapping[str, Tracked]) -> tracking.Due:

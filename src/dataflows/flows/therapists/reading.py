@@ -33,7 +33,8 @@ def in_order(looks: Sequence[Look], workers: int, stop: pool.Stop) -> Iterator[R
     size = max(1, workers) * 2
     for start in range(0, len(looks), size):
         window = looks[start : start + size]
-        ready = {one.look.found.path: one for one in pool.each(_Reader(stop).read, window, workers=workers, stop=stop)}
+        read = pool.each(_Reader(stop).read, window, workers=min(workers, len(window)), stop=stop)
+        ready = {one.look.found.path: one for one in read}
         yield from (ready.pop(look.found.path) for look in window if look.found.path in ready)
 
 
