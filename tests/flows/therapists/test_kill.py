@@ -16,7 +16,7 @@ from dataflows.store.practice.therapist_tables import import_tracking
 from tests.flows.therapists.world import World, scrape, therapist
 from tests.processes import Program, until
 
-SMALL, LARGE = 60, 4000
+SMALL, LARGE = 60, 2500
 FIRST, LATER = "2025-07-01T03:00", "2025-07-08T03:00"
 
 
@@ -68,7 +68,7 @@ def in_the_middle(world: World, database: Path) -> Callable[[], bool]:
     def reached() -> bool:
         if world.engine.dialect.name == "sqlite":
             log = Path(f"{database}-wal")
-            return log.exists() and log.stat().st_size > 3_000_000  # what does not fit into SQLite's cache goes there
+            return log.exists() and log.stat().st_size > 2_000_000  # what does not fit into SQLite's cache goes there
         with world.engine.connect() as connection:
             return int(connection.execute(copying).scalar_one()) > 0 and tracked(world, 4)()
 

@@ -9,9 +9,10 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,8 @@ from dataflows.cli.wording import outcome_document
 from dataflows.events import Event
 from dataflows.flows.therapists import job
 from dataflows.runs.runner import Order, run_job
-from dataflows.settings import load
+from dataflows.settings import Secret, Settings, load
 from dataflows.store.database import connect
-from dataflows.store.practice.migrate import migrate
 from dataflows.store.practice.tables import outbox
 from dataflows.store.practice.therapist_tables import import_tracking, therapist_changes, therapists
 
@@ -99,6 +99,12 @@ class Ran:
         return {name: count for name, count in self.document["therapists"].items() if count}
 
 
+@cache
+def defaults() -> Settings:
+    """The settings when nothing is set."""
+    return load(None, None, {})
+
+
 class World:
     """Runs ``therapist-import`` with settings of its own, and looks into its database."""
 
@@ -116,11 +122,13 @@ class World:
             "DATA_DIR": str(self.data),
         }
         self.engine = connect(url)
-        migrate(self.engine)
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment.items():
-                patch.setenv(name, value)
-            self.settings = load(None, None, {})
+        self.settings = replace(
+            defaults(),
+            import_database_url=Secret(url),
+            therapist_import_dir=self.dir,
+            therapist_settle_seconds=0.2,
+            data_dir=self.data,
+        )
 
     # --- the scraper ------------------------------------------------------------------------------------------
 
