@@ -18,6 +18,7 @@ from dataflows.store.database import connect
 from dataflows.store.practice.database import lock_for
 from tests.flows.patients.fatal import Victims, victims
 from tests.flows.patients.world import World, name_of, registration, written
+from tests.store.practice.frozen import thaw
 
 __all__ = ["victims"]
 
@@ -104,6 +105,17 @@ def test_a_run_that_was_cut_short_is_resumed(world: World) -> None:
     assert (ran.code, ran["status"]) == (13, "resumable")
     resumed = world.call("runs", "resume", ran["run_id"], "--json")
     assert (resumed.code, resumed["imported"]) == (0, 1)
+
+
+def test_a_database_of_the_first_version_goes_on_as_if_nothing_had_been(world: World) -> None:
+    world.forget()
+    thaw(world.engine)
+    world.arrive(registration("Anna", "Null", email=None, geburtsdatum=None))  # the same bytes as one that is there
+    world.arrive(registration("Jörg", "Großmann", after=120, token="c" * 12, telefon="3"))
+    world.arrive(registration("Carl", "Beispiel"))
+    ran = world.bring_in()
+    assert ran.figures("imported", "updated", "duplicate_file") == [1, 1, 1]
+    assert [(one.vorname, one.telefon) for one in world.patients] == [("Jörg", "3"), ("Anna", None), ("Carl", None)]
 
 
 # --- never two at a time ----------------------------------------------------------------------------------------------
