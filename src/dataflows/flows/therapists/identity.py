@@ -87,13 +87,19 @@ def who(
     exact = [known for known in by_id if entry.natural_key and known.natural_key == entry.natural_key]
     if len(exact) == 1:
         return Match(exact[0])
-    person = Person.of(entry.values)
-    confirmed = [one for one in by_id if one in exact or (people and people[one.id].is_still(person))]
+    confirmed = _confirmed(entry, by_id, exact, people or {}) if by_id else []
     reassigned = bool(by_id) and not confirmed
     candidates = _distinct([*confirmed, *by_key])
     if len(candidates) > 1:
         return Match(ambiguous=True, reassigned=reassigned)
     return Match(candidates[0] if candidates else None, reassigned=reassigned)
+
+
+def _confirmed(
+    entry: Entry, by_id: Iterable[Known], exact: Collection[Known], people: Mapping[int, Person]
+) -> list[Known]:
+    person = Person.of(entry.values)
+    return [one for one in by_id if one in exact or (one.id in people and people[one.id].is_still(person))]
 
 
 def _distinct(candidates: Iterable[Known]) -> list[Known]:

@@ -23,6 +23,7 @@ from dataflows.flows.therapists.reporting import Reporter
 from dataflows.flows.therapists.tracking import Tracked
 from dataflows.remote import kafka, mail
 from dataflows.runs import pool
+from dataflows.runs.garbage import rare_collections
 from dataflows.runs.runner import Run
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
 from dataflows.store.practice.migrate import NEWEST, migrate, version_of
@@ -100,7 +101,8 @@ class _Import:
             engine = self._engine()
             closing.callback(engine.dispose)  # Windows deletes and moves no file that is open
             try:
-                yield from self._rehearse(engine) if self.options.dry_run else self._import(engine)
+                with rare_collections():
+                    yield from self._rehearse(engine) if self.options.dry_run else self._import(engine)
             finally:
                 self.reporter.fill()
         self._end()

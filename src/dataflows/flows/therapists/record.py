@@ -110,16 +110,18 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(given, dict):
             raise _Wrong("wrong_type", section)
         for field in fields:
-            if (text := _text(given.get(field), field)) is not None:
+            text = given.get(field)
+            if text is not None and (text := _text(text, field)):
                 values[field] = text
         if rest := given.keys() - known:
             extra[section] = {name: given[name] for name in rest}
     for name in LISTS:
         if found := _list(raw.get(name), name):
             values[name] = found
-    for name, given in (("telephone_hours", raw.get("telephone_hours")), ("extra", extra)):
-        if not _empty(given):
-            values[name] = _plain(given, name)
+    if not _empty(hours := raw.get("telephone_hours")):
+        values["telephone_hours"] = _plain(hours, "telephone_hours")
+    if extra and not _empty(extra):
+        values["extra"] = _plain(extra, "extra")
     for field in ("first_name", "last_name"):
         if field not in values:
             raise _Wrong("no_name", field)
@@ -128,14 +130,19 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text(given: Any, path: str) -> str | None:
     """A text, trimmed and NFC; None when there is none. "Null" is a name like any other."""
-    if given is None:
-        return None
-    if isinstance(given, str):
+    if type(given) is str:
         text = given.strip()
         return (text if text.isascii() else unicodedata.normalize("NFC", text)) or None
+    if given is None:
+        return None
     if isinstance(given, int) and not isinstance(given, bool):
         return str(given).zfill(5 if path == "postal_code" else 1)
     raise _Wrong("wrong_type", path)
+
+
+def _clean(text: str) -> str:
+    text = text.strip()
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _list(given: Any, path: str) -> list[Any]:
@@ -155,28 +162,29 @@ def _status(given: Any) -> str | None:
 
 def _empty(given: Any) -> bool:
     """Whether there is nothing in it: blank texts, and lists and objects of such."""
-    if given is None:
-        return True
     if isinstance(given, str):
-        return not given.strip()
+        return not given or given.isspace()
     if isinstance(given, dict):
         return all(map(_empty, given.values()))
-    return isinstance(given, list) and all(map(_empty, given))
+    if isinstance(given, list):
+        return all(map(_empty, given))
+    return given is None
 
 
 def _plain(given: Any, path: str, depth: int = 0) -> Any:
     """A value as JSON columns of every database hold it, its texts trimmed and NFC."""
+    if isinstance(given, str):
+        return _clean(given)
     if depth > _DEEPEST:
         raise _Wrong("too_deep", path)
-    if isinstance(given, str):
-        return unicodedata.normalize("NFC", given.strip())
-    if isinstance(given, Decimal):
-        return float(given)
-    if isinstance(given, dict):
-        return {unicodedata.normalize("NFC", name): _plain(one, path, depth + 1) for name, one in given.items()}
     if isinstance(given, list):
-        return [_plain(one, path, depth + 1) for one in given]
-    return given
+        return [_clean(one) if type(one) is str else _plain(one, path, depth + 1) for one in given]
+    if isinstance(given, dict):
+        return {
+            name if name.isascii() else unicodedata.normalize("NFC", name): _plain(one, path, depth + 1)
+            for name, one in given.items()
+        }
+    return float(given) if isinstance(given, Decimal) else given
 
 
 def _hash(values: Mapping[str, Any]) -> str:

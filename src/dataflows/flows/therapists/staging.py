@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from dataflows.flows.therapists.deciding import Sight
 from dataflows.flows.therapists.identity import Known, Person
 from dataflows.flows.therapists.record import FIELDS
-from dataflows.store.practice.bulk import insert, members
+from dataflows.store.practice.bulk import insert, within
 from dataflows.store.practice.therapist_tables import therapist_changes, therapists
 
 __all__ = ["Row", "Staging"]
@@ -88,14 +88,14 @@ class Staging:
     ) -> Iterable[Known]:
         if not values:
             return []
-        wanted = column.in_(members(self._connection, list(values)))
+        wanted = within(self._connection, column, list(values))
         query = sa.select(*_KNOWN).where(wanted, therapists.c.id <= self._newest, *conditions)
         return (Known(*row) for row in self._connection.execute(query))
 
     def _rows(self, columns: Sequence[sa.Column[Any]], ids: Collection[int]) -> Iterable[Row]:
         if not ids:
             return []
-        wanted = therapists.c.id.in_(members(self._connection, list(ids)))
+        wanted = within(self._connection, therapists.c.id, list(ids))
         query = sa.select(therapists.c.id, *columns).where(wanted)
         return (dict(row) for row in self._connection.execute(query).mappings())
 
@@ -148,5 +148,5 @@ class Staging:
             self._change(ids, {"active": False, **values})
 
     def _change(self, ids: Collection[int], values: Mapping[str, Any]) -> None:
-        wanted = therapists.c.id.in_(members(self._connection, list(ids)))
+        wanted = within(self._connection, therapists.c.id, list(ids))
         self._connection.execute(therapists.update().values(dict(values)).where(wanted))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from dataflows.flows.therapists.choosing import Look
 from dataflows.flows.therapists.figures import Figures
-from dataflows.store.practice.bulk import insert, members
+from dataflows.store.practice.bulk import insert, within
 from dataflows.store.practice.therapist_tables import import_tracking
 
 __all__ = ["ATTEMPTS", "Due", "News", "Tracked", "Verdict", "due", "latest", "news", "record", "supersede", "told"]
@@ -63,7 +63,7 @@ def latest(connection: sa.Connection, names: Sequence[str]) -> dict[str, Tracked
     """The latest rows of these files, by name."""
     found: dict[str, Tracked] = {}
     for page in _pages(names):
-        of_page = _newest.where(_t.file_name.in_(members(connection, page)))
+        of_page = _newest.where(within(connection, _t.file_name, page))
         query = sa.select(*_COLUMNS).where(_t.id.in_(of_page))
         found |= {row.file_name: Tracked(*row) for row in connection.execute(query)}
     return found
@@ -152,7 +152,7 @@ def told(connection: sa.Connection, said: Sequence[News]) -> None:
     for state in {one.state for one in said}:
         ids = [one.id for one in said if one.state == state]
         values = {"told": None if state == "recovered" else state}
-        connection.execute(import_tracking.update().values(values).where(_t.id.in_(members(connection, ids))))
+        connection.execute(import_tracking.update().values(values).where(within(connection, _t.id, ids)))
 
 
 def _pages(names: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from operator import itemgetter
 from typing import Any
 
 import orjson
 import psycopg
 import sqlalchemy as sa
 
-__all__ = ["insert", "members"]
+__all__ = ["insert", "within"]
 
 
 def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -23,38 +24,34 @@ def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[st
         connection.execute(table.insert(), list(rows))
 
 
-def members(connection: sa.Connection, values: Sequence[int] | Sequence[str]) -> sa.Select[Any]:
-    """A subquery of these values, bound as one parameter however many they are; for ``column.in_(...)``."""
-    of_numbers = not values or isinstance(values[0], int)
+def within(
+    connection: sa.Connection, column: sa.Column[Any], values: Sequence[int] | Sequence[str]
+) -> sa.ColumnElement[bool]:
+    """Whether a column has one of these values, which are bound as one parameter however many they are.
+
+    On PostgreSQL as ``= ANY(array)``: a subquery of the array would be planned as a loop over the whole table.
+    """
     if connection.dialect.name == "postgresql":
-        kind = sa.ARRAY(sa.BigInteger() if of_numbers else sa.Text())
-        bound = sa.cast(sa.bindparam(None, list(values), type_=kind), kind)
-        return sa.select(sa.func.unnest(bound))
+        kind = sa.ARRAY(column.type)
+        return column == sa.any_(sa.cast(sa.bindparam(None, list(values), type_=kind), kind))
     each = sa.func.json_each(sa.bindparam(None, orjson.dumps(values).decode(), type_=sa.Text)).table_valued("value")
-    return sa.select(each.c.value)
+    return column.in_(sa.select(each.c.value))
 
 
 def _copy(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(rows[0])
-    convert = [_as_copied(table.c[name].type) for name in names]
+    documents = [at for at, name in enumerate(names) if isinstance(table.c[name].type, sa.JSON)]
+    values = itemgetter(*names)
     quoted = connection.dialect.identifier_preparer
     columns = ", ".join(quoted.quote(name) for name in names)
     statement = f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN"
     try:
         with closing(connection.connection.cursor()) as cursor, cursor.copy(statement) as copy:
             for row in rows:
-                copy.write_row([one(row[name]) for one, name in zip(convert, names, strict=True)])
+                copied = list(values(row))
+                for at in documents:
+                    if copied[at] is not None:
+                        copied[at] = orjson.dumps(copied[at]).decode()
+                copy.write_row(copied)
     except psycopg.Error as error:  # as SQLAlchemy would have raised it
         raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error, hide_parameters=True) from None
-
-
-def _as_copied(kind: sa.types.TypeEngine[Any]) -> Callable[[Any], Any]:
-    return _json if isinstance(kind, sa.JSON) else _as_it_is
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
