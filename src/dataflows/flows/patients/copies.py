@@ -130,13 +130,10 @@ def _candidates(name: str, generation: int, data: bytes) -> Iterator[str]:
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
     """The operating system's errors without its text, which names the file."""
-    failure: DataflowsError | None = None
     try:
         yield
     except OSError as error:
-        failure = _meaning(error, folder)
-    if failure is not None:
-        raise failure
+        raise _meaning(error, folder) from None
 
 
 def _meaning(error: OSError, folder: Path) -> DataflowsError:

@@ -37,7 +37,6 @@ def translated(bucket: str) -> Iterator[None]:
         AccessRefused: credentials or permission.
         SettingUnusable: no such bucket, no credentials.
     """
-    failure: DataflowsError | None = None
     try:
         yield
     except DataflowsError:
@@ -46,8 +45,7 @@ def translated(bucket: str) -> Iterator[None]:
         failure = _meaning(error, bucket)
         if failure is None:
             raise
-    if failure is not None:  # raised here: what led to it quotes the object's name
-        raise failure
+        raise failure from None  # what led to it quotes the object's name
 
 
 def _meaning(error: Exception, bucket: str) -> DataflowsError | None:

@@ -55,7 +55,8 @@ def _address(text: str) -> str:
 
 LineText = Annotated[str, Field(strict=True, max_length=LINE_LIMIT)]
 LongText = Annotated[str, Field(strict=True, max_length=TEXT_LIMIT)]
-Name = Annotated[str, BeforeValidator(_trimmed), Field(strict=True, min_length=1, max_length=NAME_LIMIT)]
+NameText = Annotated[str, Field(strict=True, min_length=1, max_length=NAME_LIMIT)]
+Name = Annotated[NameText, BeforeValidator(_trimmed)]
 Line = Annotated[LineText | None, BeforeValidator(_tidy)]
 Text = Annotated[LongText | None, BeforeValidator(_tidy)]
 Email = Annotated[Annotated[LineText, AfterValidator(_address)] | None, BeforeValidator(_tidy)]
@@ -149,7 +150,8 @@ def _rule(problem: Mapping[str, Any]) -> str:
         return f"has to be one of {context.get('expected', '')}".replace("'", "")
     if kind == "string_too_long":
         return f"is longer than {context.get('max_length')} characters"
-    return _RULES.get(kind) or _BY_FIELD.get(str(problem["loc"][0])) or "is not of the form that it should have"
+    name = str(problem["loc"][0])
+    return _EITHER.get(name) or _RULES.get(kind) or _BY_FIELD.get(name) or "is not of the form that it should have"
 
 
 _RULES = {
@@ -160,6 +162,7 @@ _RULES = {
     "dict_type": "has to be an object",
     "list_type": "has to be a list",
 }
+_EITHER = {"symptome": "has to be text, or a list of texts"}  # pydantic tells of both ways to be right
 _BY_FIELD = {
     "email": "has to be an e-mail address",
     "geburtsdatum": "has to be a date, YYYY-MM-DD",
