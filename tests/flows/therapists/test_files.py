@@ -190,7 +190,7 @@ def test_a_broken_file_is_tried_five_times_with_one_mail_at_first_and_one_when_i
     assert world.bring_in().files("failed", "skipped") == [1, 0]
     assert world.bring_in().files("failed", "skipped") == [0, 1]  # not before an hour is over
     assert [failing(world).code for _ in range(4)] == [3, 3, 3, 3]  # no news, so no 4
-    assert [failing(world).files("failed", "skipped") for _ in range(2)] == [[0, 1], [0, 1]]
+    assert [failing(world).files("failed", "skipped", "dead") for _ in range(2)] == [[0, 1, 1], [0, 1, 1]]
     first, dead = world.mails()
     assert "1 failed" in first
     assert "52074.json  broken_off" in first

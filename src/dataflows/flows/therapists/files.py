@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +20,17 @@ _DAY = re.compile(r"\d{8}")
 
 
 class Found(NamedTuple):
-    """A file: its path, its name below the import folder (with ``/``), its ZIP code, the date of its folder."""
+    """A file: its name below ``base`` (with ``/``), its ZIP code, the date of its folder. There may be many of them."""
 
-    path: str
+    base: str
     name: str
     zip_code: str
     day: date | None
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return str(Path(self.base, self.name))
 
 
 class Listing(NamedTuple):
@@ -108,9 +115,10 @@ def _found(path: Path, base: Path) -> Found | str:
     if fits is None:
         return name
     days = [day for part in name.split("/")[:-1] if (day := _day(part))]
-    return Found(str(path), name, fits[1], days[-1] if days else None)
+    return Found(str(base), name, sys.intern(fits[1]), days[-1] if days else None)
 
 
+@lru_cache(maxsize=1024)
 def _day(text: str) -> date | None:
     if not _DAY.fullmatch(text):
         return None

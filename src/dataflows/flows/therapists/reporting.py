@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -13,10 +14,11 @@ from dataflows.runs.runner import Run
 
 __all__ = ["Reporter"]
 
-_FILES = ("seen", "imported", "skipped", "failed", "superseded", "not_ready", "other")
+_FILES = ("seen", "imported", "skipped", "failed", "dead", "superseded", "not_ready", "other")
 _THERAPISTS = ("new", "updated", "unchanged", "deleted", "revived", "refused", "older")
 _MOST_WARNINGS = 20  # shown one by one; all are counted, and told file by file in the report
 _MOST_FILES = 1000
+_SAVE_EVERY_SECONDS, _SAVE_ITEMS = 0.5, 500  # the journal is flushed to the disk each time
 _WAITING: dict[Due, str] = {"done": "", "waiting": "failed within the last hour", "dead": "given up"}
 
 
@@ -32,13 +34,16 @@ class Reporter:
         self.mismatches = 0
         self.suspicious: list[str] = []
         self._told: list[dict[str, object]] = []
+        self._items: list[Item] = []
+        self._saved = time.monotonic()
         self._warned = 0
         self.fill()
 
     def skipped(self, name: str, why: Due) -> Event:
         """A file that needs nothing now."""
         self.files["skipped"] += 1
-        self._run.journal.record(self._run.id, [Item(name, "skipped", 0, why)])
+        self.files["dead"] += why == "dead"
+        self._record([Item(name, "skipped", 0, why)])
         return Skipped(name, _WAITING[why])
 
     def ended(self, outcome: Outcome) -> Iterator[Event]:
@@ -48,7 +53,7 @@ class Reporter:
             yield self.not_ready(name)
             return
         self._add(outcome)
-        self._run.journal.record(self._run.id, self._items(outcome))
+        self._record(self._items_of(outcome))
         if status == FAILED:
             yield self._failure(outcome)
         else:
@@ -62,7 +67,8 @@ class Reporter:
         return Skipped(name, "not ready: it is still being written")
 
     def fill(self) -> None:
-        """Bring the report of the run up to date."""
+        """Bring the report and the journal of the run up to date."""
+        self._save()
         self._run.report.update(
             files={name: self.files[name] for name in _FILES},
             therapists={name: self.therapists[name] for name in _THERAPISTS},
@@ -72,6 +78,17 @@ class Reporter:
             fields=dict(sorted(self.fields.items())),
             items=self._told,
         )
+
+    def _record(self, items: list[Item]) -> None:
+        self._items += items
+        if len(self._items) >= _SAVE_ITEMS or time.monotonic() - self._saved > _SAVE_EVERY_SECONDS:
+            self._save()
+
+    def _save(self) -> None:
+        if self._items:
+            self._run.journal.record(self._run.id, self._items)
+            self._items = []
+        self._saved = time.monotonic()
 
     # --- one file ---------------------------------------------------------------------------------------------
 
@@ -100,7 +117,7 @@ class Reporter:
             },
         }
 
-    def _items(self, outcome: Outcome) -> list[Item]:
+    def _items_of(self, outcome: Outcome) -> list[Item]:
         name, verdict = outcome.look.found.name, outcome.verdict
         state = "failed" if verdict.status == FAILED else "done"
         whole = Item(name, state, outcome.attempts, verdict.error and verdict.status, verdict.error)

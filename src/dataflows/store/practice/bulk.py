@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -41,14 +40,13 @@ def within(
 def _copy(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(rows[0])
     documents = [at for at, name in enumerate(names) if isinstance(table.c[name].type, sa.JSON)]
-    values = itemgetter(*names)
     quoted = connection.dialect.identifier_preparer
     columns = ", ".join(quoted.quote(name) for name in names)
     statement = f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN"
     try:
         with closing(connection.connection.cursor()) as cursor, cursor.copy(statement) as copy:
             for row in rows:
-                copied = list(values(row))
+                copied = [row[name] for name in names]
                 for at in documents:
                     if copied[at] is not None:
                         copied[at] = orjson.dumps(copied[at]).decode()
