@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from dataflows.errors import ServiceDown
+from dataflows.errors import AccessRefused, DataflowsError, ServiceDown
 from dataflows.events import Done, Event, Failed, Pending, Skipped
 from dataflows.flows.patients import names
 from dataflows.flows.patients.bucket import Bucket, Deletion, Listed, Vanished
@@ -168,10 +168,10 @@ class Intake:
             return self._waiting(about, error)
         except Blocked:
             raise
-        except ServiceDown as error:
-            self._unanswered(error)
+        except (ServiceDown, AccessRefused) as error:
+            self.ledger.unanswered(error)
             return self._waiting(about, error)
-        self.ledger.silent = 0
+        self.ledger.answered()
         return data
 
     def _keep(self, about: Listed, data: bytes, sha256: str) -> str:
@@ -189,11 +189,11 @@ class Intake:
             deletion = self.bucket.delete(about.name, about.generation)
         except Blocked:
             raise
-        except ServiceDown as error:
-            self._unanswered(error)
+        except (ServiceDown, AccessRefused) as error:
+            self.ledger.unanswered(error)
             yield self._event(about, Pending(key, "not_deleted"), "pending", "not_deleted")
             return
-        self.ledger.silent = 0
+        self.ledger.answered()
         self.books.write(lambda: self.books.tracking.gone([(about.name, about.generation)]))
         self.ledger.counts["deleted"] += deletion is not Deletion.REPLACED
         note = "deleted" if known else outcome
@@ -203,11 +203,7 @@ class Intake:
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
-    def _unanswered(self, error: ServiceDown) -> None:
-        self.ledger.silent += 1
-        self.ledger.why = error.message
-
-    def _waiting(self, about: Listed, error: ServiceDown) -> Event:
+    def _waiting(self, about: Listed, error: DataflowsError) -> Event:
         self.ledger.counts["waiting"] += 1
         return self._event(about, Pending(self.seal.mark(about.name), error.code), "pending", error.code)
 

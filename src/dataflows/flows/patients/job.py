@@ -152,9 +152,16 @@ class _Import:
                 break
             self.ledger.counts["seen"] += 1
             yield from intake.take(about, tracked.get((about.name, about.generation)))
-        if self.ledger.silent and not self.run.stop.is_set():
+        if not self.run.stop.is_set():
+            self._end_of_answers()
+
+    def _end_of_answers(self) -> None:
+        ledger = self.ledger
+        if ledger.refused is not None:
+            raise ledger.refused
+        if ledger.silent and ledger.why is not None:
             raise ServiceDown(
-                f"the bucket does not answer (the last {self.ledger.silent} objects in a row): {self.ledger.why}",
+                f"the bucket does not answer (the last {ledger.silent} objects in a row): {ledger.why.message}",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint --target bucket",
             )
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from dataflows.errors import AccessRefused, DataflowsError, ServiceDown
 from dataflows.events import Warned
 from dataflows.flows.patients.recording import Recorded
 from dataflows.flows.patients.registration import Registration
@@ -34,8 +35,20 @@ class Ledger:
     unknown: Counter[str] = field(default_factory=Counter)
     possible_duplicates: list[tuple[str, str]] = field(default_factory=list)
     silent: int = 0
-    """How many objects in a row the bucket gave no answer about."""
-    why: str = ""
+    """How many objects in a row the bucket gave no good answer about."""
+    why: DataflowsError | None = None
+    refused: AccessRefused | None = None
+    """That it refused one object; it may be held there, while others are not."""
+
+    def answered(self) -> None:
+        """Note a good answer."""
+        self.silent = 0
+
+    def unanswered(self, error: ServiceDown | AccessRefused) -> None:
+        """Note that there was none."""
+        self.silent += 1
+        self.why = error
+        self.refused = error if isinstance(error, AccessRefused) else self.refused
 
     def note(self, key: str, registration: Registration, recorded: Recorded) -> None:
         """Count a registration (``key`` is its keyed hash), and what is odd about it."""

@@ -155,7 +155,8 @@ _COLUMNS = (_t.id, _t.object_name, _t.generation, _t.status, _t.attempts, _t.cod
 def put(connection: sa.Connection, bucket: str, about: Listed, run_id: str, values: Mapping[str, Any]) -> None:
     """Write the row of an object, inside a transaction: a new one, or the one that is there."""
     now = datetime.now(UTC)
-    fixed = {"size": about.size, "object_time": about.moment, "run_id": run_id, "updated_at": now}
+    seen = {"size": about.size, "object_time": about.moment, "deleted_at": None}  # it was listed, so it is there
+    fixed = {**seen, "run_id": run_id, "updated_at": now}
     key = {"bucket": bucket, "object_name": about.name, "generation": about.generation}
     same = sa.and_(*(_t[name] == value for name, value in key.items()))
     changed = connection.execute(sa.update(patient_tracking).where(same).values({**fixed, **values}))
