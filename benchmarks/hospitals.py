@@ -252,7 +252,7 @@ def compare(case: Case, ways: list[str], runs: int, folder: Path) -> None:
 
 def _report(way: str, case: Case, all_runs: list[Measured], idle: float, bare: float) -> None:
     def median(name: str) -> float:
-        return statistics.median(getattr(one, name) for one in all_runs)
+        return float(statistics.median(getattr(one, name) for one in all_runs))
 
     bound, job = case.bound(way), median("job")
     cpu = (median("cpu") - idle) / case.rows * 1e6

@@ -16,6 +16,7 @@ from dataflows.cli import sandbox
 from dataflows.cli.options import Invocation
 from dataflows.cli.output import Output
 from dataflows.errors import WrongUsage
+from dataflows.sandbox.mailbox import Mailbox
 from dataflows.sandbox.server import Sandbox
 
 Run = Callable[..., int]
@@ -140,3 +141,29 @@ def test_the_directory_and_any_fault_can_be_set(run: Run, capsys: pytest.Capture
 def test_a_fault_that_is_none_is_wrong_usage(run: Run, text: str, words: str) -> None:
     with pytest.raises(WrongUsage, match=words):
         run("--fault", text)
+
+
+def test_faults_reach_the_bucket_and_the_mailbox(run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file, seen = tmp_path / "sandbox.env", []
+
+    def look() -> None:
+        url = lines(file.read_text(encoding="utf-8"))["STORAGE_EMULATOR_HOST"]
+        with urlopen(f"{url}/_sandbox/faults", timeout=5) as answer:
+            seen.append(json.loads(answer.read()))
+
+    assert run("--write-env", str(file), "--bad-hash-share", "0.5", "--error-share", "0.25", meanwhile=look) == 0
+    [faults] = seen
+    assert (faults["bucket"]["bad_hash_share"], faults["bucket"]["error_share"]) == (0.5, 0.25)
+    assert (faults["mailbox"]["error_share"], faults["mailbox"]["error_status"]) == (0.25, 451)
+
+
+def test_the_mailbox_listens_at_the_port_that_was_chosen(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with Mailbox() as other:
+        port = str(other.port)
+    assert run("--mail-port", port) == 0
+    assert lines(capsys.readouterr().out)["SMTP_PORT"] == port
+
+
+def test_a_mail_port_that_is_taken_is_told(run: Run) -> None:
+    with Mailbox() as other, pytest.raises(WrongUsage, match="cannot listen"):
+        run("--mail-port", str(other.port))

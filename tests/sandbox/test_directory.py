@@ -15,12 +15,14 @@ import pytest
 from dataflows.sandbox.directory import KINDS, Directory, DirectoryFaults
 from dataflows.sandbox.faults import Fate
 from dataflows.sandbox.server import Sandbox
+from dataflows.sandbox.service import Request
 from tests.processes import until
 from tests.sandbox.client import Reply, ask
 
 BATCH = "6b1f3f0e-5d0c-5c7e-9a57-0d5a1c1f0a01"
 OTHER = "0c6a7f1c-2f5d-5d0e-8a51-7f6f1b0c0a02"
 HOUR = 3_600_000.0  # milliseconds
+ANY = Request("GET", "/", "", {}, b"")
 
 
 @pytest.fixture
@@ -395,7 +397,7 @@ def test_faults_are_the_same_for_a_seed_and_differ_between_kinds() -> None:
     def struck(seed: int, kind: str) -> list[bool]:
         directory = Directory(seed=seed)
         directory.faults_of(kind).set(lost_share=0.5)
-        return [directory.judge(kind).fate is Fate.LOST for _ in range(50)]
+        return [directory.judge(ANY, kind).fate is Fate.LOST for _ in range(50)]
 
     assert struck(1, "create") == struck(1, "create") != struck(2, "create")
     assert struck(1, "create") != struck(1, "look")
@@ -405,10 +407,10 @@ def test_a_create_takes_five_seconds_and_what_is_added() -> None:
     directory = Directory()
     directory.faults.set(latency_ms=100)
     directory.faults_of("create").set(jitter_ms=1_000)
-    waits = [directory.judge("create").wait for _ in range(100)]
+    waits = [directory.judge(ANY, "create").wait for _ in range(100)]
 
     assert 5.1 <= min(waits) < 5.3 < 5.9 < max(waits) <= 6.1
-    assert directory.judge("look").wait == pytest.approx(0.1)
+    assert directory.judge(ANY, "look").wait == pytest.approx(0.1)
 
 
 def test_asleep_every_call_waits_for_the_first_to_wake_it_up() -> None:
@@ -417,11 +419,11 @@ def test_asleep_every_call_waits_for_the_first_to_wake_it_up() -> None:
     directory.faults.set(wake_ms=60_000)
 
     now[0] = 500.0
-    assert directory.judge("wake").wait == 60
+    assert directory.judge(ANY, "wake").wait == 60
     now[0] = 520.0
-    assert directory.judge("look").wait == 40
+    assert directory.judge(ANY, "look").wait == 40
     now[0] = 900.0
-    assert directory.judge("look").wait == 0
+    assert directory.judge(ANY, "look").wait == 0
 
 
 def test_the_back_door_shows_all_and_restarts(box: Sandbox) -> None:

@@ -38,6 +38,12 @@ class Output:
         self._watch: Watch | None = None
         self._live = False
 
+    def anew(self) -> Output:
+        """The same way of speaking, with nothing said yet."""
+        fresh = Output(quiet=self.quiet, verbose=self.verbose, color=self.color, as_json=self.as_json)
+        fresh.command, fresh.data_dir = self.command, self.data_dir
+        return fresh
+
     # -- while a command runs
 
     def listener(self, event: Event) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COMMAND = "sandbox"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE)
+_OF_HTTP = ("error_status", "retry_after", "rate_limit", "cut_share")  # faults that SMTP has no word for
 _MARK = "# Points dataflows at its sandbox. Written by: dataflows sandbox --write-env"
 
 
@@ -40,6 +41,9 @@ def sandbox(
     context: typer.Context,
     *,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Listen here (0: any free port).")] = 0,
+    mail_port: Annotated[
+        int, typer.Option("--mail-port", min=0, max=65535, help="The mailbox listens here (0: any free port).")
+    ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same faults.")] = 0,
     model: Annotated[
         Literal["merge", "replace"], typer.Option("--model", help="What the receiver does with absent attributes.")
@@ -91,6 +95,9 @@ def sandbox(
         list[str] | None,
         typer.Option("--fault", metavar="NAME=VALUE", help="Any of /_sandbox/faults, as receiver.late_share=0.1."),
     ] = None,
+    bad_hash_share: Annotated[
+        float, typer.Option("--bad-hash-share", min=0, max=1, help="Share of the bucket's downloads with a wrong hash.")
+    ] = 0,
     lean: Annotated[
         bool, typer.Option("--lean", help="Check and remember nothing but what is stored: for measuring speed.")
     ] = False,
@@ -130,8 +137,10 @@ def sandbox(
         "token": {"token_seconds": token_seconds},
         "cqc": every,
         "directory": {**every, **directory},
+        "bucket": {**every, "bad_hash_share": bad_hash_share},
+        "mailbox": {name: value for name, value in every.items() if name not in _OF_HTTP},
     }
-    box = Sandbox(seed, port, model=model, lean=lean, faults=faults)
+    box = Sandbox(seed, port, mail_port=mail_port, model=model, lean=lean, faults=faults)
     for text in fault or ():
         _begin_with(box, text)
     raise typer.Exit(_serve(call, box, write_env))
@@ -169,7 +178,7 @@ def _listen(box: Sandbox) -> None:
         box.start()
     except OSError:
         raise WrongUsage(
-            f"cannot listen at {box.url}", hint="the port is taken: choose another, or leave --port out"
+            f"cannot listen at {box.url} or for mail", hint="a port is taken: choose another, or leave it out"
         ) from None
 
 

@@ -116,7 +116,7 @@ class _Conductor:
         )
         self._run_id = run_id
         run = Run(run_id, self._journal, order.data_dir, self._take)
-        with _signals(run.stop, self._stopping):
+        with signals(run.stop, self._stopping):
             self._play(run, job)
         code = self._exit_code()
         state = states.RESUMABLE if self._error is not None and self._error.resumable else _state(code)
@@ -195,7 +195,7 @@ def _state(code: ExitCode) -> str:
 
 
 @contextmanager
-def _signals(stop: Stop, tell: Callable[[], None]) -> Iterator[None]:
+def signals(stop: Stop, tell: Callable[[], None]) -> Iterator[None]:
     """Turn the first Ctrl-C, Ctrl-Break or SIGTERM into ``stop``, the second into KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield

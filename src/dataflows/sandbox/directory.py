@@ -136,7 +136,7 @@ class Directory(Service):
         """The faults of one kind of call: wake, create, look, activate, delete (both of a batch) or record (by id)."""
         return self._kinds[kind]
 
-    def judge(self, kind: str) -> Verdict:
+    def judge(self, request: Request, kind: str) -> Verdict:
         """The faults of the kind strike first, then those of every call; what they wait adds up."""
         every = self.faults.judge()
         if kind not in self._kinds:

@@ -8,10 +8,12 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
+from dataflows.sandbox.bucket import BUCKET, Bucket
 from dataflows.sandbox.control import Control
 from dataflows.sandbox.cqc import SOURCES, Cqc
 from dataflows.sandbox.directory import Directory
 from dataflows.sandbox.faults import Fate, Faults, Verdict
+from dataflows.sandbox.mailbox import RECIPIENT, SENDER, Mailbox
 from dataflows.sandbox.model import Model
 from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY, Receiver
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
@@ -26,7 +28,7 @@ class Sandbox:
     """All stand-ins behind one address. A context manager; ``start`` and ``stop`` keep address and state.
 
     Attributes:
-        token, receiver, cqc, directory: the stand-ins, with their faults, state and history.
+        token, receiver, cqc, directory, bucket, mailbox: the stand-ins, with their faults, state and history.
         faults: the faults of every stand-in by its name, and those of one kind of call as ``directory/create``; what
             is given at the start is what ``reset`` goes back to.
     """
@@ -36,6 +38,7 @@ class Sandbox:
         seed: int = 0,
         port: int = 0,
         *,
+        mail_port: int = 0,
         model: Model = "merge",
         lean: bool = False,
         faults: Mapping[str, Mapping[str, object]] | None = None,
@@ -44,7 +47,12 @@ class Sandbox:
         self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean)
         self.cqc = Cqc(seed=seed, lean=lean)
         self.directory = Directory(seed=seed, lean=lean)
-        self._services: tuple[Service, ...] = (self.token, self.receiver, self.cqc, self.directory)
+        self.bucket = Bucket(seed=seed, lean=lean)
+        self.mailbox = Mailbox(mail_port, seed=seed, lean=lean)
+        self._services: tuple[Service, ...] = (
+            *(self.token, self.receiver, self.cqc, self.directory),
+            *(self.bucket, self.mailbox),
+        )
         for name, changes in (faults or {}).items():
             self.faults[name].begin_with(**changes)
         self._desk = Desk(self._services)
@@ -73,6 +81,13 @@ class Sandbox:
             "SUPPLIER_KEY": SUPPLIER_KEY,
             "LA_CODE": LA_CODE,
             "EXTERNAL_API_BASE_URL": f"{self.url}/directory",
+            "STORAGE_EMULATOR_HOST": self.url,
+            "GCS_BUCKET": BUCKET,
+            "SMTP_HOST": HOST,
+            "SMTP_PORT": str(self.mailbox.port),
+            "SMTP_STARTTLS": "false",
+            "MAIL_FROM": SENDER,
+            "NOTIFY_EMAIL": RECIPIENT,
             **{f"CQC_URL_{source.upper()}": f"{self.url}/cqc/{source}.csv?display=csv" for source in SOURCES},
         }
 
@@ -82,7 +97,13 @@ class Sandbox:
         Raises:
             OSError: the port is taken.
         """
-        self._server = Server(self._port, self._desk.serve, self._desk.bugs)
+        server = Server(self._port, self._desk.serve, self._desk.bugs)
+        try:
+            self.mailbox.start()
+        except OSError:
+            server.server_close()
+            raise
+        self._server = server
         self._port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True)
         self._thread.start()
@@ -94,6 +115,7 @@ class Sandbox:
         Raises:
             Exception: the sandbox itself failed on some request; the first such error.
         """
+        self.mailbox.stop()
         if self._server is None or self._thread is None:
             return
         self._server.stop()
@@ -140,7 +162,7 @@ class Desk:
 
     def _through_faults(self, service: Service, route: Route, request: Request, line: Line) -> None:
         exchange = service.arrived(request)
-        verdict = service.judge(route.kind)
+        verdict = service.judge(request, route.kind)
         refused = self._at_arrival(verdict, route, request, exchange)
         if refused is None:
             line.wait(verdict.wait)

@@ -152,8 +152,8 @@ class Service(ABC):
         """Every set of faults, by the name that they have at the back door; most services have one."""
         return {self.name: self.faults}
 
-    def judge(self, kind: str) -> Verdict:
-        """Decide what becomes of the next request, which a route of this kind took."""
+    def judge(self, request: Request, kind: str) -> Verdict:
+        """Decide what becomes of a request, which a route of this kind took; a service may spare some."""
         return self.faults.judge()
 
     def reset(self) -> None:
