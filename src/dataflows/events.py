@@ -59,6 +59,13 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Advanced:
+    """So many items (``count``, in all) have come most of their way, though none of it counts before its end."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
     """A request to ``service`` is tried again: attempt number, seconds to wait first, the reason in our own words."""
 
@@ -76,7 +83,7 @@ class Warned:
     hint: str = ""
 
 
-Event: TypeAlias = Planned | Step | Done | Skipped | Failed | Pending | Retrying | Warned
+Event: TypeAlias = Planned | Step | Done | Skipped | Failed | Pending | Advanced | Retrying | Warned
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import pytest
 
 from dataflows.cli.progress import Lines, Standing
 from dataflows.cli.wording import span, took
-from dataflows.events import Done, Event, Failed, Planned, Retrying, Skipped, Step, Tally
+from dataflows.events import Advanced, Done, Event, Failed, Planned, Retrying, Skipped, Step, Tally
 
 
 class Clock:
@@ -41,6 +41,17 @@ def test_figures_of_a_run() -> None:
     clock.now += 2
     assert (standing.ended, standing.rate, standing.left) == (4, 2.0, 2.0)
     assert standing.counts() == "2 done, 1 failed, 1 unchanged, 4 pending"
+
+
+def test_items_most_of_the_way_move_the_bar_and_count_as_pending() -> None:
+    clock = Clock()
+    standing = Standing(clock)
+    feed = Feed(standing)
+    for event in (Planned(8, "rows"), Done("1"), Advanced(4)):
+        feed(event)
+    clock.now += 2
+    assert (standing.moved, standing.rate, standing.left) == (4, 2.0, 2.0)
+    assert standing.counts() == "1 done, 0 failed, 7 pending"
 
 
 def test_nobody_knows_the_end_before_the_total() -> None:

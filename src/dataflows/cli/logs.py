@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from dataflows import __version__
 from dataflows.errors import DataflowsError, SettingUnusable
-from dataflows.events import Done, Event, Failed, Pending, Planned, Retrying, Skipped, Step, Warned
+from dataflows.events import Advanced, Done, Event, Failed, Pending, Planned, Retrying, Skipped, Step, Warned
 
 if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome
@@ -35,6 +35,7 @@ _EVENT_LEVELS: dict[type, int] = {
     Skipped: logging.DEBUG,
     Failed: logging.WARNING,
     Pending: logging.INFO,
+    Advanced: logging.DEBUG,
     Retrying: logging.INFO,
     Warned: logging.WARNING,
 }

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from dataflows.cli.wording import span
-from dataflows.events import Event, Planned, Retrying, Step, Tally
+from dataflows.events import Advanced, Event, Planned, Retrying, Step, Tally
 
 LINE_EVERY_SECONDS = 5.0
 _REFRESH_PER_SECOND = 4
@@ -44,6 +44,7 @@ class Standing:
         self.total: int | None = None
         self.what = "items"
         self.step = ""
+        self.advanced = 0
         self.tally = Tally()
 
     def take(self, event: Event, tally: Tally) -> None:
@@ -54,6 +55,8 @@ class Standing:
                 self.total, self.what = total, what
             case Step(text=text):
                 self.step = text
+            case Advanced(count=count):
+                self.advanced = count
             case Retrying():
                 self._wait = f"for {event.service} (attempt {event.attempt}: {event.why})"
                 self._wait_ends = self._clock() + event.wait
@@ -66,16 +69,21 @@ class Standing:
         return self.tally.done + self.tally.failed + self.tally.skipped + self.tally.pending
 
     @property
+    def moved(self) -> int:
+        """Items that came to their end, or most of the way: what the bar, the rate and the time left show."""
+        return max(self.ended, self.advanced)
+
+    @property
     def rate(self) -> float:
         """Items per second since the start."""
-        return self.ended / max(self._clock() - self._began, 0.001)
+        return self.moved / max(self._clock() - self._began, 0.001)
 
     @property
     def left(self) -> float | None:
         """Seconds until the end at this rate, None while nobody can know."""
-        if self.total is None or not self.ended or self.ended * 100 < self.total:
+        if self.total is None or not self.moved or self.moved * 100 < self.total:
             return None  # the first items of a run that had to wait would promise hours
-        return max(self.total - self.ended, 0) / self.rate
+        return max(self.total - self.moved, 0) / self.rate
 
     def counts(self) -> str:
         """The counts in words."""
@@ -185,10 +193,10 @@ class Bar:
         for column in range(3):
             lines.add_column(ratio=1 if column == 1 else None, no_wrap=True)
         share = (
-            f"{standing.ended}/{total} {standing.what}" if total is not None else f"{standing.ended} {standing.what}"
+            f"{standing.moved}/{total} {standing.what}" if total is not None else f"{standing.moved} {standing.what}"
         )
         left = f" {span(standing.left)} left" if standing.left is not None else ""
-        bar = ProgressBar(total=total or None, completed=standing.ended, pulse=not total)
+        bar = ProgressBar(total=total or None, completed=standing.moved, pulse=not total)
         lines.add_row(self._title, bar, f"{share} {standing.rate:.1f}/s{left}")
         page = Table.grid(expand=True)
         page.add_row(lines)

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dataflows.events import Done, Event, Failed, Pending, Retrying, Skipped, Step, Warned
+from dataflows.events import Advanced, Done, Event, Failed, Pending, Retrying, Skipped, Step, Warned
 from dataflows.flows.hospitals.batch import Ask, Batch
 from dataflows.flows.hospitals.copies import Content
-from dataflows.flows.hospitals.directory import SERVICE
 from dataflows.flows.hospitals.entries import Entry, State
 from dataflows.flows.hospitals.ledger import Ledger
 from dataflows.runs.journal import Item
@@ -20,13 +19,14 @@ _ITEM_STATES = {State.CREATED: "done", State.REFUSED: "failed", State.UNKNOWN: "
 
 
 class Teller:
-    """Puts what happens to rows into events and items. ``total``: rows that are to be created."""
+    """Puts what happens to rows into events and items. ``total``: rows that are to be created; ``others``: left out."""
 
-    def __init__(self, run_id: str, ledger: Ledger, total: int, notify: Callable[[Event], None]) -> None:
+    def __init__(self, run_id: str, ledger: Ledger, total: int, others: int, notify: Callable[[Event], None]) -> None:
         self.run_id = run_id
         self._ledger = ledger
         self._total = total
         self._notify = notify
+        self._others = others
         self._there = 0  # rows of batches that are over
         self._last_step = ("", 0.0)
         self._waits_until = 0.0
@@ -40,7 +40,7 @@ class Teller:
         entry.told = True
         return Failed(str(entry.row.number), entry.code or "refused", entry.message or "")
 
-    def standing(self, batches: Sequence[Batch]) -> Iterator[Step]:
+    def standing(self, batches: Sequence[Batch]) -> Iterator[Event]:
         """How far the creates are, now and then."""
         text, then = self._last_step
         now = time.monotonic()
@@ -51,14 +51,15 @@ class Teller:
         if news != text:
             self._last_step = (news, now)
             yield Step(news)
+            yield Advanced(self._others + created)
 
-    def waiting(self, seconds: float, why: str) -> None:
+    def waiting(self, seconds: float, what: str, why: str) -> None:
         """The run waits; said once for each wait that is long enough to be noticed."""
         until = time.monotonic() + seconds
         if seconds >= _WAITS_FROM_SECONDS and until > self._waits_until + _WAITS_FROM_SECONDS:
             self._waits_until = until
             self._waits += 1
-            self._notify(Retrying(SERVICE, self._waits + 1, seconds, why))
+            self._notify(Retrying(what, self._waits + 1, seconds, why))
 
     # --- the end of a batch -----------------------------------------------------------------------------------
 
@@ -70,6 +71,10 @@ class Teller:
         self._ledger.record(self.run_id, [_item(entry, batch, reason) for entry in batch.entries])
         yield from events
         yield from _remarks(batch)
+
+    def reopened(self, batch: Batch) -> None:
+        """A batch that was over is not; what was told of its rows is not told again."""
+        self._there -= len(batch.entries)
 
     def _row(self, entry: Entry, batch: Batch, reason: str) -> Event:
         entry.told = True
