@@ -108,7 +108,8 @@ def test_an_item_that_is_not_there_yet_is_asked_for_again(workers: int) -> None:
     assert done == [1, 2]
 
 
-def test_waiting_for_an_item_ends_with_a_stop() -> None:
+@pytest.mark.parametrize("workers", [1, 4])
+def test_waiting_for_an_item_ends_with_a_stop(workers: int) -> None:
     stop = threading.Event()
 
     def source() -> Iterator[int | pool.Later]:
@@ -116,4 +117,4 @@ def test_waiting_for_an_item_ends_with_a_stop() -> None:
         while True:
             yield pool.Later(60.0)
 
-    assert list(pool.each(lambda n: n, source(), workers=4, stop=stop)) == []
+    assert list(pool.each(lambda n: n, source(), workers=workers, stop=stop)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def hospitals_bulk(
     path = file.expanduser().absolute()
     validation = table.validate(path, max_rows=settings.max_csv_size)
     options = job.Options(
-        path=str(path),
+        path=os.path.normcase(path),
         batch_size=batch_size,
         skip_invalid=skip_invalid,
         again=again,
@@ -163,11 +164,12 @@ def _show(call: Invocation, report: Report) -> None:
         call.output.table(("row", "hospital", "name", "status"), rows[:_ROWS_SHOWN])
     if len(rows) > _ROWS_SHOWN:
         call.output.say(f"and {len(rows) - _ROWS_SHOWN} more, see --json")
-    live = sum(one["activated"] for one in facts["batches"])
+    live, batches = sum(one["activated"] for one in facts["batches"]), len(facts["batches"])
     call.output.say(
-        f"batch {facts['batch_id']}: {facts['processed_hospitals']} of {facts['total_hospitals']} created,"
-        f" {live} of {len(facts['batches'])} batch{'es' * (len(facts['batches']) != 1)} active"
+        f"{facts['processed_hospitals']} of {facts['total_hospitals']} hospitals created,"
+        f" {live} of {batches} batch{'es' * (batches != 1)} active"
     )
+    call.output.say(f"batch {facts['batch_id']}{' and others' * (batches > 1)}")
 
 
 def _show_validation(call: Invocation, report: Report) -> None:

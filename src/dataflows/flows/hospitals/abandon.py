@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dataflows.errors import Interrupted
-from dataflows.events import Event, Retrying
+from dataflows.events import Event, Waiting
 from dataflows.flows.hospitals.batch import Batch, Manner, foreign, unsettled
 from dataflows.flows.hospitals.copies import Content
-from dataflows.flows.hospitals.directory import SERVICE, Directory, Record
+from dataflows.flows.hospitals.directory import Directory, Record
 from dataflows.flows.hospitals.entries import NEVER, Entry
 from dataflows.flows.hospitals.identity import portions
 from dataflows.flows.hospitals.ledger import Ledger
@@ -124,7 +124,7 @@ def _wait(work: Work, until: float) -> None:
     if seconds <= 0:
         return
     if seconds >= 1:
-        work.notify(Retrying(SERVICE, 2, seconds, "creates without an answer may still land"))
+        work.notify(Waiting(seconds, "creates without an answer may still land"))
     if work.stop.wait(seconds):
         raise Interrupted("stopped before its end", hint="the run is as it was: the same command goes on")
 

@@ -117,8 +117,8 @@ class Batch:
     """Surplus copies that were removed."""
     sent: bool = False
     """This run sent a create or an activation: else everything was there already."""
-    waits_for: str = ""
-    """Why nothing is asked at the moment, for the progress line."""
+    lost: bool = False
+    """Records that this run saw are gone."""
 
     def __post_init__(self) -> None:
         self._phase = _Phase.LOOKING
@@ -315,8 +315,9 @@ class Batch:
             if record is not None and (entry.state is not State.CREATED or entry.hospital_id != record.id):
                 entry.state, entry.hospital_id, entry.code = State.CREATED, record.id, None
                 self.changed.add(place)
-            elif record is None and entry.state is State.CREATED:
+            elif record is None and entry.state is State.CREATED and place not in self.repairs:
                 entry.state, entry.code = State.UNKNOWN, "lost"  # the Directory forgot it (a restart)
+                self.lost = self.lost or not self._first
                 self.changed.add(place)
 
     def _judge(self, found: Match, now: float, *, ripe: bool, alone: bool) -> None:
@@ -325,6 +326,7 @@ class Batch:
         A row that was never sent need not wait, unless somebody else may be sending it (not ``alone``), or surplus
         copies fill the batch up.
         """
+        self.repairs = {}  # with the batch they are gone too
         missing = [place for place in found.absent if self.entries[place].state is not State.REFUSED]
         new = self._never_sent(missing) if alone and not found.surplus else []
         refused = next((entry for entry in self.entries if entry.state is State.REFUSED), None)
@@ -350,8 +352,8 @@ class Batch:
 
     def _judge_live(self, found: Match, now: float, *, ripe: bool) -> None:
         """What to do about a batch that was activated: nothing, or put right what came of it since."""
-        entries = range(len(self.entries))
-        wanted = [place for place in entries if self.entries[place].state is not State.REFUSED]
+        refused = {place for place, entry in enumerate(self.entries) if entry.state is State.REFUSED}
+        wanted = [place for place in range(len(self.entries)) if place not in refused | self.repairs.keys()]
         lost = [p for p in wanted if p not in found.kept or not found.kept[p].active]
         waste = [*found.surplus, *(found.kept[p] for p in lost if p in found.kept)]
         if not ripe:
@@ -367,7 +369,6 @@ class Batch:
 
     def _settle(self, now: float) -> None:
         self._phase = _Phase.LOOKING
-        self.waits_for = "creates without an answer may still land"
         self._not_before = min(self.ripe_at(), now + self.manner.look_every)
 
     def _send(self, places: Sequence[int]) -> None:
@@ -428,7 +429,7 @@ class Batch:
             self.repairs[place] = Batch(batch_id, [Entry(row)], self.manner, parent=self, lost_id=lost_id)
 
     def mended(self) -> None:
-        """Take in that one of the repairs is over."""
+        """Take in that one of the repairs is over. After the last one the batch is looked at once more."""
         if not all(one.over for one in self.repairs.values()):
             return
         for place, one in self.repairs.items():
@@ -436,8 +437,8 @@ class Batch:
             mine.state, mine.hospital_id = its.state, its.hospital_id
             mine.code, mine.message, mine.told = its.code, its.message, mine.told or its.told
             self.sent = self.sent or one.sent
-        self._phase = _Phase.OVER
         self.error = next((one.error for one in self.repairs.values() if one.error), None)
+        self._phase = _Phase.OVER if self.error else _Phase.LOOKING
 
 
 def _complete(found: Match, records: Sequence[Record]) -> bool:

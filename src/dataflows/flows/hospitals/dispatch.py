@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dataflows.errors import DataflowsError, Interrupted, ServiceDown
-from dataflows.events import Event
+from dataflows.events import Event, Warned
 from dataflows.flows.hospitals.batch import Ask, Batch, Kind
 from dataflows.flows.hospitals.courier import Answered, Failure
 from dataflows.flows.hospitals.directory import SERVICE, Created, NotSent, Refused, Unknown
@@ -56,7 +56,6 @@ class Dispatcher:
     Attributes:
         halted: why no batch may go on; None while they may.
         slowest: the longest create that was answered (s).
-        ended: the batches that are over, in the order of their ends.
     """
 
     def __init__(
@@ -70,6 +69,7 @@ class Dispatcher:
     ) -> None:
         self._waiting = deque(batches)
         self._open: list[Batch] = []
+        self._ended: list[Batch] = []
         self._ready: deque[Ask] = deque()
         self._creating: set[Ask] = set()
         self._ledger = ledger
@@ -79,6 +79,7 @@ class Dispatcher:
         self._max_wait = max_wait
         self._shut_until = 0.0
         self._silent = 0
+        self._highest = 0
         self.halted: DataflowsError | None = None
         self.slowest = 0.0
 
@@ -118,6 +119,8 @@ class Dispatcher:
                 if len(asks) < granted and batch.waiting_rows(now):
                     asks.extend(batch.creates(granted - len(asks)))
                     self._ledger.note(batch)
+        for ask in asks:
+            ask.after = self._highest
         self._creating.update(asks)
         self._ready.extend(asks)
         if len(asks) < wanted:
@@ -125,7 +128,7 @@ class Dispatcher:
 
     def _shut(self, now: float) -> None:
         self._shut_until = self._pace.opens_at()
-        self._teller.waiting(self._shut_until - now, "so many creates a minute")
+        self._teller.waiting(self._shut_until - now, "the Directory takes so many creates a minute")
 
     def _pause(self) -> float:
         """Seconds until something may be due without an answer coming first."""
@@ -134,7 +137,7 @@ class Dispatcher:
         if any(batch.waiting_rows(now) for batch in self._open):
             moments = [max(moment, self._shut_until) for moment in moments] or [self._shut_until]
         pause = min(moments, default=now + 1.0) - now
-        if not self._creating and now >= self._shut_until:
+        if moments and not self._creating and now >= self._shut_until:
             self._teller.waiting(pause, "creates without an answer may still land")
         return max(pause, 0.001)
 
@@ -150,7 +153,11 @@ class Dispatcher:
             yield from self._create_answered(answered)
         elif isinstance(outcome, list):
             self._silent = 0
+            self._highest = max([self._highest, *(record.id for record in outcome)])
             batch.seen(outcome, answered.started, answered.ended)
+            if batch.lost:
+                batch.lost = False
+                yield from self._memory_lost()
         else:
             self._heard(outcome is not None, f"{SERVICE} gave no answer")
             batch.told(ask, outcome if isinstance(outcome, int) else None)
@@ -182,9 +189,12 @@ class Dispatcher:
         self._creating.discard(ask)
         ask.batch.answered(ask, outcome, answered.ended)
         match outcome:
-            case Created(seconds=seconds):
+            case Created(record_id, seconds):
                 self.slowest = max(self.slowest, seconds)
                 self._silent = 0
+                if record_id <= ask.after:
+                    yield from self._memory_lost()
+                self._highest = max(self._highest, record_id)
             case Refused():
                 self._silent = 0
                 yield self._teller.refused(ask)
@@ -198,6 +208,21 @@ class Dispatcher:
                     ask.batch.wait(answered.ended + min(0.5 * self._silent, self._max_wait))
             case _:
                 pass
+
+    def _memory_lost(self) -> Iterator[Event]:
+        """What was right when its batch ended need not be there any more: look at it again."""
+        self._highest = 0
+        for ask in self._creating:
+            ask.after = 0
+        again = [batch for batch in self._ended if batch.error is None]
+        self._ended = [batch for batch in self._ended if batch.error is not None]
+        for batch in again:
+            batch.reopen()
+            self._teller.reopened(batch)
+        self._open += again
+        if again:
+            count = len(again)
+            yield Warned(f"{SERVICE} lost its memory: {count} batch{'es' * (count != 1)} looked at again")
 
     def _heard(self, answer: bool, why: str) -> None:
         self._silent = 0 if answer else self._silent + 1
@@ -219,6 +244,7 @@ class Dispatcher:
         if batch.active and batch.error is None:
             self._ledger.activated(batch.batch_id)
         if batch.parent is None:
+            self._ended.append(batch)
             yield from self._teller.ended(batch)
             return
         batch.parent.mended()

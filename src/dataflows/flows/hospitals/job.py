@@ -198,12 +198,12 @@ class _Upload:
                     f"run {short} of this file, as it was before, is active at the Directory; nothing was sent",
                     hint=f"keep its hospitals: dataflows runs abandon {short}; to remove them add --delete-active",
                 )
-            self.run.journal.set_state(left.run_id, ABANDONED)
+            self.ledger.close_siblings(left.run_id, ABANDONED)
             yield Warned(f"run {short} abandoned, {done.deleted} records removed")
 
     def _history_is_lost(self) -> bool:
         """Whether these rows were carried before, as their copy tells, and the journal knows nothing of it."""
-        return self.copies.has(self.content.key) and not self.ledger.was_run(self.run.id)
+        return self.copies.has(self.content.key) and not self.ledger.was_run(self.content.key, self.run.id)
 
     # --- the batches ------------------------------------------------------------------------------------------
 
@@ -222,7 +222,7 @@ class _Upload:
             batches = self._planned(upload.size, upload.occurrence)
             if upload.key != self.content.key and self._are_complete(batches):
                 self.batches = batches
-                self.run.journal.name_batches(self.run.id, [batch.batch_id for batch in batches])
+                self._hold(upload)
                 return True
         return False
 
@@ -243,12 +243,14 @@ class _Upload:
             self.occurrence = self._next_occurrence()
             self.batches = self._planned(self.content.size, self.occurrence)
         content = self.content
-        parts = portions(content.address, content.rows, content.size, self.occurrence)
-        upload = Upload(content.key, self.occurrence, self.options.path, content.rows_key, content.size)
-        self.ledger.begin(self.run.id, upload, parts, history_lost=self.history_lost)
+        self._hold(Upload(content.key, self.occurrence, self.options.path, content.rows_key, content.size))
         self.ledger.fill(self.batches)
         times = [entry.seconds for batch in self.batches for entry in batch.entries if entry.seconds]
         self.slowest_before = max(times, default=0.0)
+
+    def _hold(self, upload: Upload) -> None:
+        parts = portions(self.content.address, self.content.rows, upload.size, upload.occurrence)
+        self.ledger.begin(self.run.id, upload, parts, history_lost=self.history_lost)
 
     def _next_occurrence(self) -> int:
         """The first occurrence that is not complete at the Directory, or the one that an earlier run left unfinished.

@@ -29,8 +29,8 @@ _SCHEMA = (
         address TEXT PRIMARY KEY, started REAL NOT NULL, counted INTEGER NOT NULL, closed REAL NOT NULL
     );
     CREATE TABLE hospital_uploads (
-        upload TEXT NOT NULL, occurrence INTEGER NOT NULL, path TEXT NOT NULL, rows TEXT NOT NULL,
-        size INTEGER NOT NULL, run_id TEXT NOT NULL, PRIMARY KEY (upload, occurrence)
+        run_id TEXT PRIMARY KEY, upload TEXT NOT NULL, occurrence INTEGER NOT NULL, path TEXT NOT NULL,
+        rows TEXT NOT NULL, size INTEGER NOT NULL
     );
     CREATE INDEX hospital_uploads_by_path ON hospital_uploads (path);
     CREATE INDEX hospital_uploads_by_rows ON hospital_uploads (rows);
@@ -104,7 +104,7 @@ class Ledger:
         ids = [portion.batch_id for portion in portions]
         with self._journal.transaction() as db:
             self.claim(db, run_id, ids)
-            db.execute("INSERT OR REPLACE INTO hospital_uploads VALUES (?, ?, ?, ?, ?, ?)", (*upload, run_id))
+            db.execute("INSERT OR REPLACE INTO hospital_uploads VALUES (?, ?, ?, ?, ?, ?)", (run_id, *upload))
             self._hold(db, run_id, ids, time.monotonic() if history_lost else None)
         self._journal.name_batches(run_id, ids)
 
@@ -161,19 +161,18 @@ class Ledger:
         """Return the uploads of these rows, in whatever batches, that came to their end."""
         with self._journal.reading() as db:
             found = db.execute(
-                f"SELECT {_UPLOAD} FROM hospital_uploads u JOIN runs r USING (run_id)"  # noqa: S608
+                f"SELECT DISTINCT {_UPLOAD} FROM hospital_uploads u JOIN runs r USING (run_id)"  # noqa: S608
                 " WHERE u.rows = ? AND r.state IN (?, ?)",
                 (rows, DONE, PARTIAL),
             ).fetchall()
         return [Upload(*upload) for upload in found]
 
-    def was_run(self, run_id: str) -> bool:
-        """Whether the journal knows an earlier run of the same target."""
+    def was_run(self, key: str, run_id: str) -> bool:
+        """Whether the journal knows another run than this one that carried an upload (or set out to)."""
         with self._journal.reading() as db:
             row = db.execute(
-                "SELECT 1 FROM runs WHERE command = ? AND run_id <> ? AND target ="
-                " (SELECT target FROM runs WHERE run_id = ?) LIMIT 1",
-                (COMMAND, run_id, run_id),
+                "SELECT 1 FROM runs WHERE command = ? AND run_id <> ? AND target LIKE ? LIMIT 1",
+                (COMMAND, run_id, f"{key}%"),
             ).fetchone()
         return row is not None
 
@@ -284,6 +283,18 @@ class Ledger:
     def record(self, run_id: str, items: Iterable[Item]) -> None:
         """Remember the outcome of rows, for ``runs show``, until the next commit."""
         self._items.setdefault(run_id, []).extend(items)
+
+    def close_siblings(self, run_id: str, state: str) -> None:
+        """Set the state of a run, and of all others of its target that wait to be resumed: they are one upload."""
+        self._journal.set_state(run_id, state)
+        with self._journal.reading() as db:
+            others = db.execute(
+                "SELECT run_id FROM runs WHERE state = ? AND (command, target) ="
+                " (SELECT command, target FROM runs WHERE run_id = ?)",
+                (RESUMABLE, run_id),
+            ).fetchall()
+        for (other,) in others:
+            self._journal.set_state(other, state)
 
     def activated(self, batch_id: str) -> None:
         """Remember that a batch is active and complete, until the next commit."""

@@ -19,12 +19,12 @@ _STEPS = {"waking": "initializing", "checking": "validating", "activating": "act
 
 def progress(journal: Journal, data_dir: Path, record: RunRecord) -> dict[str, object] | None:
     """Return how far a run is, row by row; None where its rows are not kept (a refused file, a dry run)."""
-    try:
-        content = Copies(data_dir).read(str(record.options.get("key", "")))
-    except BadInput:
-        return None
     ledger = Ledger(journal, data_dir)
     upload = ledger.upload_of(record.run_id)
+    try:
+        content = Copies(data_dir).read(upload.key if upload else str(record.options.get("key", "")))
+    except BadInput:
+        return None
     parts = portions(content.address, content.rows, content.size, upload.occurrence if upload else 0)
     active = ledger.active([part.batch_id for part in parts])
     rows = [

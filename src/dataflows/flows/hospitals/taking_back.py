@@ -71,13 +71,13 @@ def abandon(
         run = Run(record.run_id, journal, settings.data_dir, notify)
         upload = Ledger(journal, settings.data_dir).upload_of(record.run_id)
         if upload is None and record.state == "resumable":  # it did not come as far as creating anything
-            journal.set_state(record.run_id, ABANDONED)
+            Ledger(journal, settings.data_dir).close_siblings(record.run_id, ABANDONED)
             return Abandoned()
         with _work(settings, run, upload) as work:
             work.directory.wake(settings.hospitals_wake_seconds, run.stop)
             work.claim(record.run_id)
             done = steps.abandon(work, delete_active=delete_active)
-        journal.set_state(record.run_id, _state(done))
+            work.ledger.close_siblings(record.run_id, _state(done))
     return done
 
 
@@ -111,7 +111,7 @@ def sweep(journal: Journal, data_dir: Path) -> None:
 @contextmanager
 def _work(settings: Settings, run: Run, upload: Upload | None) -> Iterator[Work]:
     if upload is None:
-        raise WrongUsage("that run created nothing, or a later one went on with it", hint="dataflows runs list")
+        raise WrongUsage("that run did not come as far as creating anything", hint="dataflows runs list")
     session = make_session(settings, settings.max_concurrent_requests)
     try:
         yield work_of(settings, run, upload, session)

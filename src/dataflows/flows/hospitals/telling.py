@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dataflows.events import Done, Event, Failed, Pending, Retrying, Skipped, Step, Warned
+from dataflows.events import Done, Event, Failed, Pending, Reached, Skipped, Step, Waiting, Warned
 from dataflows.flows.hospitals.batch import Ask, Batch
 from dataflows.flows.hospitals.copies import Content
-from dataflows.flows.hospitals.directory import SERVICE
 from dataflows.flows.hospitals.entries import Entry, State
 from dataflows.flows.hospitals.ledger import Ledger
 from dataflows.runs.journal import Item
@@ -30,7 +29,7 @@ class Teller:
         self._there = 0  # rows of batches that are over
         self._last_step = ("", 0.0)
         self._waits_until = 0.0
-        self._waits = 0
+        self._reached = 0  # rows that are created and wait for their batch
 
     # --- while it goes ----------------------------------------------------------------------------------------
 
@@ -40,7 +39,7 @@ class Teller:
         entry.told = True
         return Failed(str(entry.row.number), entry.code or "refused", entry.message or "")
 
-    def standing(self, batches: Sequence[Batch]) -> Iterator[Step]:
+    def standing(self, batches: Sequence[Batch]) -> Iterator[Event]:
         """How far the creates are, now and then."""
         text, then = self._last_step
         now = time.monotonic()
@@ -51,25 +50,32 @@ class Teller:
         if news != text:
             self._last_step = (news, now)
             yield Step(news)
+            self._reached = sum(map(_untold, batches))
+            yield Reached(self._reached, "created")
 
     def waiting(self, seconds: float, why: str) -> None:
         """The run waits; said once for each wait that is long enough to be noticed."""
         until = time.monotonic() + seconds
         if seconds >= _WAITS_FROM_SECONDS and until > self._waits_until + _WAITS_FROM_SECONDS:
             self._waits_until = until
-            self._waits += 1
-            self._notify(Retrying(SERVICE, self._waits + 1, seconds, why))
+            self._notify(Waiting(seconds, why))
 
     # --- the end of a batch -----------------------------------------------------------------------------------
 
     def ended(self, batch: Batch, code: str = "") -> Iterator[Event]:
         """What became of the rows of a batch that is over, or (``code``) was left where it stood."""
         self._there += len(batch.entries)
+        self._reached = max(0, self._reached - _untold(batch))
         reason = batch.error.code if batch.error else code
         events = [self._row(entry, batch, reason) for entry in batch.entries if not entry.told]
         self._ledger.record(self.run_id, [_item(entry, batch, reason) for entry in batch.entries])
+        yield Reached(self._reached, "created")
         yield from events
         yield from _remarks(batch)
+
+    def reopened(self, batch: Batch) -> None:
+        """A batch that was over is not; what was told of its rows is not told again."""
+        self._there -= len(batch.entries)
 
     def _row(self, entry: Entry, batch: Batch, reason: str) -> Event:
         entry.told = True
@@ -79,6 +85,13 @@ class Teller:
         if batch.sent or batch.deleted:
             return Done(key, f"hospital {entry.hospital_id}")
         return Skipped(key, "already there")
+
+
+def _untold(batch: Batch) -> int:
+    """Rows that are created and of which no event has told how they ended."""
+    if batch.parent is not None:
+        return 0  # it stands in for a row of another batch
+    return sum(entry.state is State.CREATED and not entry.told for entry in batch.entries)
 
 
 def _remarks(batch: Batch) -> Iterator[Warned]:
