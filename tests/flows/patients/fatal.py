@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import PATIENCE
+from tests.processes import PATIENCE, Gate, until
 
 HEAVY = ["dataflows.flows.patients.job", "google.cloud.storage", "google.auth.transport.requests", "psycopg"]
 
@@ -119,11 +119,13 @@ class Victims:
             assert _code(process) in (0, 3)
         return time.monotonic() - began
 
-    def at_once(self, environments: Sequence[Mapping[str, str]]) -> list[int]:
-        """Run several at the same time; returns their exit codes."""
+    def at_once(self, environments: Sequence[Mapping[str, str]], gate: Gate) -> list[int]:
+        """Start several at the same time; the gate opens when all but one have ended. Returns their exit codes."""
         processes = [self._process(environment) for environment in environments]
         for process in processes:
             process.start()
+        until(lambda: sum(process.is_alive() for process in processes) < 2, "the end of all but one")
+        gate.open()
         return [_code(process) for process in processes]
 
     @contextmanager

@@ -18,6 +18,7 @@ from dataflows.store.database import connect
 from dataflows.store.practice.database import lock_for
 from tests.flows.patients.fatal import Victims, victims
 from tests.flows.patients.world import World, name_of, registration, written
+from tests.processes import gated
 from tests.store.practice.frozen import thaw
 
 __all__ = ["victims"]
@@ -126,12 +127,12 @@ def two_machines(world: World) -> list[dict[str, str]]:
 
 
 def test_of_two_machines_one_runs_and_the_other_ends_with_11(world: World, victims: Victims) -> None:
-    world.bucket.faults.set(latency_ms=60)
-    for number in range(4):
+    for number in range(6):
         world.arrive(registration(after=number, token=f"{number:08}"))
-        codes = victims.at_once(two_machines(world))
+        with gated(world.bucket, after=3 * number) as gate:
+            codes = victims.at_once(two_machines(world), gate)
         assert sorted(codes) == [0, 11]
-    assert (len(world.registrations), len(world.patients), world.bucket.objects) == (4, 1, {})
+    assert (len(world.registrations), len(world.patients), world.bucket.objects) == (6, 1, {})
 
 
 def test_the_lock_ends_with_a_killed_process(world: World, victims: Victims) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from dataflows.flows.therapists.changes import Change
+from dataflows.flows.therapists.claims import Claims, Target, Verdict
 from dataflows.flows.therapists.deciding import (
     Create,
     Decision,
@@ -30,9 +31,9 @@ from dataflows.store.practice.transactions import savepoint
 
 __all__ = ["PAGE", "How", "Suspicious", "apply"]
 
-PAGE = 1000
+PAGE = 250  # entries; more of them cost memory and save nothing
 _MANY, _SHARE = 5, 0.2  # deletions at once that are suspicious: more than so many, and more than this share of an area
-_Target: TypeAlias = int | str  # a therapist by id, or somebody new by natural key
+_TOUCHED_AT_ONCE = 5000
 
 
 class Suspicious(Exception):
@@ -51,15 +52,8 @@ class How(NamedTuple):
     allow_mass_delete: bool = False
 
 
-class _Verdict(NamedTuple):
-    """What only the whole file tells: whom several entries mean, and who is both shown and deleted."""
-
-    contested: frozenset[_Target] = frozenset()
-    shown: frozenset[_Target] = frozenset()
-
-
 class _Again(Exception):
-    def __init__(self, verdict: _Verdict) -> None:
+    def __init__(self, verdict: Verdict) -> None:
         super().__init__()
         self.verdict = verdict
 
@@ -72,7 +66,7 @@ def apply(connection: sa.Connection, how: How, read: Callable[[], Iterable[Item]
         Unreadable: by ``read``; likewise.
         sqlalchemy.exc.DBAPIError: see ``store.practice.database.translated``.
     """
-    verdict = _Verdict()
+    verdict = Verdict()
     while True:
         try:
             with savepoint(connection):
@@ -82,17 +76,14 @@ def apply(connection: sa.Connection, how: How, read: Callable[[], Iterable[Item]
 
 
 class _Filing:
-    def __init__(self, connection: sa.Connection, how: How, verdict: _Verdict) -> None:
+    def __init__(self, connection: sa.Connection, how: How, verdict: Verdict) -> None:
         self.connection = connection
         self.how = how
         self.sight = how.sight
-        self.verdict = verdict
         self.now = datetime.now(UTC)
         self.staging = Staging(connection)
         self.figures = Figures()
-        self.claims: dict[_Target, int] = {}
-        self.contested: set[_Target] = set()
-        self.shown: set[_Target] = set()
+        self.claims = Claims(verdict)
         self.touched: list[int] = []
         self.deletions: list[Delete] = []
 
@@ -101,11 +92,12 @@ class _Filing:
         source = iter(items)
         while page := list(islice(source, PAGE)):
             self._take(page)
-        if self.contested or self.shown:
-            raise _Again(_Verdict(self.verdict.contested | self.contested, self.verdict.shown | self.shown))
+        if (verdict := self.claims.verdict()) is not None:
+            raise _Again(verdict)
         self._delete()
         self.staging.apply()
-        self.staging.touch(self.touched, self.sight)
+        for start in range(0, len(self.touched), _TOUCHED_AT_ONCE):
+            self.staging.touch(self.touched[start : start + _TOUCHED_AT_ONCE], self.sight)
         return self.figures
 
     # --- one page ---------------------------------------------------------------------------------------------
@@ -162,27 +154,17 @@ class _Filing:
 
     def _claim(self, entry: Entry, known: Known | None) -> bool:
         """Whether the entry is the one of this file that speaks for the therapist."""
-        target: _Target = known.id if known else entry.natural_key or ""
-        deleted = entry.status == "deleted"
-        mark = 0 if deleted else int(entry.content_hash[:15], 16) + 1
-        if target in self.verdict.contested:
-            self.figures.refuse(entry.at, "ambiguous")
-            return False
-        if deleted and target in self.verdict.shown:
-            return self._counts_for_nothing(entry, "shown_elsewhere")
-        before = self.claims.get(target)
-        if before is None:
-            self.claims[target] = mark
-            return True
-        if before == mark:
-            return self._counts_for_nothing(entry, "duplicate_entry")
-        (self.contested if before and mark else self.shown).add(target)
-        return False  # the file is applied again, by that verdict
+        target: Target = known.id if known else entry.natural_key or ""
+        claim = self.claims.claim(target, entry)
+        if claim == "ambiguous":
+            self.figures.refuse(entry.at, claim)
+        elif claim in ("duplicate_entry", "shown_elsewhere"):
+            self._counts_for_nothing(entry, claim)
+        return claim == "speaks"
 
-    def _counts_for_nothing(self, entry: Entry, code: str) -> bool:
+    def _counts_for_nothing(self, entry: Entry, code: str) -> None:
         self.figures.unchanged += 1
         self.figures.remark(code, entry.at)
-        return False
 
     # --- writing ----------------------------------------------------------------------------------------------
 
