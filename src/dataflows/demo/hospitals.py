@@ -63,7 +63,7 @@ class _Scene:
         self.must(f"{FLOW}: creates that landed late", late, LATE)
         self._judge_directory(1, self.first)
         yield Line(FLOW, 1, FIRST, "created", f"{BATCHES} batches, all active", round(outcome.seconds, 3))
-        yield Line(FLOW, 1, lost + late, "answers lost", "looked for, not sent again")
+        yield Line(FLOW, 1, lost + late, "answers lost", "found again, not resent")
 
     def _once_more(self) -> Iterator[Line]:
         self.stage.say(f"{FLOW}, run 2: the same file once more")
@@ -82,7 +82,7 @@ class _Scene:
         outcome = self.stage.run(order, job.check(validation))
         self.must(f"{FLOW}, run 3: exit code", int(outcome.exit_code), int(ExitCode.BAD_INPUT))
         self.must(f"{FLOW}, run 3: rows named", [one.row for one in validation.problems], [SECOND + WRONG])
-        yield Line(FLOW, 3, WRONG, "wrong row", "file refused, nothing sent", round(outcome.seconds, 3))
+        yield Line(FLOW, 3, WRONG, "wrong row", "refused, nothing sent", round(outcome.seconds, 3))
 
     def _broken_off(self) -> Iterator[Line]:
         self.stage.say(f"{FLOW}, run 4: the Directory fails in the middle, and the run is resumed")
@@ -91,14 +91,14 @@ class _Scene:
         file = self._file("second.csv", self.second)
         outcome = self._send(4, file, None, ExitCode.SERVICE_DOWN)
         self.must(f"{FLOW}: active after the run that broke off", self._active(), FIRST)
-        yield Line(FLOW, 4, 0, "active", "no batch goes live in part", round(outcome.seconds, 3))
+        yield Line(FLOW, 4, 0, "active", "no batch is live in part", round(outcome.seconds, 3))
         self.directory.faults_of("look").clear()
         outcome = self._send(5, file, {"done": SECOND}, ExitCode.OK)
-        yield Line(FLOW, 5, SECOND, "created", "resumed, none is there twice", round(outcome.seconds, 3))
+        yield Line(FLOW, 5, SECOND, "created", "resumed, none is doubled", round(outcome.seconds, 3))
 
     def _in_the_end(self) -> Iterator[Line]:
         self._judge_directory(5, [*self.first, *self.second])
-        yield Line(FLOW, None, self._active(), "active", "every row once, no copy left")
+        yield Line(FLOW, None, self._active(), "active", "every row exactly once")
 
     def _active(self) -> int:
         return sum(record["active"] for record in self.directory.records)
