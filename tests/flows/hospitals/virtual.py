@@ -476,10 +476,11 @@ class Host:
         tally, error, run_id = Tally(), None, ""
         self.running = {target}
         try:
+            play = job.upload(self.settings, options, content)
             run_id = self.book.start(COMMAND, target, options=job.kept(options, content))
             run = Run(run_id, self.book, Path(self.name), lambda _: None, stop=self.stop)
             try:
-                for event in job.upload(self.settings, options, content)(run):
+                for event in play(run):
                     if isinstance(event, Pause):
                         yield event
                     else:

@@ -14,9 +14,9 @@ from dataflows.flows.hospitals.abandon import abandon
 from dataflows.flows.hospitals.batch import Batch, Manner
 from dataflows.flows.hospitals.copies import Content, Copies, Invalid
 from dataflows.flows.hospitals.courier import Courier
-from dataflows.flows.hospitals.directory import Directory
+from dataflows.flows.hospitals.directory import SERVICE, Directory
 from dataflows.flows.hospitals.dispatch import Dispatcher, Lanes
-from dataflows.flows.hospitals.entries import Entry
+from dataflows.flows.hospitals.entries import Entry, State
 from dataflows.flows.hospitals.identity import MOST_PER_BATCH, directory_address, portions
 from dataflows.flows.hospitals.ledger import COMMAND, Ledger, Leftover, Upload
 from dataflows.flows.hospitals.pacing import Pace
@@ -136,9 +136,9 @@ class _Upload:
         """Tell the story of one run."""
         content = self.content
         self._refuse_leftovers()
-        self.history_lost = self._history_is_lost()
-        if self.history_lost:  # noted at once, since this run may die before it begins
-            self.ledger.suspect(self.run.id, [batch.batch_id for batch in self.batches])
+        self.history_lost = self.ledger.introduce(
+            self.run.id, [batch.batch_id for batch in self.batches], carried_before=self.known
+        )
         if not self.options.again:
             self.run.journal.name_batches(self.run.id, [batch.batch_id for batch in self.batches])
         yield Planned(len(content.rows) + content.invalid_count, "rows")
@@ -168,7 +168,7 @@ class _Upload:
         self.directory.wake(self.settings.hospitals_wake_seconds, self.run.stop)
         yield from self._replace()
         if self._is_elsewhere():
-            yield from (Skipped(str(row.number), "already there, in other batches") for row in self.content.rows)
+            yield from self._there_already()
             return
         self._begin()
         yield from self._carry()
@@ -212,10 +212,6 @@ class _Upload:
             self.ledger.close_siblings(left.run_id, ABANDONED)
             yield Warned(f"run {short} abandoned, {done.deleted} records removed")
 
-    def _history_is_lost(self) -> bool:
-        """Whether these rows were carried before, as their copy tells, and the journal knows nothing of it."""
-        return self.known and not self.ledger.was_run(self.content.key, self.run.id)
-
     # --- the batches ------------------------------------------------------------------------------------------
 
     def _planned(self, size: int, occurrence: int) -> list[Batch]:
@@ -237,6 +233,14 @@ class _Upload:
                 return True
         return False
 
+    def _there_already(self) -> Iterator[Event]:
+        for entry in (entry for batch in self.batches for entry in batch.entries):
+            key = str(entry.row.number)
+            if entry.state is State.REFUSED:
+                yield Failed(key, "refused", f"{SERVICE} refused this row in an earlier run (422)")
+            else:
+                yield Skipped(key, "already there, in other batches")
+
     def _are_complete(self, batches: list[Batch]) -> bool:
         """Look at all batches: whether each is there, active, and nothing has to be done about it."""
 
@@ -247,7 +251,7 @@ class _Upload:
                 return all(look(one) for one in batch.repairs.values())
             return batch.over and batch.active and batch.error is None
 
-        self.ledger.recall_refused(batches)
+        self.ledger.recall(batches)
         workers = min(self.lanes.threads, len(batches))
         return all(list(pool.each(look, batches, workers=workers, stop=self.run.stop))) and not self.run.stop.is_set()
 

@@ -128,14 +128,19 @@ class Ledger:
             [(batch_id, run_id, suspect, self._host) for batch_id in batch_ids],
         )
 
-    def suspect(self, run_id: str, batch_ids: Iterable[str]) -> None:
-        """Note that creates of these batches may still land of which nothing is known, unless the batches are known."""
-        now = time.monotonic()
+    def introduce(self, run_id: str, batch_ids: Iterable[str], *, carried_before: bool) -> bool:
+        """Note batches that the journal does not know; return whether it should have known them.
+
+        ``carried_before``: a copy of their rows was kept. Then the journal forgot what was sent, and creates of which
+        nothing is known may still land: the batches are suspect from now on, also if this run dies before it begins.
+        """
+        suspect = time.monotonic() if carried_before else None
         with self._journal.transaction() as db:
-            db.executemany(
+            unknown = db.executemany(
                 "INSERT OR IGNORE INTO hospital_batches (batch_id, holder, suspect, host) VALUES (?, ?, ?, ?)",
-                [(batch_id, run_id, now, self._host) for batch_id in batch_ids],
-            )
+                [(batch_id, run_id, suspect, self._host) for batch_id in batch_ids],
+            ).rowcount
+        return carried_before and unknown > 0
 
     def adopt(self, batch: Batch, place: int, run_id: str) -> None:
         """Take in a batch that stands in for a lost row, and bring its entry to what is known of it."""
@@ -182,15 +187,6 @@ class Ledger:
                 (rows, DONE, PARTIAL),
             ).fetchall()
         return [Upload(*upload) for upload in found]
-
-    def was_run(self, key: str, run_id: str) -> bool:
-        """Whether the journal knows another run than this one that carried an upload (or set out to)."""
-        with self._journal.reading() as db:
-            row = db.execute(
-                "SELECT 1 FROM runs WHERE command = ? AND run_id <> ? AND target LIKE ? LIMIT 1",
-                (COMMAND, run_id, f"{key}%"),
-            ).fetchone()
-        return row is not None
 
     def unfinished(self, key: str) -> int | None:
         """Return the latest occurrence of an upload whose run did not come to its end."""
@@ -243,13 +239,11 @@ class Ledger:
             batch.recall(entries)
         self._suspect({batch.batch_id: batch for batch in batches}, now)
 
-    def recall_refused(self, batches: Sequence[Batch]) -> None:
-        """Tell new batches which of their rows the Directory refused, and nothing else."""
+    def recall(self, batches: Sequence[Batch]) -> None:
+        """Bring new batches to what the journal knows of them, refused rows too: they are only to be looked at."""
         portions = [Portion(batch.batch_id, [entry.row for entry in batch.entries]) for batch in batches]
         for batch, known in zip(batches, self.entries(portions), strict=True):
-            for entry, before in zip(batch.entries, known, strict=True):
-                if before.state is State.REFUSED:
-                    entry.state, entry.code = State.REFUSED, before.code
+            batch.recall(known)
 
     def _suspect(self, batches: dict[str, Batch], now: float) -> None:
         with self._journal.reading() as db:
