@@ -143,10 +143,10 @@ def server_tls(authority: trustme.CA, *names: str, whole: bool = False) -> ssl.S
     ``whole``: it shows the certificate of the authority too, as careless servers do.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    shown = authority.issue_cert(*(names or ("localhost",)))
-    if whole:
-        shown.cert_chain_pems.append(authority.cert_pem)
-    shown.configure_cert(context)
+    own = authority.issue_cert(*(names or ("localhost",)))
+    shown = own.private_key_and_cert_chain_pem.bytes() + (authority.cert_pem.bytes() if whole else b"")
+    with trustme.Blob(shown).tempfile() as path:
+        context.load_cert_chain(path)
     return context
 
 
