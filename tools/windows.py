@@ -32,6 +32,7 @@ HOME = ROOT / ".windows"
 PREFIX = HOME / "prefix"
 PYTHON = HOME / "python" / "python.exe"
 BUNDLE = ROOT / "dist" / "windows"
+LIBRARY = ROOT / "tools" / "wine" / "bcryptprimitives.c"
 INSTALLED = PREFIX / "drive_c" / "Program Files" / "Pflege für alle"
 
 # CPython 3.11.9 as python.org builds it, in a source distribution of the package index
@@ -96,7 +97,7 @@ def smoke(options: Sequence[str]) -> int:
 
 def test(options: Sequence[str]) -> int:
     """Run unit tests in the Windows Python."""
-    named = any(not option.startswith("-") for option in options)
+    named = any((ROOT / option.partition("::")[0]).exists() for option in options)
     return pytest([*(() if named else CONCERN_WINDOWS), *options])
 
 
@@ -153,7 +154,7 @@ def running() -> Iterator[None]:
 def prepare() -> None:
     """Make the wine prefix and the Windows Python with its packages, where they are not there as they must be."""
     HOME.mkdir(exist_ok=True)
-    step("prefix", Path(__file__).read_text(encoding="utf-8"), make_prefix)
+    step("prefix", LIBRARY.read_text(encoding="utf-8"), make_prefix)
     step("python", f"{ROOT} {WINDOWS_PYTHON} {ITS_HASH}\n{packages()}", make_python)
 
 
@@ -175,8 +176,7 @@ def make_prefix() -> None:
     must("wineboot", "--init")
     must("wine", "winecfg", "-v", "win10")
     library = PREFIX / "drive_c" / "windows" / "system32" / "bcryptprimitives.dll"
-    source = ROOT / "tools" / "wine" / "bcryptprimitives.c"
-    must("x86_64-w64-mingw32-gcc", "-shared", "-Os", "-s", "-o", str(library), str(source), "-ladvapi32")
+    must("x86_64-w64-mingw32-gcc", "-shared", "-Os", "-s", "-o", str(library), str(LIBRARY), "-ladvapi32")
 
 
 def make_python() -> None:

@@ -66,6 +66,14 @@ def test_wrong_usage(here: Installed) -> None:
     assert here.run("csc-sumbit").code == 2
 
 
+def test_schedule_names_this_program_and_it_is_there(here: Installed) -> None:
+    ended = here.run("schedule", "csc-submit", "--daily", "02:00", "--format", "task-scheduler")
+    assert ended.code == 0
+    [called] = re.findall("<Command>(.*)</Command>", ended.out)
+    assert Path(called).is_absolute() and Path(called).is_file()
+    assert str(here.env_file) in ended.out
+
+
 # --- csc_api_pipeline -----------------------------------------------------------------------------------------------
 
 
