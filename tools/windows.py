@@ -72,9 +72,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"SKIPPED: nothing was run on Windows, {', '.join(missing)} not found", file=sys.stderr)
         print("on Debian: apt install wine wine64 gcc-mingw-w64-x86-64", file=sys.stderr)
         return 0 if "--or-skip" in arguments else SKIPPED
-    prepare()
-    with running():
-        return {"build": build, "smoke": smoke, "test": test, "python": python}[task](rest)
+    with alone():
+        prepare()
+        with running():
+            return {"build": build, "smoke": smoke, "test": test, "python": python}[task](rest)
 
 
 def build(options: Sequence[str]) -> int:
@@ -129,6 +130,17 @@ def wine(*command: str, **environment: str) -> int:
 
 
 @contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other call is at work in .windows: the first to end would end wine for both."""
+    import fcntl  # Linux alone has it, and needs it
+
+    HOME.mkdir(exist_ok=True)
+    with (HOME / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def running() -> Iterator[None]:
     """Keep wine up: starting it anew takes two seconds for every program.
 
@@ -153,7 +165,6 @@ def running() -> Iterator[None]:
 
 def prepare() -> None:
     """Make the wine prefix and the Windows Python with its packages, where they are not there as they must be."""
-    HOME.mkdir(exist_ok=True)
     step("prefix", LIBRARY.read_text(encoding="utf-8"), make_prefix)
     step("python", f"{ROOT} {WINDOWS_PYTHON} {ITS_HASH}\n{packages()}", make_python)
 
