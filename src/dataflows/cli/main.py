@@ -21,6 +21,7 @@ from dataflows.cli import (
     patient_import,
     runs,
     sandbox,
+    schedule,
     therapist_import,
 )
 from dataflows.cli.options import Invocation, epilog
@@ -30,12 +31,12 @@ from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusa
 PROGRAM = "dataflows"
 _COMMANDS = (
     *(cqc_fetch, hospitals_bulk, patient_import, therapist_import, csc_submit),
-    *(diagnostics, runs, sandbox, demo),
+    *(diagnostics, runs, schedule, sandbox, demo),
 )
 
 _ORDER = (
     *("cqc-fetch", "hospitals-bulk", "patient-import", "therapist-import", "csc-submit"),
-    *("test-db", "test-endpoint", "test-schema", "runs", "sandbox", "demo"),
+    *("test-db", "test-endpoint", "test-schema", "runs", "schedule", "sandbox", "demo"),
 )
 
 

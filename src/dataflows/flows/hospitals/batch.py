@@ -127,7 +127,7 @@ class Batch:
         self._flight = 0
         self._asked = False
         self._looked: deque[float] = deque(maxlen=LOOKS_AT_ONCE)
-        self._not_before = NEVER
+        self._not_before = self._last_look = NEVER
         self._familiar: set[int] = set()
         self._owed: Counter[Hospital] = Counter()
         self._first = True
@@ -294,8 +294,10 @@ class Batch:
         """Whether every record comes from a create of ours, or was there before this run.
 
         What was there before may be of an earlier run that the journal forgot, and more of it may be landing: so it
-        makes the batch suspect, and for one settle time more of it may come.
+        makes the batch suspect, and for one settle time more of it may come; what is new since a look within that
+        time may have come within it.
         """
+        since, self._last_look = self._last_look, started
         strange = unexplained(records, self._familiar, self._owed)
         strange_ids = {record.id for record in strange}
         for record in records:
@@ -307,7 +309,7 @@ class Batch:
                 self.suspect = NEVER
             elif strange:
                 self.suspect = started
-        return not strange or self._first or started < self.suspect + self.manner.settle()
+        return not strange or self._first or since < self.suspect + self.manner.settle()
 
     def _adopt(self, found: Match) -> None:
         for place, entry in enumerate(self.entries):
@@ -436,7 +438,7 @@ class Batch:
             mine, its = self.entries[place], one.entries[0]
             mine.state, mine.hospital_id = its.state, its.hospital_id
             mine.code, mine.message, mine.told = its.code, its.message, mine.told or its.told
-            self.sent = self.sent or one.sent
+            self.sent = self.sent or (one.sent and its.state is State.CREATED)
         self.error = next((one.error for one in self.repairs.values() if one.error), None)
         self._phase = _Phase.OVER if self.error else _Phase.LOOKING
 

@@ -188,7 +188,7 @@ def _written(hospital: Hospital) -> dict[str, str]:
 
 def _outcome(reply: Reply, batch_id: str, hospital: Hospital) -> CreateOutcome:
     status = reply.status
-    if status in (200, 201):
+    if 200 <= status < 300:
         record = _made(reply, batch_id)
         if record is None or record.hospital != hospital:
             return Unknown("unreadable_answer")

@@ -14,9 +14,9 @@ from dataflows.flows.hospitals.abandon import abandon
 from dataflows.flows.hospitals.batch import Batch, Manner
 from dataflows.flows.hospitals.copies import Content, Copies, Invalid
 from dataflows.flows.hospitals.courier import Courier
-from dataflows.flows.hospitals.directory import Directory
+from dataflows.flows.hospitals.directory import SERVICE, Directory
 from dataflows.flows.hospitals.dispatch import Dispatcher, Lanes
-from dataflows.flows.hospitals.entries import Entry
+from dataflows.flows.hospitals.entries import Entry, State
 from dataflows.flows.hospitals.identity import MOST_PER_BATCH, directory_address, portions
 from dataflows.flows.hospitals.ledger import COMMAND, Ledger, Leftover, Upload
 from dataflows.flows.hospitals.pacing import Pace
@@ -68,11 +68,16 @@ def target(content: Content, *, again: bool) -> str:
 def upload(settings: Settings, options: Options, content: Content) -> Callable[[Run], Iterator[Event]]:
     """Return the job: bring every row of the content into the Directory, once, and activate its batches.
 
+    The rows are kept at once, before the run is recorded, so that it can be resumed whenever it dies.
+
     The job raises what keeps it from that: BadInput (an earlier version of the file is unfinished), AlreadyRunning
     (here, or another client at the Directory), ForeignRecord, RowsRefused, ServiceDown, SettingUnusable,
     AccessRefused, Interrupted.
     """
-    return lambda run: _Upload(settings, options, content, run).play()
+    copies = Copies(settings.data_dir)
+    known = copies.has(content.key)
+    copies.keep(content)
+    return lambda run: _Upload(settings, options, content, run, known=known).play()
 
 
 def check(validation: Validation) -> Callable[[Run], Iterator[Event]]:
@@ -109,7 +114,8 @@ def _invalid(validation: Validation) -> list[Invalid]:
 
 
 class _Upload:
-    def __init__(self, settings: Settings, options: Options, content: Content, run: Run) -> None:
+    def __init__(self, settings: Settings, options: Options, content: Content, run: Run, *, known: bool) -> None:
+        self.known = known
         self.settings = settings
         self.options = options
         self.content = content
@@ -130,8 +136,9 @@ class _Upload:
         """Tell the story of one run."""
         content = self.content
         self._refuse_leftovers()
-        self.history_lost = self._history_is_lost()
-        self.copies.keep(content)
+        self.history_lost = self.ledger.introduce(
+            self.run.id, [batch.batch_id for batch in self.batches], carried_before=self.known
+        )
         if not self.options.again:
             self.run.journal.name_batches(self.run.id, [batch.batch_id for batch in self.batches])
         yield Planned(len(content.rows) + content.invalid_count, "rows")
@@ -143,6 +150,7 @@ class _Upload:
         try:
             yield from self._story()
         except DataflowsError as error:
+            error.resumable = error.resumable or self.dispatcher is not None  # something was sent, or may have been
             yield from self._untouched(error)
             raise
         finally:
@@ -160,7 +168,7 @@ class _Upload:
         self.directory.wake(self.settings.hospitals_wake_seconds, self.run.stop)
         yield from self._replace()
         if self._is_elsewhere():
-            yield from (Skipped(str(row.number), "already there, in other batches") for row in self.content.rows)
+            yield from self._there_already()
             return
         self._begin()
         yield from self._carry()
@@ -182,12 +190,15 @@ class _Upload:
                 )
 
     def _leftovers(self) -> list[Leftover]:
-        if self.options.resumed:
+        """Other versions of this file that are unfinished; a resumed run replaces only those from before its time."""
+        if self.options.resumed and not self.options.replace:
             return []
-        found = self.ledger.leftovers(self.options.path, self.content.rows_key)
+        before = self.run.id if self.options.resumed else None
+        found = self.ledger.leftovers(self.options.path, self.content.rows_key, before)
         return [left for left in found if left.upload.key != self.content.key and left.run_id != self.run.id]
 
     def _replace(self) -> Iterator[Event]:
+        self._refuse_leftovers()  # one of them may have been resumed meanwhile
         for left in self._leftovers():
             short = left.run_id[:8]
             yield Step(f"removing what run {short} created")
@@ -200,10 +211,6 @@ class _Upload:
                 )
             self.ledger.close_siblings(left.run_id, ABANDONED)
             yield Warned(f"run {short} abandoned, {done.deleted} records removed")
-
-    def _history_is_lost(self) -> bool:
-        """Whether these rows were carried before, as their copy tells, and the journal knows nothing of it."""
-        return self.copies.has(self.content.key) and not self.ledger.was_run(self.content.key, self.run.id)
 
     # --- the batches ------------------------------------------------------------------------------------------
 
@@ -226,14 +233,25 @@ class _Upload:
                 return True
         return False
 
+    def _there_already(self) -> Iterator[Event]:
+        for entry in (entry for batch in self.batches for entry in batch.entries):
+            key = str(entry.row.number)
+            if entry.state is State.REFUSED:
+                yield Failed(key, "refused", f"{SERVICE} refused this row in an earlier run (422)")
+            else:
+                yield Skipped(key, "already there, in other batches")
+
     def _are_complete(self, batches: list[Batch]) -> bool:
         """Look at all batches: whether each is there, active, and nothing has to be done about it."""
 
         def look(batch: Batch) -> bool:
             now = time.monotonic()
             batch.seen(self.directory.look(batch.batch_id), now, now)
+            if batch.repairs:
+                return all(look(one) for one in batch.repairs.values())
             return batch.over and batch.active and batch.error is None
 
+        self.ledger.recall(batches)
         workers = min(self.lanes.threads, len(batches))
         return all(list(pool.each(look, batches, workers=workers, stop=self.run.stop))) and not self.run.stop.is_set()
 
@@ -301,9 +319,7 @@ class _Upload:
         errors = [batch.error for batch in self.batches if batch.error is not None]
         errors = [error for error in [self.dispatcher.halted, *errors] if error and not isinstance(error, Interrupted)]
         if errors and not self.run.stop.is_set():
-            worst = min(errors, key=lambda error: _RANK.index(error.exit_code))
-            worst.resumable = True  # something was sent, or may have been
-            raise worst
+            raise min(errors, key=lambda error: _RANK.index(error.exit_code))
 
 
 _RANK = (
@@ -325,7 +341,7 @@ class _Halt:
 
 def kept(options: Options, content: Content) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``."""
-    return {**asdict(options), "replace": False, "key": content.key}
+    return {**asdict(options), "key": content.key}
 
 
 def recalled(options: Mapping[str, object], settings: Settings) -> tuple[Options, Content]:

@@ -128,6 +128,20 @@ class Ledger:
             [(batch_id, run_id, suspect, self._host) for batch_id in batch_ids],
         )
 
+    def introduce(self, run_id: str, batch_ids: Iterable[str], *, carried_before: bool) -> bool:
+        """Note batches that the journal does not know; return whether it should have known them.
+
+        ``carried_before``: a copy of their rows was kept. Then the journal forgot what was sent, and creates of which
+        nothing is known may still land: the batches are suspect from now on, also if this run dies before it begins.
+        """
+        suspect = time.monotonic() if carried_before else None
+        with self._journal.transaction() as db:
+            unknown = db.executemany(
+                "INSERT OR IGNORE INTO hospital_batches (batch_id, holder, suspect, host) VALUES (?, ?, ?, ?)",
+                [(batch_id, run_id, suspect, self._host) for batch_id in batch_ids],
+            ).rowcount
+        return carried_before and unknown > 0
+
     def adopt(self, batch: Batch, place: int, run_id: str) -> None:
         """Take in a batch that stands in for a lost row, and bring its entry to what is known of it."""
         assert batch.parent is not None
@@ -144,13 +158,20 @@ class Ledger:
             found = _of(db, "SELECT batch_id, parent, place FROM hospital_batches", batch_ids, "parent")
             return {batch_id: (parent, place) for batch_id, parent, place in found}
 
-    def leftovers(self, path: str, rows: str) -> list[Leftover]:
-        """Return the runs of a file, or of the same rows, that did not come to their end, latest first."""
+    def leftovers(self, path: str, rows: str, before: str | None = None) -> list[Leftover]:
+        """Return the runs of a file, or of the same rows, that did not come to their end, latest first.
+
+        ``before``: only those that are older than every unfinished run of the same target as this one.
+        """
+        older = (
+            " AND r.seq < (SELECT min(o.seq) FROM runs o JOIN runs mine USING (command, target)"
+            " WHERE mine.run_id = ? AND o.state IN (?, ?))"
+        )
         with self._journal.reading() as db:
             found = db.execute(
                 f"SELECT r.run_id, r.target, {_UPLOAD} FROM hospital_uploads u JOIN runs r USING (run_id)"  # noqa: S608
-                " WHERE (u.path = ? OR u.rows = ?) AND r.state IN (?, ?) ORDER BY r.seq DESC",
-                (path, rows, RESUMABLE, RUNNING),
+                f" WHERE (u.path = ? OR u.rows = ?) AND r.state IN (?, ?){older if before else ''} ORDER BY r.seq DESC",
+                (path, rows, RESUMABLE, RUNNING, *((before, RESUMABLE, RUNNING) if before else ())),
             ).fetchall()
         return [
             Leftover(run_id, Upload(*upload), is_running(self._data_dir, COMMAND, target))
@@ -167,15 +188,6 @@ class Ledger:
             ).fetchall()
         return [Upload(*upload) for upload in found]
 
-    def was_run(self, key: str, run_id: str) -> bool:
-        """Whether the journal knows another run than this one that carried an upload (or set out to)."""
-        with self._journal.reading() as db:
-            row = db.execute(
-                "SELECT 1 FROM runs WHERE command = ? AND run_id <> ? AND target LIKE ? LIMIT 1",
-                (COMMAND, run_id, f"{key}%"),
-            ).fetchone()
-        return row is not None
-
     def unfinished(self, key: str) -> int | None:
         """Return the latest occurrence of an upload whose run did not come to its end."""
         with self._journal.reading() as db:
@@ -187,11 +199,12 @@ class Ledger:
         return None if row is None or row[0] is None else int(row[0])
 
     def upload_of(self, run_id: str) -> Upload | None:
-        """Return what a run carried."""
+        """Return what a run carried; of one that was killed too early, what another run of its target did."""
         with self._journal.reading() as db:
             found = db.execute(
-                f"SELECT {_UPLOAD} FROM hospital_uploads u WHERE run_id = ?",  # noqa: S608
-                (run_id,),
+                f"SELECT {_UPLOAD} FROM hospital_uploads u JOIN runs r USING (run_id) WHERE (r.command, r.target) ="  # noqa: S608
+                " (SELECT command, target FROM runs WHERE run_id = ?) ORDER BY r.run_id = ? DESC, r.seq DESC LIMIT 1",
+                (run_id, run_id),
             ).fetchone()
         return Upload(*found) if found else None
 
@@ -204,6 +217,10 @@ class Ledger:
             for batch_id, place, *rest in _of(db, "SELECT * FROM hospital_rows", list(found)):
                 self._recall(found[batch_id][place], *rest)
         return list(found.values())
+
+    def slowest(self, portions: Sequence[Portion]) -> float:
+        """The longest create of these batches that was answered (s)."""
+        return max((entry.seconds or 0.0 for entries in self.entries(portions) for entry in entries), default=0.0)
 
     def fill(self, batches: Sequence[Batch]) -> None:
         """Bring new batches to what the journal knows of them.
@@ -221,6 +238,12 @@ class Ledger:
                     entry.state = State.PENDING
             batch.recall(entries)
         self._suspect({batch.batch_id: batch for batch in batches}, now)
+
+    def recall(self, batches: Sequence[Batch]) -> None:
+        """Bring new batches to what the journal knows of them, refused rows too: they are only to be looked at."""
+        portions = [Portion(batch.batch_id, [entry.row for entry in batch.entries]) for batch in batches]
+        for batch, known in zip(batches, self.entries(portions), strict=True):
+            batch.recall(known)
 
     def _suspect(self, batches: dict[str, Batch], now: float) -> None:
         with self._journal.reading() as db:

@@ -14,7 +14,7 @@ from dataflows.flows.hospitals.abandon import Abandoned, Finding, Work
 from dataflows.flows.hospitals.batch import Manner
 from dataflows.flows.hospitals.copies import Copies
 from dataflows.flows.hospitals.directory import Directory
-from dataflows.flows.hospitals.identity import directory_address
+from dataflows.flows.hospitals.identity import directory_address, portions
 from dataflows.flows.hospitals.ledger import COMMAND, Ledger, Upload
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import Session, make_session
@@ -42,12 +42,15 @@ def work_of(settings: Settings, run: Run, upload: Upload, session: Session) -> W
             f"that run was for the Directory at {content.address}", hint="set EXTERNAL_API_BASE_URL to that address"
         )
     policy = RetryPolicy.of(settings, run.stop, run.notify)
+    ledger = Ledger(run.journal, run.data_dir)
+    parts = portions(content.address, content.rows, content.size, upload.occurrence)
+    settle = max(settings.hospitals_settle_seconds, 2 * ledger.slowest(parts))
     return Work(
         Directory(content.address, session, policy),
-        Ledger(run.journal, run.data_dir),
+        ledger,
         content,
         upload.occurrence,
-        Manner(lambda: settings.hospitals_settle_seconds, settings.hospitals_look_every_seconds),
+        Manner(lambda: settle, settings.hospitals_look_every_seconds),
         settings.max_concurrent_requests,
         run.stop,
         run.notify,
