@@ -125,6 +125,7 @@ class Nights(RuleBasedStateMachine):
         if ended.code is ExitCode.OK:
             self.far.go_on(self.far.now + SETTLE)
             assert not disagreement(self.far, self.rows, self.size), self._story("done, it said")
+        assert ended.code is not ExitCode.ALREADY_RUNNING, self._story("nobody else is at work")
         if ended.code not in (None, ExitCode.OK):
             assert ended.error is not None or ended.code is not ExitCode.SERVICE_DOWN
             assert self.host.resumable(), self._story(f"ended with {ended.code}, and cannot be resumed")

@@ -13,6 +13,7 @@ from dataflows.flows.hospitals.rows import Hospital, Row
 from dataflows.sandbox.directory import Directory
 from tests.flows.hospitals.virtual import SETTLE, Ended, Far, Host, Killed, disagreement, play, rig, wanted
 from tests.flows.hospitals.world import World
+from tests.processes import until
 
 ROWS = [Row(n, Hospital(f"Synthetic Clinic {n}", f"{n} Sample Road, Exampleton", None)) for n in range(1, 4)]
 CORRECTED = [*ROWS[:2], Row(3, Hospital("Synthetic Clinic 3 b", "3 Sample Road, Exampleton", None))]
@@ -93,6 +94,17 @@ def test_a_journal_lost_twice_over_is_remembered(host: Host) -> None:
     assert not disagreement(host.far, ROWS, 2)
 
 
+@pytest.mark.parametrize("seconds", [0.0, 3.0, 5.06])
+def test_a_record_of_somebody_else_stops_the_run_and_is_not_touched(host: Host, seconds: float) -> None:
+    batch_id = next(iter(host.far.wanted))
+    host.far.at(host.far.now + seconds, lambda: host.far.plant(batch_id))
+    ended = run(host)
+    (number,) = host.far.foreign
+    assert (ended.code, getattr(ended.error, "code", "")) == (ExitCode.SOME_FAILED, "foreign_record")
+    assert host.resumable()
+    assert not host.far.records[number].active
+
+
 # --- over real sockets ------------------------------------------------------------------------------------------------
 
 
@@ -118,6 +130,28 @@ def test_batches_that_were_done_before_the_directory_restarted_are_created_again
     assert ran.code == 0, ran.err
     assert world.is_right(rows)
     assert world.directory.calls["create"] > 100
+
+
+def answered_looks(world: World) -> int:
+    """How many looks were answered; an activated batch takes three, one that has just begun takes one."""
+    return sum(one.method == "GET" and "/batch/" in one.path and bool(one.status) for one in world.directory.requests)
+
+
+def test_a_restart_is_noticed_by_the_ids_when_nothing_else_tells_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch is done, and of the other one nothing was created yet."""
+    rows = world.write(2)
+
+    def restart() -> None:
+        until(lambda: all(one["active"] for one in world.directory.records), "the first batch is active")
+        until(lambda: answered_looks(world) >= 4, "and was looked at")
+        world.directory.restart()
+
+    at_create(world.directory, 2, restart, monkeypatch)
+    ran = world.send("--batch-size", "1", "--workers", "1")
+    assert ran.code == 0, ran.err
+    assert world.is_right(rows)
 
 
 def lose_a_record(world: World) -> None:
