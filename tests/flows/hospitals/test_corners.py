@@ -11,6 +11,7 @@ import pytest
 from dataflows.errors import DataflowsError, ExitCode
 from dataflows.flows.hospitals.rows import Hospital, Row
 from dataflows.sandbox.directory import Directory
+from dataflows.sandbox.service import Request
 from tests.flows.hospitals.virtual import SETTLE, Ended, Far, Host, Killed, disagreement, play, rig, wanted
 from tests.flows.hospitals.world import World
 from tests.processes import until
@@ -112,8 +113,8 @@ def at_create(directory: Directory, number: int, action: Callable[[], None], pat
     """Do something when the n-th create arrives."""
     judge = directory.judge
 
-    def judging(kind: str) -> Any:
-        verdict = judge(kind)
+    def judging(request: Request, kind: str) -> Any:
+        verdict = judge(request, kind)
         if kind == "create" and directory.calls["create"] == number:
             action()
         return verdict

@@ -9,8 +9,8 @@ from dataflows.flows.hospitals.codes import Error, Warned
 from dataflows.flows.hospitals.rows import Row
 
 KEPT = 40_000
-"""So many problems, and so many warnings, are kept; all are counted. More than the 10,000 rows of a file mostly have, so
-that every row that is left out is told.
+"""So many problems, and so many warnings, are kept; all are counted. Four for each of the 10,000 rows that a file can
+have, so that every row that is left out is told.
 """
 
 PREVIEW = 5
