@@ -38,7 +38,7 @@ def run_of(world: World) -> str:
     return str(world.call("runs", "list", "--json")["items"][0]["run_id"])
 
 
-@pytest.mark.parametrize("requests", [1, 3, 12, 23, 24, 25])
+@pytest.mark.parametrize("requests", [3, 24])  # test_kill.py has the moments of chance
 @pytest.mark.parametrize("afterwards", ["the same command", "resume", "journal lost"])
 def test_killed_at_any_moment_the_end_is_the_same(
     world: World, program: Program, requests: int, afterwards: str
