@@ -7,9 +7,10 @@ import os
 import pytest
 import trustme
 
+from tests.outboxes import outboxes_url, practice
 from tests.postgres import postgres_url
 
-__all__ = ["postgres_url"]
+__all__ = ["outboxes_url", "postgres_url", "practice"]
 
 
 @pytest.fixture(autouse=True)

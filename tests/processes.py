@@ -119,6 +119,8 @@ class Process:
 
     def interrupt(self) -> None:
         """Do what Ctrl-C does (Ctrl-Break on Windows, where Ctrl-C reaches no single process)."""
+        if under_wine():  # GenerateConsoleCtrlEvent fails there with ERROR_INVALID_ACCESS, with a console and without
+            pytest.skip("wine sends Ctrl-Break to no process group")
         name = "CTRL_BREAK_EVENT" if sys.platform == "win32" else "SIGINT"
         self._popen.send_signal(getattr(signal, name))
 
@@ -167,6 +169,15 @@ def gated(service: Service, *, after: int = 0) -> Iterator[Gate]:
             yield gate
         finally:
             gate.open()
+
+
+def under_wine() -> bool:
+    """Whether this Windows is wine, whose own shortcomings some tests step aside for."""
+    if sys.platform != "win32":
+        return False
+    import ctypes
+
+    return hasattr(ctypes.windll.ntdll, "wine_get_version")
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -67,7 +67,7 @@ def test_help_is_the_seeds(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> 
 
 
 def test_help_of_the_exe(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "platform", "win32")
     pipeline.main(["--help"])
     assert capsys.readouterr().out == HELP.replace("csc_api_pipeline", "csc_api_pipeline.exe")
 

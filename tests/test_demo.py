@@ -12,12 +12,18 @@ from typing import Any
 import pytest
 
 from dataflows.cli.main import main
-from dataflows.demo import csc, programme
-from dataflows.demo.stage import Findings
+from dataflows.demo import cqc, csc, hospitals, patients, programme, therapists
+from dataflows.demo.stage import Findings, Scene
 from dataflows.flows.cqc import changes
 from dataflows.flows.cqc.verify import Content, Verifier
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.recording import TableBooks
+from dataflows.flows.hospitals.batch import Batch
+from dataflows.flows.hospitals.entries import Entry
+from dataflows.flows.patients import identity, recording
+from dataflows.flows.patients.bucket import Listed
+from dataflows.flows.patients.intake import Intake
+from dataflows.flows.therapists.identity import Person
 
 ROOT = Path(__file__).resolve().parent.parent
 Capture = pytest.CaptureFixture[str]
@@ -33,7 +39,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / ".env").write_text("nonsense", encoding="utf-8")
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("BATCH_SIZE", "CSC_RESET", "DB_CONNECTION_STRING"):
+    for name in ("BATCH_SIZE", "CSC_RESET", "DB_CONNECTION_STRING", "IMPORT_DATABASE_URL", "STORAGE_EMULATOR_HOST"):
         monkeypatch.setenv(name, "nonsense")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     return place
@@ -44,7 +50,7 @@ def test_it_is_green_and_leaves_nothing(temporary: Path, tmp_path: Path, capsys:
     out, err = capsys.readouterr()
     head, *lines = out.splitlines()
     assert head.split() == ["flow", "run", "items", "outcome", "seconds", "what", "to", "look", "at"]
-    assert {line.split()[1] for line in lines} == {"1", "2", "3", "end"}
+    assert {line.split()[1] for line in lines} == {"1", "2", "3", "4", "5", "end"}
     readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert [timeless(line) for line in lines if timeless(line) not in map(timeless, readme)] == []
     assert max(map(len, [*out.splitlines(), *err.splitlines()])) <= 80
@@ -61,13 +67,14 @@ def test_the_document_and_what_is_kept(temporary: Path, capsys: Capture) -> None
     assert main(["demo", "--keep", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["status"], document["differences"], document["error"]) == ("done", [], None)
-    assert document["checked"] > 550
-    assert [run["exit_code"] for run in document["runs"]] == [0, 3, 0, 0, 3]
+    assert document["checked"] > 900
+    assert [run["exit_code"] for run in document["runs"]] == [0, 3, 0, 0, 14, 13, 0, 3, 3, 0, 3, 0, 0, 0, 3]
     assert sum(run["seconds"] for run in document["runs"]) < 30
-    assert {item["flow"] for item in document["items"]} == {"csc-submit", "cqc-fetch"}
+    flows = list(dict.fromkeys(item["flow"] for item in document["items"]))
+    assert flows == ["csc-submit", "hospitals-bulk", "patient-import", "therapist-import", "cqc-fetch"]
     [kept] = temporary.iterdir()
     assert document["folder"] == str(kept)
-    assert {path.name for path in kept.iterdir()} >= {"journal.db", "staging.db", "logs", "cqc"}
+    assert {path.name for path in kept.iterdir()} >= {"journal.db", "staging.db", "practice.db", "logs", "cqc"}
 
 
 def forget_vanished_items(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,23 +100,61 @@ def take_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Verifier, "finish", lambda _: Content(400, 0, 0, 18, ""))
 
 
+def repeat_what_got_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What most clients do: a create without an answer is simply sent again."""
+
+    unknown = Batch._unknown
+
+    def again(batch: Batch, entry: Entry, code: str, now: float, *, lasting: bool) -> None:
+        if lasting:
+            batch._not_left(entry, batch.entries.index(entry), code)
+        else:  # the batch is full: even they notice that
+            unknown(batch, entry, code, now, lasting=False)
+
+    monkeypatch.setattr(Batch, "_unknown", again)
+
+
+def delete_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Intake._keep
+
+    def deleted_first(intake: Intake, about: Listed, data: bytes, sha256: str) -> str:
+        intake.bucket.delete(about.name, about.generation)
+        return keep(intake, about, data, sha256)
+
+    monkeypatch.setattr(Intake, "_keep", deleted_first)
+
+
+def know_patients_without_first_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "person", lambda fields: identity.person({**fields, "vorname": ""}))
+
+
+def know_therapists_without_first_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Person, "is_still", lambda one, other: one.last_name == other.last_name)
+
+
 @pytest.mark.parametrize(
-    ("damage", "difference"),
+    ("scene", "damage", "difference"),
     [
-        (forget_vanished_items, "what the receiver holds of row 43 is not what it must be"),
-        (write_nothing_back, "run 2: replayed is 60, must be 0"),
-        (expect_another_figure, "csc-submit, run 2: superseded is 0, must be 1"),
-        (forget_changed_columns, "cqc-fetch, homecare: changed records is 0, must be 20"),
-        (take_whatever_comes, "cqc-fetch: files in the folder is 9, must be 8"),
+        (csc.play, forget_vanished_items, "what the receiver holds of row 43 is not what it must be"),
+        (csc.play, write_nothing_back, "run 2: replayed is 60, must be 0"),
+        (csc.play, expect_another_figure, "csc-submit, run 2: superseded is 0, must be 1"),
+        (hospitals.play, repeat_what_got_no_answer, "hospitals-bulk, run 1: exit code is 11, must be 0"),
+        (patients.play, delete_before_the_commit, "after run 2: objects in the bucket is 1, must be 2"),
+        (patients.play, know_patients_without_first_names, "patient-import: patients is 10, must be 11"),
+        (therapists.play, know_therapists_without_first_names, "therapists in the table is 80, must be 81"),
+        (cqc.play, forget_changed_columns, "cqc-fetch, homecare: changed records is 0, must be 20"),
+        (cqc.play, take_whatever_comes, "cqc-fetch: files in the folder is 9, must be 8"),
     ],
 )
 def test_it_is_red_when_something_is_lost(
+    scene: Scene,
     damage: Callable[[pytest.MonkeyPatch], None],
     difference: str,
     temporary: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
 ) -> None:
+    monkeypatch.setattr(programme, "SCENES", (scene,))
     damage(monkeypatch)
     assert main(["demo"]) == 1
     out, err = capsys.readouterr()

@@ -277,6 +277,21 @@ def test_values_by_name_become_fields() -> None:
     assert Settings(**found).cqc_urls == urls
 
 
+def test_a_family_of_secrets_hides_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALTHCHECK_URL_PATIENT_IMPORT", "https://hc.example.org/canary")
+    settings = load()
+
+    assert settings.healthcheck_urls["patient_import"].reveal() == "https://hc.example.org/canary"
+    assert fields_of({"HEALTHCHECK_URL_PATIENT_IMPORT": "x"}) == {"healthcheck_urls": {"patient_import": Secret("x")}}
+    assert "canary" not in repr(settings)
+
+
+def test_a_health_check_of_no_command_is_an_unknown_key(tmp_path: Path) -> None:
+    env_file(tmp_path, "HEALTHCHECK_URL_PATIENTS=https://hc.example.org/x\n")
+
+    assert "HEALTHCHECK_URL_PATIENTS" in load().warnings[0]
+
+
 @pytest.mark.usefixtures("no_sources")
 def test_a_family_is_empty_by_default() -> None:
     assert dict(load().cqc_urls) == {}

@@ -20,6 +20,8 @@ HEAVY = {
     "orjson",
     "tenacity",
     "filelock",
+    "google",
+    "alembic",
 }
 PROGRAM = """
 import sys
@@ -30,7 +32,10 @@ sys.exit(code)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["csc-submit", "--help"], ["cqc-fetch", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["csc-submit", "--help"], ["cqc-fetch", "--help"], ["patient-import", "--help"], ["--version"]],
+)
 def test_no_heavy_library_is_loaded(arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False, encoding="utf-8"

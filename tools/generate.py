@@ -1,4 +1,4 @@
-"""Write what follows from the code: .env.example, docs/settings.md and docs/exit-codes.md.
+"""Write what follows from the code: .env.example, and in docs settings.md, exit-codes.md, practice-database.md.
 
 ``python tools/generate.py`` writes them; with ``--check`` it writes nothing and fails when one is out of date.
 """
@@ -29,11 +29,25 @@ is taken from the folder of that file; without one it is `%PROGRAMDATA%\\dataflo
 folder elsewhere. A relative `--data-dir` is taken from the working folder.
 
 Write values without quotes, or in single quotes: in double quotes a backslash has a special meaning. A remark may
-follow a value after a blank and `#`, except after `DB_CONNECTION_STRING`, whose line is taken whole. Empty values count
-as not set. An unknown key is a warning, a key that looks like a slip of the pen is an error."""
+follow a value after a blank and `#`, except after `DB_CONNECTION_STRING` and `IMPORT_DATABASE_URL`, whose lines are
+taken whole. Empty values count as not set. An unknown key is a warning, a key that looks like a slip of the pen is an
+error."""
 _OPTIONS_INTRO = """\
 Every option of a command has a variable, for the environment or the env file. It counts as the option itself, so it
 beats a setting that means the same."""
+_PRACTICE_INTRO = """\
+# The practice database
+
+`patient-import` and `therapist-import` share it: PostgreSQL, or SQLite as the embedded default (`IMPORT_DATABASE_URL`).
+The program makes the tables, and brings them to the newest version (now {version}) at the start of each import; the
+version is in the table `dataflows_practice_version`. What follows is the newest one, in PostgreSQL's words.
+
+Text has no limit of length; limits are a matter of validation, so that both databases agree. Moments are `timestamptz`
+in PostgreSQL, and UTC as text in SQLite. Numbers that count up are `INTEGER PRIMARY KEY` in SQLite.
+
+Give the account of the program the right to make tables in its schema. Other programs may read what they like, and
+write the operator's columns of `therapists`. `patient_consents` and `patient_registrations` are only ever added to.
+`identity_key`, `email_key` and `name_key` are SHA-256 of what was normalised, so that no index holds a name."""
 _NOTE = "<!-- Written by tools/generate.py from the code. Change the code, then run it again. -->"
 
 
@@ -125,10 +139,33 @@ def _grid(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body]]
 
 
+def practice_page() -> str:
+    """The text of docs/practice-database.md."""
+    import sqlalchemy as sa
+
+    from dataflows.store.practice import migrate, tables, therapist_tables  # noqa: F401 - they fill the metadata
+    from dataflows.store.practice.metadata import metadata
+
+    kinds = [sa.make_url(url).get_dialect()() for url in ("postgresql+psycopg://", "sqlite://")]
+    lines = [_NOTE, "", _PRACTICE_INTRO.format(version=migrate.NEWEST)]
+    for one in metadata.sorted_tables:
+        rows = [
+            (f"`{c.name}`", *(c.type.compile(dialect=kind) for kind in kinds), c.comment or "") for c in one.columns
+        ]
+        made = [str(sa.schema.CreateTable(one).compile(dialect=kinds[0])).strip()]
+        for index in sorted(one.indexes, key=lambda index: str(index.name)):
+            made.append(str(sa.schema.CreateIndex(index).compile(dialect=kinds[0])).strip())
+        ddl = ";\n".join(made).replace("\t", "    ").replace(" \n", "\n")
+        lines += ["", f"## {one.name}", "", *_grid(("column", "PostgreSQL", "SQLite", "meaning"), rows)]
+        lines += ["", "```sql", f"{ddl};", "```"]
+    return "\n".join(lines) + "\n"
+
+
 FILES = {
     ".env.example": env_example,
     "docs/settings.md": settings_page,
     "docs/exit-codes.md": exit_codes_page,
+    "docs/practice-database.md": practice_page,
 }
 
 

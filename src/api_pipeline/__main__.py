@@ -64,7 +64,7 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _program() -> str:
-    if getattr(sys, "frozen", False) or sys.platform == "win32":
+    if sys.platform == "win32":
         return "csc_api_pipeline.exe"
     return "python -m api_pipeline" if Path(sys.argv[0]).name == "__main__.py" else "csc_api_pipeline"
 

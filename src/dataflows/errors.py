@@ -49,6 +49,8 @@ class DataflowsError(Exception):
 
     exit_code: ExitCode = ExitCode.BUG
     code: str = "error"
+    resumable: bool = False
+    """The run that it ended can go on, whatever its exit code says."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -163,6 +163,14 @@ def test_a_reader_who_has_seen_enough_harms_nothing() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_nobody_reading_the_errors_does_not_change_the_exit_code() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(program("--schnäll"), stdout=subprocess.PIPE, stderr=closed, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
 def test_shell_completion(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("_DATAFLOWS_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "dataflows test-")

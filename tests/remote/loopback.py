@@ -137,10 +137,16 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def server_tls(authority: trustme.CA, *names: str) -> ssl.SSLContext:
-    """The server side of TLS with a certificate that ``authority`` made for ``names`` (localhost without any)."""
+def server_tls(authority: trustme.CA, *names: str, whole: bool = False) -> ssl.SSLContext:
+    """The server side of TLS with a certificate that ``authority`` made for ``names`` (localhost without any).
+
+    ``whole``: it shows the certificate of the authority too, as careless servers do.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*(names or ("localhost",))).configure_cert(context)
+    own = authority.issue_cert(*(names or ("localhost",)))
+    shown = own.private_key_and_cert_chain_pem.bytes() + (authority.cert_pem.bytes() if whole else b"")
+    with trustme.Blob(shown).tempfile() as path:
+        context.load_cert_chain(path)
     return context
 
 

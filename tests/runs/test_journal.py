@@ -60,6 +60,15 @@ def test_a_batch_id_finds_its_latest_run(journal: Journal) -> None:
     assert journal.find("550e84").run_id == latest
 
 
+def test_every_batch_of_a_run_finds_it(journal: Journal) -> None:
+    for _ in range(2):
+        latest = started(journal)
+        journal.name_batches(latest, ["550e8400-e29b", "660e8400-e29b"])
+    assert [journal.find(beginning).run_id for beginning in ("550e", "660e")] == [latest] * 2
+    assert journal.find(latest).batch_id == "550e8400-e29b"
+    assert journal.batches(latest) == ["550e8400-e29b", "660e8400-e29b"]
+
+
 def test_an_ambiguous_or_unknown_beginning_is_refused(journal: Journal) -> None:
     with pytest.raises(WrongUsage, match="no run begins"):
         journal.find("zzz")

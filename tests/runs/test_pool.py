@@ -91,3 +91,30 @@ def test_asked_twice_there_is_no_grace() -> None:
     stop.set()
     stop.hurry = True
     assert stop.grace_is_over()
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_an_item_that_is_not_there_yet_is_asked_for_again(workers: int) -> None:
+    done: list[int] = []
+
+    def source() -> Iterator[int | pool.Later]:
+        yield 1
+        while not done:  # the second follows from the first
+            yield pool.Later(0.01)
+        yield done[0] + 1
+
+    for result in pool.each(lambda n: n, source(), workers=workers, stop=threading.Event()):
+        done.append(result)
+    assert done == [1, 2]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_waiting_for_an_item_ends_with_a_stop(workers: int) -> None:
+    stop = threading.Event()
+
+    def source() -> Iterator[int | pool.Later]:
+        stop.set()
+        while True:
+            yield pool.Later(60.0)
+
+    assert list(pool.each(lambda n: n, source(), workers=workers, stop=stop)) == []

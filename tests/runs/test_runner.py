@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +53,13 @@ def test_exit_code_and_state_follow_from_what_happened(
     assert (record.exit_code, record.state, record.counts) == (code, state, outcome.counts)
 
 
+def test_an_error_says_itself_whether_its_run_can_go_on(tmp_path: Path) -> None:
+    error = AccessRefused("401, after some rows were sent")
+    error.resumable = True
+    outcome = play(tmp_path, Done("1"), error=error)
+    assert (outcome.exit_code, outcome.state) == (12, "resumable")
+
+
 def test_a_bug_is_told_without_what_it_says(tmp_path: Path) -> None:
     outcome = play(tmp_path, error=ZeroDivisionError("Anna Synthetic"))
     assert outcome.error is not None
@@ -74,14 +79,13 @@ def test_a_second_run_of_the_same_target_is_refused(tmp_path: Path) -> None:
 def interrupting(number: int, times: int) -> Job:
     def job(run: Run) -> Iterator[Event]:
         for _ in range(times):
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)  # on Windows os.kill would end the process
         yield Done("1")
         assert run.stop.is_set()
 
     return job
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_resumable(tmp_path: Path, number: int) -> None:
     before = signal.getsignal(number)
@@ -91,7 +95,6 @@ def test_a_signal_ends_the_run_resumable(tmp_path: Path, number: int) -> None:
     assert signal.getsignal(number) == before
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
 def test_a_second_signal_ends_it_at_once_still_resumable(tmp_path: Path) -> None:
     outcome = run_job(order(tmp_path), interrupting(signal.SIGINT, 2), lambda _: None)
     assert (outcome.exit_code, outcome.state, outcome.counts["done"]) == (ExitCode.INTERRUPTED, "resumable", 0)

@@ -35,7 +35,7 @@ def ask(
     """One request on a connection of its own; ``url`` may be a path."""
     connection = http.client.HTTPConnection(urlsplit(box.url).netloc, timeout=timeout)
     try:
-        connection.request(method, urlsplit(url).path, body, dict(headers or {}))
+        connection.request(method, urlsplit(url)._replace(scheme="", netloc="").geturl(), body, dict(headers or {}))
         answer = connection.getresponse()
         return Reply(answer.status, answer.headers, answer.read())
     finally:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 COMMAND = "demo"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.INTERRUPTED)
 _COLUMNS = ("flow", "run", "items", "outcome", "seconds", "what to look at")
+_WIDTH = 80  # of a terminal, so that a transcript can be pasted
 _HINT = "please report the list of differences, with the folder that was kept"
 
 
@@ -43,9 +44,10 @@ def demo(
     """Show the program at work, on made-up data.
 
     Reads no settings, writes into a temporary folder only, and nothing leaves this machine. Starts stand-ins for the
-    remote services and runs every flow that there is: csc-submit twice (all children are new; then some have changed
-    and some calls fail), cqc-fetch three times (files come whole, change, break off). Checks every figure of all runs,
-    and that both sides agree in the end.
+    remote services and runs all five flows, each once more after some data has changed and some calls are broken:
+    csc-submit (children change, calls fail), hospitals-bulk (answers are lost, a run breaks off and is resumed),
+    patient-import (objects wait, people come again), therapist-import (the files of a week later, one cut off) and
+    cqc-fetch (files come whole, change, break off). Checks every figure of all runs, and what is there in the end.
     """
     call = invocation(context).begin(COMMAND, as_json)
     try:
@@ -156,11 +158,17 @@ class _Conductor:
         output = self._call.output
         if isinstance(event, Retrying):
             when = f"in {event.wait:.1f} s" if event.wait >= 0.05 else "at once"
-            output.note(f"  {event.why}: trying again {when}")
+            self._note(f"{event.why}: trying again {when}")
         elif isinstance(event, Waiting):
-            output.note(f"  waiting {event.seconds:.1f} s: {event.why}")
+            self._note(f"waiting {event.seconds:.1f} s: {event.why}")
         elif output.verbose and (text := item_line(event)):
-            output.note(f"  {text}")
+            self._note(text)
+
+    def _note(self, text: str) -> None:
+        from textwrap import wrap
+
+        for line in wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False):
+            self._call.output.note(line)
 
 
 class _Folder:

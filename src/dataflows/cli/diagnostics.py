@@ -49,18 +49,21 @@ def test_db(context: typer.Context, as_json: Json = False) -> None:
 
 def test_endpoint(
     context: typer.Context,
-    target: Annotated[Literal["csc"], typer.Option("--target", help="The service to check.")] = "csc",
+    target: Annotated[Literal["csc", "bucket"], typer.Option("--target", help="The service to check.")] = "csc",
     as_json: Json = False,
 ) -> None:
-    """Check the API and the credentials.
+    """Check a service and the credentials for it.
 
-    Fetches a token, then asks the API whether it accepts it. Says round-trip time, certificate issuer and proxy. No
-    record is sent.
+    csc: fetches a token, then asks the API whether it accepts it; says round-trip time, certificate issuer and proxy.
+    bucket: asks for the rights to list, get and delete, and whether the bucket keeps what is deleted. No record is
+    sent, fetched or deleted.
     """
-    from dataflows.checks import check_endpoint
-
+    if target == "bucket":
+        from dataflows.checks import check_bucket as check
+    else:
+        from dataflows.checks import check_endpoint as check
     call = invocation(context).begin("test-endpoint", as_json)
-    raise typer.Exit(_run(call, check_endpoint(call.settings())))
+    raise typer.Exit(_run(call, check(call.settings())))
 
 
 def test_schema(

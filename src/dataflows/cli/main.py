@@ -12,15 +12,32 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dataflows import __version__
-from dataflows.cli import cqc_fetch, csc_submit, demo, diagnostics, runs, sandbox
+from dataflows.cli import (
+    cqc_fetch,
+    csc_submit,
+    demo,
+    diagnostics,
+    hospitals_bulk,
+    patient_import,
+    runs,
+    sandbox,
+    schedule,
+    therapist_import,
+)
 from dataflows.cli.options import Invocation, epilog
 from dataflows.cli.output import Output
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable, WrongUsage
 
 PROGRAM = "dataflows"
-_COMMANDS = (cqc_fetch, csc_submit, diagnostics, runs, sandbox, demo)
+_COMMANDS = (
+    *(cqc_fetch, hospitals_bulk, patient_import, therapist_import, csc_submit),
+    *(diagnostics, runs, schedule, sandbox, demo),
+)
 
-_ORDER = ("cqc-fetch", "csc-submit", "test-db", "test-endpoint", "test-schema", "runs", "sandbox", "demo")
+_ORDER = (
+    *("cqc-fetch", "hospitals-bulk", "patient-import", "therapist-import", "csc-submit"),
+    *("test-db", "test-endpoint", "test-schema", "runs", "schedule", "sandbox", "demo"),
+)
 
 
 class _InOrder(typer.core.TyperGroup):

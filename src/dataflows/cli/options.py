@@ -60,6 +60,13 @@ class Invocation:
         self._log: RunLog | None = None
         self._open = ExitStack()
 
+    def anew(self) -> Invocation:
+        """The same call for another run of its own: with an output that has said nothing yet, and no log."""
+        fresh = Invocation(self.output.anew(), self.arguments)
+        fresh.env_file, fresh.data_dir = self.env_file, self.data_dir
+        fresh.log_level, fresh.variables = self.log_level, self.variables
+        return fresh
+
     def begin(self, command: str, as_json: bool = False) -> Invocation:
         """Say which command this is: its name leads the last line and names the log."""
         from dataflows.cli.logs import off_the_screen

@@ -1,13 +1,13 @@
 """The only place that prints. Results go to stdout and nothing else does; all the rest goes to stderr."""
-# ruff: noqa: T201
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from dataflows.errors import DataflowsError, ExitCode
 
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome, Report
 
 _COLORS = {"red": "31", "yellow": "33"}
+_NO_READER = (errno.EPIPE, errno.EINVAL)  # Windows says that the argument is invalid
+
+
+def write_line(text: str, stream: TextIO) -> None:
+    """Print a line at once. When its reader has gone, it goes nowhere: the work and the exit code still count."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as error:
+        if error.errno not in _NO_READER:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Output:
@@ -37,6 +48,12 @@ class Output:
         self._began = time.monotonic()
         self._watch: Watch | None = None
         self._live = False
+
+    def anew(self) -> Output:
+        """The same way of speaking, with nothing said yet."""
+        fresh = Output(quiet=self.quiet, verbose=self.verbose, color=self.color, as_json=self.as_json)
+        fresh.command, fresh.data_dir = self.command, self.data_dir
+        return fresh
 
     # -- while a command runs
 
@@ -153,16 +170,13 @@ class Output:
 
     def _out(self, text: str) -> None:
         self.close()
-        try:
-            print(text, flush=True)
-        except BrokenPipeError:  # the reader has seen enough; the exit code still counts
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        write_line(text, sys.stdout)
 
     def _err(self, text: str, style: str = "") -> None:
         if self._watch is not None and self._live:
             self._watch.face.say(text, style)
         else:
-            print(self._painted(text, style), file=sys.stderr, flush=True)
+            write_line(self._painted(text, style), sys.stderr)
 
     def _painted(self, text: str, style: str) -> str:
         """The word before the colon in colour, on a terminal that wants it; the word itself says enough."""

@@ -2,7 +2,6 @@
 
 A helper of ``output``, which is the only module that uses it.
 """
-# ruff: noqa: T201
 
 from __future__ import annotations
 
@@ -11,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from dataflows.cli.output import write_line
 from dataflows.cli.wording import span
 from dataflows.events import Event, Planned, Reached, Retrying, Step, Tally, Waiting
 
@@ -116,7 +116,7 @@ class Silent:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line on stderr."""
-        print(text, file=sys.stderr)
+        write_line(text, sys.stderr)
 
     def close(self) -> None:
         """There is nothing to close."""

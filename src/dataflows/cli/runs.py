@@ -27,10 +27,18 @@ def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="The history of runs; resume what was interrupted.", no_args_is_help=True)
     group.command("list", epilog=epilog("dataflows runs list --resumable", codes=_CODES))(list_runs)
-    group.command("show", epilog=epilog("dataflows runs show 7f3a1c22 --follow", codes=_CODES))(show)
+    group.command(
+        "show",
+        epilog=epilog(
+            "dataflows runs show 7f3a1c22 --follow", codes=(*_CODES, ExitCode.SOME_FAILED, ExitCode.SERVICE_DOWN)
+        ),
+    )(show)
     group.command("resume", epilog=epilog("dataflows runs resume 7f3a1c22"))(resume)
     group.command(
-        "abandon", epilog=epilog("dataflows runs abandon 7f3a1c22", codes=(*_CODES, ExitCode.ALREADY_RUNNING))
+        "abandon",
+        epilog=epilog(
+            "dataflows runs abandon 7f3a1c22", codes=(*_CODES, ExitCode.ALREADY_RUNNING, ExitCode.SERVICE_DOWN)
+        ),
     )(abandon)
     group.command("prune", epilog=epilog("dataflows runs prune --older-than 30d", codes=_CODES))(prune)
     app.add_typer(group, name="runs")
@@ -63,24 +71,58 @@ def show(
     run_id: RunId,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="List every item that failed.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Compare with the Hospital Directory; exit code 3 if it differs."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show one run: how far it is or how it ended, and its items that failed."""
     call = invocation(context).begin("runs show", as_json)
     journal = _journal(call)
     record = journal.find(run_id)
-    while follow and record.state == "running":
-        call.output.note(_line(record))
+    if follow:
+        record = _followed(call, journal, record)
+    failures = _failures(journal, record, everything=failed)
+    beside = _beside(call, journal, record)
+    findings = _checked(call, journal, record) if check else None
+    code = ExitCode.SOME_FAILED if findings else ExitCode.OK
+    if call.output.as_json:
+        items = [{"key": i.key, "state": i.state, "code": i.code, "message": i.message} for i in failures]
+        call.output.document({**_document(record), "items": items, **beside, **({"check": findings} if check else {})})
+    else:
+        _print(call, journal, record, failures)
+    raise typer.Exit(call.output.ended("1 run shown", code))
+
+
+def _followed(call: Invocation, journal: Journal, record: RunRecord) -> RunRecord:
+    """Tell how far a run is, whenever that changes, until it ends."""
+    told = ""
+    while record.state == "running":
+        if _line(record) != told:
+            told = _line(record)
+            call.output.note(told)
         time.sleep(_FOLLOW_EVERY_SECONDS)
         _see_what_died(call, journal)
         record = journal.find(record.run_id)
-    failures = _failures(journal, record, everything=failed)
-    if call.output.as_json:
-        items = [{"key": i.key, "state": i.state, "code": i.code, "message": i.message} for i in failures]
-        call.output.document({**_document(record), "items": items})
-    else:
-        _print(call, journal, record, failures)
-    raise typer.Exit(call.output.ended("1 run shown"))
+    return record
+
+
+def _beside(call: Invocation, journal: Journal, record: RunRecord) -> dict[str, object]:
+    """What the flow of a run has to say beside what every run has."""
+    from dataflows.cli import hospitals_bulk
+
+    if record.command != hospitals_bulk.COMMAND or not call.output.as_json:
+        return {}
+    return {"progress": hospitals_bulk.progress(call, journal, record)}
+
+
+def _checked(call: Invocation, journal: Journal, record: RunRecord) -> list[dict[str, object]]:
+    from dataflows.cli import hospitals_bulk
+
+    if record.command != hospitals_bulk.COMMAND:
+        raise WrongUsage(f"--check is for runs of {hospitals_bulk.COMMAND}", hint="leave it out")
+    return hospitals_bulk.check(call, journal, record)
 
 
 def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
@@ -95,16 +137,26 @@ def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None
             f"run {record.run_id[:8]} is {record.state}{by}: there is nothing to resume",
             hint=f"to run the command anew: dataflows {record.command}",
         )
-    from dataflows.cli import cqc_fetch, csc_submit
+    from dataflows.cli import cqc_fetch, csc_submit, hospitals_bulk, patient_import, therapist_import
 
-    for command in (cqc_fetch, csc_submit):
+    for command in (cqc_fetch, csc_submit, hospitals_bulk, patient_import, therapist_import):
         if record.command == command.COMMAND:
             raise typer.Exit(command.resume(call, record.options))
     raise WrongUsage(f"runs of {record.command} cannot be resumed", hint="run the command again")
 
 
-def abandon(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
-    """Take a run off the list of those to be resumed; what it did stays done."""
+def abandon(
+    context: typer.Context,
+    run_id: RunId,
+    delete_active: Annotated[
+        bool, typer.Option("--delete-active", help="Also delete hospitals that are live. Of hospitals-bulk only.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a run off the list of those to be resumed.
+
+    What it did stays done. Only of hospitals-bulk, what is not active yet is removed from the Hospital Directory.
+    """
     call = invocation(context).begin("runs abandon", as_json)
     journal = _journal(call)
     record = journal.find(run_id)
@@ -112,6 +164,10 @@ def abandon(context: typer.Context, run_id: RunId, as_json: Json = False) -> Non
         raise AlreadyRunning(
             f"run {record.run_id[:8]} is running (process {record.pid})", hint="stop it first, or wait for its end"
         )
+    from dataflows.cli import hospitals_bulk
+
+    if record.command == hospitals_bulk.COMMAND and (delete_active or record.state in ("resumable", "abandoned")):
+        raise typer.Exit(hospitals_bulk.abandon(call, journal, record, delete_active=delete_active))
     if record.state != "resumable":
         raise WrongUsage(f"run {record.run_id[:8]} is {record.state}: there is nothing to abandon", hint="")
     journal.set_state(record.run_id, "abandoned")
@@ -131,7 +187,11 @@ def prune(
     if age is None:
         raise WrongUsage(f"--older-than {older_than!r} is no age", hint="write it as 30d, 12h or 90m")
     unit = {"d": "days", "h": "hours", "m": "minutes"}[age[2]]
-    gone = _journal(call).prune(older_than=timedelta(**{unit: int(age[1])}))
+    from dataflows.cli import hospitals_bulk
+
+    journal = _journal(call)
+    gone = journal.prune(older_than=timedelta(**{unit: int(age[1])}))
+    hospitals_bulk.sweep(call, journal)
     if call.output.as_json:
         call.output.document({"run_id": None, "status": "done", "exit_code": 0, "pruned": gone, "error": None})
     raise typer.Exit(call.output.ended(f"{gone} run{'s' * (gone != 1)} forgotten"))

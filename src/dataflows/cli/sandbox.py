@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COMMAND = "sandbox"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE)
+_OF_HTTP = ("error_status", "retry_after", "rate_limit", "cut_share")  # faults that SMTP has no word for
 _MARK = "# Points dataflows at its sandbox. Written by: dataflows sandbox --write-env"
 
 
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
         epilog=epilog(
             "dataflows sandbox --write-env sandbox.env",
             "dataflows sandbox --port 8500 --latency-ms 200 --lost-answer-share 0.1",
+            "dataflows sandbox --create-ms 500 --fault directory/create.late_share=0.1",
             codes=_CODES,
         ),
     )(sandbox)
@@ -39,6 +41,9 @@ def sandbox(
     context: typer.Context,
     *,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Listen here (0: any free port).")] = 0,
+    mail_port: Annotated[
+        int, typer.Option("--mail-port", min=0, max=65535, help="The mailbox listens here (0: any free port).")
+    ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same faults.")] = 0,
     model: Annotated[
         Literal["merge", "replace"], typer.Option("--model", help="What the receiver does with absent attributes.")
@@ -51,7 +56,9 @@ def sandbox(
     error_share: Annotated[
         float, typer.Option("--error-share", min=0, max=1, help="Share of the requests that get an error.")
     ] = 0,
-    error_status: Annotated[int, typer.Option("--error-status", min=400, max=599, help="Which error.")] = 503,
+    error_status: Annotated[
+        int | None, typer.Option("--error-status", min=400, max=599, help="Which error (503; the Directory: 500).")
+    ] = None,
     retry_after: Annotated[
         str, typer.Option("--retry-after", help="Retry-After of errors and rate limits, whatever it says.")
     ] = "",
@@ -72,8 +79,27 @@ def sandbox(
     ] = 0,
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Records per request; more get 413.")] = 100,
     token_seconds: Annotated[int, typer.Option("--token-seconds", min=1, help="How long a token is good.")] = 3600,
+    create_ms: Annotated[
+        float, typer.Option("--create-ms", min=0, help="The Directory takes so long to create a hospital.")
+    ] = 5_000,
+    wake_ms: Annotated[
+        float, typer.Option("--wake-ms", min=0, help="The Directory sleeps, and needs so long to wake up.")
+    ] = 0,
+    creates_per_minute: Annotated[
+        int, typer.Option("--creates-per-minute", min=0, help="The Directory's limit of creates (0: none).")
+    ] = 30,
+    calls_per_minute: Annotated[
+        int, typer.Option("--calls-per-minute", min=0, help="Its limit of other calls, per path (0: none).")
+    ] = 50,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="NAME=VALUE", help="Any of /_sandbox/faults, as receiver.late_share=0.1."),
+    ] = None,
+    bad_hash_share: Annotated[
+        float, typer.Option("--bad-hash-share", min=0, max=1, help="Share of the bucket's downloads with a wrong hash.")
+    ] = 0,
     lean: Annotated[
-        bool, typer.Option("--lean", help="Check and remember nothing but the children: for measuring speed.")
+        bool, typer.Option("--lean", help="Check and remember nothing but what is stored: for measuring speed.")
     ] = False,
 ) -> None:
     """Run stand-ins for the services, on this machine.
@@ -86,7 +112,7 @@ def sandbox(
         "latency_ms": latency_ms,
         "jitter_ms": jitter_ms,
         "error_share": error_share,
-        "error_status": error_status,
+        **({} if error_status is None else {"error_status": error_status}),
         "retry_after": retry_after,
         "drop_share": drop_share,
         "lost_share": lost_answer_share,
@@ -95,17 +121,42 @@ def sandbox(
         "rate_limit": rate_limit,
         "max_batch": max_batch,
     }
+    directory: dict[str, object] = {
+        "create_ms": create_ms,
+        "wake_ms": wake_ms,
+        "creates_per_minute": creates_per_minute,
+        "calls_per_minute": calls_per_minute,
+    }
     call = invocation(context).begin(COMMAND)
     _refuse_to_overwrite(write_env)
     from dataflows.sandbox.server import Sandbox
 
+    every = {name: value for name, value in receiver.items() if name != "max_batch"}
     faults: dict[str, dict[str, object]] = {
         "receiver": receiver,
         "token": {"token_seconds": token_seconds},
-        "cqc": {name: value for name, value in receiver.items() if name != "max_batch"},
+        "cqc": every,
+        "directory": {**every, **directory},
+        "bucket": {**every, "bad_hash_share": bad_hash_share},
+        "mailbox": {name: value for name, value in every.items() if name not in _OF_HTTP},
     }
-    box = Sandbox(seed, port, model=model, lean=lean, faults=faults)
+    box = Sandbox(seed, port, mail_port=mail_port, model=model, lean=lean, faults=faults)
+    for text in fault or ():
+        _begin_with(box, text)
     raise typer.Exit(_serve(call, box, write_env))
+
+
+def _begin_with(box: Sandbox, text: str) -> None:
+    """One ``--fault``: the name that its faults have under ``/_sandbox/faults``, a dot, the fault, and the value."""
+    where, _, value = text.partition("=")
+    service, _, name = where.rpartition(".")
+    if service not in box.faults:
+        raise WrongUsage(f"--fault {text[:100]}: no such service", hint=f"the services are {', '.join(box.faults)}")
+    faults = box.faults[service]
+    try:
+        faults.begin_with(**{name: faults.read(name, value)})
+    except ValueError as error:
+        raise WrongUsage(f"--fault {text[:100]}: {error}", hint="GET /_sandbox/faults shows all of them") from None
 
 
 def _serve(call: Invocation, box: Sandbox, write_env: Path | None) -> int:
@@ -127,7 +178,7 @@ def _listen(box: Sandbox) -> None:
         box.start()
     except OSError:
         raise WrongUsage(
-            f"cannot listen at {box.url}", hint="the port is taken: choose another, or leave --port out"
+            f"cannot listen at {box.url} or for mail", hint="a port is taken: choose another, or leave it out"
         ) from None
 
 

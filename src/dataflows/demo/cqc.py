@@ -73,19 +73,19 @@ class _Scene:
         self.must(f"{FLOW}: answers with 503", self.cqc.figures().get("status_503", 0), 1)
         self.must(f"{FLOW}: gzip streams still to be cut", self.cqc.faults.gzip_cut_next, 0)
         count = sum((self._judge_changes(source, results.get(source, {})) for source in SOURCES), Counter[str]())
-        yield self._saved(2, outcome, results, "came as gzip, saved unpacked")
-        yield Line(FLOW, 2, count["new"], "new", "in changes_<source>_<time>.csv")
+        yield self._saved(2, outcome, results, "came as gzip, unpacked")
+        yield Line(FLOW, 2, count["new"], "new", "in the files changes_*")
         yield Line(FLOW, 2, count["gone"], "gone", "the same, with their ids")
-        yield Line(FLOW, 2, count["changed"], "changed", "the column, before and after")
+        yield Line(FLOW, 2, count["changed"], "changed", "column, before and after")
         tries = sum(result["tries"] for result in results.values())
-        yield Line(FLOW, 2, tries - len(results), "calls repeated", "503, a gzip stream cut short")
+        yield Line(FLOW, 2, tries - len(results), "calls repeated", "503, a gzip stream cut")
 
     def _third_night(self) -> Iterator[Line]:
         self.stage.say(f"{FLOW}, run 3: one of the exports is an HTML page")
         self.cqc.faults.set(content="html", content_next=1)
         outcome, results = self._fetch(3, THIRD_NIGHT, ExitCode.SOME_FAILED)
-        yield self._saved(3, outcome, results, "the other source, unchanged")
-        yield Line(FLOW, 3, outcome.counts["failed"], "refused", "a page that says it is CSV")
+        yield self._saved(3, outcome, results, "the other one, unchanged")
+        yield Line(FLOW, 3, outcome.counts["failed"], "refused", "an HTML page as CSV")
 
     def _morning(self) -> Iterator[Line]:
         names = {path.name for path in self.folder.glob("*")}
@@ -94,7 +94,7 @@ class _Scene:
         self.must(f"{FLOW}: files that no run named", sorted(names - {*self.served, *self.derived}), [])
         for name, content in self.served.items():
             self.right(f"{FLOW}: {name}", name in names and (self.folder / name).read_bytes() == content)
-        yield Line(FLOW, None, len(names), "files kept", "every one whole, no other left")
+        yield Line(FLOW, None, len(names), "files kept", "all whole, none besides")
 
     def _fetch(
         self, night: int, wanted: Wanted, code: ExitCode, *, changes: bool = False, merged: bool = False

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dataflows.demo import cqc, csc
+from dataflows.demo import cqc, csc, hospitals, patients, therapists
 from dataflows.demo.stage import Line, Scene, Stage
 
-SCENES: tuple[Scene, ...] = (csc.play, cqc.play)
+SCENES: tuple[Scene, ...] = (csc.play, hospitals.play, patients.play, therapists.play, cqc.play)
 
 
 def play(stage: Stage) -> Iterator[Line]:

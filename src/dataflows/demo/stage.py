@@ -68,7 +68,9 @@ class Stage:
 
         Neither the environment nor an env file is looked at.
         """
-        return Settings(**fields_of({**self.box.settings(), "DATA_DIR": self.folder, **values}))
+        # the sandbox words its settings for an env file; here nobody reads a number or a yes from a text
+        typed = {"SMTP_PORT": self.box.mailbox.port, "SMTP_STARTTLS": False}
+        return Settings(**fields_of({**self.box.settings(), **typed, "DATA_DIR": self.folder, **values}))
 
     def run(self, order: Order, job: Job) -> Outcome:
         """Run a job to its end.

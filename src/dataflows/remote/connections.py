@@ -91,6 +91,12 @@ class _Patiently(io.RawIOBase):
         super().close()
 
 
+def patient(line: socket.socket, patience: Patience) -> io.BufferedReader:
+    """What comes in over ``line``, to be read under ``patience``; reading raises OutOfTime, TimeoutError, Stopped."""
+    below: Any = line.makefile("rb", buffering=0)
+    return io.BufferedReader(_Patiently(line, below, patience))
+
+
 class Answer(http.client.HTTPResponse):
     """An answer that is read under ``PATIENCE``, from its first byte on."""
 

@@ -61,6 +61,12 @@ _SCHEMA = (
         PRIMARY KEY (run_id, key)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE run_batches (
+        run_id TEXT NOT NULL, place INTEGER NOT NULL, batch_id TEXT NOT NULL, PRIMARY KEY (run_id, place)
+    ) WITHOUT ROWID;
+    CREATE INDEX run_batches_by_id ON run_batches (batch_id);
+    """,
 )
 
 
@@ -241,6 +247,22 @@ class Journal:
                     (PARTIAL, run_id, RESUMABLE, run_id, run_id),
                 )
 
+    def name_batches(self, run_id: str, batch_ids: Sequence[str]) -> None:
+        """Record the batches of a run, so that ``find`` knows it by each of them; the first one is shown with it."""
+        with self.transaction() as db:
+            db.execute("UPDATE runs SET batch_id = ? WHERE run_id = ?", (batch_ids[0], run_id))
+            db.execute("DELETE FROM run_batches WHERE run_id = ?", (run_id,))
+            db.executemany(
+                "INSERT INTO run_batches VALUES (?, ?, ?)",
+                [(run_id, place, batch_id) for place, batch_id in enumerate(batch_ids)],
+            )
+
+    def batches(self, run_id: str) -> list[str]:
+        """Return the batch ids of a run, in order."""
+        with self.reading() as db:
+            rows = db.execute("SELECT batch_id FROM run_batches WHERE run_id = ? ORDER BY place", (run_id,))
+            return [batch_id for (batch_id,) in rows]
+
     def set_state(self, run_id: str, state: str) -> None:
         """Change the state of a run that is not running any more."""
         with self.transaction() as db:
@@ -256,17 +278,25 @@ class Journal:
         return [RunRecord.of(row) for row in rows]
 
     def find(self, beginning: str) -> RunRecord:
-        """Return the run whose id, or whose batch id, begins so; of several runs of one batch the latest.
+        """Return the run whose id, or one of whose batch ids, begins so; of several runs of one batch the latest.
 
         Raises:
             WrongUsage: none, or more than one, matches.
         """
         like = beginning.replace("%", "").replace("_", "") + "%"
         with self.reading() as db:
+            names = db.execute(
+                "SELECT run_id FROM runs WHERE run_id LIKE ? UNION SELECT batch_id FROM runs WHERE batch_id LIKE ?"
+                " UNION SELECT batch_id FROM run_batches WHERE batch_id LIKE ?",
+                (like, like, like),
+            ).fetchall()
+            name = names[0][0] if len(names) == 1 else ""
             rows = _rows(
-                db, "SELECT * FROM runs WHERE run_id LIKE ? OR batch_id LIKE ? ORDER BY seq DESC", (like, like)
+                db,
+                "SELECT * FROM runs WHERE run_id = ? OR batch_id = ? OR run_id IN"
+                " (SELECT run_id FROM run_batches WHERE batch_id = ?) ORDER BY seq DESC LIMIT 1",
+                (name, name, name),
             )
-        names = {row["batch_id"] if (row["batch_id"] or "").startswith(beginning) else row["run_id"] for row in rows}
         if not beginning or not names:
             raise WrongUsage(f"no run begins with {beginning!r}", hint="dataflows runs list")
         if len(names) > 1:
@@ -281,7 +311,8 @@ class Journal:
         marks = ", ".join("?" * len(keep))
         chosen = f"SELECT run_id FROM runs WHERE ended_at < ? AND state NOT IN ({marks})"  # noqa: S608
         with self.transaction() as db:
-            db.execute(f"DELETE FROM items WHERE run_id IN ({chosen})", (limit, *keep))  # noqa: S608
+            for table in ("items", "run_batches"):
+                db.execute(f"DELETE FROM {table} WHERE run_id IN ({chosen})", (limit, *keep))  # noqa: S608
             return db.execute(f"DELETE FROM runs WHERE run_id IN ({chosen})", (limit, *keep)).rowcount  # noqa: S608
 
     # --- items ------------------------------------------------------------------------------------------------

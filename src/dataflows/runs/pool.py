@@ -6,6 +6,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -42,15 +44,23 @@ class Stop(threading.Event):
         return self.hurry or time.monotonic() - self._since > GRACE_SECONDS - _BEFORE_THE_END
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Yielded in the place of an item: there is none now, ask again after a result or after so many seconds."""
+
+    seconds: float
+
+
 _TICK = 0.5  # on Windows a blocking get keeps Ctrl-C from being seen, so no wait is longer than this
 
 
 def each(
-    work: Callable[[T], R], items: Iterable[T], *, workers: int, stop: Flag, grace: float = GRACE_SECONDS
+    work: Callable[[T], R], items: Iterable[T | Later], *, workers: int, stop: Flag, grace: float = GRACE_SECONDS
 ) -> Iterator[R]:
     """Yield ``work(item)`` for every item, in the order of completion.
 
-    ``items`` is consumed in the caller's thread, at most ``workers`` ahead of the work. One worker means no threads.
+    ``items`` is consumed in the caller's thread, at most ``workers`` ahead of the work; it may yield ``Later``. One
+    worker means no threads.
     When ``stop`` is set no further item is taken and those at work are given ``grace`` seconds. What ``work`` raises
     is raised here, after the results of the items that were at work have been yielded.
     """
@@ -64,11 +74,14 @@ def each(
         crew.dismiss()
 
 
-def _serially(work: Callable[[T], R], items: Iterable[T], stop: Flag) -> Iterator[R]:
+def _serially(work: Callable[[T], R], items: Iterable[T | Later], stop: Flag) -> Iterator[R]:
     if stop.is_set():
         return
     for item in items:
-        yield work(item)
+        if isinstance(item, Later):
+            threading.Event().wait(min(item.seconds, _TICK))
+        else:
+            yield work(item)
         if stop.is_set():
             return
 
@@ -95,7 +108,7 @@ class _Crew(Generic[T, R]):
         for thread in self._threads:
             thread.start()
 
-    def run(self, items: Iterable[T]) -> Iterator[R]:
+    def run(self, items: Iterable[T | Later]) -> Iterator[R]:
         source = iter(items)
         while not self._stop.is_set() and self._failure is None:
             yield from self._finished(wait=self._open >= self._capacity)
@@ -104,6 +117,9 @@ class _Crew(Generic[T, R]):
             item = next(source, None)
             if item is None:
                 break
+            if isinstance(item, Later):
+                yield from self._pause(item.seconds)
+                continue
             self._open += 1
             self._tasks.put(item)
         yield from self._drain()
@@ -126,9 +142,16 @@ class _Crew(Generic[T, R]):
             except queue.Empty:
                 return
             wait = False
-            self._open -= 1
-            self._failure = self._failure or result.failure
-            yield from result.values
+            yield from self._taken(result)
+
+    def _pause(self, seconds: float) -> Iterator[R]:
+        with suppress(queue.Empty):
+            yield from self._taken(self._results.get(timeout=min(seconds, _TICK)))
+
+    def _taken(self, result: _Result[R]) -> tuple[R, ...]:
+        self._open -= 1
+        self._failure = self._failure or result.failure
+        return result.values
 
     def _labour(self) -> None:
         while (item := self._tasks.get()) is not None:

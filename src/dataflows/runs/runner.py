@@ -116,10 +116,12 @@ class _Conductor:
         )
         self._run_id = run_id
         run = Run(run_id, self._journal, order.data_dir, self._take)
-        with _signals(run.stop, self._stopping):
+        with signals(run.stop, self._stopping):
             self._play(run, job)
         code = self._exit_code()
-        state = _state(code) if order.resumable else _state(code).replace(states.RESUMABLE, states.FAILED)
+        state = states.RESUMABLE if self._error is not None and self._error.resumable else _state(code)
+        if not order.resumable:
+            state = state.replace(states.RESUMABLE, states.FAILED)
         self._journal.finish(run_id, state, code, self.counts(), self._error)
         self._journal.prune(older_than=timedelta(days=order.runs_keep_days))
         seconds = time.monotonic() - began
@@ -193,7 +195,7 @@ def _state(code: ExitCode) -> str:
 
 
 @contextmanager
-def _signals(stop: Stop, tell: Callable[[], None]) -> Iterator[None]:
+def signals(stop: Stop, tell: Callable[[], None]) -> Iterator[None]:
     """Turn the first Ctrl-C, Ctrl-Break or SIGTERM into ``stop``, the second into KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -7,6 +7,7 @@ for several. ``*_next`` counts down over the next requests and needs no chance a
 from __future__ import annotations
 
 import difflib
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -30,12 +31,17 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The fate of one request: seconds to wait first, and for an error its status and Retry-After (empty: none)."""
+    """The fate of one request: seconds to wait first, and for an error its status and Retry-After (empty: none).
+
+    ``late`` are the seconds until a late commit; ``silently``: a lost answer leaves the connection open.
+    """
 
     fate: Fate
     wait: float = 0.0
     status: int = 0
     retry_after: str = ""
+    late: float = 0.0
+    silently: bool = False
 
 
 @dataclass
@@ -52,6 +58,7 @@ class Faults:
         lost_share, lost_next: committed, then the connection ends without an answer; ``lost_by="silence"``: the
             connection stays open and the client runs into its timeout.
         late_share, late_next: the connection ends at once, and ``late_ms`` later the request is committed after all.
+            With ``lost_by="silence"`` it stays open meanwhile, and the commit counts as a lost answer.
         cut_share, cut_next: committed, then the answer breaks off in the middle of its body.
         silent_share, silent_next: no answer ever, nothing committed, the connection stays open.
         forbid: 403 for everyone.
@@ -79,7 +86,7 @@ class Faults:
     silent_next: int = 0
     forbid: bool = False
 
-    seed: int = field(default=0, kw_only=True, repr=False)
+    seed: int | str = field(default=0, kw_only=True, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +120,19 @@ class Faults:
         self.set(**changes)
         self._at_start |= changes
 
+    def read(self, name: str, text: str) -> Any:
+        """The value of one fault from a command line: as it stands for a text, else JSON (``true``, ``0.5``).
+
+        Raises:
+            ValueError: neither; ``set`` checks the rest.
+        """
+        if isinstance(getattr(self, name, None), str):
+            return text
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            raise ValueError(f"{text[:60]!r} is no value for {name[:60]}") from None
+
     def clear(self) -> None:
         """Back to the values that the sandbox was started with."""
         self.set(**self._at_start)
@@ -139,7 +159,16 @@ class Faults:
         return Verdict(Fate.ANSWERED, wait)
 
     def _struck(self, fate: Fate, wait: float) -> Verdict:
-        return Verdict(fate, wait, self.error_status, self.retry_after) if fate is Fate.ERROR else Verdict(fate, wait)
+        silently = self.lost_by == "silence"
+        match fate:
+            case Fate.ERROR:
+                return Verdict(fate, wait, self.error_status, self.retry_after)
+            case Fate.LATE if silently:
+                return Verdict(Fate.LOST, wait + self.late_ms / 1000, silently=True)
+            case Fate.LATE:
+                return Verdict(fate, wait, late=self.late_ms / 1000)
+            case _:
+                return Verdict(fate, wait, silently=silently and fate is Fate.LOST)
 
     def _passes(self) -> bool:
         """A bucket that holds one second's worth and fills at the rate."""

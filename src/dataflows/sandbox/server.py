@@ -6,23 +6,31 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
+from typing import TypeVar
 
+from dataflows.sandbox.bucket import BUCKET, Bucket
 from dataflows.sandbox.control import Control
 from dataflows.sandbox.cqc import SOURCES, Cqc
+from dataflows.sandbox.directory import Directory
 from dataflows.sandbox.faults import Fate, Faults, Verdict
+from dataflows.sandbox.mailbox import RECIPIENT, SENDER, Mailbox
 from dataflows.sandbox.model import Model
 from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY, Receiver
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
 from dataflows.sandbox.token import CLIENT_ID, CLIENT_SECRET, SCOPE, TENANT, TokenDesk
 from dataflows.sandbox.wire import HOST, Line, Server
 
+_Answered = TypeVar("_Answered", Answer, Answer | None)
+_TOLD = (Fate.ANSWERED, Fate.ERROR, Fate.CUT)  # the client gets an answer, or half of one
+
 
 class Sandbox:
     """All stand-ins behind one address. A context manager; ``start`` and ``stop`` keep address and state.
 
     Attributes:
-        token, receiver, cqc: the stand-ins, with their faults, state and history.
-        faults: the faults of every stand-in by its name; those given at the start are what ``reset`` goes back to.
+        token, receiver, cqc, directory, bucket, mailbox: the stand-ins, with their faults, state and history.
+        faults: the faults of every stand-in by its name, and those of one kind of call as ``directory/create``; what
+            is given at the start is what ``reset`` goes back to.
     """
 
     def __init__(
@@ -30,6 +38,7 @@ class Sandbox:
         seed: int = 0,
         port: int = 0,
         *,
+        mail_port: int = 0,
         model: Model = "merge",
         lean: bool = False,
         faults: Mapping[str, Mapping[str, object]] | None = None,
@@ -37,7 +46,13 @@ class Sandbox:
         self.token = TokenDesk(seed=seed, lean=lean)
         self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean)
         self.cqc = Cqc(seed=seed, lean=lean)
-        self._services: tuple[Service, ...] = (self.token, self.receiver, self.cqc)
+        self.directory = Directory(seed=seed, lean=lean)
+        self.bucket = Bucket(seed=seed, lean=lean)
+        self.mailbox = Mailbox(mail_port, seed=seed, lean=lean)
+        self._services: tuple[Service, ...] = (
+            *(self.token, self.receiver, self.cqc, self.directory),
+            *(self.bucket, self.mailbox),
+        )
         for name, changes in (faults or {}).items():
             self.faults[name].begin_with(**changes)
         self._desk = Desk(self._services)
@@ -47,8 +62,8 @@ class Sandbox:
 
     @property
     def faults(self) -> Mapping[str, Faults]:
-        """The faults of each stand-in, by its name."""
-        return {service.name: service.faults for service in self._services}
+        """The faults of each stand-in, by their names."""
+        return {name: faults for service in self._services for name, faults in service.all_faults().items()}
 
     @property
     def url(self) -> str:
@@ -65,6 +80,14 @@ class Sandbox:
             "SCOPE": SCOPE,
             "SUPPLIER_KEY": SUPPLIER_KEY,
             "LA_CODE": LA_CODE,
+            "EXTERNAL_API_BASE_URL": f"{self.url}/directory",
+            "STORAGE_EMULATOR_HOST": self.url,
+            "GCS_BUCKET": BUCKET,
+            "SMTP_HOST": HOST,
+            "SMTP_PORT": str(self.mailbox.port),
+            "SMTP_STARTTLS": "false",
+            "MAIL_FROM": SENDER,
+            "NOTIFY_EMAIL": RECIPIENT,
             **{f"CQC_URL_{source.upper()}": f"{self.url}/cqc/{source}.csv?display=csv" for source in SOURCES},
         }
 
@@ -74,7 +97,13 @@ class Sandbox:
         Raises:
             OSError: the port is taken.
         """
-        self._server = Server(self._port, self._desk.serve, self._desk.bugs)
+        server = Server(self._port, self._desk.serve, self._desk.bugs)
+        try:
+            self.mailbox.start()
+        except OSError:
+            server.server_close()
+            raise
+        self._server = server
         self._port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True)
         self._thread.start()
@@ -86,6 +115,7 @@ class Sandbox:
         Raises:
             Exception: the sandbox itself failed on some request; the first such error.
         """
+        self.mailbox.stop()
         if self._server is None or self._thread is None:
             return
         self._server.stop()
@@ -132,20 +162,32 @@ class Desk:
 
     def _through_faults(self, service: Service, route: Route, request: Request, line: Line) -> None:
         exchange = service.arrived(request)
-        verdict = service.faults.judge()
-        line.wait(verdict.wait)
-        answer = self._answered(verdict, route, request, exchange)
-        fate = verdict.fate
-        service.leaves(request, exchange, fate.value, None if answer is None or fate is Fate.LOST else answer.status)
-        if fate is Fate.SILENT or (fate is Fate.LOST and service.faults.lost_by == "silence"):
+        verdict = service.judge(request, route.kind)
+        refused = self._at_arrival(verdict, route, request, exchange)
+        if refused is None:
+            line.wait(verdict.wait)
+        answer = refused or self._answered(verdict, route, request, exchange)
+        told = verdict.fate in _TOLD
+        service.leaves(request, exchange, verdict.fate.value, answer.status if answer and told else None)
+        if answer and told:
+            line.send(answer, cut=verdict.fate is Fate.CUT)
+        elif verdict.silently or verdict.fate is Fate.SILENT:
             line.keep_silent()
-        elif answer is None or fate is Fate.LOST:
-            line.drop()
         else:
-            line.send(answer, cut=fate is Fate.CUT)
-        if fate is Fate.LATE:
-            line.wait(service.faults.late_ms / 1000)
+            line.drop()
+        if verdict.fate is Fate.LATE and refused is None:
+            line.wait(verdict.late)
             self._commit(route, request, exchange)
+
+    def _at_arrival(self, verdict: Verdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
+        """What is clear before any latency. An error strikes all the same, but the request has been counted."""
+        if route.admit is None or verdict.fate in (Fate.DROPPED, Fate.SILENT):
+            return None
+        answer = self._worked(route.admit, request)
+        if answer is None or verdict.fate is Fate.ERROR:
+            return None
+        exchange.committed = True
+        return answer
 
     def _answered(self, verdict: Verdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
         if verdict.fate is Fate.ERROR:
@@ -159,7 +201,7 @@ class Desk:
         exchange.committed = True
         return self._worked(route.answer, request)
 
-    def _worked(self, answer: Callable[[Request], Answer], request: Request) -> Answer:
+    def _worked(self, answer: Callable[[Request], _Answered], request: Request) -> _Answered | Answer:
         try:
             return answer(request)
         except Exception as error:  # a bug of ours: stop() raises it

@@ -18,14 +18,17 @@ from typing import Any
 
 import orjson
 
-from dataflows.sandbox.faults import Faults
+from dataflows.sandbox.faults import Faults, Verdict
 
 HISTORY = 5_000  # exchanges kept per service, so that a long rehearsal does not fill the memory
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came in; ``parts`` are the named groups of the route that took it."""
+    """One request as it came in; ``parts`` are the named groups of the route that took it.
+
+    ``arrived`` are seconds of the monotonic clock.
+    """
 
     method: str
     path: str
@@ -33,6 +36,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     parts: Mapping[str, str] = field(default_factory=dict)
+    arrived: float = field(default_factory=time.monotonic)
 
     @cached_property
     def parsed(self) -> Any:
@@ -65,11 +69,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path (a regular expression for the whole of it) and what answers there."""
+    """A method and a path (a regular expression for the whole of it) and what answers there.
+
+    Attributes:
+        answer: works on the request, after the latency.
+        kind: which of the service's faults may strike here, where it has several (see ``Service.judge``).
+        admit: asked on arrival, before the latency; an answer that it has is given at once, instead of the other.
+    """
 
     method: str
     pattern: re.Pattern[str]
     answer: Callable[[Request], Answer]
+    kind: str = ""
+    admit: Callable[[Request], Answer | None] | None = None
 
 
 @dataclass(slots=True)
@@ -132,9 +144,22 @@ class Service(ABC):
         """What can be looked at under ``/_sandbox/<name>/<view>``, as functions that give plain data."""
         return {"requests": lambda: [one.described() for one in self.requests], "figures": self.figures}
 
+    def doors(self) -> Mapping[str, Callable[[], None]]:
+        """What can be done by POST to ``/_sandbox/<name>/<door>``."""
+        return {}
+
+    def all_faults(self) -> Mapping[str, Faults]:
+        """Every set of faults, by the name that they have at the back door; most services have one."""
+        return {self.name: self.faults}
+
+    def judge(self, request: Request, kind: str) -> Verdict:
+        """Decide what becomes of a request, which a route of this kind took; a service may spare some."""
+        return self.faults.judge()
+
     def reset(self) -> None:
         """Forget what arrived, and go back to the faults at the start; subclasses forget their state too."""
-        self.faults.clear()
+        for faults in self.all_faults().values():
+            faults.clear()
         with self._desk:
             self._history.clear()
             self.counts.clear()

@@ -14,6 +14,7 @@ from dataflows.settings import envfile
 from dataflows.settings.table import Family, Origin, Secret, Settings, Spec, families, table
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_-]{0,60}")  # what may be shown: a wrapped secret can look like a key, too
+_PATHS = tuple(spec.name.lower() for spec in table() if spec.kind == "path" and spec.name != "DATA_DIR")
 _RANK: tuple[Origin, ...] = ("flag", "environment", "env file", "default")
 
 
@@ -45,8 +46,9 @@ def load(
     values = _checked(flags, written, origins, path)
     _apply_debug(values, origins)
     values["data_dir"] = _data_dir(values["data_dir"], path)
-    if values["requests_ca_bundle"] is not None:
-        values["requests_ca_bundle"] = _from_folder(values["requests_ca_bundle"], path)
+    for name in _PATHS:
+        if values[name] is not None:
+            values[name] = _from_folder(values[name], path)
     for field_name, family in families():
         values[field_name] = _entries(family, written, path)
     return Settings(**values, env_file=path, warnings=warnings, origins=origins)
@@ -63,7 +65,7 @@ def _origins(flags: Mapping[str, object], written: Mapping[str, str]) -> dict[st
     return {name: next((origin for origin, found in sources if name in found), "default") for name in names}
 
 
-def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> dict[str, str]:
+def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> dict[str, Any]:
     """The values of a family by entry, in the order of their names; the environment beats the env file."""
     found: dict[str, str] = {}
     sources: tuple[tuple[Origin, Mapping[str, str]], ...] = (("env file", written), ("environment", os.environ))
@@ -79,7 +81,7 @@ def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> d
                     f"{name.upper()} ({_whence(origin, path)}) must be {family.rule}",
                     hint="correct the value; .env.example lists every setting",
                 ) from None
-    return dict(sorted(found.items()))
+    return {entry: Secret(value) if family.secret else value for entry, value in sorted(found.items())}
 
 
 def _checked(

@@ -15,7 +15,10 @@ from dataflows.errors import SettingUnusable
 Kind = Literal["text", "secret", "address", "whole", "number", "switch", "choice", "path"]
 Origin = Literal["flag", "environment", "env file", "default"]
 
-CSC, CQC, HTTP, COMMON = "csc-submit", "cqc-fetch", "every remote service", "every command"
+CSC, CQC, HOSPITALS = "csc-submit", "cqc-fetch", "hospitals-bulk"
+PATIENTS, THERAPISTS, PRACTICE = "patient-import", "therapist-import", "patient-import and therapist-import"
+HTTP, COMMON = "every remote service", "every command"
+MAIL, KAFKA = "mail and health checks", "events of the imports"
 
 
 class Secret:
@@ -77,6 +80,8 @@ class Family:
     meaning: str
     rule: str
     example: str
+    secret: bool = False
+    """Whether the values must never be shown."""
 
     def entry(self, name: str) -> str | None:
         """The entry that a setting's name stands for, in lower case; None when the name is not of this family."""
@@ -85,14 +90,23 @@ class Family:
         return rest if rest != lower and re.fullmatch(self.pattern, rest) else None
 
 
-def _addresses(flow: str, meaning: str, *, prefix: str, example: str) -> Any:
+def _addresses(
+    flow: str,
+    meaning: str,
+    *,
+    prefix: str,
+    example: str,
+    pattern: str = r"[a-z0-9]+(_[a-z0-9]+)*",
+    secret: bool = False,
+) -> Any:
     family = Family(
         prefix=prefix,
-        pattern=r"[a-z0-9]+(_[a-z0-9]+)*",
+        pattern=pattern,
         flow=flow,
         meaning=meaning,
         rule="an address with https:// (http:// only for this machine)",
         example=example,
+        secret=secret,
     )
     return field(default_factory=dict, metadata={"family": family})
 
@@ -112,8 +126,8 @@ def _secret(flow: str, meaning: str) -> Any:
     return _setting("secret", None, flow, meaning, "text")
 
 
-def _address(flow: str, meaning: str) -> Any:
-    return _setting("address", None, flow, meaning, "an address with https:// (http:// only for this machine)")
+def _address(flow: str, meaning: str, default: str | None = None) -> Any:
+    return _setting("address", default, flow, meaning, "an address with https:// (http:// only for this machine)")
 
 
 def _path(flow: str, meaning: str) -> Any:
@@ -136,6 +150,8 @@ def _number(flow: str, meaning: str, default: float, low: float, high: float) ->
     return _setting("number", default, flow, meaning, f"a number from {low:g} to {high:g}", low=low, high=high)
 
 
+_MAILBOX = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+$"
+_BROKERS = r"^[A-Za-z0-9._-]+:\d{1,5}(,[A-Za-z0-9._-]+:\d{1,5})*$"
 _TABLE_NAME = r"^[\w$#-]+(\.[\w$#-]+){0,2}$"
 
 
@@ -190,6 +206,89 @@ class Settings:
     cqc_max_bytes: int = _whole(CQC, "largest file that is taken, in bytes", 500_000_000, 1, 100_000_000_000)
     cqc_keep_days: int = _whole(
         CQC, "days after which a download is removed, but never the newest good one; 0 keeps all", 30, 0, 36_500
+    )
+    external_api_base_url: str | None = _address(
+        HOSPITALS, "address of the Hospital Directory", "https://hospital-directory.onrender.com"
+    )
+    max_concurrent_requests: int = _whole(HOSPITALS, "creates under way at the same time", 20, 1, 32)
+    max_csv_size: int = _whole(HOSPITALS, "most rows of a file; 0: as many as the Directory keeps", 20, 0, 10_000)
+    hospitals_creates_per_minute: int = _whole(
+        HOSPITALS, "most creates in one window, shared by all processes of this machine; 0: no limit", 30, 0, 100_000
+    )
+    hospitals_window_seconds: float = _number(
+        HOSPITALS, "length of that window, and the wait after a 429; longer than the Directory's 60", 62.0, 0.1, 3600
+    )
+    hospitals_settle_seconds: float = _number(
+        HOSPITALS,
+        "how long a create without an answer may still land; longer where creates take longer",
+        30.0,
+        0.1,
+        3600,
+    )
+    hospitals_look_every_seconds: float = _number(
+        HOSPITALS, "average distance of looks at the same batch", 2.0, 0.01, 60
+    )
+    hospitals_wake_seconds: float = _number(HOSPITALS, "how long the Directory may need to wake up", 90.0, 0.1, 3600)
+    import_database_url: Secret | None = _secret(
+        PRACTICE,
+        "database of patients and therapists, such as postgresql+psycopg://user:password@host/database; "
+        "without one, practice.db in DATA_DIR",
+    )
+    gcs_bucket: str = _text(
+        PATIENTS,
+        "the bucket that registrations arrive in",
+        "curavani-production-data-transfer",
+        pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$",
+        rule="a bucket's name: small letters, digits, dashes, dots",
+    )
+    google_application_credentials: Path | None = _path(
+        PATIENTS, "file with the key of a Google service account; without one, what Google finds by itself"
+    )
+    storage_emulator_host: str | None = _address(
+        PATIENTS, "address of a stand-in for Google Cloud Storage, such as the sandbox; no credentials are used then"
+    )
+    patient_backup_dir: Path | None = _path(
+        PATIENTS, "folder of the local copies; by default patient_imports in DATA_DIR. It holds personal data"
+    )
+    patient_max_bytes: int = _whole(
+        PATIENTS, "largest registration that is taken, in bytes", 5 * 1024 * 1024, 1, 1_000_000_000
+    )
+    therapist_import_dir: Path | None = _path(
+        THERAPISTS, "folder with the scraper's files, named by ZIP code, also in dated folders; they are kept there"
+    )
+    therapist_settle_seconds: float = _number(
+        THERAPISTS, "how long a file must not have changed before it counts, in seconds", 5.0, 0, 3600
+    )
+    smtp_host: str | None = _text(
+        MAIL,
+        "mail server that takes the imports' messages; without one they are written to outbox in DATA_DIR, as .eml",
+        pattern=r"^[A-Za-z0-9.:_-]+$",
+        rule="a host name or address",
+    )
+    smtp_port: int = _whole(MAIL, "port of the mail server; 465 means TLS from the first byte", 587, 1, 65_535)
+    smtp_user: str | None = _text(MAIL, "user of the mail server; without one there is no login")
+    smtp_password: Secret | None = _secret(MAIL, "password of SMTP_USER")
+    smtp_starttls: bool = _switch(MAIL, "encrypt by STARTTLS; a server that does not offer it gets nothing then", True)
+    mail_from: str | None = _text(
+        MAIL, "sender of the messages; by default NOTIFY_EMAIL", pattern=_MAILBOX, rule="an e-mail address"
+    )
+    notify_email: str = _text(
+        MAIL, "who is told of failures", "info@curavani.com", pattern=_MAILBOX, rule="an e-mail address"
+    )
+    kafka_bootstrap_servers: str | None = _text(
+        KAFKA,
+        "brokers that events are published to (needs the extra kafka); without any, events stay in the outbox table",
+        pattern=_BROKERS,
+        rule="host:port, several with commas between them",
+    )
+    healthcheck_urls: Mapping[str, Secret] = _addresses(
+        MAIL,
+        "address that is told of start (/start), success and failure (/fail) of a command, "
+        "as healthchecks.io takes it; it is a secret",
+        prefix="HEALTHCHECK_URL_",
+        pattern="cqc_fetch|hospitals_bulk|patient_import|therapist_import|csc_submit",
+        example="HEALTHCHECK_URL_PATIENT_IMPORT=https://hc.example.org/ping/...",
+        secret=True,
     )
     http_timeout_seconds: float = _number(HTTP, "how long to wait for an answer, per request", 30.0, 0.1, 3600)
     http_connect_timeout_seconds: float = _number(HTTP, "how long to wait for a connection", 10.0, 0.1, 600)
@@ -258,7 +357,8 @@ def fields_of(values: Mapping[str, object]) -> dict[str, Any]:
         homes = [(field_name, entry) for field_name, family in families() if (entry := family.entry(name))]
         if homes:
             [(field_name, entry)] = homes
-            found.setdefault(field_name, {})[entry] = value
+            hidden = any(family.secret for name, family in families() if name == field_name)
+            found.setdefault(field_name, {})[entry] = Secret(str(value)) if hidden else value
         else:
             found[name.lower()] = Secret(str(value)) if name in secrets else value
     return found

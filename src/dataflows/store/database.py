@@ -8,6 +8,7 @@ import platform
 import re
 import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from dataflows.store.locks import DatabaseLock
 if TYPE_CHECKING:
     from dataflows.settings import Secret
 
-__all__ = ["DatabaseLock", "StatementRefused", "connect", "fingerprint", "translated"]
+__all__ = ["DatabaseLock", "StatementRefused", "connect", "fingerprint", "identity", "translated"]
 
 _TELLING = ("driver", "dsn", "server", "address", "addr", "database")
 LOGIN_SECONDS = 15
@@ -133,6 +134,20 @@ def _no_library(name: str, error: ImportError) -> SettingUnusable:
         f"{name} wants a database library that is not installed",
         hint="use postgresql+psycopg://, mssql+pyodbc:// or sqlite:///, whose libraries come with this program",
     )
+
+
+def identity(url: sa.URL) -> str:
+    """Name a database by where it is, without account, password and driver, since these change and it does not."""
+    words = {key.lower(): str(value) for key, value in url.query.items()}
+    if "odbc_connect" in words:
+        words = {key.strip().lower(): value for key, value in _PAIR.findall(words["odbc_connect"])}
+    named = (words[key] for key in ("server", "address", "addr", "host", "dsn") if key in words)
+    host = url.host or next(named, "")
+    place = url.database or words.get("database", "")
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite://{Path(place).absolute()}" if place else "sqlite://"
+    host = host.strip(" {}").lower().removeprefix("tcp:")
+    return f"{url.get_backend_name()}://{host}:{url.port or ''}/{place.strip(' {}').lower()}"
 
 
 class fingerprint(FunctionElement[bytes]):  # noqa: N801 - used like sa.func.lower

@@ -15,8 +15,6 @@ from filelock import FileLock, Timeout
 from dataflows.errors import AlreadyRunning, SettingUnusable
 from dataflows.store.failures import translated
 
-_SETTING = "DB_CONNECTION_STRING"
-
 
 class DatabaseLock:
     """An application lock of this ``name``, bound to a session of its own that ends with this process.
@@ -25,17 +23,18 @@ class DatabaseLock:
     database needs none.
     """
 
-    def __init__(self, engine: sa.Engine, name: str) -> None:
+    def __init__(self, engine: sa.Engine, name: str, *, setting: str = "DB_CONNECTION_STRING") -> None:
         self._name = name
+        self._setting = setting  # that the engine was made from, for messages
         self._hold = _hold(engine, name)
         self._turn = threading.Lock()
 
     def acquire(self) -> None:
         """Take the lock at once. Raises AlreadyRunning when another session holds it, else as ``translated``."""
-        with self._turn, translated(_SETTING):
+        with self._turn, translated(self._setting):
             if not self._hold.take():
                 raise AlreadyRunning(
-                    f"another run works on this table{self._hold.holder()}",
+                    f"another run works on the same data{self._hold.holder()}",
                     hint="wait for its end; it may run on another machine that uses the same database",
                 )
 
@@ -45,7 +44,7 @@ class DatabaseLock:
         A lost session is replaced at once. Raises AlreadyRunning when another run has the lock by now, ServiceDown
         when the database cannot be reached: nothing may be sent then either, but waiting can help.
         """
-        with self._turn, translated(_SETTING):
+        with self._turn, translated(self._setting):
             if self._hold.alive():
                 return
             self._hold.drop()

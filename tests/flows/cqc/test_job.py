@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.flows.cqc import job
+from dataflows.flows.cqc.folder import target
 from dataflows.flows.cqc.history import History
 from dataflows.flows.cqc.layout import is_header
 from dataflows.flows.cqc.sources import DEFAULTS, HEADERS
@@ -139,7 +140,7 @@ def test_without_settings_the_two_exports_of_cqc_are_fetched(world: World) -> No
 def test_a_run_leaves_what_it_learnt_in_the_journal(world: World) -> None:
     ran = world.fetch("--source", "homecare")
     journal = Journal.open(Path(world.environment["DATA_DIR"]))
-    last = History(journal, str(world.out)).last_good("homecare")
+    last = History(journal, target(world.out)).last_good("homecare")
     assert last is not None
     result = ran.of("homecare")
     assert (last.file, last.bytes, last.rows, last.sha256) == tuple(
@@ -315,7 +316,7 @@ def test_two_runs_in_the_same_second_have_two_names(world: World) -> None:
 def test_a_second_run_into_the_same_folder_is_refused(world: World) -> None:
     data = Path(world.environment["DATA_DIR"])
     world.out.mkdir()
-    with only_one(data, "cqc-fetch", os.path.realpath(world.out)):
+    with only_one(data, "cqc-fetch", target(world.out)):
         ran = world.fetch("--output", str(world.out / ".." / "out"))
         assert (ran.code, ran["error"]["code"]) == (11, "already_running")
         assert world.fetch("--output", str(world.out / "other")).code == 0

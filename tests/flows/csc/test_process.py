@@ -188,7 +188,8 @@ def test_a_killed_run_is_listed_until_a_run_came_to_its_end(here: World, program
 def test_11_names_the_process_that_runs_and_two_data_folders_are_no_way_around(world: World) -> None:
     world.stage(child(1))
     program = Program(world.folder / "elsewhere", world.environment)
-    with gated(world.box.receiver) as gate, program.start("csc-submit", "--json") as first:
+    patient = {"HTTP_TIMEOUT_SECONDS": "60"}  # three programs have to start meanwhile
+    with gated(world.box.receiver) as gate, program.start("csc-submit", "--json", **patient) as first:
         gate.wait()
         second = submit(program)
         third = submit(program, DATA_DIR=str(world.folder / "other"))

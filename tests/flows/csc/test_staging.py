@@ -4,7 +4,8 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.errors import SettingUnusable
-from dataflows.flows.csc.table import identity, staging_table
+from dataflows.flows.csc.table import staging_table
+from dataflows.store.database import identity
 
 ODBC = "Driver={ODBC Driver 18 for SQL Server};Server=tcp:SQL01.example.org,1433;Database=SSD;UID=loader;PWD={a;b}"
 

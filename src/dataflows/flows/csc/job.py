@@ -29,7 +29,7 @@ from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
 from dataflows.flows.csc.seen import Seen
 from dataflows.flows.csc.sending import BatchFiles, Carried, Carrier, Courier
 from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
-from dataflows.flows.csc.table import identity, open_engine
+from dataflows.flows.csc.table import open_engine
 from dataflows.remote.oauth import TokenSource
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
@@ -37,7 +37,7 @@ from dataflows.runs import pool
 from dataflows.runs.journal import Journal
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
-from dataflows.store.database import DatabaseLock
+from dataflows.store.database import DatabaseLock, identity
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from dataflows.settings import Settings
 
 _NAME = re.compile(r"[\w$#-]+")
-
-_PAIR = re.compile(r"\s*([^=;]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
 
 LONG = sa.UnicodeText().with_variant(mssql.NVARCHAR(None), "mssql")
 HASH = sa.LargeBinary(32).with_variant(mssql.BINARY(32), "mssql")
@@ -74,20 +71,6 @@ def open_engine(settings: Settings) -> sa.Engine:
             hint="set it; or make an embedded table to try things out: dataflows test-schema --create",
         )
     return connect(embedded_url(settings))
-
-
-def identity(url: sa.URL) -> str:
-    """Name a database by where it is, without account, password and driver, since these change and it does not."""
-    words = {key.lower(): str(value) for key, value in url.query.items()}
-    if "odbc_connect" in words:
-        words = {key.strip().lower(): value for key, value in _PAIR.findall(words["odbc_connect"])}
-    named = (words[key] for key in ("server", "address", "addr", "host", "dsn") if key in words)
-    host = url.host or next(named, "")
-    place = url.database or words.get("database", "")
-    if url.get_backend_name() == "sqlite":
-        return f"sqlite://{Path(place).absolute()}" if place else "sqlite://"
-    host = host.strip(" {}").lower().removeprefix("tcp:")
-    return f"{url.get_backend_name()}://{host}:{url.port or ''}/{place.strip(' {}').lower()}"
 
 
 def embedded_url(settings: Settings) -> str:

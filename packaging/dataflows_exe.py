@@ -1,0 +1,7 @@
+"""The exe ``dataflows`` starts here."""
+
+import sys
+
+from dataflows.__main__ import main
+
+sys.exit(main())

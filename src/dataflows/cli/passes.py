@@ -1,0 +1,93 @@
+"""What the import commands share: ``--watch`` with its passes, and the health check around each run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataflows.cli.options import Invocation
+from dataflows.errors import AlreadyRunning, DataflowsError, ExitCode, WrongUsage
+
+if TYPE_CHECKING:
+    from dataflows.remote.mail import Message
+    from dataflows.settings import Settings
+
+Watching = Annotated[bool, typer.Option("--watch", help="Go on until stopped: one pass after the other.")]
+Every = Annotated[str, typer.Option("--every", help="With --watch: from pass to pass, such as 15m, 1h or 1d.")]
+EVERY = "1h"
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def seconds(text: str) -> float:
+    """The length of time that ``--every`` names.
+
+    Raises:
+        WrongUsage: it names none.
+    """
+    found = _SPAN.fullmatch(text.strip().lower())
+    if found is None or not float(found[1]):
+        raise WrongUsage(f"--every {text!r} is no length of time", hint="write it as 90s, 15m, 1h or 1d")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def watch(call: Invocation, every: str, one: Callable[[Invocation], int], words: Callable[[bool], Message]) -> int:
+    """Run passes until stopped; returns the exit code.
+
+    Args:
+        one: runs one pass with a call of its own, and returns its exit code.
+        words: the mail that tells that nothing can be reached (False), or that it works again (True).
+    """
+    from dataflows.runs import watch as watching
+
+    span = seconds(every)
+
+    def tell(reached: bool) -> None:
+        from dataflows.remote import mail
+
+        settings = call.loaded or call.settings()
+        mail.post(settings, words(reached), settings.data_dir)
+
+    def stopping() -> None:
+        call.output.note("stopping")
+
+    code = watching.watch(lambda: _guarded(call.anew(), one), span, tell, stopping)
+    if code is ExitCode.INTERRUPTED:
+        call.output.ended("stopped", code)
+    call.output.summed_up = True
+    return int(code)
+
+
+def healthy(call: Invocation, settings: Settings, run: Callable[[], int]) -> int:
+    """Run something, and tell HEALTHCHECK_URL_<JOB> of the command that it starts and how it ended."""
+    job = call.output.command
+    if job.replace("-", "_") not in settings.healthcheck_urls:
+        return run()
+    from dataflows.remote.ping import ping
+
+    ping(settings, job, "start")
+    code: int = ExitCode.BUG
+    try:
+        code = run()
+    except AlreadyRunning:
+        code = ExitCode.ALREADY_RUNNING
+        raise
+    finally:
+        if code != ExitCode.ALREADY_RUNNING:  # the other run tells how it ends
+            ping(settings, job, "failure" if code else "success")
+    return code
+
+
+def _guarded(call: Invocation, one: Callable[[Invocation], int]) -> int:
+    """One pass; whatever breaks it is told, as ``main`` would."""
+    try:
+        return one(call)
+    except DataflowsError as error:
+        return call.failed(error)
+    except Exception as error:
+        return call.output.crashed(call.crash_log(error))
+    finally:
+        call.close()

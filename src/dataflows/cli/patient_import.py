@@ -1,0 +1,119 @@
+"""``patient-import``: patient registrations from the bucket into the practice database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
+from dataflows.cli.passes import EVERY, Every, Watching, healthy, watch
+from dataflows.errors import WrongUsage
+
+if TYPE_CHECKING:
+    from dataflows.flows.patients.job import Options
+    from dataflows.remote.mail import Message
+
+COMMAND = "patient-import"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        COMMAND,
+        epilog=epilog("dataflows patient-import", "dataflows patient-import --watch --every 30m"),
+    )(patient_import)
+
+
+def patient_import(
+    context: typer.Context,
+    watching: Watching = False,
+    every: Every = EVERY,
+    pattern: Annotated[
+        str | None,
+        typer.Option("--pattern", help="Regular expression for names of registrations, in place of the usual form."),
+    ] = None,
+    retry: Annotated[
+        str | None, typer.Option("--retry", help="Try this failed object again: its hash, or its name.")
+    ] = None,
+    retry_dead: Annotated[bool, typer.Option("--retry-dead", help="Try everything again that was given up.")] = False,
+    from_copies: Annotated[
+        Path | None, typer.Option("--from-copies", help="Import local copies from this folder, after a restore.")
+    ] = None,
+    show: Annotated[
+        str | None, typer.Option("--show", help="Print the name of the object behind a hash; on a terminal only.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Move patient registrations from the bucket into the database.
+
+    An object is deleted only when its bytes are on disk and its registration is committed. Whatever breaks it off,
+    running the command again goes on where it stopped; nothing is imported twice.
+    """
+    call = invocation(context).begin(COMMAND, as_json)
+    _refuse_contradictions(
+        watching=watching, retry=retry is not None or retry_dead, copies=from_copies is not None, dry_run=dry_run
+    )
+    from dataflows.flows.patients import job
+
+    options = job.Options(dry_run, pattern, retry, retry_dead, from_copies)
+    if show is not None:
+        raise typer.Exit(_show(call, show, from_copies))
+    if watching:
+        raise typer.Exit(watch(call, every, lambda fresh: run(fresh, options), _words))
+    raise typer.Exit(run(call, options))
+
+
+def run(call: Invocation, options: Options) -> int:
+    """Run one pass and print how it ended; returns the exit code."""
+    from dataflows.flows.patients import job
+
+    settings = call.settings()
+    job.check(options)
+    target = job.target(settings) + (" (dry run)" if options.dry_run else "")
+    order = call.order(settings, target, job.kept(options), resumable=not options.dry_run)
+    if options.dry_run:
+        return call.run(order, job.bring_in(settings, options))
+    return healthy(call, settings, lambda: call.run(order, job.bring_in(settings, options)))
+
+
+def resume(call: Invocation, kept: Mapping[str, object]) -> int:
+    """Run a pass with the options of an earlier one; what is done is in the database."""
+    from dataflows.flows.patients import job
+
+    call.begin(COMMAND)
+    return run(call, job.recalled(kept))
+
+
+def _refuse_contradictions(*, watching: bool, retry: bool, copies: bool, dry_run: bool) -> None:
+    if watching and (retry or copies or dry_run):
+        raise WrongUsage(
+            "--watch goes with neither --dry-run nor --retry, --retry-dead or --from-copies",
+            hint="run that once by itself; the watching process need not be stopped",
+        )
+    if retry and (copies or dry_run):
+        raise WrongUsage(
+            "--retry and --retry-dead go neither with --dry-run nor with --from-copies", hint="leave one of them away"
+        )
+
+
+def _words(reached: bool) -> Message:
+    from dataflows.flows.patients import job
+
+    return job.words(reached)
+
+
+def _show(call: Invocation, wanted: str, folder: Path | None) -> int:
+    if not call.output.on_terminal:
+        raise WrongUsage(
+            "--show prints a person's name, so it works on a terminal only", hint="run it in a console window"
+        )
+    from dataflows.flows.patients import inspection
+
+    found = inspection.behind(call.settings(), wanted, folder)
+    for name in found:
+        call.output.say(name)
+    return call.output.ended(f"{len(found)} object{'s' * (len(found) != 1)} shown")

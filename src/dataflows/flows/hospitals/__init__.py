@@ -1,0 +1,1 @@
+"""Hospitals: the rows of a CSV, created and activated in the Hospital Directory, each exactly once."""

@@ -1,0 +1,203 @@
+"""Taking back what an unfinished run created, and looking at what a run left behind.
+
+Nothing that is live goes unless the operator says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dataflows.errors import Interrupted
+from dataflows.events import Event, Waiting
+from dataflows.flows.hospitals.batch import Batch, Manner, foreign, unsettled
+from dataflows.flows.hospitals.copies import Content
+from dataflows.flows.hospitals.directory import Directory, Record
+from dataflows.flows.hospitals.entries import NEVER, Entry
+from dataflows.flows.hospitals.identity import portions
+from dataflows.flows.hospitals.ledger import Ledger
+from dataflows.flows.hospitals.reconcile import match
+from dataflows.runs import pool
+
+_MOST_PASSES = 10
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a finished or unfinished run carried, and how to reach it."""
+
+    directory: Directory
+    ledger: Ledger
+    content: Content
+    occurrence: int
+    manner: Manner
+    workers: int
+    stop: pool.Stop
+    notify: Callable[[Event], None]
+
+    def batches(self) -> list[Batch]:
+        """All batches of the run, with those that stand in for lost rows, as the journal knows them."""
+        content = self.content
+        parts = portions(content.address, content.rows, content.size, self.occurrence)
+        found = {part.batch_id: Batch(part.batch_id, [Entry(row) for row in part.rows], self.manner) for part in parts}
+        for batch_id, (parent, place) in self.ledger.repairs(list(found)).items():
+            found[batch_id] = Batch(batch_id, [Entry(found[parent].entries[place].row)], self.manner)
+        self.ledger.fill(list(found.values()))
+        return list(found.values())
+
+    def claim(self, run_id: str) -> None:
+        """Make sure that no living run has one of these batches. Raises AlreadyRunning."""
+        with self.ledger.transaction() as db:
+            self.ledger.claim(db, run_id, [batch.batch_id for batch in self.batches()])
+
+    def looks(self, batches: Sequence[Batch]) -> list[tuple[Batch, list[Record]]]:
+        """Look at batches, side by side. Raises Interrupted when the run is to stop."""
+
+        def look(batch: Batch) -> tuple[Batch, list[Record]]:
+            return batch, self.directory.look(batch.batch_id)
+
+        found = list(pool.each(look, batches, workers=min(self.workers, len(batches) or 1), stop=self.stop))
+        if self.stop.is_set():
+            raise Interrupted("stopped before its end", hint="the run is as it was: the same command goes on")
+        return found
+
+
+@dataclass
+class Abandoned:
+    """What became of the batches of a run: records that were deleted, and batches that are live and were left."""
+
+    deleted: int = 0
+    live: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+
+def abandon(work: Work, *, delete_active: bool) -> Abandoned:
+    """Remove what a run created: nothing of its batches is left, and nothing will land any more.
+
+    A batch of which any record is active is left as it is, unless ``delete_active``.
+
+    Raises:
+        ForeignRecord: a batch holds what is no row of the run; nothing was deleted.
+        ServiceDown: the Directory does not answer, or does not come to rest.
+        Interrupted: the wait was cut short.
+    """
+    done = Abandoned()
+    looked = work.looks(work.batches())
+    for batch, records in looked:
+        _refuse_foreign(batch, records)
+    open_batches: list[tuple[Batch, list[Record]]] = []
+    for batch, records in looked:
+        if any(record.active for record in records) and not delete_active:
+            done.live.append(batch.batch_id)
+        else:
+            open_batches.append((batch, records))
+    _empty(work, open_batches, done, delete_active=delete_active)
+    work.ledger.forget(done.gone)
+    return done
+
+
+def _empty(work: Work, looked: list[tuple[Batch, list[Record]]], done: Abandoned, *, delete_active: bool) -> None:
+    """Delete, wait until nothing can land any more, look; again where something is there."""
+    ripe = max((batch.ripe_at() for batch, _ in looked), default=NEVER)
+    for _ in range(_MOST_PASSES):
+        for batch, records in looked:
+            if records and (delete_active or not any(record.active for record in records)):
+                work.directory.delete_batch(batch.batch_id)
+                done.deleted += len(records)
+        _wait(work, ripe)
+        began = time.monotonic()
+        again = work.looks([batch for batch, _ in looked])
+        live = [batch.batch_id for batch, records in again if any(record.active for record in records)]
+        done.live += [] if delete_active else live
+        done.gone += [batch.batch_id for batch, records in again if not records and began >= ripe]
+        settled = {*done.gone, *done.live}
+        looked = [(batch, records) for batch, records in again if batch.batch_id not in settled]
+        if not looked:
+            return
+        _wait(work, time.monotonic() + work.manner.look_every)
+    raise unsettled("its records do not go away")
+
+
+def _wait(work: Work, until: float) -> None:
+    seconds = until - time.monotonic()
+    if seconds <= 0:
+        return
+    if seconds >= 1:
+        work.notify(Waiting(seconds, "creates without an answer may still land"))
+    if work.stop.wait(seconds):
+        raise Interrupted("stopped before its end", hint="the run is as it was: the same command goes on")
+
+
+def _refuse_foreign(batch: Batch, records: Sequence[Record]) -> None:
+    found = match([entry.row.hospital for entry in batch.entries], records, {})
+    if found.foreign:
+        raise foreign(found.foreign, batch.batch_id)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is not as it should be in one batch of a run."""
+
+    batch_id: str
+    late: list[int]
+    """Ids of records that should not be there: creates that landed late."""
+    missing: list[int]
+    """Rows of the file that have no record, or none that is active although the batch is."""
+    foreign: list[int]
+    """Ids of records that equal no row."""
+    inactive: bool
+    """Nothing of the batch is active, and it should be."""
+    left_over: bool
+    """The batch was abandoned, so it should be empty."""
+
+    @property
+    def says(self) -> str:
+        """What is not as it should be, in words."""
+        parts = [
+            f"{len(self.late)} surplus cop{'y' if len(self.late) == 1 else 'ies'}" if self.late else "",
+            f"{len(self.missing)} missing row{'s' * (len(self.missing) != 1)}" if self.missing else "",
+            f"{len(self.foreign)} record(s) that are no row of the file" if self.foreign else "",
+            "nothing of it is active" if self.inactive else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+    def advice(self, run: str) -> str:
+        """What to do about it."""
+        if self.foreign:
+            return "find out who created them; this program touches nothing there as long as they are in the batch"
+        if self.left_over:
+            return f"dataflows runs abandon {run}, once more"
+        return "run the same command with the same file again: it removes what is surplus and creates what is missing"
+
+
+def look_over(work: Work, *, abandoned: bool) -> list[Finding]:
+    """Compare the Directory with the run; returns the batches that are not as they should be.
+
+    Raises:
+        ServiceDown: the Directory does not answer.
+    """
+    judge = _left_over if abandoned else _finding
+    return [found for batch, records in work.looks(work.batches()) if (found := judge(batch, records))]
+
+
+def _left_over(batch: Batch, records: Sequence[Record]) -> Finding | None:
+    ids = [record.id for record in records]
+    return Finding(batch.batch_id, ids, [], [], inactive=False, left_over=True) if ids else None
+
+
+def _finding(batch: Batch, records: Sequence[Record]) -> Finding | None:
+    found = match([entry.row.hospital for entry in batch.entries], records, {})
+    live = any(record.active for record in records)
+    unlike = {place for place, record in found.kept.items() if live and not record.active}
+    refused = {place for place, entry in enumerate(batch.entries) if entry.code == "refused"}
+    finding = Finding(
+        batch.batch_id,
+        [*(record.id for record in found.surplus), *(found.kept[place].id for place in sorted(unlike))],
+        [batch.entries[place].row.number for place in sorted({*found.absent, *unlike} - refused)],
+        [record.id for record in found.foreign],
+        inactive=not live and len(refused) < len(batch.entries),
+        left_over=False,
+    )
+    clean = not (finding.late or finding.missing or finding.inactive or finding.foreign)
+    return None if clean else finding

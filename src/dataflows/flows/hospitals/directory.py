@@ -1,0 +1,270 @@
+"""The Hospital Directory: each call sent once and its answer put into our terms.
+
+What was measured there is on the spec page hospitals: no idempotency, creates that land after their client has gone,
+404 for an empty batch. Nothing the far side writes is repeated, only statuses and the names of our own fields.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from dataflows.errors import AccessRefused, DataflowsError, Interrupted, ServiceDown, SettingUnusable
+from dataflows.flows.hospitals.rows import Hospital
+from dataflows.remote.connections import PATIENCE, OutOfTime, Patience, Stopped
+from dataflows.remote.failures import Blocked
+from dataflows.remote.retry import RetryPolicy, raise_for_service
+from dataflows.remote.session import Reply, Session, send
+
+SERVICE = "the Hospital Directory"
+
+_HEADERS = {"Accept": "application/json"}
+_JSON = {**_HEADERS, "Content-Type": "application/json"}
+_FIELDS = ("name", "address", "phone")
+
+
+class Record(NamedTuple):
+    """One hospital as the Directory holds it."""
+
+    id: int
+    hospital: Hospital
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The create was answered with the record that it made; ``seconds`` from sending to answer."""
+
+    id: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """422: nothing was created, and the same row will not do better."""
+
+    message: str
+    code: str = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Nothing was created, and the row may be sent again; ``limited`` when the Directory's rate limit was the reason.
+
+    ``error`` is there where no connection came about.
+    """
+
+    code: str
+    limited: bool = False
+    error: ServiceDown | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The create may have been done, or may still be. ``lasting`` is False when the answer rules out a later landing.
+
+    ``error`` is there where the Directory gave no answer.
+    """
+
+    code: str
+    lasting: bool = True
+    error: ServiceDown | None = None
+
+
+CreateOutcome = Created | Refused | NotSent | Unknown
+
+
+class Directory:
+    """One Directory. May be called from any thread; ``policy`` repeats looks, and nothing else."""
+
+    def __init__(self, address: str, session: Session, policy: RetryPolicy) -> None:
+        self._address = address
+        self._session = session
+        self._policy = policy
+
+    def wake(self, seconds: float, stop: threading.Event) -> None:
+        """Ask whether it is there, with ``seconds`` of patience: one that sleeps needs up to a minute.
+
+        Raises:
+            ServiceDown: it is not, after all attempts.
+            SettingUnusable: what answers there is no Hospital Directory.
+            AccessRefused: it lets nobody in.
+            Interrupted: ``stop`` was set meanwhile.
+        """
+        self._policy.call(lambda: self._greet(seconds, stop), SERVICE)
+
+    def _greet(self, seconds: float, stop: threading.Event) -> None:
+        connect = self._session.timeout[0]
+        token = PATIENCE.set(Patience(time.monotonic() + seconds, seconds, stop.is_set))
+        try:
+            reply = send(self._session, "GET", f"{self._address}/", headers=_HEADERS, timeout=(connect, seconds))
+        except OutOfTime:
+            raise ServiceDown(f"{SERVICE} did not wake up within {seconds:g} s", hint="try again later") from None
+        except Stopped:
+            raise Interrupted("stopped while the Directory woke up", hint="dataflows runs resume goes on") from None
+        finally:
+            PATIENCE.reset(token)
+        _refuse_strange(reply, (200,))
+        if not isinstance(_parsed(reply), dict):
+            raise _not_a_directory("answers in another way than the Directory does")
+
+    def create(self, batch_id: str, hospital: Hospital) -> CreateOutcome:
+        """Ask once for one hospital in a batch.
+
+        Raises:
+            DataflowsError: nothing was created, and no other row would fare better (address, access, certificate).
+        """
+        body = orjson.dumps({**_written(hospital), "creation_batch_id": batch_id})
+        try:
+            reply = send(self._session, "POST", f"{self._address}/hospitals/", headers=_JSON, body=body)
+        except Blocked:
+            raise
+        except ServiceDown as error:
+            return Unknown("no_answer", error=error) if error.sent else NotSent("not_reached", error=error)
+        return _outcome(reply, batch_id, hospital)
+
+    def look(self, batch_id: str) -> list[Record]:
+        """The records of a batch, in order of arrival; none when the Directory answers 404.
+
+        Raises:
+            ServiceDown: no usable answer, after all attempts.
+            DataflowsError: address or access is wrong.
+            Interrupted: the run is to stop.
+        """
+        return self._policy.call(lambda: self._look(batch_id), SERVICE)
+
+    def _look(self, batch_id: str) -> list[Record]:
+        reply = self._send("GET", f"hospitals/batch/{batch_id}")
+        _refuse_strange(reply, (200, 404))
+        parsed = _parsed(reply)
+        if reply.status == 404 and isinstance(parsed, dict):
+            return []
+        if reply.status != 200 or not isinstance(parsed, list):
+            raise _unreadable()
+        return [_record(one, batch_id) for one in parsed]
+
+    def activate(self, batch_id: str) -> int | None:
+        """Ask once that a batch becomes active. Returns the status, None without an answer; a look tells the rest.
+
+        Raises:
+            DataflowsError: address or access is wrong.
+        """
+        return self._told("PATCH", f"hospitals/batch/{batch_id}/activate")
+
+    def delete(self, record_id: int) -> int | None:
+        """Ask once that one record goes. Only for ids that were just seen in a look at our own batch.
+
+        Returns and raises as ``activate`` does.
+        """
+        return self._told("DELETE", f"hospitals/{record_id}")
+
+    def delete_batch(self, batch_id: str) -> int | None:
+        """Ask once that all records of a batch go. Returns and raises as ``activate`` does."""
+        return self._told("DELETE", f"hospitals/batch/{batch_id}")
+
+    def _told(self, method: str, path: str) -> int | None:
+        try:
+            reply = self._send(method, path)
+        except Blocked:
+            raise
+        except ServiceDown:
+            return None
+        if reply.status in (401, 403):
+            raise _no_access(reply.status)
+        return reply.status
+
+    def _send(self, method: str, path: str) -> Reply:
+        return send(self._session, method, f"{self._address}/{path}", headers=_HEADERS)
+
+
+def _written(hospital: Hospital) -> dict[str, str]:
+    return {name: text for name, text in zip(_FIELDS, hospital, strict=True) if text is not None}
+
+
+def _outcome(reply: Reply, batch_id: str, hospital: Hospital) -> CreateOutcome:
+    status = reply.status
+    if 200 <= status < 300:
+        record = _made(reply, batch_id)
+        if record is None or record.hospital != hospital:
+            return Unknown("unreadable_answer")
+        return Created(record.id, reply.seconds)
+    if status == 422:
+        return Refused(_refusal(reply))
+    if status == 429:
+        return NotSent("rate_limit", limited=True)
+    if status == 400:
+        return Unknown("batch_full", lasting=False)
+    if status == 408 or status >= 500:
+        return Unknown(f"answered_{status}", error=ServiceDown(f"{SERVICE} answered {status}", hint=""))
+    raise _no_access(status) if status in (401, 403) else _not_a_directory(f"answered a create with {status}")
+
+
+def _made(reply: Reply, batch_id: str) -> Record | None:
+    try:
+        return _record(_parsed(reply), batch_id)
+    except ServiceDown:
+        return None
+
+
+def _record(value: Any, batch_id: str) -> Record:
+    """One record of our own batch. Raises ServiceDown for anything else: nothing may be concluded from it."""
+    try:
+        hospital = Hospital(value["name"], value["address"], value["phone"])
+        own = str(value["creation_batch_id"]).lower() == batch_id
+        record_id, active = value["id"], value["active"]
+    except (TypeError, KeyError):
+        raise _unreadable() from None
+    if not own or not isinstance(record_id, int) or not isinstance(active, bool):
+        raise _unreadable()
+    return Record(record_id, hospital, active)
+
+
+def _refusal(reply: Reply) -> str:
+    """Which of our fields it does not like; its own words are not repeated."""
+    parsed = _parsed(reply)
+    details = parsed.get("detail") if isinstance(parsed, dict) else None
+    places = [one.get("loc") for one in details if isinstance(one, dict)] if isinstance(details, list) else []
+    named = [name for name in _FIELDS if any(isinstance(place, list) and name in place for place in places)]
+    return f"{SERVICE} refuses {' and '.join(named) or 'this row'} (422)"
+
+
+def _parsed(reply: Reply) -> Any:
+    try:
+        return orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _refuse_strange(reply: Reply, usual: Sequence[int]) -> None:
+    raise_for_service(reply, SERVICE)
+    if reply.status in (401, 403):
+        raise _no_access(reply.status)
+    if reply.status not in usual:
+        if reply.status >= 500:
+            raise ServiceDown(f"{SERVICE} answered {reply.status}", hint="running again later can help")
+        raise _not_a_directory(f"answered {reply.status}")
+
+
+def _unreadable() -> ServiceDown:
+    return ServiceDown(
+        f"{SERVICE} gave an answer that cannot be read",
+        hint="running again later can help; check EXTERNAL_API_BASE_URL",
+    )
+
+
+def _no_access(status: int) -> AccessRefused:
+    return AccessRefused(
+        f"{SERVICE} refuses access ({status})", hint="it wants no login: is there a proxy or a firewall in between?"
+    )
+
+
+def _not_a_directory(what: str) -> DataflowsError:
+    return SettingUnusable(
+        f"EXTERNAL_API_BASE_URL does not lead to the Hospital Directory: it {what}",
+        hint="check the address, its path too",
+    )

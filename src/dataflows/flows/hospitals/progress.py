@@ -1,0 +1,78 @@
+"""Seed 003's progress document of a run, while it goes and afterwards: rows from the journal, names from the copy."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dataflows.errors import BadInput
+from dataflows.flows.hospitals.copies import Content, Copies
+from dataflows.flows.hospitals.entries import Entry, State
+from dataflows.flows.hospitals.identity import portions
+from dataflows.flows.hospitals.ledger import Ledger
+from dataflows.flows.hospitals.telling import status_of
+from dataflows.runs.journal import ABANDONED, DONE, FAILED, PARTIAL, RESUMABLE, Journal, RunRecord
+
+_STATUSES = {DONE: "completed", PARTIAL: "completed", FAILED: "failed", ABANDONED: "failed", RESUMABLE: "resumable"}
+_STEPS = {"waking": "initializing", "checking": "validating", "activating": "activating"}
+
+
+def progress(journal: Journal, data_dir: Path, record: RunRecord) -> dict[str, object] | None:
+    """Return how far a run is, row by row; None where its rows are not kept (a refused file, a dry run)."""
+    ledger = Ledger(journal, data_dir)
+    upload = ledger.upload_of(record.run_id)
+    try:
+        content = Copies(data_dir).read(upload.key if upload else str(record.options.get("key", "")))
+    except BadInput:
+        return None
+    parts = portions(content.address, content.rows, content.size, upload.occurrence if upload else 0)
+    active = ledger.active([part.batch_id for part in parts])
+    rows = [
+        _described(entry, active=part.batch_id in active)
+        for part, entries in zip(parts, ledger.entries(parts), strict=True)
+        for entry in entries
+    ]
+    return {**_head(record, content, parts[0].batch_id, rows), "hospitals": rows}
+
+
+def _head(record: RunRecord, content: Content, batch_id: str, rows: list[dict[str, object]]) -> dict[str, object]:
+    total = len(content.rows) + content.invalid_count
+    processed = sum(row["status"] in ("created", "created_and_activated") for row in rows)
+    failed = sum(row["status"] == "failed" for row in rows) + content.invalid_count
+    status = _status(record, begun=any(row["status"] != "pending" for row in rows))
+    return {
+        "batch_id": batch_id,
+        "status": status,
+        "total_hospitals": total,
+        "processed_hospitals": processed,
+        "failed_hospitals": failed,
+        "progress_percentage": round(100 * (processed + failed) / total, 1),
+        "processing_time_seconds": _seconds(record),
+        "current_step": record.step or status,
+        "batch_activated": bool(rows) and all(row["status"] in ("created_and_activated", "failed") for row in rows),
+        "is_completed": status == "completed",
+    }
+
+
+def _status(record: RunRecord, *, begun: bool) -> str:
+    if record.continued_by:
+        return "failed"
+    ended = _STATUSES.get(record.state)
+    step = _STEPS.get(record.step.partition(" ")[0], "processing" if begun else "initializing")
+    return ended or ("processing" if begun and step == "initializing" else step)
+
+
+def _seconds(record: RunRecord) -> float:
+    ended = datetime.fromisoformat(record.ended_at) if record.ended_at else datetime.now(UTC)
+    return round(max(0.0, (ended - datetime.fromisoformat(record.started_at)).total_seconds()), 3)
+
+
+def _described(entry: Entry, *, active: bool) -> dict[str, object]:
+    sure = entry.state is State.CREATED
+    return {
+        "row": entry.row.number,
+        "name": entry.row.hospital.name,
+        "status": "deleted" if entry.code == "deleted" else status_of(entry.state, active=active),
+        "hospital_id": entry.hospital_id if sure else None,
+        "processing_time": round(entry.seconds, 3) if sure and entry.seconds is not None else None,
+    }

@@ -1,0 +1,75 @@
+"""Which record belongs to which row: a multiset of the exact text that was sent. Pure functions, no state."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple
+
+from dataflows.flows.hospitals.directory import Record
+from dataflows.flows.hospitals.rows import Hospital
+
+
+class Match(NamedTuple):
+    """What a look at a batch says about its rows, which are named by their places (0 is the first)."""
+
+    kept: dict[int, Record]
+    """The record that stands for each row that has one."""
+    absent: list[int]
+    """The rows that have none, in order."""
+    surplus: list[Record]
+    """Records that equal a row but are one copy too many."""
+    foreign: list[Record]
+    """Records that equal no row at all."""
+
+
+def match(hospitals: Sequence[Hospital], records: Sequence[Record], known: Mapping[int, int]) -> Match:
+    """Match the records of a batch with its rows.
+
+    Of equal copies the active ones stay before the others, and of those the lowest ids. ``known`` holds the ids that
+    rows were told by an answer: a row keeps its own where that is among those that stay.
+    """
+    places: defaultdict[Hospital, list[int]] = defaultdict(list)
+    for place, hospital in enumerate(hospitals):
+        places[hospital].append(place)
+    copies: defaultdict[Hospital, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda one: (not one.active, one.id)):
+        copies[record.hospital].append(record)
+    kept: dict[int, Record] = {}
+    surplus: list[Record] = []
+    for hospital, equal in places.items():
+        kept.update(_shared_out(equal, copies[hospital][: len(equal)], known))
+        surplus += copies[hospital][len(equal) :]
+    foreign = [record for record in records if record.hospital not in places]
+    absent = [place for place in range(len(hospitals)) if place not in kept]
+    return Match(kept, absent, surplus, foreign)
+
+
+def _shared_out(places: Sequence[int], records: Sequence[Record], known: Mapping[int, int]) -> dict[int, Record]:
+    """Give each record to one of the rows that it equals, to its own where it is known."""
+    if len(places) == 1:
+        return {places[0]: records[0]} if records else {}
+    by_id = {record.id: record for record in records}
+    own = {place: by_id.pop(known[place]) for place in places if known.get(place) in by_id}
+    others = [place for place in places if place not in own]
+    return {**own, **dict(zip(others, by_id.values(), strict=False))}
+
+
+def unexplained(records: Sequence[Record], familiar: Container[int], owed: Mapping[Hospital, int]) -> list[Record]:
+    """The records that no create of ours explains.
+
+    Args:
+        records: what a look showed.
+        familiar: ids that we know: from answers, or seen before.
+        owed: per text, how many creates were sent whose answer never came and whose record was not seen yet.
+    """
+    left = dict(owed)
+    found = []
+    for record in sorted(records, key=lambda one: one.id):
+        if record.id in familiar:
+            continue
+        if left.get(record.hospital, 0) > 0:
+            left[record.hospital] -= 1
+        else:
+            found.append(record)
+    return found

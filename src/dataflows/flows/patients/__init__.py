@@ -1,0 +1,1 @@
+"""``patient-import``: registrations from the bucket into the practice database."""

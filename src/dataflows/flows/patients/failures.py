@@ -1,0 +1,109 @@
+"""What Google's libraries raise, in an operator's words: their own texts hold the object's name, a person's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
+from dataflows.remote.failures import Blocked
+from dataflows.remote.retry import WORTH_ANOTHER_TRY, parse_retry_after
+
+LIST, GET, DELETE = "storage.objects.list", "storage.objects.get", "storage.objects.delete"
+"""The rights that the account needs on the bucket."""
+
+_LATER = "run again later; what is in the bucket stays there"
+
+
+class Damaged(ServiceDown):
+    """What arrived is not what the bucket says it holds (CRC32C)."""
+
+    code = "damaged"
+
+
+def damaged() -> Damaged:
+    """The error for a download with another checksum than the bucket's."""
+    return Damaged("a download does not have the checksum that the bucket says", hint=_LATER)
+
+
+@contextmanager
+def translated(bucket: str) -> Iterator[None]:
+    """Turn what the libraries raise inside the block into one of our errors; a bug of ours stays what it is.
+
+    Raises:
+        ServiceDown: the bucket or Google's token service cannot be reached or cannot work now.
+        AccessRefused: credentials or permission.
+        SettingUnusable: no such bucket, no credentials.
+    """
+    try:
+        yield
+    except DataflowsError:
+        raise
+    except Exception as error:
+        failure = _meaning(error, bucket)
+        if failure is None:
+            raise
+        raise failure from None  # what led to it quotes the object's name
+
+
+def _meaning(error: Exception, bucket: str) -> DataflowsError | None:
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption
+
+    if isinstance(error, GoogleAPICallError):
+        return _by_status(int(error.code or 0), _wait(error), bucket)
+    if isinstance(error, DataCorruption):
+        return damaged()
+    return _of_credentials(error) if isinstance(error, GoogleAuthError) else _of_the_line(error)
+
+
+def _of_the_line(error: Exception) -> DataflowsError | None:
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(error, requests.exceptions.SSLError):
+        return Blocked(
+            "the TLS certificate of Google Cloud Storage is not accepted",
+            hint="for a private authority (or a proxy that opens TLS) let REQUESTS_CA_BUNDLE name its PEM file",
+        )
+    if isinstance(error, requests.exceptions.RequestException | HTTPError | OSError):
+        return ServiceDown("the bucket cannot be reached, or did not answer in time or to the end", hint=_LATER)
+    if isinstance(error, ValueError):
+        return SettingUnusable("the bucket's client cannot be set up", hint="check GCS_BUCKET and the credentials")
+    return None
+
+
+def _by_status(status: int, wait: float | None, bucket: str) -> DataflowsError:
+    if status in (401, 403):
+        return AccessRefused(
+            f"the bucket answered {status}",
+            hint=f"the account needs {LIST}, {GET} and {DELETE} on {bucket}: dataflows test-endpoint --target bucket",
+        )
+    if status == 404:
+        return SettingUnusable(f"there is no bucket {bucket}", hint="check GCS_BUCKET")
+    if status in WORTH_ANOTHER_TRY or status >= 500:
+        return ServiceDown(f"the bucket answered {status}", hint=_LATER, wait=wait)
+    return SettingUnusable(f"the bucket answered {status}", hint="check GCS_BUCKET and STORAGE_EMULATOR_HOST")
+
+
+def _of_credentials(error: Exception) -> DataflowsError:
+    from google.auth import exceptions as auth
+
+    if isinstance(error, auth.TransportError) or getattr(error, "retryable", False):
+        return ServiceDown("Google's token service cannot be reached", hint=_LATER)
+    if isinstance(error, auth.RefreshError):
+        return AccessRefused(
+            "Google does not accept the credentials", hint="make a new key, or check the service account"
+        )
+    return SettingUnusable(
+        "there are no usable Google credentials",
+        hint="let GOOGLE_APPLICATION_CREDENTIALS name the key file of a service account",
+    )
+
+
+def _wait(error: Any) -> float | None:
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    return parse_retry_after(headers.get("Retry-After"), datetime.now(UTC).timestamp())

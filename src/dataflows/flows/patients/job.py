@@ -1,0 +1,266 @@
+"""`patient-import`, step by step: lock, migrate, list, take in one object after the other, tell, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from dataflows.errors import BadInput, DataflowsError, ServiceDown
+from dataflows.events import Event, Planned, Step, Warned
+from dataflows.flows.patients import names, notices
+from dataflows.flows.patients.bucket import Bucket, Listed
+from dataflows.flows.patients.copies import Copies
+from dataflows.flows.patients.intake import Books, Intake
+from dataflows.flows.patients.ledger import Ledger, figures, remarks
+from dataflows.flows.patients.rehearsal import Rehearsal
+from dataflows.flows.patients.restoring import Restoring
+from dataflows.flows.patients.tracking import Tracked, Tracking
+from dataflows.remote import kafka, mail
+from dataflows.remote.retry import RetryPolicy
+from dataflows.runs.keys import Seal
+from dataflows.runs.runner import Run
+from dataflows.runs.watch import UNREACHABLE_PASSES
+from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
+from dataflows.store.practice.migrate import NEWEST, migrate, version_of
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
+__all__ = ["COMMAND", "Options", "backup_dir", "bring_in", "check", "kept", "recalled", "target", "words"]
+
+COMMAND = "patient-import"
+TOPIC = "patient-events"
+UNANSWERED_IN_A_ROW = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the operator asked for the run; the fields are the options of ``patient-import``."""
+
+    dry_run: bool = False
+    pattern: str | None = None
+    retry: str | None = None
+    retry_dead: bool = False
+    from_copies: Path | None = None
+
+
+def bring_in(settings: Settings, options: Options) -> Callable[[Run], Iterator[Event]]:
+    """Return the job: one pass over the bucket (or over a folder of local copies).
+
+    The job raises what ends a run early: SettingUnusable, AccessRefused, ServiceDown, AlreadyRunning, Interrupted;
+    BadInput for a ``--retry`` that fits nothing.
+    """
+    return lambda run: _Import(settings, options, run).play()
+
+
+def check(options: Options) -> None:
+    """Make sure that the options make sense.
+
+    Raises:
+        WrongUsage: the pattern is no regular expression.
+    """
+    names.rule(options.pattern)
+
+
+def words(reached: bool) -> mail.Message:
+    """The mail of ``--watch``: nothing can be reached (False), or it works again (True)."""
+    return notices.reachable() if reached else notices.unreachable(UNREACHABLE_PASSES)
+
+
+def backup_dir(settings: Settings) -> Path:
+    """The folder of local copies."""
+    return settings.patient_backup_dir or settings.data_dir / "patient_imports"
+
+
+class _Import:
+    def __init__(self, settings: Settings, options: Options, run: Run) -> None:
+        self.settings = settings
+        self.options = options
+        self.run = run
+        self.rule = names.rule(options.pattern)
+        self.seal = Seal.of(run.data_dir)
+        self.ledger = Ledger()
+        self.stopped: DataflowsError | None = None
+
+    # --- the story ----------------------------------------------------------------------------------------------------
+
+    def play(self) -> Iterator[Event]:
+        """Tell the story of one pass."""
+        self._fill_report()
+        kafka.require_kafka(self.settings)
+        policy = RetryPolicy.of(self.settings, stop=self.run.stop, on_retry=self.run.notify)
+        with ExitStack() as closing:
+            yield Step("opening the practice database")
+            engine = self._engine()
+            closing.callback(engine.dispose)  # Windows deletes and moves no file that is open
+            try:
+                if self.options.dry_run:
+                    yield from self._rehearse(engine, policy)
+                else:
+                    yield from self._import(engine, policy, closing)
+            finally:
+                self._fill_report()
+        self._end()
+
+    def _engine(self) -> sa.Engine:
+        if self.options.dry_run and is_missing(self.settings):
+            return _nowhere()
+        return open_engine(self.settings)
+
+    def _import(self, engine: sa.Engine, policy: RetryPolicy, closing: ExitStack) -> Iterator[Event]:
+        lock = lock_for(engine, COMMAND)
+        closing.enter_context(lock)
+        with translated():
+            migrate(engine)
+        books = Books(engine, Tracking(engine, self.settings.gcs_bucket, self.run.id), policy, lock.check)
+        copies = Copies(backup_dir(self.settings))
+        copies.sweep()
+        try:
+            if self.options.from_copies is not None:
+                restoring = Restoring(self.run, books, copies, self.seal, self.settings.patient_max_bytes, self.ledger)
+                yield from restoring.play(self.options.from_copies)
+            else:
+                bucket = Bucket(self.settings, policy, may_delete=lock.check)
+                closing.callback(bucket.close)
+                yield from self._from_bucket(bucket, books, copies)
+        except DataflowsError as error:
+            self.stopped = error
+        yield from remarks(self.ledger)
+        yield from self._tell(books)
+        yield from self._publish(engine)
+
+    # --- from the bucket ----------------------------------------------------------------------------------------------
+
+    def _from_bucket(self, bucket: Bucket, books: Books, copies: Copies) -> Iterator[Event]:
+        self._forgive(books.tracking)
+        yield Step("listing the bucket")
+        objects = bucket.objects()
+        tracked = self._settled(books, objects)
+        yield Planned(len(objects), "objects")
+        yield Step("importing")
+        intake = Intake(
+            self.run, bucket, self.settings.gcs_bucket, books, copies, self.rule, self.seal,
+            self.settings.patient_max_bytes, self.ledger,
+        )  # fmt: skip
+        for about in objects:
+            if self.run.stop.is_set() or self.ledger.silent >= UNANSWERED_IN_A_ROW:
+                break
+            self.ledger.counts["seen"] += 1
+            yield from intake.take(about, tracked.get((about.name, about.generation)))
+        if not self.run.stop.is_set():
+            self._end_of_answers()
+
+    def _end_of_answers(self) -> None:
+        ledger = self.ledger
+        if ledger.refused is not None:
+            raise ledger.refused
+        if ledger.silent and ledger.why is not None:
+            raise ServiceDown(
+                f"the bucket does not answer (the last {ledger.silent} objects in a row): {ledger.why.message}",
+                hint="nothing is lost: run the same command again later; dataflows test-endpoint --target bucket",
+            )
+
+    def _settled(self, books: Books, objects: list[Listed]) -> dict[tuple[str, int], Tracked]:
+        """What is known of the objects; generations that are gone are noted as gone."""
+        tracked = books.tracking.open()
+        gone = tracked.keys() - {(one.name, one.generation) for one in objects}
+        if gone:
+            books.write(lambda: books.tracking.gone(sorted(gone)))
+        return tracked
+
+    def _forgive(self, tracking: Tracking) -> None:
+        """``--retry`` takes an object's name or its keyed hash: a hash leaves no name in the shell's history."""
+        if self.options.retry_dead:
+            tracking.forgive(None)
+        if self.options.retry is None:
+            return
+        wanted = self.options.retry
+        chosen = [name for name in tracking.names() if wanted in (name, self.seal.mark(name))]
+        if not chosen or not tracking.forgive(chosen):
+            raise BadInput(
+                "no object of that name or hash has failed", hint="give the hash that a mail or `runs show` names"
+            )
+
+    # --- rehearsal ----------------------------------------------------------------------------------------------------
+
+    def _rehearse(self, engine: sa.Engine, policy: RetryPolicy) -> Iterator[Event]:
+        with translated():
+            current = version_of(engine) == NEWEST
+        if not current:
+            yield Warned("the practice database would be made, or brought to the newest version of its tables")
+            engine.dispose()
+            engine = _nowhere()
+        bucket = Bucket(self.settings, policy)
+        try:
+            books = Books(engine, Tracking(engine, self.settings.gcs_bucket, self.run.id), policy, lambda: None)
+            rehearsal = Rehearsal(self.run, books, self.rule, self.seal, self.settings.patient_max_bytes, self.ledger)
+            yield from rehearsal.play(bucket, self.options.from_copies)
+            yield from remarks(self.ledger)
+        finally:
+            bucket.close()
+            engine.dispose()
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _tell(self, books: Books) -> Iterator[Event]:
+        """One mail at most; one that cannot be sent never fails the run, and is tried again by the next one."""
+        settings, stop = self.settings, self.run.stop
+        try:
+            news = books.tracking.news()
+            if news:
+                text = notices.message(news, self.seal, self.run.id, settings.gcs_bucket)
+                sent = mail.post(settings, text, self.run.data_dir, stop=stop)
+                if sent.sent or sent.kept or sent.file:
+                    books.write(lambda: books.tracking.told(news))
+            else:
+                sent = mail.deliver(settings, self.run.data_dir, stop=stop)
+        except DataflowsError as error:
+            self.stopped = self.stopped or error
+            return
+        if sent.why:
+            yield Warned(f"a mail was not sent: {sent.why}", hint="it is tried again by the next run")
+
+    def _publish(self, engine: sa.Engine) -> Iterator[Event]:
+        try:
+            with translated():
+                drained = kafka.drain(self.settings, engine, TOPIC, self.run.stop)
+        except DataflowsError as error:
+            self.stopped = self.stopped or error
+            return
+        self.run.report["events"] = {"published": drained.published, "waiting": drained.waiting}
+        if drained.refused:
+            yield Warned(f"{drained.refused} events are refused by the brokers; those of the same patients wait")
+        if drained.why and not self.run.stop.is_set():
+            yield Warned(f"events were not published: {drained.why}", hint="they are tried again by the next run")
+
+    def _fill_report(self) -> None:
+        self.run.report.update(figures(self.ledger))
+
+    def _end(self) -> None:
+        if self.stopped is not None:
+            raise self.stopped
+
+
+def _nowhere() -> sa.Engine:
+    """A database of its own that is forgotten: nothing is known, and nothing is written."""
+    engine = sa.create_engine("sqlite://", hide_parameters=True, poolclass=sa.StaticPool)
+    migrate(engine)
+    return engine
+
+
+def kept(options: Options) -> dict[str, object]:
+    """Return the options as the journal keeps them for ``runs resume``: nothing that names a person."""
+    told = {name: value for name, value in asdict(options).items() if name != "retry"}
+    return {**told, "from_copies": None if options.from_copies is None else str(options.from_copies)}
+
+
+def recalled(options: Mapping[str, object]) -> Options:
+    """Return the options of an earlier run, from the journal."""
+    values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
+    folder = values.get("from_copies")
+    return Options(**{**values, "from_copies": Path(folder) if folder else None})

@@ -1,0 +1,52 @@
+"""What the operator is told by mail: objects by keyed hash and code, never a name (patients.md, "Mail")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dataflows.flows.patients.tracking import ATTEMPTS, DEAD, FAILED, RECOVERED, UNRECOGNISED, News
+from dataflows.remote.mail import Message
+from dataflows.runs.keys import Seal
+
+MOST = 200  # lines of one kind; the rest is counted
+
+_SECTIONS = {
+    DEAD: f"Given up after {ATTEMPTS} attempts; tried again when the object changes, or by --retry-dead:",
+    FAILED: "Failed for the first time; tried again by every run:",
+    UNRECOGNISED: "Not named like a registration; left where it is and never deleted (see --pattern):",
+    RECOVERED: "Imported after all:",
+}
+
+
+def message(news: Sequence[News], seal: Seal, run_id: str, bucket: str) -> Message:
+    """Word one mail about everything that is new."""
+    counts = {status: sum(one.status == status for one in news) for status in _SECTIONS}
+    summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    lines = [f"patient-import, run {run_id[:8]}, bucket {bucket}: {summary}."]
+    for status, title in _SECTIONS.items():
+        lines += _section(title, [one for one in news if one.status == status], seal)
+    lines += ["", "To see the object behind a hash, in a console on the machine that sent this:", ""]
+    lines += ["    dataflows patient-import --show HASH", "    dataflows patient-import --retry HASH", ""]
+    return Message(f"patient-import: {summary}", "\n".join(lines))
+
+
+def unreachable(passes: int) -> Message:
+    """The mail of ``--watch`` when nothing can be reached for several passes."""
+    text = (
+        f"patient-import --watch: in the last {passes} passes the bucket or the database could not be reached.\n\n"
+        "It goes on trying; why it fails is told by: dataflows runs list\n"
+    )
+    return Message(f"patient-import: nothing could be imported in {passes} passes", text)
+
+
+def reachable() -> Message:
+    """The mail of ``--watch`` when it works again."""
+    return Message("patient-import: works again", "patient-import --watch: bucket and database can be reached again.\n")
+
+
+def _section(title: str, news: Sequence[News], seal: Seal) -> list[str]:
+    if not news:
+        return []
+    lines = [f"  {seal.mark(one.name)}{f'  {one.code}' if one.code else ''}" for one in news[:MOST]]
+    more = [f"  and {len(news) - MOST} more: dataflows runs show"] if len(news) > MOST else []
+    return ["", title, "", *lines, *more]

@@ -1,0 +1,200 @@
+"""A registration's file: read, checked and taken apart. No message ever repeats a value (rules: patients.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from dataflows.flows.patients.fields import Unfit, checked
+
+_DEPTH = 40
+_TOO_LARGE = 10**300
+_FIELD_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_SHOWN_NAME_LIMIT = 40
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One registration, checked.
+
+    Attributes:
+        sha256: of the file's bytes, in hexadecimal.
+        document: the whole body.
+        fields: what the patient said, by column; absent and empty fields are left out.
+        extra: fields that no column is made for.
+        consent: the section ``consent_metadata``, None where the body has none.
+        warnings: codes of what is odd, without any value.
+        unknown: names of the fields in ``extra`` that may be shown.
+    """
+
+    sha256: str
+    size: int
+    document: dict[str, Any]
+    fields: dict[str, Any]
+    extra: dict[str, Any]
+    consent: dict[str, Any] | None
+    token: str | None
+    timestamp: str | None
+    consented_at: datetime | None
+    registered_at: datetime | None
+    registered_by: str
+    warnings: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def moment(self, otherwise: datetime) -> datetime:
+        """When the patient registered: by the consent, else by the body, else the time given here."""
+        return self.registered_at or otherwise
+
+
+def read(data: bytes, *, max_bytes: int, token: str | None = None) -> Registration:
+    """Read and check a file.
+
+    Args:
+        max_bytes: PATIENT_MAX_BYTES.
+        token: the token in the object's name, where it has one.
+
+    Raises:
+        Unfit: it is no registration, or holds what a database cannot.
+    """
+    if len(data) > max_bytes:
+        raise too_large(max_bytes)
+    document = _document(data)
+    section = _section(document, "patient_data")
+    if section is None:
+        raise Unfit("invalid", "patient_data: is missing")
+    fields, extra, warnings = checked(section)
+    consent = _section(document, "consent_metadata")
+    sent, timestamp = _optional_text(document, "registration_token"), _optional_text(document, "registration_timestamp")
+    consented_at = _moment((consent or {}).get("timestamp_utc"))
+    registered_at = consented_at or _moment(timestamp)
+    by = "consent" if consented_at else "body" if registered_at else "object"
+    warnings += _oddities(consent, token, sent, by)
+    return Registration(
+        hashlib.sha256(data).hexdigest(), len(data), document, fields, extra, consent, sent, timestamp,
+        consented_at, registered_at, by, tuple(warnings), _showable(extra, document),
+    )  # fmt: skip
+
+
+def too_large(max_bytes: int) -> Unfit:
+    """The error for a file above PATIENT_MAX_BYTES."""
+    return Unfit("too_large", f"is larger than {max_bytes} bytes (PATIENT_MAX_BYTES)")
+
+
+# --- the document -----------------------------------------------------------------------------------------------------
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    found = _parsed(data)
+    if isinstance(found, Unfit):  # raised here, outside the except block: what led to it quotes the file
+        raise found
+    if not isinstance(found, dict):
+        raise Unfit("not_json", "is no JSON object")
+    _refuse_unstorable(found, _DEPTH)
+    return found
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once_each, parse_constant=_no_number)
+    except UnicodeDecodeError:
+        return Unfit("not_json", "is no UTF-8 text")
+    except _Repeated:
+        return Unfit("repeated_field", "names a field twice in one object")
+    except (ValueError, RecursionError):
+        return Unfit("not_json", "is no JSON")
+
+
+class _Repeated(Exception):
+    """A key stands twice in one object: which of the values is meant?"""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Repeated
+    return found
+
+
+def _no_number(_text: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are no JSON")
+
+
+def _refuse_unstorable(value: Any, depth: int) -> None:
+    """NUL and halves of surrogate pairs cannot be stored as text, nor numbers beyond a double as JSON."""
+    if depth == 0:
+        raise Unfit("unstorable", "is nested too deeply")
+    if isinstance(value, str):
+        if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise Unfit("unstorable", "holds a character that no database can store")
+    elif isinstance(value, int | float) and not abs(value) < _TOO_LARGE:
+        raise Unfit("unstorable", "holds a number that is too large")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_unstorable(key, depth - 1)
+            _refuse_unstorable(inner, depth - 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_unstorable(inner, depth - 1)
+
+
+def _section(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    found = document.get(name)
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise Unfit("invalid", f"{name}: has to be an object")
+    return found
+
+
+def _optional_text(document: Mapping[str, Any], name: str) -> str | None:
+    found = document.get(name)
+    if found is not None and not isinstance(found, str):
+        raise Unfit("invalid", f"{name}: has to be text")
+    return found or None
+
+
+# --- times and oddities -----------------------------------------------------------------------------------------------
+
+
+def _moment(value: object) -> datetime | None:
+    """A time as the forms write it; without a zone it is UTC (patients.md, "newer")."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _oddities(consent: Mapping[str, Any] | None, in_name: str | None, sent: str | None, by: str) -> list[str]:
+    odd = []
+    if consent is None:
+        odd.append("consent_missing")
+    if in_name is not None and in_name.casefold() != (sent or "").casefold():
+        odd.append("token_differs")
+    if by == "object":
+        odd.append("time_missing")
+    return odd
+
+
+def _showable(extra: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of unknown fields that look like names of fields, and repeat nothing that the patient said."""
+    words = {word for text in _texts(document) for word in re.findall(r"\w+", text.casefold()) if len(word) > 2}
+    return tuple(
+        name
+        for name in sorted(extra)
+        if len(name) <= _SHOWN_NAME_LIMIT and _FIELD_NAME.fullmatch(name) and not any(word in name for word in words)
+    )
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return [text for one in inner for text in _texts(one)]

@@ -1,0 +1,79 @@
+"""``--from-copies``: registrations from a folder of local copies, after a restore. The bucket is not asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dataflows.events import Done, Event, Failed, Planned, Skipped, Step
+from dataflows.flows.patients import names
+from dataflows.flows.patients.bucket import Listed
+from dataflows.flows.patients.copies import Copies, contents, files_in
+from dataflows.flows.patients.fields import Unfit
+from dataflows.flows.patients.intake import Books
+from dataflows.flows.patients.ledger import Ledger
+from dataflows.flows.patients.recording import Arrival
+from dataflows.flows.patients.registration import Registration, read
+from dataflows.runs.journal import Item
+from dataflows.runs.keys import Seal
+from dataflows.runs.runner import Run
+
+BUCKET = "file:"
+"""What stands in the place of a bucket's name; no bucket can be called so."""
+
+
+@dataclass
+class Restoring:
+    """Takes copies in. What was imported before is skipped; nothing is moved or deleted."""
+
+    run: Run
+    books: Books
+    copies: Copies
+    seal: Seal
+    max_bytes: int
+    ledger: Ledger
+
+    def play(self, folder: Path) -> Iterator[Event]:
+        """Import every copy in a folder, oldest first."""
+        yield Step("reading the folder")
+        files = files_in(folder)
+        yield Planned(len(files), "copies")
+        yield Step("importing")
+        for file in files:
+            if self.run.stop.is_set():
+                return
+            self.ledger.counts["seen"] += 1
+            yield self._take(file)
+
+    def _take(self, file: Path) -> Event:
+        found = read_copy(file, self.max_bytes)
+        key = self.seal.mark(file.name)
+        if isinstance(found, Unfit):
+            self.ledger.counts["failed"] += 1
+            return self._event(Failed(key, found.code, found.message), key, "failed", found.code, found.message)
+        about, data, registration = found
+        if self.books.copy_of(registration.sha256) is not None:
+            self.ledger.counts["duplicate_file"] += 1
+            return self._event(Skipped(key, "known"), key, "skipped", "known")
+        copy = self.copies.keep(about.name, about.generation, data, about.moment)
+        recorded = self.books.record(Arrival(BUCKET, about, registration, copy, self.run.id))
+        self.ledger.note(key, registration, recorded)
+        return self._event(Done(key, recorded.outcome), key, "done", recorded.outcome)
+
+    def _event(self, event: Event, key: str, state: str, code: str, message: str | None = None) -> Event:
+        self.run.journal.record(self.run.id, [Item(key, state, 1, code, message)])
+        return event
+
+
+def read_copy(file: Path, max_bytes: int) -> tuple[Listed, bytes, Registration] | Unfit:
+    """Read a copy; its time is that of the object, and stands in for the generation too (microseconds, as there)."""
+    data, seconds = contents(file)
+    found = names.usual(file.name)
+    try:
+        registration = read(data, max_bytes=max_bytes, token=names.token_of(found) if found else None)
+    except Unfit as error:
+        return Unfit(error.code, error.message)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return Listed(file.name, int(seconds * 1_000_000), len(data), "", moment), data, registration

@@ -1,0 +1,1 @@
+"""`therapist-import`: the scraper's files into the practice database."""

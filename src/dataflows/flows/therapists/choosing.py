@@ -1,0 +1,132 @@
+"""Looks at files, and chooses which of them are imported: per ZIP code the one of the newest date."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from dataflows.flows.therapists.files import Found
+from dataflows.flows.therapists.scrape import NOTHING_SAID, Scrape, Source, Unreadable, scrape_of
+
+__all__ = ["Choice", "Look", "choose", "is_settled", "look"]
+
+_AHEAD = timedelta(days=1)  # how far a clock of the scraper may be wrong
+
+
+class Look(NamedTuple):
+    """A file as it was looked at. ``sha256`` is empty when it cannot be read."""
+
+    found: Found
+    size: int
+    changed_ns: int
+    sha256: str
+    scrape: Scrape
+    in_future: bool = False
+
+    @property
+    def changed(self) -> datetime:
+        """When it was changed last."""
+        return datetime.fromtimestamp(self.changed_ns / 1e9, UTC)
+
+    @property
+    def date(self) -> datetime:
+        """When it was scraped: as it says itself, else by its folder, else when it was changed."""
+        if self.scrape.date is not None:
+            return self.scrape.date
+        day = self.found.day
+        return datetime(day.year, day.month, day.day, tzinfo=UTC) if day else self.changed
+
+    @property
+    def area(self) -> str:
+        """Its postcode area, such as 52XXX."""
+        return self.scrape.area or f"{self.found.zip_code[:2]}XXX"
+
+
+class Choice(NamedTuple):
+    """``newest``: files to be imported; ``older``: by ZIP code, those that a newer one of them takes the place of."""
+
+    newest: list[Look]
+    older: dict[str, list[Found]]
+
+
+# --- looking ------------------------------------------------------------------------------------------------------
+
+
+def look(found: Found) -> Look:
+    """Read a file's hash and what it says of itself. What is wrong with it is found when it is imported."""
+    try:
+        with Path(found.path).open("rb") as stream:
+            status, source = os.fstat(stream.fileno()), Source(stream)
+            scrape, ahead = _believable(_said(source))
+            return Look(found, status.st_size, status.st_mtime_ns, source.rewind().sha256(), scrape, ahead)
+    except OSError:
+        return Look(found, 0, _changed_ns(found), "", NOTHING_SAID)
+
+
+def _changed_ns(found: Found) -> int:
+    try:
+        return Path(found.path).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _said(source: Source) -> Scrape:
+    try:
+        return scrape_of(source)
+    except Unreadable:
+        return NOTHING_SAID
+
+
+def _believable(scrape: Scrape) -> tuple[Scrape, bool]:
+    """A date in the future would keep every later file from counting."""
+    if scrape.date is not None and scrape.date > datetime.now(UTC) + _AHEAD:
+        return scrape._replace(date=None), True
+    return scrape, False
+
+
+def is_settled(one: Look, seconds: float, before: Look | None = None) -> bool:
+    """Whether nobody has changed the file for so long; ``before`` is how it was so long ago."""
+    if before is not None and (before.size, before.changed_ns, before.sha256) == (one.size, one.changed_ns, one.sha256):
+        return True
+    return 0 <= time.time() - one.changed_ns / 1e9 >= seconds
+
+
+def choose(files: Iterable[Found], look_at: Callable[[list[Found]], dict[str, Look]]) -> Choice:
+    """Choose the newest file of each ZIP code; files are opened only where their folders do not tell.
+
+    Args:
+        look_at: looks at files; by path.
+    """
+    groups: dict[str, list[Found]] = {}
+    for one in files:
+        groups.setdefault(one.zip_code, []).append(one)
+    undated = [one for group in groups.values() if len(group) > 1 for one in group if one.day is None]
+    seen = look_at(undated)
+    of_the_day: dict[str, list[Found]] = {}
+    for zip_code, group in groups.items():
+        days = {one.path: one.day or seen[one.path].date.date() for one in group if one.day or one.path in seen}
+        newest = max(days.values(), default=None)
+        of_the_day[zip_code] = [one for one in group if days.get(one.path) == newest]
+    seen |= look_at([one for group in of_the_day.values() for one in group if one.path not in seen])
+    looks = ([seen[one.path] for one in group if one.path in seen] for group in of_the_day.values())
+    return _with_older([one for group in looks for one in _latest(group)], groups)
+
+
+def _latest(looks: list[Look]) -> list[Look]:
+    """Of several files of one day those that were scraped last."""
+    last = max((one.date for one in looks), default=None)
+    return [one for one in looks if one.date == last]
+
+
+def _with_older(chosen: list[Look], groups: dict[str, list[Found]]) -> Choice:
+    paths = {one.found.path for one in chosen}
+    older = {
+        zip_code: [one for one in group if one.path not in paths]
+        for zip_code, group in groups.items()
+        if len(group) > 1
+    }
+    return Choice(sorted(chosen, key=lambda one: (one.date, one.found.name)), older)

@@ -1,0 +1,25 @@
+"""Tells others what changed about therapists: one row of the outbox per change, in the transaction of the change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from dataflows.flows.therapists.record import FIELDS
+from dataflows.flows.therapists.staging import Row
+from dataflows.store.practice import outbox
+
+_TOLD = ("area", "source_id", "active", *FIELDS)
+
+
+def announce(connection: sa.Connection, what: str, rows: Sequence[Row]) -> None:
+    """Write the events ``therapist.<what>`` (created, updated, deleted) for therapists as they are from now on."""
+    if rows:
+        outbox.add_many(connection, [_event(what, row) for row in rows])
+
+
+def _event(what: str, row: Row) -> tuple[str, str, dict[str, Any]]:
+    data = {name: row[name] for name in _TOLD if name in row}
+    return f"therapist.{what}", str(row["id"]), {"therapist_id": row["id"], "therapist_data": data}

@@ -1,0 +1,142 @@
+"""Imports one file: its changes, their events and its tracking row in one transaction, or nothing of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from dataflows.flows.therapists import tracking
+from dataflows.flows.therapists.applying import How, Suspicious, apply
+from dataflows.flows.therapists.choosing import Look
+from dataflows.flows.therapists.deciding import Sight
+from dataflows.flows.therapists.figures import Figures
+from dataflows.flows.therapists.reading import Read
+from dataflows.flows.therapists.scrape import Unreadable
+from dataflows.flows.therapists.tracking import FAILED, PARTIAL, SUCCESS, SUSPICIOUS, Tracked, Verdict
+from dataflows.store.practice.database import translated
+from dataflows.store.practice.transactions import savepoint, writing
+
+__all__ = ["MEANINGS", "NOT_READY", "Importer", "Outcome"]
+
+NOT_READY = "not_ready"
+HALF_WRITTEN_FOR = timedelta(hours=1)
+"""How long a file that is not whole may still be on its way (therapists.md, source)."""
+
+MEANINGS = {
+    "broken_off": "the file breaks off",
+    "not_json": "the file is no JSON",
+    "no_therapists": "the file has no list of therapists",
+    "no_usable_entry": "no entry of the file can be taken",
+    "not_readable": "the file cannot be read",
+    "changed": "the file was changed while it was read",
+    SUSPICIOUS: "the file deletes more than 20 % of the active therapists of its area at once",
+    PARTIAL: "some entries were not taken",
+}
+"""What the names of failures mean, for people."""
+_ON_ITS_WAY = frozenset({"broken_off", "not_json", "not_readable"})
+
+
+class Outcome(NamedTuple):
+    """What became of a file: success, partial, failed or not_ready; ``known`` when it had failed so before."""
+
+    look: Look
+    verdict: Verdict
+    figures: Figures
+    attempts: int = 1
+    known: bool = False
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the file is in the database, if perhaps not every entry of it."""
+        return self.verdict.status in (SUCCESS, PARTIAL)
+
+
+class Importer:
+    """Imports files one after the other. ``may_write`` raises when the lock of the database is no longer held."""
+
+    def __init__(
+        self, engine: sa.Engine, run_id: str, may_write: Callable[[], None], *, allow_mass_delete: bool = False
+    ) -> None:
+        self._engine = engine
+        self._run_id = run_id
+        self._may_write = may_write
+        self._allow_mass_delete = allow_mass_delete
+        self._rehearsal: sa.Connection | None = None
+
+    @contextmanager
+    def rehearsing(self) -> Iterator[None]:
+        """Do everything inside one transaction that is taken back at the end of the block."""
+        with translated(), writing(self._engine, keep=False) as connection:
+            self._rehearsal = connection
+            yield
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """The transaction of one file. Raises as ``database.translated``."""
+        with translated():
+            if self._rehearsal is not None:
+                with savepoint(self._rehearsal):
+                    yield self._rehearsal
+                return
+            with writing(self._engine) as connection:
+                yield connection
+                self._may_write()
+
+    def bring_in(self, read: Read, before: Tracked | None) -> Outcome:
+        """Import a file. ``before`` is what is known of its path.
+
+        Raises:
+            AlreadyRunning, ServiceDown, AccessRefused, SettingUnusable: nothing of the file was written then.
+            Interrupted: the run was stopped in the middle of a large file; likewise.
+        """
+        try:
+            return self._applied(read, before)
+        except Unreadable as error:
+            if _is_on_its_way(read.look, error.code):
+                return Outcome(read.look, Verdict(NOT_READY, error.code), Figures())
+            code = error.code
+        except Suspicious:
+            code = SUSPICIOUS
+        return self._failed(read.look, before, code)
+
+    def _applied(self, read: Read, before: Tracked | None) -> Outcome:
+        look = read.look
+        how = How(Sight(look.date, look.found.name, look.area), self._run_id, self._allow_mass_delete)
+        with self.transaction() as connection:
+            figures = apply(connection, how, read.entries)
+            if figures.entries and figures.broken == figures.entries:
+                raise Unreadable("no_usable_entry")
+            figures.check(look.scrape.counts)
+            if look.in_future:
+                figures.remark("date_in_future", 0)
+            return self._recorded(connection, look, before, _verdict(figures), figures)
+
+    def _failed(self, look: Look, before: Tracked | None, code: str) -> Outcome:
+        with self.transaction() as connection:
+            return self._recorded(connection, look, before, Verdict(FAILED, code), Figures())
+
+    def _recorded(
+        self, connection: sa.Connection, look: Look, before: Tracked | None, verdict: Verdict, figures: Figures
+    ) -> Outcome:
+        tracking.record(connection, look, before, verdict, figures, self._run_id)
+        same = before is not None and before.file_hash == look.sha256
+        attempts = before.attempts if before is not None and same else 0
+        known = attempts > 0 and before is not None and before.error == verdict.error
+        return Outcome(look, verdict, figures, attempts + 1, known)
+
+
+def _is_on_its_way(look: Look, code: str) -> bool:
+    """Whether a file that is not whole may become so; one that changes under our hands does for sure."""
+    return code == "changed" or (code in _ON_ITS_WAY and datetime.now(UTC) - look.changed < HALF_WRITTEN_FOR)
+
+
+def _verdict(figures: Figures) -> Verdict:
+    if not figures.refused:
+        return Verdict(SUCCESS)
+    reasons = Counter(" ".join(filter(None, (one.code, one.path))) for one in figures.first_refused)
+    return Verdict(PARTIAL, "; ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())))

@@ -1,0 +1,50 @@
+"""What the operator is told by mail: files by their name below the import folder, reasons by stable names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dataflows.flows.therapists.tracking import ATTEMPTS, News
+from dataflows.remote.mail import Message
+from dataflows.runs.watch import UNREACHABLE_PASSES
+
+__all__ = ["message", "reachable", "unreachable"]
+
+MOST = 200  # lines of one kind; the rest is counted
+
+_SECTIONS = {
+    "dead": f"Given up after {ATTEMPTS} attempts; tried again when the file changes, or by --reprocess:",
+    "failed": f"Failed, in whole or in part, for the first time; tried again after an hour, {ATTEMPTS} times at most:",
+    "recovered": "Imported after all:",
+}
+
+
+def message(news: Sequence[News], run_id: str) -> Message:
+    """Word one mail about everything that is new."""
+    counts = {state: sum(one.state == state for one in news) for state in _SECTIONS}
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    lines = [f"therapist-import, run {run_id[:8]}: {summary}."]
+    for state, title in _SECTIONS.items():
+        lines += _section(title, [one for one in news if one.state == state])
+    lines += ["", "What was wrong with single entries, by their index in the file (the first one is 0):", ""]
+    lines += [f"    dataflows runs show {run_id[:8]} --failed", ""]
+    return Message(f"therapist-import: {summary}", "\n".join(lines))
+
+
+def unreachable() -> Message:
+    """The mail of ``--watch`` when the database cannot be reached for several passes."""
+    passes = f"{UNREACHABLE_PASSES} passes"
+    text = f"therapist-import --watch: the last {passes} did not reach the database. It goes on trying.\n"
+    return Message(f"therapist-import: nothing could be imported in {passes}", text)
+
+
+def reachable() -> Message:
+    """The mail of ``--watch`` when it works again."""
+    return Message("therapist-import: works again", "therapist-import --watch: the database can be reached again.\n")
+
+
+def _section(title: str, news: Sequence[News]) -> list[str]:
+    if not news:
+        return []
+    lines = [f"  {one.file_name}{f'  {one.error}' if one.error else ''}" for one in news[:MOST]]
+    return ["", title, "", *lines, *([f"  and {len(news) - MOST} more"] if len(news) > MOST else [])]

@@ -1,0 +1,210 @@
+"""The record: an entry of a file as columns of ``therapists``, its canonical form, its hash and its natural key.
+
+What has no column goes to ``extra``, so nothing that was scraped is lost. Whatever is wrong with an entry is told by
+the path of the field, never by its value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeAlias
+
+import orjson
+
+__all__ = ["FIELDS", "LISTS", "STATUSES", "Broken", "Entry", "Item", "folded", "in_order", "item_of", "natural_key"]
+
+# the sections of an entry, each with the fields that have a column of the same name
+_TEXTS: Mapping[str, tuple[str, ...]] = {
+    "basic_info": ("salutation", "title", "first_name", "last_name", "full_name", "classification"),
+    "location": ("street", "house_number", "postal_code", "city"),
+    "contact": ("phone", "email", "fax"),
+}
+_SECTIONS = tuple((section, fields, frozenset(fields)) for section, fields in _TEXTS.items())
+_PATHS = {field: f"{section}.{field}" for section, fields in _TEXTS.items() for field in fields}
+LISTS = ("languages", "therapy_methods")
+"""Lists whose order means nothing."""
+_KNOWN = frozenset({"id", "status", "last_modified", "telephone_hours", *_TEXTS, *LISTS})
+FIELDS = (*(field for fields in _TEXTS.values() for field in fields), *LISTS, "telephone_hours", "extra")
+"""The columns that an import fills."""
+STATUSES = frozenset({"new", "modified", "unchanged", "deleted"})
+_DEEPEST = 100
+
+
+class Entry(NamedTuple):
+    """One therapist as a file has them: ``values`` by column, trimmed and NFC; what is empty is left out."""
+
+    at: int
+    source_id: str | None
+    status: str | None
+    values: dict[str, Any]
+    natural_key: str | None
+    content_hash: str
+
+
+class Broken(NamedTuple):
+    """An entry that cannot be taken, and the path of what is wrong in it."""
+
+    at: int
+    code: str
+    path: str = ""
+
+
+Item: TypeAlias = Entry | Broken
+
+
+class _Wrong(Exception):
+    def __init__(self, code: str, path: str) -> None:
+        super().__init__(code)
+        self.code, self.path = code, path
+
+
+def item_of(at: int, raw: Any) -> Item:
+    """Make the record of an entry as it was parsed, or say what is wrong with it."""
+    try:
+        if not isinstance(raw, dict):
+            raise _Wrong("no_object", "")
+        values = _values(raw)
+        source_id = _text(raw.get("id"), "id")
+        key = natural_key(values)
+        if key is None and source_id is None:
+            raise _Wrong("no_identity", "postal_code")
+        return Entry(at, source_id, _status(raw.get("status")), values, key, _hash(values))
+    except _Wrong as wrong:
+        return Broken(at, wrong.code, _PATHS.get(wrong.path, wrong.path))
+
+
+def natural_key(values: Mapping[str, Any]) -> str | None:
+    """First name, last name and postcode, folded; None without a postcode (therapists.md, identity)."""
+    postal_code = values.get("postal_code")
+    if not postal_code:
+        return None
+    return "\n".join((folded(values["first_name"]), folded(values["last_name"]), folded(postal_code)))
+
+
+def folded(text: str | None) -> str:
+    """A text as it is compared: trimmed, NFC, case-folded."""
+    if not text:
+        return ""
+    plain = text.strip().casefold()
+    return plain if plain.isascii() else unicodedata.normalize("NFC", plain)
+
+
+def in_order(values: list[Any]) -> list[Any]:
+    """A list whose order means nothing, in the one order in which it is compared."""
+    try:
+        return sorted(set(values))
+    except TypeError:  # not only texts
+        return sorted(values, key=orjson.dumps)
+
+
+def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    extra = {name: raw[name] for name in raw if name not in _KNOWN}
+    for section, fields, known in _SECTIONS:
+        given = raw.get(section)
+        if given is None:
+            continue
+        if not isinstance(given, dict):
+            raise _Wrong("wrong_type", section)
+        for field in fields:
+            text = given.get(field)
+            if text is not None and (text := _text(text, field)):
+                values[field] = text
+        if rest := given.keys() - known:
+            extra[section] = {name: given[name] for name in rest}
+    for name in LISTS:
+        if found := _list(raw.get(name), name):
+            values[name] = found
+    if not _empty(hours := raw.get("telephone_hours")):
+        values["telephone_hours"] = _plain(hours, "telephone_hours")
+    if extra and not _empty(extra):
+        values["extra"] = _plain(extra, "extra")
+    for field in ("first_name", "last_name"):
+        if field not in values:
+            raise _Wrong("no_name", field)
+    return values
+
+
+def _text(given: Any, path: str) -> str | None:
+    """A text, trimmed and NFC; None when there is none. "Null" is a name like any other."""
+    if type(given) is str:
+        text = given.strip()
+        return (text if text.isascii() else unicodedata.normalize("NFC", text)) or None
+    if given is None:
+        return None
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given).zfill(5 if path == "postal_code" else 1)
+    raise _Wrong("wrong_type", path)
+
+
+def _clean(text: str) -> str:
+    text = text.strip()
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _list(given: Any, path: str) -> list[Any]:
+    if given is None:
+        return []
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, list):
+        raise _Wrong("wrong_type", path)
+    return [plain for one in given if not _empty(plain := _plain(one, path))]
+
+
+def _status(given: Any) -> str | None:
+    status = _text(given, "status") if isinstance(given, str) else None
+    return status.lower() if status else None
+
+
+def _empty(given: Any) -> bool:
+    """Whether there is nothing in it: blank texts, and lists and objects of such."""
+    if isinstance(given, str):
+        return not given or given.isspace()
+    if isinstance(given, dict):
+        return all(map(_empty, given.values()))
+    if isinstance(given, list):
+        return all(map(_empty, given))
+    return given is None
+
+
+def _plain(given: Any, path: str, depth: int = 0) -> Any:
+    """A value as JSON columns of every database hold it, its texts trimmed and NFC."""
+    if isinstance(given, str):
+        return _clean(given)
+    if depth > _DEEPEST:
+        raise _Wrong("too_deep", path)
+    if isinstance(given, list):
+        return [_clean(one) if type(one) is str else _plain(one, path, depth + 1) for one in given]
+    if isinstance(given, dict):
+        return {
+            name if name.isascii() else unicodedata.normalize("NFC", name): _plain(one, path, depth + 1)
+            for name, one in given.items()
+        }
+    return float(given) if isinstance(given, Decimal) else given
+
+
+def _hash(values: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of what an entry says about the person (therapists.md, what counts as a change).
+
+    Without status, last_modified and metadata; and without the id, which is a place in a page and no trait of theirs.
+    """
+    document = {name: in_order(value) if name in LISTS else value for name, value in values.items()}
+    try:
+        canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a number of more than 64 bits
+        raise _Wrong("number_too_large", "") from None
+    if b"\\u0000" in canonical and _holds_nul(document):
+        raise _Wrong("nul_character", "")  # PostgreSQL has no place for it
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def _holds_nul(given: Any) -> bool:
+    if isinstance(given, str):
+        return "\0" in given
+    if isinstance(given, dict):
+        return any(_holds_nul(name) or _holds_nul(one) for name, one in given.items())
+    return isinstance(given, list) and any(map(_holds_nul, given))

@@ -1,0 +1,138 @@
+"""One file of the scraper: what it says of itself and its entries, streamed one by one, in both of its layouts.
+
+Nothing of a file's content goes into an error: ijson's own messages quote it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import IO, Any, NamedTuple
+
+from ijson.backends import yajl2_c as ijson  # the C one by name: the pure one needs twenty times as long
+from ijson.common import IncompleteJSONError, JSONError
+
+from dataflows.flows.therapists.record import STATUSES, Item, item_of
+
+__all__ = ["NOTHING_SAID", "Scrape", "Source", "Unreadable", "entries", "scrape_of"]
+
+_COUNTS = {"total": "total_therapists", **{status: f"{status}_therapists" for status in STATUSES}}
+
+
+class Unreadable(Exception):
+    """A file that is no scrape: broken off, no JSON, or without a list of therapists. ``code`` says which."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Scrape(NamedTuple):
+    """What a file says of itself: when it was scraped, its postcode area, its own counts (``total``, by status)."""
+
+    date: datetime | None
+    area: str | None
+    counts: Mapping[str, int]
+
+
+NOTHING_SAID = Scrape(None, None, {})
+
+
+class Source:
+    """A file being read: works out its SHA-256 on the way, and leaves out a byte order mark."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._begin()
+
+    def _begin(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._fresh = True
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on."""
+        block = self._stream.read(size)
+        self._sha256.update(block)
+        if self._fresh and block:
+            self._fresh = False
+            return block.removeprefix(codecs.BOM_UTF8) or self.read(size)
+        return block
+
+    def rewind(self) -> Source:
+        """Start again from the beginning."""
+        self._stream.seek(0)
+        self._begin()
+        return self
+
+    def sha256(self) -> str:
+        """The hash of the whole file, in hex; what was not read yet is read now."""
+        while self.read(1 << 20):
+            pass
+        return self._sha256.hexdigest()
+
+
+def scrape_of(source: Source) -> Scrape:
+    """Read what a file says of itself; that usually stands at its beginning, and no more is read then.
+
+    Raises:
+        Unreadable: the file breaks off before, or is no JSON.
+    """
+    metadata = _first(source, "metadata")
+    counts = metadata.get("statistics")
+    if counts is None and not any(name in metadata for name in _COUNTS.values()):
+        counts = _first(source, "statistics")
+    said = {**metadata, **counts} if isinstance(counts, dict) else metadata
+    area = metadata.get("postcode_area")
+    return Scrape(
+        _moment(metadata.get("scrape_date") or metadata.get("timestamp")),
+        area.strip().upper() or None if isinstance(area, str) else None,
+        {what: number for what in _COUNTS if isinstance(number := _count(said, what), int)},
+    )
+
+
+def entries(source: Source) -> Iterator[Item]:
+    """Yield the entries of a file one by one, whatever its size; only a file that is whole gets to its end.
+
+    Raises:
+        Unreadable: the file breaks off, is no JSON, or has no list of therapists.
+    """
+    at = -1
+    for at, raw in enumerate(_items(source.rewind(), "therapists.item")):
+        yield item_of(at, raw)
+    if at < 0 and not _has_list(source.rewind()):
+        raise Unreadable("no_therapists")
+
+
+def _first(source: Source, prefix: str) -> dict[str, Any]:
+    found = next(_items(source.rewind(), prefix), None)
+    return found if isinstance(found, dict) else {}
+
+
+def _items(source: Source, prefix: str) -> Iterator[Any]:
+    try:
+        yield from ijson.items(source, prefix)
+    except IncompleteJSONError as error:
+        raise Unreadable("broken_off" if "premature EOF" in str(error) else "not_json") from None
+    except (JSONError, RecursionError):
+        raise Unreadable("not_json") from None
+
+
+def _has_list(source: Source) -> bool:
+    return any(prefix == "therapists" and event == "start_array" for prefix, event, _ in ijson.parse(source))
+
+
+def _count(said: Mapping[str, Any], what: str) -> Any:
+    """Statistics name them ``new_therapists`` or just ``new``."""
+    found = said.get(_COUNTS[what], said.get(what))
+    return None if isinstance(found, bool) else found
+
+
+def _moment(text: Any) -> datetime | None:
+    """The source writes its times without a zone; they are taken as UTC."""
+    try:
+        moment = datetime.fromisoformat(str(text).strip())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,64 @@
+"""Health checks: an address of the operator's choice is told that a run starts, went well or failed.
+
+The address is a secret (whoever knows it can feign success), so nothing here shows any part of it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
+
+from dataflows.errors import DataflowsError
+from dataflows.remote.connections import PATIENCE, OutOfTime, Patience, Stopped
+from dataflows.remote.retry import RetryPolicy, raise_for_service
+from dataflows.remote.session import Session, make_session, send
+
+if TYPE_CHECKING:
+    import threading
+
+    from dataflows.settings import Settings
+
+What = Literal["start", "success", "failure"]
+
+_BEHIND_PATH: Final[dict[What, str]] = {"start": "/start", "success": "", "failure": "/fail"}  # as healthchecks.io
+_ATTEMPTS, _SECONDS, _SILENCE, _WAIT = 2, 10.0, 3.0, 1.0
+
+
+def ping(settings: Settings, job: str, what: What, *, stop: threading.Event | None = None) -> bool | None:
+    """Tell HEALTHCHECK_URL_<JOB> (``job`` is the command, such as ``patient-import``) what its run does.
+
+    Returns None where no address is set, True when it was told, False when it could not be. Never raises for that:
+    a run does not fail because its health check is away. Takes 10 s at most.
+    """
+    secret = settings.healthcheck_urls.get(job.replace("-", "_"))
+    if secret is None:
+        return None
+    try:
+        session = make_session(settings)
+    except DataflowsError:
+        return False
+    # a read timeout starts anew with each byte; this one is for all of them
+    token = PATIENCE.set(Patience(time.monotonic() + _SECONDS, _SILENCE, stop.is_set if stop else None))
+    try:
+        policy = RetryPolicy(_ATTEMPTS, _SECONDS, _WAIT, stop)
+        policy.call(lambda: _told(session, _address(secret.reveal(), what)), "the health check")
+    except (DataflowsError, OutOfTime, Stopped):
+        return False
+    finally:
+        PATIENCE.reset(token)
+        session.close()
+    return True
+
+
+def _told(session: Session, url: str) -> None:
+    reply = send(session, "GET", url, headers={}, timeout=(_SILENCE, _SILENCE), max_bytes=64 * 1024)
+    raise_for_service(reply, "the health check")
+    if not 200 <= reply.status < 300:
+        raise DataflowsError(f"the health check answered {reply.status}")
+
+
+def _address(url: str, what: What) -> str:
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/") + _BEHIND_PATH[what] if _BEHIND_PATH[what] else parts.path
+    return parts._replace(path=path, fragment="").geturl()

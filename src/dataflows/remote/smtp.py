@@ -1,0 +1,183 @@
+"""One connection to the mail server: by the standard library, verified, and bounded in time as a whole."""
+
+from __future__ import annotations
+
+import ipaddress
+import smtplib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
+from dataflows.remote.connections import OutOfTime, Patience, Stopped, patient
+from dataflows.remote.route import trusted
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
+SECONDS = 60.0
+"""How long one connection may take, all its messages included."""
+
+_TLS_AT_ONCE = 465  # RFC 8314
+
+
+class Refused(DataflowsError):
+    """The mail server does not take this message; it may take another."""
+
+    code = "mail_refused"
+
+
+class _Patient(smtplib.SMTP):
+    """Reads under one deadline for all: a timeout of the socket alone starts anew with each byte."""
+
+    def __init__(self, host: str, port: int, patience: Patience, connect: float, **more: Any) -> None:
+        self._patience = patience
+        try:
+            super().__init__(host, port, local_hostname="[127.0.0.1]", timeout=connect, **more)
+        except BaseException:
+            self.close()
+            raise
+        self.local_hostname = _literal(self.sock)
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = patient(self.sock, self._patience)
+        return super().getreply()
+
+    def send(self, s: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(max(0.1, self._patience.until - time.monotonic()))
+        super().send(s)
+
+
+class _PatientTls(_Patient, smtplib.SMTP_SSL):
+    """The same, with TLS from the first byte."""
+
+
+class Server:
+    """A mail server that takes messages."""
+
+    def __init__(self, smtp: _Patient, where: str) -> None:
+        self._smtp, self._where = smtp, where
+
+    def take(self, sender: str, recipient: str, data: bytes) -> None:
+        """Hand over one message; when this returns, the server has said that it takes care of it.
+
+        Raises:
+            Refused: it does not want this message.
+            ServiceDown: the connection broke, or time is up.
+        """
+        try:
+            with _told(self._where):
+                self._smtp.sendmail(sender, [recipient], data)
+        except _Answered as answer:
+            raise Refused(f"{self._where} refused the message ({answer.code})") from None
+
+
+@contextmanager
+def connected(settings: Settings, stop: threading.Event | None) -> Iterator[Server]:
+    """A connection to SMTP_HOST, encrypted and logged in as the settings say.
+
+    Raises:
+        ServiceDown: the server cannot be reached, does not answer in time, or does not want to talk now.
+        AccessRefused: it does not accept the login.
+        SettingUnusable: it offers no STARTTLS or no login, or the password would travel in the clear.
+    """
+    host, port = settings.smtp_host or "", settings.smtp_port
+    where = f"the mail server {host}:{port}"
+    patience = Patience(time.monotonic() + SECONDS, settings.http_timeout_seconds, stop.is_set if stop else None)
+    smtp: _Patient | None = None
+    try:
+        try:
+            with _told(where):
+                smtp = _opened(settings, host, port, patience)
+                _log_in(smtp, settings, where)
+        except _Answered as answer:
+            raise ServiceDown(f"{where} answered {answer.code}", hint="the message is kept for the next run") from None
+        yield Server(smtp, where)
+        with suppress(OSError, smtplib.SMTPException, OutOfTime, Stopped):
+            smtp.quit()
+    finally:
+        if smtp is not None:
+            smtp.close()
+
+
+def _opened(settings: Settings, host: str, port: int, patience: Patience) -> _Patient:
+    connect = settings.http_connect_timeout_seconds
+    if port == _TLS_AT_ONCE:
+        return _PatientTls(host, port, patience, connect, context=trusted(settings.requests_ca_bundle))
+    smtp = _Patient(host, port, patience, connect)
+    if settings.smtp_starttls:
+        try:
+            smtp.starttls(context=trusted(settings.requests_ca_bundle))
+        except BaseException:
+            smtp.close()
+            raise
+    return smtp
+
+
+def _log_in(smtp: _Patient, settings: Settings, where: str) -> None:
+    if settings.smtp_user is None:
+        return
+    if not isinstance(smtp.sock, ssl.SSLSocket) and not _is_here(smtp.sock):
+        raise SettingUnusable(
+            f"{where} was not given SMTP_PASSWORD, which would travel in the clear", hint="set SMTP_STARTTLS=true"
+        )
+    password = settings.smtp_password.reveal() if settings.smtp_password else ""
+    try:
+        smtp.login(settings.smtp_user, password)
+    except smtplib.SMTPAuthenticationError:
+        raise AccessRefused(f"{where} does not accept the login", hint="check SMTP_USER and SMTP_PASSWORD") from None
+
+
+class _Answered(Exception):
+    """The server said no, by this code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@contextmanager
+def _told(where: str) -> Iterator[None]:
+    """What the libraries raise, in our own words: a server's text may repeat anything."""
+    later = "the message is kept for the next run"
+    try:
+        yield
+    except smtplib.SMTPRecipientsRefused as error:
+        raise _Answered(next((code for code, _ in error.recipients.values()), 0)) from None
+    except smtplib.SMTPNotSupportedError:
+        raise SettingUnusable(
+            f"{where} does not offer what the settings ask for", hint="check SMTP_STARTTLS, SMTP_PORT and SMTP_USER"
+        ) from None
+    except smtplib.SMTPServerDisconnected:
+        raise ServiceDown(f"{where} closed the connection or fell silent", hint=later) from None
+    except smtplib.SMTPResponseException as error:
+        raise _Answered(error.smtp_code) from None
+    except (OutOfTime, TimeoutError):
+        raise ServiceDown(f"{where} did not answer in time", hint=later) from None
+    except Stopped:
+        raise ServiceDown("the run is to stop", hint=later) from None
+    except ssl.SSLCertVerificationError as error:
+        raise ServiceDown(
+            f"the TLS certificate of {where} is not accepted: {error.verify_message or 'not for this host'}",
+            hint="for a private authority let REQUESTS_CA_BUNDLE name its PEM file",
+        ) from None
+    except (OSError, smtplib.SMTPException, ValueError):
+        raise ServiceDown(f"{where} cannot be reached or talked to", hint=later) from None
+
+
+def _literal(sock: socket.socket | None) -> str:
+    """The name for EHLO (RFC 5321, 4.1.3): finding the machine's own full name can take seconds."""
+    address = (
+        ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]) if sock else ipaddress.ip_address("127.0.0.1")
+    )
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+
+
+def _is_here(sock: socket.socket | None) -> bool:
+    return sock is not None and ipaddress.ip_address(sock.getpeername()[0].partition("%")[0]).is_loopback

@@ -1,0 +1,104 @@
+"""Opens the practice database of IMPORT_DATABASE_URL, or the embedded one, and says in its terms what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
+from dataflows.store import database
+from dataflows.store.database import DatabaseLock, identity
+from dataflows.store.files import private_folder
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
+SETTING = "IMPORT_DATABASE_URL"
+_HINTS: dict[type[DataflowsError], str] = {
+    ServiceDown: "run again later: what was not committed is taken up again, nothing is lost",
+    AccessRefused: f"check user and password in {SETTING}, and that this user may make and change tables there",
+    SettingUnusable: f"check {SETTING}: the database itself has to be there, its tables are made by this program",
+}
+
+
+def open_engine(settings: Settings) -> sa.Engine:
+    """Make the engine of the practice database; nothing is connected yet.
+
+    Raises:
+        SettingUnusable: IMPORT_DATABASE_URL is no address of a PostgreSQL or SQLite database, or the folder of the
+            embedded one cannot be written.
+    """
+    if settings.import_database_url is None:
+        engine = database.connect(_embedded(settings), name=SETTING)
+    else:
+        engine = database.connect(settings.import_database_url, name=SETTING)
+    if engine.dialect.name not in ("postgresql", "sqlite"):
+        raise SettingUnusable(
+            f"{SETTING} names a database of a kind that is not supported here",
+            hint="use postgresql+psycopg://user:password@host/database, or sqlite:///C:/data/practice.db",
+        )
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def is_missing(settings: Settings) -> bool:
+    """Whether the database is a SQLite file that was never made; opening it would make it."""
+    if settings.import_database_url is None:
+        return not _path(settings).exists()
+    url = database.connect(settings.import_database_url, name=SETTING).url
+    return url.get_backend_name() == "sqlite" and bool(url.database) and not Path(str(url.database)).exists()
+
+
+def target(settings: Settings) -> str:
+    """Name the database as locks and the journal know it: by where it is, without account and password."""
+    if settings.import_database_url is None:
+        return f"sqlite://{_path(settings).absolute()}"
+    engine = open_engine(settings)
+    engine.dispose()
+    return identity(engine.url)
+
+
+def lock_for(engine: sa.Engine, command: str) -> DatabaseLock:
+    """The lock of a command on this database, wherever its runs take place."""
+    return DatabaseLock(engine, f"dataflows {command}", setting=SETTING)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the driver raises inside the block into one of our errors, without any value (``store.failures``)."""
+    try:
+        with database.translated(SETTING):
+            yield
+    except (ServiceDown, AccessRefused, SettingUnusable) as error:
+        if error.message.startswith(SETTING):
+            error.hint = _HINTS[type(error)]
+        raise
+
+
+def _path(settings: Settings) -> Path:
+    return settings.data_dir / "practice.db"
+
+
+def _embedded(settings: Settings) -> str:
+    path = _path(settings)
+    try:
+        private_folder(path.parent)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise SettingUnusable(
+            f"the practice database {path} cannot be made ({error.strerror})",
+            hint="set DATA_DIR to a local folder that this account may write",
+        ) from None
+    return f"sqlite:///{path}"
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()

@@ -1,0 +1,120 @@
+"""What the journal says of creates when their process is gone: never less than may be true."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from dataflows.errors import AlreadyRunning
+from dataflows.flows.hospitals.batch import Batch, Manner
+from dataflows.flows.hospitals.directory import Created, Unknown
+from dataflows.flows.hospitals.entries import Entry, State
+from dataflows.flows.hospitals.identity import Portion
+from dataflows.flows.hospitals.ledger import COMMAND, Ledger, Upload
+from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.runs.journal import RESUMABLE, Journal
+from dataflows.runs.lock import only_one
+
+ROWS = [Row(number, Hospital(f"Clinic {number}", "1 Road", None)) for number in (1, 2, 3)]
+MANNER = Manner(lambda: 30.0, 2.0)
+UPLOAD = Upload("key", 0, "/file.csv", "rows", 20)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal.open(tmp_path)
+
+
+@pytest.fixture
+def ledger(journal: Journal, tmp_path: Path) -> Ledger:
+    return Ledger(journal, tmp_path)
+
+
+def batch() -> Batch:
+    return Batch("batch", [Entry(row) for row in ROWS], MANNER)
+
+
+def sent(ledger: Ledger) -> Batch:
+    """Three creates: one was answered, one is given up, one is under way; all of it is committed."""
+    ours = batch()
+    ours.seen([], 0.0, 0.0)
+    asks = list(ours.creates(3))
+    now = time.monotonic()
+    ours.answered(asks[0], Created(7, 0.5), now)
+    ours.answered(asks[1], Unknown("no_answer"), now - 10)
+    ledger.note(ours)
+    ledger.flush()
+    return ours
+
+
+def recalled(ledger: Ledger) -> list[Entry]:
+    again = batch()
+    ledger.fill([again])
+    return again.entries
+
+
+def test_what_was_under_way_is_unknown_and_as_young_as_can_be(ledger: Ledger) -> None:
+    sent(ledger)
+    before = time.monotonic()
+    created, given_up, under_way = recalled(ledger)
+    assert (created.state, created.hospital_id, created.unanswered) == (State.CREATED, 7, 0)
+    assert (given_up.state, given_up.unanswered) == (State.UNKNOWN, 1)
+    assert 9 < before - given_up.given_up < 60
+    assert (under_way.state, under_way.unanswered) == (State.UNKNOWN, 1)
+    assert under_way.given_up >= before
+
+
+def test_after_a_restart_of_the_machine_a_create_is_at_least_as_old_as_that(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent(ledger)
+    monkeypatch.setattr(time, "monotonic", lambda: 3.0)
+    assert recalled(ledger)[1].given_up == 0.0
+
+
+def test_another_machines_clock_proves_nothing(ledger: Ledger, journal: Journal, tmp_path: Path) -> None:
+    sent(ledger)
+    elsewhere = Ledger(journal, tmp_path)
+    elsewhere._host = "elsewhere"
+    before = time.monotonic()
+    assert recalled(elsewhere)[1].given_up >= before
+
+
+def test_a_lost_history_is_remembered_by_later_runs(ledger: Ledger, journal: Journal) -> None:
+    portions = [Portion("batch", ROWS)]
+    for lost in (True, False):
+        run_id = journal.start(COMMAND, "key", options={})
+        ledger.begin(run_id, UPLOAD, portions, history_lost=lost)
+    again = batch()
+    ledger.fill([again])
+    assert time.monotonic() - again.suspect < 60
+
+
+def test_a_living_run_keeps_its_batches(ledger: Ledger, journal: Journal, tmp_path: Path) -> None:
+    portions = [Portion("batch", ROWS)]
+    first, second = (journal.start(COMMAND, target, options={}) for target in ("one file", "another"))
+    ledger.begin(first, UPLOAD, portions, history_lost=False)
+    with only_one(tmp_path, COMMAND, "one file"), pytest.raises(AlreadyRunning, match=first[:8]):
+        ledger.begin(second, UPLOAD._replace(key="other"), portions, history_lost=False)
+    ledger.begin(second, UPLOAD._replace(key="other"), portions, history_lost=False)
+
+
+def test_leftovers_are_found_by_the_file_and_by_the_rows(ledger: Ledger, journal: Journal) -> None:
+    run_id = journal.start(COMMAND, "key", options={})
+    ledger.begin(run_id, UPLOAD, [Portion("batch", ROWS)], history_lost=False)
+    journal.set_state(run_id, RESUMABLE)
+    found = [ledger.leftovers(*names) for names in (("/file.csv", "x"), ("/x.csv", "rows"), ("/x.csv", "x"))]
+    assert [[left.run_id for left in lefts] for lefts in found] == [[run_id], [run_id], []]
+
+
+def test_what_belongs_to_pruned_runs_is_forgotten(ledger: Ledger, journal: Journal) -> None:
+    run_id = journal.start(COMMAND, "key", options={})
+    ledger.begin(run_id, UPLOAD, [Portion("batch", ROWS)], history_lost=False)
+    sent(ledger)
+    assert ledger.uploads() == {"key"}
+    with journal.transaction() as db:
+        db.execute("DELETE FROM runs")
+    assert ledger.uploads() == set()
+    assert [entry.state for entry in recalled(ledger)] == [State.PENDING] * 3

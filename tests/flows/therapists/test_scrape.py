@@ -1,0 +1,129 @@
+"""A file and its entries, without any database: both layouts, what is broken, and the canonical form."""
+
+from __future__ import annotations
+
+import io
+import json
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflows.flows.therapists.record import Broken, Entry, item_of
+from dataflows.flows.therapists.scrape import Scrape, Source, Unreadable, entries, scrape_of
+from tests.flows.therapists.world import moment, older_scrape, scrape, therapist
+
+
+def source(content: Any) -> Source:
+    """A file with this content."""
+    return Source(io.BytesIO(content if isinstance(content, bytes) else json.dumps(content).encode()))
+
+
+def entry(**fields: Any) -> Entry:
+    """The record of a therapist with these fields."""
+    made = item_of(0, therapist(**fields))
+    assert isinstance(made, Entry)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "broken_off"),
+        (b'{"therapists": [{"id": 1}', "broken_off"),
+        (b'{"therapists": []} and more', "not_json"),
+        (b"\0\0\0\0", "not_json"),
+        (b'{"therapists": [{"id": "\xff"}]}', "not_json"),
+        (b'{"metadata": {}}', "no_therapists"),
+        (b"[]", "no_therapists"),
+        (b'{"therapists": {"id": 1}}', "no_therapists"),
+    ],
+)
+def test_a_file_that_is_none_says_why(content: bytes, code: str) -> None:
+    with pytest.raises(Unreadable) as error:
+        list(entries(source(content)))
+    assert error.value.code == code
+    assert error.value.__suppress_context__ or error.value.__context__ is None  # the parser's words quote the file
+
+
+def test_what_a_file_says_of_itself() -> None:
+    said = scrape_of(source(scrape(total_therapists=3, deleted_therapists=1)))
+    assert said == Scrape(moment("2025-07-02T03:13:24.425211"), "52XXX", {"total": 3, "deleted": 1})
+
+
+def test_what_a_file_of_the_older_layout_says_of_itself() -> None:
+    assert scrape_of(source(older_scrape())) == Scrape(moment("2025-07-02T03:13:24"), None, {"total": 0})
+
+
+@pytest.mark.parametrize("content", [{"therapists": []}, {"metadata": None}, {"metadata": {"scrape_date": "soon"}}])
+def test_a_file_may_say_nothing_of_itself(content: dict[str, Any]) -> None:
+    assert scrape_of(source(content)) == Scrape(None, None, {})
+
+
+def test_a_time_with_a_zone_is_that_moment() -> None:
+    said = scrape_of(source({"metadata": {"scrape_date": "2025-07-02T05:00:00+02:00"}}))
+    assert said.date == moment("2025-07-02T03:00")
+
+
+def test_the_hash_is_that_of_the_bytes() -> None:
+    one, other = source(b"\xef\xbb\xbf{}"), source(b"{}")
+    assert one.sha256() != other.sha256()
+    assert other.read() == b""
+    assert other.rewind().read() == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("raw", "broken"),
+    [
+        ("text", Broken(7, "no_object")),
+        (therapist(first=""), Broken(7, "no_name", "basic_info.first_name")),
+        (therapist(last=" "), Broken(7, "no_name", "basic_info.last_name")),
+        (therapist(city=["Aachen"]), Broken(7, "wrong_type", "location.city")),
+        (therapist(title=True), Broken(7, "wrong_type", "basic_info.title")),
+        (therapist() | {"contact": "none"}, Broken(7, "wrong_type", "contact")),
+        (therapist(languages={"de": 1}), Broken(7, "wrong_type", "languages")),
+        (therapist(source_id=None, postal_code=None), Broken(7, "no_identity", "location.postal_code")),
+        (therapist(rank=2**70), Broken(7, "number_too_large")),
+        (therapist(text="a\0b"), Broken(7, "nul_character")),
+        (therapist(deep=json.loads("[" * 300 + "1" + "]" * 300)), Broken(7, "too_deep", "extra")),
+    ],
+    ids=lambda value: value.code if isinstance(value, Broken) else "",
+)
+def test_an_entry_that_cannot_be_taken_says_where(raw: Any, broken: Broken) -> None:
+    assert item_of(7, raw) == broken
+
+
+def test_a_postcode_that_is_a_number_keeps_its_zero() -> None:
+    assert entry(postal_code=1067, house_number=7).values["postal_code"] == "01067"
+
+
+def test_what_looks_like_an_escaped_nul_is_none() -> None:
+    assert entry(text="\\u0000").values["extra"] == {"text": "\\u0000"}
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)
+JSONS = st.recursive(st.none() | st.booleans() | st.integers(-1000, 1000) | TEXTS, st.lists, max_leaves=5)
+
+
+@given(st.lists(TEXTS, max_size=4), st.dictionaries(TEXTS, JSONS, max_size=3), st.randoms(use_true_random=False))
+def test_order_blanks_normal_forms_and_status_never_change_the_hash(languages: Any, hours: Any, rng: Any) -> None:
+    shuffled = [f" {unicodedata.normalize('NFD', one)} " for one in languages]
+    rng.shuffle(shuffled)
+    turned = dict(reversed(hours.items()))
+    one = entry(languages=languages, telephone_hours=hours)
+    other = entry(languages=shuffled, telephone_hours=turned, status="modified", last_modified="2025", source_id="x")
+    assert one.content_hash == other.content_hash
+
+
+@given(st.sampled_from(["phone", "city", "title", "first", "street"]), TEXTS.filter(str.strip))
+def test_another_value_changes_the_hash(field: str, value: str) -> None:
+    changed: dict[str, Any] = {field: value + "x"}
+    assert entry(**changed).content_hash != entry().content_hash
+
+
+@given(TEXTS.filter(str.strip), TEXTS.filter(str.strip))
+def test_the_natural_key_ignores_case_blanks_and_normal_forms(first: str, last: str) -> None:
+    same = entry(first=f" {unicodedata.normalize('NFD', first)}", last=unicodedata.normalize("NFD", last) + " ")
+    assert same.natural_key == entry(first=first, last=last).natural_key
