@@ -469,6 +469,18 @@ def test_abandon_deletes_nothing_that_is_live(world: World) -> None:
     assert world.held().total() == 0
 
 
+def test_a_batch_that_comes_to_life_while_others_are_taken_back_stays(world: World) -> None:
+    world.write(4)
+    world.directory.faults_of("activate").set(error_next=1000)
+    ran = world.send("--batch-size", "2")
+    assert (ran["status"], world.held().total()) == ("resumable", 4)
+    last = ran["batches"][1]["batch_id"]
+    _at(world, "DELETE", 1, lambda: world.directory._memory.activate(last))
+    done = world.call("runs", "abandon", ran["run_id"], "--json")
+    assert done["left_active"] == [last]
+    assert [one["creation_batch_id"] for one in world.directory.records] == [last, last]
+
+
 def test_after_abandoning_the_same_file_starts_anew(world: World) -> None:
     run_id = unfinished(world)
     assert world.call("runs", "abandon", run_id).code == 0

@@ -102,9 +102,7 @@ def _empty(work: Work, looked: list[tuple[Batch, list[Record]]], done: Abandoned
     ripe = max((batch.ripe_at() for batch, _ in looked), default=NEVER)
     for _ in range(_MOST_PASSES):
         for batch, records in looked:
-            if records and (delete_active or not any(record.active for record in records)):
-                work.directory.delete_batch(batch.batch_id)
-                done.deleted += len(records)
+            done.deleted += _deleted(work, batch, records, delete_active=delete_active, stale=len(looked) > 1)
         _wait(work, ripe)
         began = time.monotonic()
         again = work.looks([batch for batch, _ in looked])
@@ -117,6 +115,20 @@ def _empty(work: Work, looked: list[tuple[Batch, list[Record]]], done: Abandoned
             return
         _wait(work, time.monotonic() + work.manner.look_every)
     raise unsettled("its records do not go away")
+
+
+def _deleted(work: Work, batch: Batch, records: list[Record], *, delete_active: bool, stale: bool) -> int:
+    """Delete what a batch holds, unless it is live; returns how many records.
+
+    Where many batches were looked at before (``stale``), this one is looked at once more: it may have come to life.
+    """
+    if records and stale:
+        records = work.directory.look(batch.batch_id)
+        _refuse_foreign(batch, records)
+    if not records or (not delete_active and any(record.active for record in records)):
+        return 0
+    work.directory.delete_batch(batch.batch_id)
+    return len(records)
 
 
 def _wait(work: Work, until: float) -> None:
