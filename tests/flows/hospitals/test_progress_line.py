@@ -7,14 +7,14 @@ from itertools import pairwise
 import pytest
 
 from dataflows.cli import watching
-from dataflows.cli.progress import Standing
+from dataflows.cli.progress import Silent, Standing
 from dataflows.events import Event, Tally
 from tests.flows.hospitals.world import World
 
 WRONG = 2
 
 
-class Ear(watching.Silent):
+class Ear(Silent):
     """Keeps how things stood after each event."""
 
     def __init__(self) -> None:
