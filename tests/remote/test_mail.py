@@ -23,6 +23,7 @@ from dataflows.remote import mail, smtp
 from dataflows.remote.mail import Delivery, Message, deliver, post
 from dataflows.sandbox.mailbox import PASSWORD, USER, Mailbox
 from dataflows.settings import Secret, Settings
+from tests.processes import under_wine
 
 SAID = Message("patient-import: 1 failed", "a1b2c3: bad_content\n")
 Make = Callable[..., Settings]
@@ -324,6 +325,8 @@ def test_starttls_by_a_private_authority_with_login(tls_mailbox: Mailbox, tmp_pa
 def test_a_certificate_that_does_not_fit_gets_nothing(
     tls_mailbox: Mailbox, tmp_path: Path, bundle: Path, changed: dict[str, object], why: str
 ) -> None:
+    if under_wine() and changed == {"requests_ca_bundle": None}:
+        pytest.skip("wine's SSL policy lets a chain pass whose root is not there (CERT_TRUST_IS_PARTIAL_CHAIN)")
     right: dict[str, object] = {"smtp_host": "localhost", "smtp_starttls": True, "requests_ca_bundle": bundle}
     failed = post(settings(tls_mailbox, tmp_path, **right | changed), SAID, tmp_path)
 
