@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dataflows.errors import BadInput
@@ -282,6 +282,7 @@ PIECES = ['"', '"', ',"', '",', ",", "\n", "\r", " ", "\t", '""', "Name", "1 Str
 
 @fuzzed
 @given(pieces=st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=30))
+@example(pieces=['0","\nGeneral Hospital,1 Example Street,555-0123\n'])
 def test_a_valid_row_is_a_row_in_every_reading(file: Path, pieces: list[str]) -> None:
     body = "".join(pieces).encode("utf-8", "replace").decode()
     found = judged(file, HEAD + body.encode())

@@ -198,7 +198,7 @@ def _lenient(mark: str, blanks: str) -> re.Pattern[str]:
     stand before an opening one. It does not match where a value would go on in the next line.
     """
     field = rf'(?:{blanks}"[^"]*+(?:""[^"]*+)*+"|(?!{blanks}"))[^\r\n{mark}]*+'
-    return re.compile(rf"{field}(?:{mark}{field})*+[\r\n]*")
+    return re.compile(rf"{field}(?:{mark}{field})*[\r\n]*")  # not *+, which Python gets wrong before 3.11.5
 
 
 def _never(opened: int, where: str) -> str:
