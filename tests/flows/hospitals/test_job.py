@@ -476,7 +476,7 @@ def test_a_batch_that_comes_to_life_while_others_are_taken_back_stays(world: Wor
     assert (ran["status"], world.held().total()) == ("resumable", 4)
     last = ran["batches"][1]["batch_id"]
     _at(world, "DELETE", 1, lambda: world.directory._memory.activate(last))
-    done = world.call("runs", "abandon", ran["run_id"], "--json")
+    done = world.call("runs", "abandon", ran["run_id"], "--json", MAX_CONCURRENT_REQUESTS="1")
     assert done["left_active"] == [last]
     assert [one["creation_batch_id"] for one in world.directory.records] == [last, last]
 
