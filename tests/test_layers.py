@@ -21,9 +21,10 @@ MAY_KNOW = {
     "runs": ANYBODY_MAY_KNOW | {"store"},
     "flows": ANYBODY_MAY_KNOW | {"store", "remote", "runs"},
     "checks": ANYBODY_MAY_KNOW | {"store", "remote", "flows"},
+    "web": ANYBODY_MAY_KNOW | {"store", "remote", "runs", "flows"},
     "sandbox": ANYBODY_MAY_KNOW | {"store", "flows"},
     "demo": ANYBODY_MAY_KNOW | {"store", "runs", "flows", "sandbox"},
-    "cli": ANYBODY_MAY_KNOW | {"store", "remote", "runs", "flows", "checks", "sandbox", "demo"},
+    "cli": ANYBODY_MAY_KNOW | {"store", "remote", "runs", "flows", "checks", "sandbox", "demo", "web"},
     "__main__": {"cli"},
 }
 # of a flow, the sandbox may only know the rules of its payload
@@ -32,6 +33,8 @@ PAYLOAD_RULES = {"payload", "attributes"}
 JOBS = {"job", "inspection"}
 PRINTERS = {"cli/output.py", "cli/progress.py"}
 POOL = "runs/pool.py"
+# a server has to serve while its starter goes on; a signal's message must not wait for what it interrupted
+THREADS = {"runs/background.py", "runs/runner.py"}
 RETRY = "remote/retry.py"
 # `runs show --follow` looks at the journal now and then; nothing is tried again there
 PATIENT = {RETRY, "cli/runs.py"}
@@ -117,11 +120,12 @@ def test_only_the_output_prints(path: str) -> None:
 @pytest.mark.parametrize("path", sorted(MODULES.keys() - {POOL}))
 def test_there_is_one_thread_pool(path: str) -> None:
     tree = MODULES[path]
-    pools = {name for name in imported(tree) if name.startswith(("concurrent", "multiprocessing", "asyncio"))}
+    pools = {name for name in imported(tree) if name.endswith("Executor") or name.startswith("multiprocessing")}
     threads = {name for name in calls(tree) if name in ("threading.Thread", "Thread")}
+    loops = {name for name in imported(tree) if name.startswith("asyncio")}
     assert pools == set()
-    # a server has to serve while its starter goes on; a signal's message must not wait for what it interrupted
-    assert threads == set() or path.startswith("sandbox/") or path == "runs/runner.py"
+    assert threads == set() or path.startswith("sandbox/") or path in THREADS
+    assert loops == set() or path.startswith("web/")  # the server's own loop
 
 
 @pytest.mark.parametrize("path", sorted(MODULES.keys() - {RETRY}))

@@ -144,3 +144,36 @@ def test_commits_are_flushed_to_the_disk(journal: Journal) -> None:
         assert db.execute("PRAGMA synchronous").fetchone() == (2,)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert isinstance(db, sqlite3.Connection)
+
+
+def test_a_run_is_still_found_by_the_batch_it_was_first_known_by(journal: Journal) -> None:
+    run_id = journal.start("hospitals-bulk", "file", options={}, batch_id="550e8400-e29b")
+    journal.name_batches(run_id, ["660e8400-e29b", "770e8400-e29b"])
+    journal.name_batches(run_id, ["880e8400-e29b"])
+    for batch_id in ("550e8400-e29b", "660e8400-e29b", "770e8400-e29b", "880e8400-e29b"):
+        found = journal.run_of_batch(batch_id)
+        assert found is not None and (found.run_id, found.batch_id) == (run_id, "880e8400-e29b")
+    assert journal.batches(run_id) == ["880e8400-e29b"]
+
+
+def test_no_run_is_found_by_half_an_id(journal: Journal) -> None:
+    run_id = journal.start("hospitals-bulk", "file", options={}, batch_id="550e8400-e29b")
+    assert journal.run(run_id) is not None
+    assert journal.run(run_id[:8]) is None
+    assert journal.run_of_batch("550e8400") is None
+
+
+def test_a_report_is_kept_with_its_run_and_goes_with_it(journal: Journal) -> None:
+    run_id = journal.start("cqc-fetch", "folder", options={})
+    assert journal.report(run_id) is None
+    journal.finish(run_id, "done", 0, {}, None, {"status": "ok", "results": {"homecare": {"rows": 3}}})
+    assert journal.report(run_id) == {"status": "ok", "results": {"homecare": {"rows": 3}}}
+    assert journal.prune(older_than=timedelta(seconds=-5), command="hospitals-bulk") == 0
+    assert journal.prune(older_than=timedelta(seconds=-5), command="cqc-fetch") == 1
+    assert journal.report(run_id) is None
+
+
+def test_a_very_large_report_is_not_kept(journal: Journal) -> None:
+    run_id = journal.start("hospitals-bulk", "file", options={})
+    journal.finish(run_id, "done", 0, {}, None, {"hospitals": ["x" * 300_000]})
+    assert journal.report(run_id) is None

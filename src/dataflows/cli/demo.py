@@ -134,7 +134,7 @@ class _Conductor:
 
     def conduct(self, order: Order, job: Job) -> Outcome:
         """Run a job to its end."""
-        from dataflows.cli.logs import RunLog
+        from dataflows.runs.logs import RunLog
         from dataflows.runs.runner import run_job
 
         log = RunLog(order.data_dir, order.command).attach()

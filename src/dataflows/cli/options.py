@@ -14,8 +14,8 @@ from dataflows.cli.output import Output
 from dataflows.errors import DataflowsError, ExitCode
 
 if TYPE_CHECKING:
-    from dataflows.cli.logs import RunLog
     from dataflows.events import Event
+    from dataflows.runs.logs import RunLog
     from dataflows.runs.runner import Job, Order, Report
     from dataflows.settings import Settings
 
@@ -69,7 +69,7 @@ class Invocation:
 
     def begin(self, command: str, as_json: bool = False) -> Invocation:
         """Say which command this is: its name leads the last line and names the log."""
-        from dataflows.cli.logs import off_the_screen
+        from dataflows.runs.logs import off_the_screen
 
         self._open.enter_context(off_the_screen())
         self.output.command = command
@@ -96,7 +96,7 @@ class Invocation:
 
         ``options`` are kept for ``runs resume``; ``resumable`` is whether it can go on after an interruption.
         """
-        from dataflows.cli.logs import RunLog
+        from dataflows.runs.logs import RunLog
         from dataflows.runs.runner import Order
 
         self._log = RunLog(
@@ -136,7 +136,7 @@ class Invocation:
 
     def crash_log(self, error: BaseException) -> Path | None:
         """Write the traceback of a bug to the log of the run, or to one of its own."""
-        from dataflows.cli.logs import RunLog
+        from dataflows.runs.logs import RunLog
 
         log = self._log or RunLog(self._folder(), self.output.command or "dataflows").attach()
         self._log = log

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -206,13 +205,9 @@ def _journal(call: Invocation) -> Journal:
 
 
 def _see_what_died(call: Invocation, journal: Journal) -> None:
-    """Call a run resumable whose process is gone: its lock died with it."""
-    from dataflows.runs.lock import is_running
+    from dataflows.runs.history import see_what_died
 
-    folder: Path = call.loaded.data_dir if call.loaded else call.settings().data_dir
-    for record in journal.runs(state="running"):
-        if not is_running(folder, record.command, record.target) and journal.find(record.run_id).state == "running":
-            journal.set_state(record.run_id, "failed" if record.options.get("dry_run") else "resumable")
+    see_what_died(journal, (call.loaded or call.settings()).data_dir)
 
 
 def _failures(journal: Journal, record: RunRecord, *, everything: bool) -> list[Item]:

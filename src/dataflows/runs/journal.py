@@ -67,7 +67,11 @@ _SCHEMA = (
     ) WITHOUT ROWID;
     CREATE INDEX run_batches_by_id ON run_batches (batch_id);
     """,
+    """
+    CREATE TABLE run_reports (run_id TEXT PRIMARY KEY, report TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
+_LARGEST_REPORT = 256 * 1024  # characters; what is larger tells of single items, and those the journal has anyway
 
 
 def now() -> str:
@@ -226,15 +230,24 @@ class Journal:
             )
 
     def finish(
-        self, run_id: str, state: str, exit_code: int, counts: Mapping[str, int], error: DataflowsError | None
+        self,
+        run_id: str,
+        state: str,
+        exit_code: int,
+        counts: Mapping[str, int],
+        error: DataflowsError | None,
+        report: Mapping[str, object] | None = None,
     ) -> None:
-        """Record the end of a run.
+        """Record the end of a run, and its report unless that is very large.
 
         Earlier resumable runs of the same command and target are closed when this one came to its end or is the one
         to resume from now on; a run that was refused (settings, access) closes nothing.
         """
         said = (error.code, error.message, error.hint) if error else (None, None, None)
+        text = json.dumps(report, default=str) if report else ""
         with self.transaction() as db:
+            if text and len(text) <= _LARGEST_REPORT:
+                db.execute("INSERT OR REPLACE INTO run_reports VALUES (?, ?)", (run_id, text))
             db.execute(
                 "UPDATE runs SET state = ?, ended_at = ?, exit_code = ?, counts = ?, step = '',"
                 " error_code = ?, error = ?, hint = ? WHERE run_id = ?",
@@ -247,20 +260,35 @@ class Journal:
                     (PARTIAL, run_id, RESUMABLE, run_id, run_id),
                 )
 
+    def report(self, run_id: str) -> dict[str, object] | None:
+        """Return the report of an ended run, None where none was kept."""
+        with self.reading() as db:
+            row = db.execute("SELECT report FROM run_reports WHERE run_id = ?", (run_id,)).fetchone()
+        return json.loads(row[0]) if row else None
+
     def name_batches(self, run_id: str, batch_ids: Sequence[str]) -> None:
-        """Record the batches of a run, so that ``find`` knows it by each of them; the first one is shown with it."""
+        """Record the batches of a run, so that it is found by each of them; the first one is shown with it.
+
+        It is still found by those that it was known by before: somebody may have been told of them.
+        """
         with self.transaction() as db:
+            former = db.execute(
+                "SELECT batch_id FROM run_batches WHERE run_id = ? UNION"
+                " SELECT batch_id FROM runs WHERE run_id = ? AND batch_id IS NOT NULL",
+                (run_id, run_id),
+            ).fetchall()
+            aliases = sorted({batch_id for (batch_id,) in former} - set(batch_ids))
+            places = [*enumerate(batch_ids), *((-1 - place, batch_id) for place, batch_id in enumerate(aliases))]
             db.execute("UPDATE runs SET batch_id = ? WHERE run_id = ?", (batch_ids[0], run_id))
             db.execute("DELETE FROM run_batches WHERE run_id = ?", (run_id,))
-            db.executemany(
-                "INSERT INTO run_batches VALUES (?, ?, ?)",
-                [(run_id, place, batch_id) for place, batch_id in enumerate(batch_ids)],
-            )
+            db.executemany("INSERT INTO run_batches VALUES (?, ?, ?)", [(run_id, *place) for place in places])
 
     def batches(self, run_id: str) -> list[str]:
         """Return the batch ids of a run, in order."""
         with self.reading() as db:
-            rows = db.execute("SELECT batch_id FROM run_batches WHERE run_id = ? ORDER BY place", (run_id,))
+            rows = db.execute(
+                "SELECT batch_id FROM run_batches WHERE run_id = ? AND place >= 0 ORDER BY place", (run_id,)
+            )
             return [batch_id for (batch_id,) in rows]
 
     def set_state(self, run_id: str, state: str) -> None:
@@ -270,12 +298,35 @@ class Journal:
                 "UPDATE runs SET state = ?, ended_at = coalesce(ended_at, ?) WHERE run_id = ?", (state, now(), run_id)
             )
 
-    def runs(self, *, state: str | None = None, limit: int = -1) -> list[RunRecord]:
-        """Return runs, newest first."""
-        where, values = ("WHERE state = ?", (state,)) if state else ("", ())
+    def runs(
+        self, *, state: str | None = None, command: str | None = None, limit: int = -1, skip: int = 0
+    ) -> list[RunRecord]:
+        """Return runs, newest first; only those of a state or a command where that is given."""
         with self.reading() as db:
-            rows = _rows(db, f"SELECT * FROM runs {where} ORDER BY seq DESC LIMIT ?", (*values, limit))  # noqa: S608
+            rows = _rows(
+                db,
+                "SELECT * FROM runs WHERE state = coalesce(?, state) AND command = coalesce(?, command)"
+                " ORDER BY seq DESC LIMIT ? OFFSET ?",
+                (state, command, limit, skip),
+            )
         return [RunRecord.of(row) for row in rows]
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """Return the run with just this id."""
+        with self.reading() as db:
+            rows = _rows(db, "SELECT * FROM runs WHERE run_id = ?", (run_id,))
+        return RunRecord.of(rows[0]) if rows else None
+
+    def run_of_batch(self, batch_id: str) -> RunRecord | None:
+        """Return the latest run that carries just this batch."""
+        with self.reading() as db:
+            rows = _rows(
+                db,
+                "SELECT * FROM runs WHERE batch_id = ? OR run_id IN"
+                " (SELECT run_id FROM run_batches WHERE batch_id = ?) ORDER BY seq DESC LIMIT 1",
+                (batch_id, batch_id),
+            )
+        return RunRecord.of(rows[0]) if rows else None
 
     def find(self, beginning: str) -> RunRecord:
         """Return the run whose id, or one of whose batch ids, begins so; of several runs of one batch the latest.
@@ -305,15 +356,22 @@ class Journal:
             )
         return RunRecord.of(rows[0])
 
-    def prune(self, *, older_than: timedelta, keep: frozenset[str] = frozenset({RUNNING, RESUMABLE})) -> int:
+    def prune(
+        self,
+        *,
+        older_than: timedelta,
+        keep: frozenset[str] = frozenset({RUNNING, RESUMABLE}),
+        command: str | None = None,
+    ) -> int:
         """Forget runs that ended longer ago than ``older_than``; returns how many. Resumable runs are kept."""
         limit = (datetime.now(UTC) - older_than).isoformat(timespec="milliseconds")
         marks = ", ".join("?" * len(keep))
-        chosen = f"SELECT run_id FROM runs WHERE ended_at < ? AND state NOT IN ({marks})"  # noqa: S608
+        chosen = f"ended_at < ? AND state NOT IN ({marks}) AND command = coalesce(?, command)"
+        values = (limit, *keep, command)
         with self.transaction() as db:
-            for table in ("items", "run_batches"):
-                db.execute(f"DELETE FROM {table} WHERE run_id IN ({chosen})", (limit, *keep))  # noqa: S608
-            return db.execute(f"DELETE FROM runs WHERE run_id IN ({chosen})", (limit, *keep)).rowcount  # noqa: S608
+            for table in ("items", "run_batches", "run_reports"):
+                db.execute(f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM runs WHERE {chosen})", values)  # noqa: S608
+            return db.execute(f"DELETE FROM runs WHERE {chosen}", values).rowcount  # noqa: S608
 
     # --- items ------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -104,7 +105,10 @@ class _Crew(Generic[T, R]):
         self._halt = threading.Event()
         self._limit: float | None = None  # when the grace ends
         # daemons: a request that hangs must not keep the process from ending after its grace
-        self._threads = [threading.Thread(target=self._labour, daemon=True) for _ in range(workers)]
+        # each in a copy of the run's context, by which its log knows what was said in its threads
+        self._threads = [
+            threading.Thread(target=copy_context().run, args=(self._labour,), daemon=True) for _ in range(workers)
+        ]
         for thread in self._threads:
             thread.start()
 

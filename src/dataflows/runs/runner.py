@@ -81,8 +81,10 @@ class Bug(DataflowsError):
     code = "bug"
 
 
-def run_job(order: Order, job: Job, listener: Listener) -> Outcome:
+def run_job(order: Order, job: Job, listener: Listener, *, stop: Stop | None = None) -> Outcome:
     """Run a job from lock to summary. Never raises what the job raises: it is in the outcome.
+
+    A signal stops it; outside of the main thread, which alone hears signals, whoever sets ``stop``.
 
     Raises:
         AlreadyRunning: the same job runs on the same target.
@@ -91,14 +93,15 @@ def run_job(order: Order, job: Job, listener: Listener) -> Outcome:
     journal = Journal.open(order.data_dir)
     try:
         with only_one(order.data_dir, order.command, order.target):
-            return _Conductor(order, journal, listener).conduct(job)
+            return _Conductor(order, journal, listener, stop or Stop()).conduct(job)
     finally:
         journal.close()
 
 
 class _Conductor:
-    def __init__(self, order: Order, journal: Journal, listener: Listener) -> None:
+    def __init__(self, order: Order, journal: Journal, listener: Listener, stop: Stop) -> None:
         self._order = order
+        self._stop = stop
         self._journal = journal
         self._listener = listener
         self._tally = Tally()
@@ -115,14 +118,14 @@ class _Conductor:
             order.command, order.target, options=order.options, log_file=order.log_file, batch_id=order.batch_id
         )
         self._run_id = run_id
-        run = Run(run_id, self._journal, order.data_dir, self._take)
+        run = Run(run_id, self._journal, order.data_dir, self._take, self._stop)
         with signals(run.stop, self._stopping):
             self._play(run, job)
         code = self._exit_code()
         state = states.RESUMABLE if self._error is not None and self._error.resumable else _state(code)
         if not order.resumable:
             state = state.replace(states.RESUMABLE, states.FAILED)
-        self._journal.finish(run_id, state, code, self.counts(), self._error)
+        self._journal.finish(run_id, state, code, self.counts(), self._error, run.report)
         self._journal.prune(older_than=timedelta(days=order.runs_keep_days))
         seconds = time.monotonic() - began
         return Outcome(

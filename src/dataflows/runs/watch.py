@@ -19,7 +19,12 @@ _TICK = 0.5  # seconds; on Windows a longer wait would keep Ctrl-C from being se
 
 
 def watch(
-    one_pass: Callable[[], int], every: float, tell: Callable[[bool], None], stopping: Callable[[], None] | None = None
+    one_pass: Callable[[], int],
+    every: float,
+    tell: Callable[[bool], None],
+    stopping: Callable[[], None] | None = None,
+    *,
+    stop: Stop | None = None,
 ) -> ExitCode:
     """Run passes, ``every`` seconds from beginning to beginning, until a signal comes.
 
@@ -28,11 +33,12 @@ def watch(
         tell: called with False when nothing could be reached for ``UNREACHABLE_PASSES`` passes, with True when it works
             again; once each.
         stopping: called when a signal comes between two passes.
+        stop: outside of the main thread, which alone hears signals: ends the watch.
 
     Returns:
         130 when it was stopped; 2 or 10 at once, since waiting does not mend those.
     """
-    stop = Stop()
+    stop = stop or Stop()
     unreachable = _Unreachable(tell)
     with signals(stop, stopping or (lambda: None)):
         while True:

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from dataflows.cli.logs import RunLog, off_the_screen
 from dataflows.errors import ServiceDown, SettingUnusable
 from dataflows.events import Done, Failed, Planned
+from dataflows.runs.logs import RunLog, off_the_screen
+from dataflows.runs.pool import each
 
 PERSONAL = "Ada Example"
 
@@ -56,7 +57,7 @@ def test_two_runs_of_one_moment_get_two_files(log: RunLog, tmp_path: Path) -> No
     other = RunLog(tmp_path, "csc-submit")
     other.path = log.path
     log.log_start("csc-submit")
-    other.handle(logging.makeLogRecord({"name": "dataflows", "msg": "x", "levelno": logging.INFO}))
+    other.emit(logging.makeLogRecord({"name": "dataflows", "msg": "x", "levelno": logging.INFO}))
     other.close()
     assert other.path.name == f"{log.path.stem}-{os.getpid()}.log"
 
@@ -162,3 +163,24 @@ def test_a_bug_is_reported_even_when_no_log_can_be_written(tmp_path: Path) -> No
     log = RunLog(tmp_path / "data", "csc-submit").attach()
     assert log.crash(ValueError()) is None
     log.detach()
+
+
+def test_of_two_runs_in_one_process_each_log_has_its_own_lines(tmp_path: Path) -> None:
+    barrier = threading.Barrier(2)
+    logs = [RunLog(tmp_path / name, name) for name in ("one", "two")]
+
+    def play(log: RunLog) -> None:
+        log.attach()
+        barrier.wait()
+        for _ in each(lambda word: logging.getLogger("dataflows").warning(word), [log.path.stem] * 4,
+                      workers=2, stop=threading.Event()):  # fmt: skip
+            pass
+        barrier.wait()
+        log.detach()
+
+    threads = [threading.Thread(target=play, args=(log,)) for log in logs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [{line["message"] for line in lines(log)} for log in logs] == [{log.path.stem} for log in logs]

@@ -6,6 +6,7 @@ libraries) only the kind and the place are written, since their texts may quote 
 
 from __future__ import annotations
 
+import contextvars
 import json
 import logging
 import os
@@ -42,10 +43,15 @@ _EVENT_LEVELS: dict[type, int] = {
 }
 
 log = logging.getLogger("dataflows.run")
+_current: contextvars.ContextVar[RunLog | None] = contextvars.ContextVar("run_log", default=None)
 
 
 class RunLog(logging.Handler):
-    """The log file of one run. It is made, for its owner only, when the first record comes."""
+    """The log file of one run. It is made, for its owner only, when the first record comes.
+
+    Several runs may be at work in one process: each log takes what is said in the context in which it was attached,
+    which the threads of the pool share, and what is said in no run's context.
+    """
 
     def __init__(self, data_dir: Path, command: str, *, level: str = "info", keep_days: int = 30) -> None:
         super().__init__(_LEVELS[level])
@@ -55,6 +61,7 @@ class RunLog(logging.Handler):
 
     def attach(self) -> RunLog:
         """Take in what is logged from now on, by us and by the libraries."""
+        _current.set(self)
         root = logging.getLogger()
         root.addHandler(self)
         root.setLevel(logging.WARNING)
@@ -64,7 +71,13 @@ class RunLog(logging.Handler):
     def detach(self) -> None:
         """Close the file and let go of the loggers."""
         logging.getLogger().removeHandler(self)
+        if _current.get() is self:
+            _current.set(None)
         self.close()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Leave out what belongs to another run of this process."""
+        return _current.get() in (None, self) and bool(super().filter(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record as one line."""

@@ -1,0 +1,198 @@
+"""Jobs in the background of a process that serves: each in a thread of its own, so many of a command at a time.
+
+A job is a run from the moment that it is taken in (lock, run id, journal), also while it waits for its turn; so a
+process that dies leaves nothing that is not listed as resumable.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
+
+from dataflows.errors import DataflowsError, Interrupted, ServiceDown
+from dataflows.events import Event, Step
+from dataflows.runs.logs import RunLog
+from dataflows.runs.pool import Stop
+from dataflows.runs.runner import Job, Order, Outcome, Run, run_job
+
+MOST_AT_WORK = 4
+"""So many jobs of one command are at work at the same time; others wait for their turn."""
+MOST_TAKEN_IN = 64
+"""So many jobs are taken in, those that wait included; further ones are refused."""
+
+_TICK = 0.5  # seconds between two looks whether to stop
+
+T = TypeVar("T")
+
+log = logging.getLogger("dataflows.background")
+
+
+class Work:
+    """One job in the background. ``begun`` gets its run id, ``ended`` its outcome; what kept it from beginning is
+    raised by both.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.stop = Stop()
+        self.begun: Future[str] = Future()
+        self.ended: Future[Outcome] = Future()
+        for future in (self.begun, self.ended):
+            future.set_running_or_notify_cancel()  # whoever waits for it and goes away does not cancel it
+
+
+class Background:
+    """Takes in jobs, and stops them all when the process has to end.
+
+    Args:
+        told: is called with every outcome, in the thread of its job.
+    """
+
+    def __init__(self, told: Callable[[Outcome], None] = lambda _: None) -> None:
+        self._told = told
+        self._lock = threading.Lock()
+        self._slots: dict[str, threading.BoundedSemaphore] = {}
+        self._threads: set[threading.Thread] = set()
+        self._works: set[Work] = set()
+        self._stops: set[Stop] = set()
+        self._stopping = False
+
+    # --- jobs -------------------------------------------------------------------------------------------------
+
+    def start(self, order: Order, job: Job, run_log: RunLog) -> Work:
+        """Take in a job and return at once.
+
+        Raises:
+            ServiceDown: there are too many already, or the process is about to end.
+        """
+        work = Work(order)
+        with self._lock:
+            self._refuse_more()
+            self._works.add(work)
+            self._stops.add(work.stop)
+        self._thread(lambda: self._play(work, job, run_log), order.command)
+        return work
+
+    def running(self) -> set[str]:
+        """The ids of the runs that are at work here or wait for their turn."""
+        with self._lock:
+            works = list(self._works)
+        return {work.begun.result() for work in works if work.begun.done() and work.begun.exception() is None}
+
+    def _refuse_more(self) -> None:
+        if self._stopping:
+            raise ServiceDown("the server is about to stop", hint="try again when it is back", wait=30.0)
+        if len(self._works) >= MOST_TAKEN_IN:
+            raise ServiceDown(
+                f"{MOST_TAKEN_IN} jobs are at work or waiting", hint="try again when some have ended", wait=30.0
+            )
+
+    def _play(self, work: Work, job: Job, run_log: RunLog) -> None:
+        order = work.order
+        run_log.attach()
+        run_log.log_start(order.command)
+        try:
+            outcome = run_job(order, lambda run: self._in_turn(work, job, run), run_log.log_event, stop=work.stop)
+            run_log.log_end(outcome)
+            self._told(outcome)
+            work.ended.set_result(outcome)
+        except BaseException as error:
+            self._failed(work, error, run_log)
+        finally:
+            run_log.detach()
+            with self._lock:
+                self._works.discard(work)
+                self._stops.discard(work.stop)
+
+    def _failed(self, work: Work, error: BaseException, run_log: RunLog) -> None:
+        if isinstance(error, DataflowsError):
+            run_log.log_error(error)
+        else:
+            run_log.crash(error)
+        for future in (work.begun, work.ended):
+            if not future.done():
+                future.set_exception(error)
+
+    def _in_turn(self, work: Work, job: Job, run: Run) -> Iterator[Event]:
+        work.begun.set_result(run.id)
+        slots = self._slots_of(work.order.command)
+        if not slots.acquire(blocking=False):
+            yield Step("waiting for its turn")
+            while not slots.acquire(timeout=_TICK):
+                if run.stop.is_set():
+                    raise Interrupted("stopped before its turn", hint=f"dataflows runs resume {run.id[:8]}")
+        try:
+            if not run.stop.is_set():
+                yield from job(run)
+        finally:
+            slots.release()
+
+    def _slots_of(self, command: str) -> threading.BoundedSemaphore:
+        with self._lock:
+            return self._slots.setdefault(command, threading.BoundedSemaphore(MOST_AT_WORK))
+
+    # --- what is no run ---------------------------------------------------------------------------------------
+
+    def do(self, task: Callable[[Stop], T], name: str) -> Future[T]:
+        """Call something in a thread of its own, such as a loop; it ends by itself or when its stop is set.
+
+        Raises:
+            ServiceDown: the process is about to end.
+        """
+        stop, result = Stop(), Future[T]()
+        result.set_running_or_notify_cancel()
+        with self._lock:
+            self._refuse_more()
+            self._stops.add(stop)
+        self._thread(lambda: self._called(task, stop, result), name)
+        return result
+
+    def _called(self, task: Callable[[Stop], T], stop: Stop, result: Future[T]) -> None:
+        try:
+            result.set_result(task(stop))
+        except DataflowsError as error:
+            result.set_exception(error)
+        except BaseException as error:
+            log.exception("unexpected %s in the background", type(error).__name__)
+            result.set_exception(error)
+        finally:
+            with self._lock:
+                self._stops.discard(stop)
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    def stop(self, *, hurry: bool = False) -> None:
+        """Ask everything to stop. What waits for its turn or is under way becomes resumable."""
+        with self._lock:
+            self._stopping = True
+            stops = list(self._stops)
+        for stop in stops:
+            stop.hurry = stop.hurry or hurry
+            stop.set()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end of everything, at most so many seconds; returns whether it came."""
+        limit = time.monotonic() + seconds
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(max(0.0, limit - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _thread(self, target: Callable[[], None], name: str) -> None:
+        def play() -> None:
+            try:
+                target()
+            finally:
+                with self._lock:
+                    self._threads.discard(thread)
+
+        # a daemon: the grace is kept by ``join``, and a request that hangs must not keep the process from ending
+        thread = threading.Thread(target=play, name=name, daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        thread.start()
