@@ -22,6 +22,7 @@ from dataflows.cli import (
     runs,
     sandbox,
     schedule,
+    serve,
     therapist_import,
 )
 from dataflows.cli.options import Invocation, epilog
@@ -31,12 +32,12 @@ from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusa
 PROGRAM = "dataflows"
 _COMMANDS = (
     *(cqc_fetch, hospitals_bulk, patient_import, therapist_import, csc_submit),
-    *(diagnostics, runs, schedule, sandbox, demo),
+    *(diagnostics, runs, serve, schedule, sandbox, demo),
 )
 
 _ORDER = (
     *("cqc-fetch", "hospitals-bulk", "patient-import", "therapist-import", "csc-submit"),
-    *("test-db", "test-endpoint", "test-schema", "runs", "schedule", "sandbox", "demo"),
+    *("test-db", "test-endpoint", "test-schema", "runs", "serve", "schedule", "sandbox", "demo"),
 )
 
 

@@ -96,21 +96,27 @@ class Invocation:
 
         ``options`` are kept for ``runs resume``; ``resumable`` is whether it can go on after an interruption.
         """
-        from dataflows.runs.logs import RunLog
         from dataflows.runs.runner import Order
 
-        self._log = RunLog(
-            settings.data_dir, self.output.command, level=settings.log_level, keep_days=settings.log_keep_days
-        ).attach()
+        log = self.log_to_file(settings)
         return Order(
             self.output.command,
             target,
             options,
             settings.data_dir,
             runs_keep_days=settings.runs_keep_days,
-            log_file=self._log.path,
+            log_file=log.path,
             resumable=resumable,
         )
+
+    def log_to_file(self, settings: Settings) -> RunLog:
+        """Open the log of this call."""
+        from dataflows.runs.logs import RunLog
+
+        self._log = RunLog(
+            settings.data_dir, self.output.command, level=settings.log_level, keep_days=settings.log_keep_days
+        ).attach()
+        return self._log
 
     def run(self, order: Order, job: Job, show: Callable[[Report], None] | None = None) -> int:
         """Run the job, print how it ended, and return the exit code. ``show`` prints the report for people."""

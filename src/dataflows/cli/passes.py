@@ -1,4 +1,4 @@
-"""What the import commands share: ``--watch`` with its passes, and the health check around each run."""
+"""What the import commands share: ``--watch`` with its passes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dataflows.cli.options import Invocation
-from dataflows.errors import AlreadyRunning, DataflowsError, ExitCode, WrongUsage
+from dataflows.errors import DataflowsError, ExitCode, WrongUsage
 
 if TYPE_CHECKING:
     from dataflows.remote.mail import Message
-    from dataflows.settings import Settings
 
 Watching = Annotated[bool, typer.Option("--watch", help="Go on until stopped: one pass after the other.")]
 Every = Annotated[str, typer.Option("--every", help="With --watch: from pass to pass, such as 15m, 1h or 1d.")]
@@ -59,26 +58,6 @@ def watch(call: Invocation, every: str, one: Callable[[Invocation], int], words:
         call.output.ended("stopped", code)
     call.output.summed_up = True
     return int(code)
-
-
-def healthy(call: Invocation, settings: Settings, run: Callable[[], int]) -> int:
-    """Run something, and tell HEALTHCHECK_URL_<JOB> of the command that it starts and how it ended."""
-    job = call.output.command
-    if job.replace("-", "_") not in settings.healthcheck_urls:
-        return run()
-    from dataflows.remote.ping import ping
-
-    ping(settings, job, "start")
-    code: int = ExitCode.BUG
-    try:
-        code = run()
-    except AlreadyRunning:
-        code = ExitCode.ALREADY_RUNNING
-        raise
-    finally:
-        if code != ExitCode.ALREADY_RUNNING:  # the other run tells how it ends
-            ping(settings, job, "failure" if code else "success")
-    return code
 
 
 def _guarded(call: Invocation, one: Callable[[Invocation], int]) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
-from dataflows.cli.passes import EVERY, Every, Watching, healthy, watch
+from dataflows.cli.passes import EVERY, Every, Watching, watch
 from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def run(call: Invocation, options: Options) -> int:
     order = call.order(settings, target, job.kept(options), resumable=not options.dry_run)
     if options.dry_run:
         return call.run(order, job.bring_in(settings, options))
-    return healthy(call, settings, lambda: call.run(order, job.bring_in(settings, options)))
+    from dataflows.remote.ping import healthy
+
+    return healthy(settings, COMMAND, lambda: call.run(order, job.bring_in(settings, options)))
 
 
 def resume(call: Invocation, kept: Mapping[str, object]) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
-from dataflows.cli.passes import EVERY, Every, Watching, healthy, watch
+from dataflows.cli.passes import EVERY, Every, Watching, watch
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ def run(call: Invocation, options: Options) -> int:
 
     if options.dry_run:
         return call.run(order, job.bring_in(settings, options), show)
-    return healthy(call, settings, lambda: call.run(order, job.bring_in(settings, options), show))
+    from dataflows.remote.ping import healthy
+
+    return healthy(settings, COMMAND, lambda: call.run(order, job.bring_in(settings, options), show))
 
 
 def resume(call: Invocation, kept: Mapping[str, object]) -> int:
@@ -104,9 +106,9 @@ def _from_working_folder(paths: list[Path]) -> tuple[Path, ...]:
 
 
 def _words(reached: bool) -> Message:
-    from dataflows.flows.therapists import notices
+    from dataflows.flows.therapists import job
 
-    return notices.reachable() if reached else notices.unreachable()
+    return job.words(reached)
 
 
 def _show(call: Invocation, settings: Settings, options: Options, report: Report) -> None:

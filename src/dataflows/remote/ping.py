@@ -6,10 +6,11 @@ The address is a secret (whoever knows it can feign success), so nothing here sh
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
-from dataflows.errors import DataflowsError
+from dataflows.errors import AlreadyRunning, DataflowsError, ExitCode
 from dataflows.remote.connections import PATIENCE, OutOfTime, Patience, Stopped
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import Session, make_session, send
@@ -49,6 +50,23 @@ def ping(settings: Settings, job: str, what: What, *, stop: threading.Event | No
         PATIENCE.reset(token)
         session.close()
     return True
+
+
+def healthy(settings: Settings, job: str, run: Callable[[], int]) -> int:
+    """Run something that returns an exit code, and tell HEALTHCHECK_URL_<JOB> that it starts and how it ended."""
+    if job.replace("-", "_") not in settings.healthcheck_urls:
+        return run()
+    ping(settings, job, "start")
+    code: int = ExitCode.BUG
+    try:
+        code = run()
+    except AlreadyRunning:
+        code = ExitCode.ALREADY_RUNNING
+        raise
+    finally:
+        if code != ExitCode.ALREADY_RUNNING:  # the other run tells how it ends
+            ping(settings, job, "failure" if code else "success")
+    return code
 
 
 def _told(session: Session, url: str) -> None:

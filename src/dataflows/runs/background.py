@@ -54,7 +54,7 @@ class Background:
 
     def __init__(self, told: Callable[[Outcome], None] = lambda _: None) -> None:
         self._told = told
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may come while its own thread holds it
         self._slots: dict[str, threading.BoundedSemaphore] = {}
         self._threads: set[threading.Thread] = set()
         self._works: set[Work] = set()

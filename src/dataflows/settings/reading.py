@@ -139,7 +139,8 @@ def _type(spec: Spec) -> Any:
         "address": Annotated[str, AfterValidator(_address)] | None,
         "text": Annotated[str, Field(pattern=spec.pattern)] | None,
     }
-    return types.get(spec.kind, str | None)
+    found = types.get(spec.kind, str | None)
+    return found | None if spec.kind == "whole" and spec.default is None else found
 
 
 def _one_of(text: str, choices: tuple[str, ...]) -> str:

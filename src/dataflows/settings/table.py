@@ -19,6 +19,7 @@ CSC, CQC, HOSPITALS = "csc-submit", "cqc-fetch", "hospitals-bulk"
 PATIENTS, THERAPISTS, PRACTICE = "patient-import", "therapist-import", "patient-import and therapist-import"
 HTTP, COMMON = "every remote service", "every command"
 MAIL, KAFKA = "mail and health checks", "events of the imports"
+SERVE = "serve"
 
 
 class Secret:
@@ -142,7 +143,7 @@ def _choice(flow: str, meaning: str, *choices: str, default: str) -> Any:
     return _setting("choice", default, flow, meaning, f"one of {', '.join(choices)}", choices=choices)
 
 
-def _whole(flow: str, meaning: str, default: int, low: int, high: int) -> Any:
+def _whole(flow: str, meaning: str, default: int | None, low: int, high: int) -> Any:
     return _setting("whole", default, flow, meaning, f"a whole number from {low} to {high}", low=low, high=high)
 
 
@@ -289,6 +290,21 @@ class Settings:
         pattern="cqc_fetch|hospitals_bulk|patient_import|therapist_import|csc_submit",
         example="HEALTHCHECK_URL_PATIENT_IMPORT=https://hc.example.org/ping/...",
         secret=True,
+    )
+    run_token: Secret | None = _secret(
+        SERVE, "what callers have to send; without it nobody but this machine is served, and /run and /files nobody"
+    )
+    app_host: str = _text(
+        SERVE,
+        "address to listen on; any but this machine's own needs RUN_TOKEN",
+        "127.0.0.1",
+        pattern=r"^[A-Za-z0-9.:_-]+$",
+        rule="a host name or address",
+    )
+    app_port: int | None = _whole(SERVE, "port to listen on; without it PORT counts, else 8000", None, 0, 65_535)
+    port: int | None = _whole(SERVE, "the same, as hosting services set it", None, 0, 65_535)
+    upload_max_bytes: int = _whole(
+        SERVE, "largest upload that is taken, in bytes", 10 * 1024 * 1024, 1024, 1_000_000_000
     )
     http_timeout_seconds: float = _number(HTTP, "how long to wait for an answer, per request", 30.0, 0.1, 3600)
     http_connect_timeout_seconds: float = _number(HTTP, "how long to wait for a connection", 10.0, 0.1, 600)

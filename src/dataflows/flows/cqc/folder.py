@@ -171,6 +171,14 @@ def target(path: Path) -> str:
     return os.path.normcase(os.path.realpath(path))
 
 
+def file_of(folder: Path, name: str) -> Path | None:
+    """The file of that name, if it is one that we name so and lies in the folder itself; None for anything else."""
+    path = folder / name
+    if _FINAL.fullmatch(name) is None or path.is_symlink() or not path.is_file():
+        return None
+    return path
+
+
 def stamp_of(path: Path) -> datetime:
     """The time in the name of a file that ``publish`` named."""
     found = _FINAL.fullmatch(path.name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.flows.hospitals.codes import FileError
@@ -40,6 +43,13 @@ class Header:
     def is_usable(self) -> bool:
         """Whether it is sure where name, address and phone stand."""
         return all(one.code == "unknown_column" for one in self.complaints)
+
+
+def is_exact(path: Path) -> bool:
+    """Whether the first line of a file names just the columns, in their order and with commas: seed 004's rule."""
+    with path.open("rb") as file:
+        line = file.readline(200).removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    return next(csv.reader([line]), []) == list(COLUMNS)
 
 
 def delimiter_of(line: str) -> str:

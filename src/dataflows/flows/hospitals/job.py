@@ -32,7 +32,7 @@ from dataflows.runs.runner import Run
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-__all__ = ["COMMAND", "Options", "check", "content_of", "kept", "recalled", "target", "upload"]
+__all__ = ["COMMAND", "Options", "check", "content_of", "first_batch", "kept", "recalled", "target", "upload"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ def content_of(settings: Settings, options: Options, validation: Validation) -> 
 def target(content: Content, *, again: bool) -> str:
     """Name what a run locks: what the file asks for, and apart from that the same once more."""
     return content.key + (" again" if again else "")
+
+
+def first_batch(content: Content) -> str:
+    """The id under which a content is known, unless it is to be created once more (``again``)."""
+    return portions(content.address, content.rows, content.size)[0].batch_id
 
 
 def upload(settings: Settings, options: Options, content: Content) -> Callable[[Run], Iterator[Event]]:

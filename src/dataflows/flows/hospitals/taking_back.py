@@ -20,6 +20,7 @@ from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import Session, make_session
 from dataflows.runs.journal import ABANDONED, DONE, PARTIAL, Journal, RunRecord
 from dataflows.runs.lock import only_one
+from dataflows.runs.pool import Stop
 from dataflows.runs.runner import Run
 
 if TYPE_CHECKING:
@@ -58,7 +59,13 @@ def work_of(settings: Settings, run: Run, upload: Upload, session: Session) -> W
 
 
 def abandon(
-    settings: Settings, journal: Journal, record: RunRecord, notify: Listener, *, delete_active: bool
+    settings: Settings,
+    journal: Journal,
+    record: RunRecord,
+    notify: Listener,
+    *,
+    delete_active: bool,
+    stop: Stop | None = None,
 ) -> Abandoned:
     """Remove what a run created, and close the run.
 
@@ -71,7 +78,7 @@ def abandon(
         DataflowsError: as ``abandon.abandon`` and ``work_of``; the run stays as it was.
     """
     with only_one(settings.data_dir, COMMAND, record.target):
-        run = Run(record.run_id, journal, settings.data_dir, notify)
+        run = Run(record.run_id, journal, settings.data_dir, notify, stop or Stop())
         upload = Ledger(journal, settings.data_dir).upload_of(record.run_id)
         if upload is None and record.state == "resumable":  # it did not come as far as creating anything
             Ledger(journal, settings.data_dir).close_siblings(record.run_id, ABANDONED)

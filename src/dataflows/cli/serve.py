@@ -1,0 +1,154 @@
+"""``serve``: the seeds' HTTP API over the same jobs, until somebody stops it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataflows.cli.options import Invocation, Json, epilog, invocation
+from dataflows.errors import ExitCode, SettingUnusable, WrongUsage
+
+if TYPE_CHECKING:
+    import socket
+
+    from dataflows.runs.runner import Outcome
+    from dataflows.settings import Settings
+
+COMMAND = "serve"
+_CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS, ExitCode.SERVICE_DOWN, ExitCode.INTERRUPTED)
+_SHORT = 16  # characters of a token that can be guessed
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        COMMAND,
+        epilog=epilog("dataflows serve", "dataflows serve --port 10000 --watch patients,therapists", codes=_CODES),
+    )(serve)
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Listen on this address (APP_HOST; default: 127.0.0.1).")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="Listen on this port (APP_PORT, PORT; 8000). 0: any free one."),
+    ] = None,
+    allow_anonymous: Annotated[
+        bool, typer.Option("--allow-anonymous", help="Serve hospitals to everyone who can connect, without a token.")
+    ] = False,
+    watching: Annotated[
+        str, typer.Option("--watch", help="Also run these imports: patients (every hour), therapists (every week).")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Serve the HTTP API of the CQC and hospital jobs, and the run page.
+
+    Every route calls the job of the command, so runs are listed, watched and resumed alike. The run page is /runs, the
+    description of all routes /docs. Another time for an import: --watch patients=15m,therapists=1d.
+    """
+    call = invocation(context).begin(COMMAND, as_json)
+    wished = _imports(watching)
+    settings = call.settings(app_host=host, app_port=port)
+    _require_extra()
+    raise typer.Exit(_run(call, settings, wished, allow_anonymous=allow_anonymous))
+
+
+def _run(call: Invocation, settings: Settings, wished: dict[str, float], *, allow_anonymous: bool) -> int:
+    from dataflows.runs.pool import Stop
+    from dataflows.runs.runner import signals
+    from dataflows.web import server
+    from dataflows.web.access import Access
+    from dataflows.web.app import make_app
+    from dataflows.web.desk import Desk
+
+    sockets = server.listen(settings.app_host, _port(settings))
+    try:
+        local = server.is_open(sockets)
+        _refuse_strangers(settings, local=local, allow_anonymous=allow_anonymous)
+        access = Access(settings.run_token, local or allow_anonymous, anonymous=allow_anonymous)
+        call.log_to_file(settings)
+        desk = Desk(settings, access, lambda outcome: _tell(call, outcome))
+        app = make_app(desk, watch=wished)
+        desk.open()
+        _announce(call, settings, sockets, allow_anonymous=allow_anonymous)
+        stop = Stop()
+        with signals(stop, lambda: None):  # uvicorn sends itself the signal again that has ended it
+            server.serve(app, sockets)
+    finally:
+        for one in sockets:
+            one.close()
+    return _ended(call, stopped=stop.is_set())
+
+
+def _port(settings: Settings) -> int:
+    """The flag and APP_PORT come before PORT."""
+    found = settings.app_port if settings.app_port is not None else settings.port
+    return 8000 if found is None else found
+
+
+def _imports(wished: str) -> dict[str, float]:
+    """``patients,therapists=1d``: the imports to run, and how often (s)."""
+    from dataflows.cli.passes import seconds
+
+    spans = {"patients": "1h", "therapists": "7d"}  # as seed 002 asks for
+    found: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in wished.split(","))):
+        name, _, span = part.partition("=")
+        if name not in spans:
+            raise WrongUsage(f"--watch {name!r} is no import", hint="one of patients, therapists, or both with a comma")
+        found[name] = seconds(span or spans[name])
+    return found
+
+
+def _require_extra() -> None:
+    try:
+        import fastapi
+        import uvicorn
+    except ImportError as error:
+        raise SettingUnusable(
+            f"serve needs packages that are not installed ({error.name})", hint='pip install "dataflows[serve]"'
+        ) from None
+    del fastapi, uvicorn
+
+
+def _refuse_strangers(settings: Settings, *, local: bool, allow_anonymous: bool) -> None:
+    if not local and settings.run_token is None and not allow_anonymous:
+        raise SettingUnusable(
+            f"RUN_TOKEN is not set, and {settings.app_host} can be reached from other machines",
+            hint="set RUN_TOKEN; or listen on 127.0.0.1; or, where nobody else can connect: --allow-anonymous",
+        )
+
+
+def _announce(call: Invocation, settings: Settings, sockets: list[socket.socket], *, allow_anonymous: bool) -> None:
+    from dataflows.web import server
+
+    address = server.address_of(sockets)
+    if settings.run_token is not None and len(settings.run_token.reveal()) < _SHORT:
+        call.output.warn(f"RUN_TOKEN has under {_SHORT} characters: it can be guessed")
+    if settings.run_token is None:
+        call.output.warn("RUN_TOKEN is not set, so /run and /files answer 500")
+    if allow_anonymous:
+        call.output.warn("whoever can connect can create hospitals and read their names")
+    call.output.note(f"serving on {address}, runs on {address}/runs; stop with Ctrl-C")
+
+
+def _tell(call: Invocation, outcome: Outcome) -> None:
+    """One line for each run that ends."""
+    from dataflows.cli.wording import counts_in_words, took
+
+    run = outcome.run_id[:8] if outcome.run_id else ""
+    counts = counts_in_words(outcome.counts)
+    call.output.note(
+        f"run {run} {outcome.command}: {counts} in {took(outcome.seconds)} -> exit {int(outcome.exit_code)}"
+    )
+
+
+def _ended(call: Invocation, *, stopped: bool) -> int:
+    code = ExitCode.INTERRUPTED if stopped else ExitCode.OK
+    if call.output.as_json:
+        call.output.document({"run_id": None, "status": "stopped", "exit_code": int(code), "error": None})
+    return call.output.ended("stopped", code)

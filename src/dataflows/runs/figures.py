@@ -1,0 +1,62 @@
+"""Figures over many runs, for whoever watches from outside."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from dataflows.runs.journal import Journal
+
+COUNTS = ("done", "failed", "skipped", "pending")
+
+
+class Figures(NamedTuple):
+    """The kept runs of one command that are in one state: how many, how long they took together (s), their items."""
+
+    command: str
+    state: str
+    runs: int
+    seconds: float
+    items: dict[str, int]
+
+
+class Latest(NamedTuple):
+    """The latest ended run of a command. ``ended``: seconds since 1970, UTC."""
+
+    command: str
+    ended: float
+    exit_code: int
+
+
+def figures(journal: Journal) -> list[Figures]:
+    """Count the runs of the journal, and their items, by command and state."""
+    sums = ", ".join(f"sum(coalesce(json_extract(counts, '$.{name}'), 0))" for name in COUNTS)
+    length = "max(0, coalesce(julianday(ended_at) - julianday(started_at), 0)) * 86400"
+    select = f"SELECT command, state, count(*), sum({length}), {sums} FROM runs"  # noqa: S608 - our own names
+    with journal.reading() as db:
+        rows = db.execute(f"{select} GROUP BY command, state ORDER BY command, state").fetchall()
+    return [
+        Figures(command, state, runs, seconds, dict(zip(COUNTS, counts, strict=True)))
+        for command, state, runs, seconds, *counts in rows
+    ]
+
+
+def latest(journal: Journal) -> list[Latest]:
+    """When and how the latest ended run of each command ended."""
+    with journal.reading() as db:
+        rows = db.execute(
+            "SELECT command, ended_at, exit_code FROM runs WHERE seq IN"
+            " (SELECT max(seq) FROM runs WHERE exit_code IS NOT NULL GROUP BY command) ORDER BY command"
+        ).fetchall()
+    return [Latest(command, datetime.fromisoformat(ended).timestamp(), code) for command, ended, code in rows]
+
+
+def recent_items(journal: Journal, command: str, most: int) -> list[str]:
+    """The states of the latest items of a command, newest first, over its last runs."""
+    with journal.reading() as db:
+        rows = db.execute(
+            "SELECT state FROM items WHERE run_id IN"
+            " (SELECT run_id FROM runs WHERE command = ? ORDER BY seq DESC LIMIT ?) ORDER BY ended_at DESC LIMIT ?",
+            (command, most, most),
+        ).fetchall()
+    return [state for (state,) in rows]

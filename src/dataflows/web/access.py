@@ -1,0 +1,140 @@
+"""Who gets in. The token is compared in constant time, as bytes, and appears in no log and no answer."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from itsdangerous import BadSignature, TimestampSigner
+
+from dataflows.settings import Secret
+from dataflows.web.answers import Refused
+
+HEADER = "X-Auth-Token"
+COOKIE = "dataflows_runs"
+COOKIE_SECONDS = 12 * 3600
+_SALT = "dataflows run page"
+_OF_THIS_MACHINE = {"localhost", "127.0.0.1", "[::1]"}
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+@dataclass(frozen=True)
+class Access:
+    """The rules of one server.
+
+    ``open_to_all`` is whether routes other than /run and /files do without the token: True on loopback and with
+    ``--allow-anonymous``. None, where another server started the app: true for connections to a loopback address.
+    """
+
+    token: Secret | None
+    open_to_all: bool | None = None
+    anonymous: bool = False
+    """Whoever can connect is welcome (``--allow-anonymous``)."""
+
+    # --- what a request shows ---------------------------------------------------------------------------------
+
+    def is_token(self, given: bytes) -> bool:
+        """Whether this is the token."""
+        return self.token is not None and hmac.compare_digest(given, self.token.reveal().encode())
+
+    def shown(self, request: Request, *, query: bool = False) -> bool:
+        """Whether a request shows the token: in the header, or (``query``) in the address; all it shows must be right.
+
+        Raises:
+            Refused: 401, something else is shown.
+        """
+        given = [value.encode("latin-1") for value in request.headers.getlist(HEADER)]
+        given += [value.encode() for value in request.query_params.getlist("token")] if query else []
+        if given and not all(self.is_token(one) for one in given):
+            raise _unauthorised()
+        return bool(given)
+
+    def cookie(self) -> str:
+        """What the run page remembers a visitor by, who has shown the token."""
+        return self._signer().sign(b"visitor").decode()
+
+    def remembered(self, request: Request) -> bool:
+        """Whether a request comes from such a visitor."""
+        if self.token is None:
+            return False
+        try:
+            self._signer().unsign(request.cookies.get(COOKIE, ""), max_age=COOKIE_SECONDS)
+        except BadSignature:
+            return False
+        return True
+
+    def _signer(self) -> TimestampSigner:
+        assert self.token is not None
+        return TimestampSigner(self.token.reveal(), salt=_SALT)
+
+    # --- what a route asks for --------------------------------------------------------------------------------
+
+    def require(self, request: Request, *, query: bool = False) -> None:
+        """What /run and /files ask for: always the token (seed 000).
+
+        Raises:
+            Refused: 500 when there is no RUN_TOKEN, 401 when it is not shown.
+        """
+        if self.token is None:
+            raise Refused(500, "setting_unusable", "RUN_TOKEN is not set", hint="set it, and start the server again")
+        if not self.shown(request, query=query):
+            raise _unauthorised()
+
+    def usual(self, request: Request) -> None:
+        """What other routes ask for: the token, unless the server is open to all.
+
+        Raises:
+            Refused: as ``require``; 403 when a page in a browser of this machine sends what its reader did not ask for.
+        """
+        if self.token is not None and self.shown(request):
+            return
+        if not self._is_open(request):
+            self.require(request)
+        if not self.anonymous:
+            _refuse_strange_pages(request)
+
+    def page(self, request: Request) -> bool:
+        """What pages for people ask for; returns whether to show them. Where there is a token, it is asked for once."""
+        if self.token is None:
+            self.usual(request)
+            return True
+        return self.remembered(request) or self.shown(request)
+
+    def _is_open(self, request: Request) -> bool:
+        if self.open_to_all is not None:
+            return self.open_to_all
+        server = request.scope.get("server")
+        return server is not None and is_loopback(server[0])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is one of this machine alone."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback
+
+
+def _unauthorised() -> Refused:
+    hint = f"send the value of RUN_TOKEN in the header {HEADER}"
+    return Refused(
+        401, "unauthorised", "the token is missing or wrong", hint=hint, headers={"WWW-Authenticate": HEADER}
+    )
+
+
+def _refuse_strange_pages(request: Request) -> None:
+    """Without a token, a web page that is open in a browser of this machine must not be able to start anything.
+
+    Such a page comes with another Origin, or under a name of its own that leads here (DNS rebinding).
+    """
+    host = request.headers.get("host", "")
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    origin = request.headers.get("origin")
+    strange = origin is not None and urlsplit(origin).netloc != host and request.method not in _SAFE
+    if name not in _OF_THIS_MACHINE or strange:
+        hint = "call it as http://127.0.0.1, or set RUN_TOKEN and send it, or: dataflows serve --allow-anonymous"
+        raise Refused(403, "strange_page", "only programs of this machine are served without a token", hint=hint)

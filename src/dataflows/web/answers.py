@@ -1,0 +1,132 @@
+"""How an error becomes an answer: always JSON, the status by the exit code, never a far side's words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from dataflows.errors import DataflowsError, ExitCode, ServiceDown
+
+STATUSES: Mapping[ExitCode, int] = {
+    ExitCode.OK: 200,
+    ExitCode.BUG: 500,
+    ExitCode.USAGE: 422,
+    ExitCode.SOME_FAILED: 200,
+    ExitCode.ALL_FAILED: 200,
+    ExitCode.SETTINGS: 500,
+    ExitCode.ALREADY_RUNNING: 409,
+    ExitCode.ACCESS_REFUSED: 502,
+    ExitCode.SERVICE_DOWN: 503,
+    ExitCode.BAD_INPUT: 422,
+    ExitCode.INTERRUPTED: 503,
+}
+
+log = logging.getLogger("dataflows.web")
+
+
+class Explained(BaseModel):
+    """What happened, and what to do."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class Failure(BaseModel):
+    """Every error of this server. ``detail`` is what FastAPI's errors have: a text, or a list with places."""
+
+    detail: str | list[dict[str, Any]]
+    error: Explained
+
+
+class Refused(Exception):
+    """A request that is answered with an error of HTTP's own."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        detail: list[dict[str, Any]] | None = None,
+        more: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.content: dict[str, object] = {
+            "detail": detail or message,
+            "error": {"code": code, "message": message, "hint": hint},
+            **(more or {}),
+        }
+        self.headers = dict(headers or {})
+
+    def response(self) -> JSONResponse:
+        """The answer."""
+        return JSONResponse(self.content, self.status, self.headers)
+
+
+def refusal(error: DataflowsError, **more: object) -> Refused:
+    """One of our errors as an answer, with more fields beside it."""
+    wait = error.wait if isinstance(error, ServiceDown) else None
+    headers = {} if wait is None else {"Retry-After": str(round(wait))}
+    status = STATUSES[error.exit_code]
+    return Refused(status, error.code, error.message, hint=error.hint, more=more, headers=headers)
+
+
+def unknown(what: str, hint: str = "") -> Refused:
+    """404: there is no such thing."""
+    return Refused(404, "not_found", f"no such {what}", hint=hint)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for OpenAPI; those that any route can have are added."""
+    return {status: {"model": Failure, "description": HTTPStatus(status).phrase} for status in {*statuses, 503}}
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer every error in our way."""
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(DataflowsError, _ours)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refused)
+    return error.response()
+
+
+async def _ours(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DataflowsError)
+    return refusal(error).response()
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_")
+    return Refused(error.status_code, code, phrase, headers=error.headers).response()
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """A parameter that cannot be read. What was sent is not sent back: it may be a token in the wrong place."""
+    assert isinstance(error, RequestValidationError)
+    detail = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()]
+    return Refused(422, "invalid", "the request cannot be read", hint="see /docs", detail=detail).response()
+
+
+async def _bug(_: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected %s", type(error).__name__, exc_info=error)
+    hint = "please report it with the log of the server"
+    return Refused(500, "bug", "this is a bug in dataflows", hint=hint).response()

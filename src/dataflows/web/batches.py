@@ -1,0 +1,154 @@
+"""Seed 004's routes: an upload that is answered at once, and two to ask how far it is. Shapes to the letter."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+
+from dataflows.flows.hospitals.header import is_exact
+from dataflows.flows.hospitals.report import Validation
+from dataflows.runs.journal import DONE, PARTIAL, RESUMABLE, RUNNING, RunRecord
+from dataflows.web import bulk
+from dataflows.web.answers import Refused, responses
+from dataflows.web.desk import AtDesk, as_usual
+from dataflows.web.hospitals import Again, BatchId
+from dataflows.web.uploads import BODY, Uploads
+
+MOST_ROWS = 1_000
+_LIVE = "created_and_activated"
+
+router = APIRouter(prefix="/batch", tags=["hospitals in batches"], dependencies=[Depends(as_usual)])
+
+
+class Accepted(BaseModel):
+    """Seed 004's answer to an upload."""
+
+    batch_id: str
+    total_hospitals: int
+    message: str
+    status: str
+
+
+class BatchProgress(BaseModel):
+    """Seed 004's progress. ``processing_status``: pending, processing, completed, partially_completed or failed."""
+
+    batch_id: str
+    progress_percentage: float
+    processing_status: str
+    processed_hospitals: int
+    total_hospitals: int
+    failed_hospitals: int
+    current_message: str
+
+
+class BatchRow(BaseModel):
+    """One row. ``status``: pending, processing, created, created_and_activated, failed, unknown or deleted."""
+
+    row: int
+    hospital_id: int | None
+    name: str
+    status: str
+
+
+class BatchStatus(BaseModel):
+    """How a batch ended, or how far it is."""
+
+    batch_id: str
+    status: str
+    total_hospitals: int
+    processed_hospitals: int
+    failed_hospitals: int
+    processing_time_seconds: float
+    batch_activated: bool
+    hospitals: list[BatchRow]
+
+
+@router.post(
+    "/upload-csv",
+    status_code=202,
+    response_model=Accepted,
+    responses=responses(400, 401, 403, 408, 409, 413, 422, 500),
+    openapi_extra=BODY,
+)
+async def upload_csv(request: Request, desk: AtDesk, again: Again = False) -> JSONResponse:
+    """Take in a CSV of up to 1,000 hospitals and answer at once; its rows are created in the background."""
+    uploads = request.app.state.uploads
+    assert isinstance(uploads, Uploads)
+    async with uploads.received(request) as path:
+        validation = await run_in_threadpool(_validated, path)
+    started = await bulk.start(desk, validation, again=again)
+    content = Accepted(
+        batch_id=started.batch_id,
+        total_hospitals=started.rows,
+        message="CSV upload initiated. Use batch_id to track progress.",
+        status="pending",
+    )
+    run_id = started.work.begun.result()
+    return JSONResponse(
+        content.model_dump(), 202, {"X-Run-Id": run_id, "Location": f"/batch/{started.batch_id}/progress"}
+    )
+
+
+@router.get("/{batch_id}/progress", response_model=BatchProgress, responses=responses(401, 403, 404, 422, 500))
+def progress(desk: AtDesk, batch_id: BatchId) -> BatchProgress:
+    """How far a batch is; also when another process carries it."""
+    record = bulk.of_batch(desk, batch_id)
+    facts = bulk.document(desk, record)
+    return BatchProgress(
+        batch_id=batch_id,
+        progress_percentage=facts["progress_percentage"],
+        processing_status=_status(record, facts),
+        processed_hospitals=facts["processed_hospitals"],
+        total_hospitals=facts["total_hospitals"],
+        failed_hospitals=facts["failed_hospitals"],
+        current_message=_message(record, facts),
+    )
+
+
+@router.get("/{batch_id}/status", response_model=BatchStatus, responses=responses(401, 403, 404, 422, 500))
+def status(desk: AtDesk, batch_id: BatchId) -> BatchStatus:
+    """How a batch ended, with its hospitals."""
+    record = bulk.of_batch(desk, batch_id)
+    facts = bulk.document(desk, record)
+    return BatchStatus(
+        batch_id=batch_id,
+        status=_status(record, facts),
+        hospitals=[BatchRow(**{name: row[name] for name in BatchRow.model_fields}) for row in facts["hospitals"]],
+        **{name: facts[name] for name in BatchStatus.model_fields if name not in ("batch_id", "status", "hospitals")},
+    )
+
+
+def _validated(path: FilePath) -> Validation:
+    if not is_exact(path):
+        detail = {
+            "loc": ["file", "headers"],
+            "msg": "CSV headers must be exactly: name,address,phone",
+            "type": "invalid_headers",
+        }
+        raise Refused(422, "invalid_headers", str(detail["msg"]), hint="correct the first line", detail=[detail])
+    return bulk.validated(path, MOST_ROWS)
+
+
+def _status(record: RunRecord, facts: dict[str, Any]) -> str:
+    """Seed 004's word for how a run stands. What broke off may be there in part; nothing says that it failed then."""
+    if record.state == RUNNING:
+        return "pending" if facts["status"] in ("initializing", "validating") else "processing"
+    if record.state == DONE and facts["batch_activated"]:
+        return "completed"
+    live = any(row["status"] == _LIVE for row in facts["hospitals"])
+    begun = facts["processed_hospitals"] > 0
+    return "partially_completed" if live or (begun and record.state in (DONE, PARTIAL, RESUMABLE)) else "failed"
+
+
+def _message(record: RunRecord, facts: dict[str, Any]) -> str:
+    if record.state == RUNNING:
+        step = record.step if record.step.startswith("waiting") else ""
+        return step or f"Processing hospital {facts['processed_hospitals']}/{facts['total_hospitals']}"
+    if record.state == RESUMABLE:
+        return f"Stopped before its end: POST /hospitals/resume/{facts['batch_id']} goes on"
+    return record.error or f"{facts['processed_hospitals']} of {facts['total_hospitals']} hospitals are there"

@@ -1,0 +1,141 @@
+"""What is around every request: bounds on its size and time, headers of every answer, and one line in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dataflows.settings import Secret
+from dataflows.web.answers import Refused
+
+MOST_REQUESTS = 400
+"""So many requests are under way at the same time; further ones are answered with 503."""
+BODY_SECONDS = 60.0
+"""A body has to arrive within so many seconds."""
+SMALL_BODY = 64 * 1024
+"""Bytes; only uploads may be larger."""
+
+_ENVELOPE = 64 * 1024  # bytes of multipart around the file itself
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),  # addresses of /files hold the token
+    (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"no-store"),
+)
+_LONGEST_PATH = 200
+
+log = logging.getLogger("dataflows.web")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``uploads``: paths that may bring a file; ``upload_bytes``: how large; ``token`` must not come into the log."""
+
+    uploads: frozenset[str]
+    upload_bytes: int
+    token: Secret | None
+
+
+class Bounds:
+    """The outermost layer of the app."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = _Request(scope, receive, send, self._most(scope["path"]))
+        self._under_way += 1
+        try:
+            await self._serve(request)
+        finally:
+            self._under_way -= 1
+            self._tell(request)
+
+    async def _serve(self, request: _Request) -> None:
+        try:
+            if self._under_way > MOST_REQUESTS and request.scope["path"] != "/health":
+                raise Refused(503, "busy", "too many requests at the same time", headers={"Retry-After": "5"})
+            request.refuse_declared()
+            await self._app(request.scope, request.receive, request.send)
+        except Refused as refused:  # as a rule a route's own handler has answered already
+            if request.status:
+                raise
+            await refused.response()(request.scope, request.receive, request.send)
+
+    def _most(self, path: str) -> int:
+        return self._limits.upload_bytes + _ENVELOPE if path in self._limits.uploads else SMALL_BODY
+
+    def _tell(self, request: _Request) -> None:
+        scope, token = request.scope, self._limits.token
+        path = scope["path"][:_LONGEST_PATH]
+        if token is not None:
+            path = path.replace(token.reveal(), "***")
+        took = round(1000 * (time.monotonic() - request.began))
+        usual = scope["path"] in ("/health", "/metrics") and request.status == 200
+        log.log(
+            logging.DEBUG if usual else logging.INFO, "%s %s %d in %d ms", scope["method"], path, request.status, took
+        )
+
+
+class _Request:
+    """One request while it is served."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
+        self.scope = scope
+        self.began = time.monotonic()
+        self.status = 0
+        self._receive = receive
+        self._send = send
+        self._most = most
+        self._got = 0
+        self._limit: float | None = None
+        self._whole = False
+
+    def refuse_declared(self) -> None:
+        """Refuse a body that says itself that it is too large, before any of it is read."""
+        declared = dict(self.scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._most:
+            raise _too_large(self._most)
+
+    async def receive(self) -> Message:
+        """Receive some more of the body.
+
+        Raises:
+            Refused: 413 when it is too large, 408 when it takes too long.
+        """
+        if self._whole:  # from here on it is about the client going away
+            return await self._receive()
+        self._limit = self._limit or time.monotonic() + BODY_SECONDS
+        try:
+            async with asyncio.timeout(self._limit - time.monotonic()):
+                message = await self._receive()
+        except TimeoutError:
+            raise Refused(408, "too_slow", f"the request did not arrive within {BODY_SECONDS:g} s") from None
+        self._got += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._got > self._most:
+            raise _too_large(self._most)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send some of the answer; its beginning gets the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = {name.lower() for name, _ in message["headers"]}
+            more = [header for header in _HEADERS if header[0] not in given]
+            message = {**message, "headers": [*message["headers"], *more]}
+        await self._send(message)
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(413, "too_large", f"the request is larger than {most:,} bytes", headers={"Connection": "close"})

@@ -1,0 +1,118 @@
+"""What both seeds' hospital routes do with an upload: judge it, then start the job of ``hospitals-bulk``."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from dataflows.flows.hospitals import job, table
+from dataflows.flows.hospitals.copies import Content
+from dataflows.flows.hospitals.progress import progress
+from dataflows.flows.hospitals.report import Problem, Validation
+from dataflows.runs.background import Work
+from dataflows.runs.journal import RunRecord
+from dataflows.web.answers import Refused, refusal, unknown
+from dataflows.web.desk import Desk
+from dataflows.web.waiting import result
+
+COMMAND = job.COMMAND
+STATUS_URL = "/hospitals/progress/{batch_id}"
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Started:
+    """A job that has begun: the batch under which callers know it, and how many rows it carries."""
+
+    work: Work
+    batch_id: str
+    rows: int
+
+
+def validated(path: Path, most_rows: int) -> Validation:
+    """Judge a file.
+
+    Raises:
+        Refused: 422, with a place for each error, as seed 004 has it.
+    """
+    found = table.validate(path, max_rows=most_rows)
+    if not found.is_valid or not found.rows:
+        detail = [_place(problem) for problem in found.problems] or [_empty()]
+        message = f"the file has {len(detail)} error{'s' * (len(detail) != 1)}, so none of its rows is sent"
+        raise Refused(422, "bad_input", message, hint="correct the file; see POST /hospitals/validate", detail=detail)
+    return found
+
+
+def _place(problem: Problem) -> dict[str, Any]:
+    row = [f"row {problem.row}"] if problem.row else []
+    return {"loc": ["file", *row, *([problem.column] if problem.column else [])], "msg": problem.message,
+            "type": str(problem.code)}  # fmt: skip
+
+
+def _empty() -> dict[str, Any]:
+    return {"loc": ["file"], "msg": "the file has no rows", "type": "no_rows"}
+
+
+async def start(desk: Desk, validation: Validation, *, again: bool) -> Started:
+    """Start the job for the rows of a file. The same rows have the same batch, and are created once.
+
+    Raises:
+        Refused: 409 when these rows are being carried already.
+        DataflowsError: it cannot begin.
+    """
+    # two uploads of one name are two files, so what they came from is their content
+    options = job.Options(f"upload {validation.sha256}", again=again, workers=desk.settings.max_concurrent_requests)
+    content = job.content_of(desk.settings, options, validation)
+    work = await _begun(desk, options, content)
+    known = None if again else job.first_batch(content)
+    return Started(work, known or await _batch_of(desk, work), len(content.rows))
+
+
+async def resume(desk: Desk, record: RunRecord) -> Work:
+    """Go on with a run that broke off, from the copy of its rows. Raises as ``start``; BadInput: the copy is gone."""
+    options, content = await run_in_threadpool(job.recalled, record.options, desk.settings)
+    return await _begun(desk, replace(options, workers=desk.settings.max_concurrent_requests), content)
+
+
+async def _begun(desk: Desk, options: job.Options, content: Content) -> Work:
+    batch_id = None if options.again else job.first_batch(content)
+    order, log = desk.order(
+        COMMAND, job.target(content, again=options.again), job.kept(options, content), batch_id=batch_id
+    )
+    play = await run_in_threadpool(job.upload, desk.settings, options, content)
+    return await desk.begin(order, log, play, STATUS_URL)
+
+
+async def _batch_of(desk: Desk, work: Work) -> str:
+    """The batch of rows that are created once more, which the job finds by asking the Directory."""
+    run_id = await result(work.begun)
+    while True:
+        ended = work.ended.done()  # looked at first: what has ended has named its batch, or never will
+        record = desk.journal.run(run_id)
+        if record is not None and record.batch_id is not None:
+            return record.batch_id
+        if ended:
+            error = work.ended.result().error
+            raise refusal(error, run_id=run_id) if error else unknown("batch")
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def of_batch(desk: Desk, batch_id: str) -> RunRecord:
+    """The latest run that carries a batch. Raises Refused: 404, nobody knows it."""
+    desk.see_what_died()
+    record = desk.journal.run_of_batch(batch_id)
+    if record is None or record.command != COMMAND:
+        raise unknown("batch")
+    return record
+
+
+def document(desk: Desk, record: RunRecord) -> dict[str, Any]:
+    """Seed 003's progress document. Raises Refused: 404, its rows are not kept any more."""
+    found = progress(desk.journal, desk.settings.data_dir, record)
+    if found is None:
+        raise unknown("batch", "its rows are not kept any more")
+    return found

@@ -1,0 +1,143 @@
+"""Seed 000's routes: fetch the CQC exports, and hand out their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel
+
+from dataflows.errors import ExitCode
+from dataflows.flows.cqc import job
+from dataflows.flows.cqc.folder import file_of
+from dataflows.flows.cqc.history import History
+from dataflows.runs.journal import RUNNING, RunRecord
+from dataflows.web.answers import STATUSES, Explained, Refused, responses, unknown
+from dataflows.web.desk import AtDesk, with_token, with_token_in_address
+from dataflows.web.waiting import settled
+
+COMMAND = "cqc-fetch"
+STATUS_URL = "/run/{run_id}"
+Wait = Annotated[
+    float | None,
+    Query(ge=0, le=3600, description="Answer after so many seconds at the latest, with 202 while it still goes on."),
+]
+
+router = APIRouter(tags=["CQC exports"])
+
+
+class SourceResult(BaseModel):
+    """What became of one source."""
+
+    file: str | None
+    bytes: int | None
+    url: str | None
+    error: str | None
+
+
+class RunAnswer(BaseModel):
+    """Seed 000's answer. ``status``: ok, partial or error."""
+
+    status: str
+    saved_to: str
+    results: dict[str, SourceResult]
+
+
+class Underway(BaseModel):
+    """It goes on; ``status_url`` tells how it ends."""
+
+    status: str
+    run_id: str
+    status_url: str
+    step: str = ""
+
+
+@router.post(
+    "/run",
+    response_model=RunAnswer,
+    responses={202: {"model": Underway}, **responses(401, 409, 413, 422, 500)},
+    dependencies=[Depends(with_token)],
+)
+async def run(desk: AtDesk, wait: Wait = None) -> Response:
+    """Fetch all sources, and answer when that is done."""
+    settings = desk.settings
+    options = job.Options(output=settings.data_dir, keep_days=settings.cqc_keep_days)
+    order, log = desk.order(COMMAND, job.target(options.output), job.kept(options))
+    work = await desk.begin(order, log, job.fetch(settings, options), STATUS_URL)
+    run_id = work.begun.result()
+    if not await settled(work.ended, wait):
+        return _underway(run_id)
+    outcome = work.ended.result()
+    error = outcome.error
+    explained = Explained(code=error.code, message=error.message, hint=error.hint) if error else None
+    return _answer(run_id, outcome.report, outcome.exit_code, explained)
+
+
+@router.get(
+    "/run/{run_id}",
+    response_model=RunAnswer,
+    responses={202: {"model": Underway}, **responses(401, 404, 422, 500)},
+    dependencies=[Depends(with_token)],
+)
+def run_status(desk: AtDesk, run_id: str) -> Response:
+    """How a run ended, in the words of POST /run; 202 while it goes on."""
+    record = desk.run(run_id)
+    if record is None or record.command != COMMAND:
+        raise unknown("run")
+    if record.state == RUNNING:
+        return _underway(record.run_id, record.step)
+    code = ExitCode(record.exit_code) if record.exit_code is not None else ExitCode.INTERRUPTED
+    return _answer(record.run_id, desk.journal.report(record.run_id) or {}, code, _explained(record))
+
+
+@router.get(
+    "/files/latest/{source}",
+    response_class=FileResponse,
+    responses={200: {"content": {"text/csv": {}}}, **responses(401, 404, 422, 500)},
+    dependencies=[Depends(with_token_in_address)],
+)
+def latest_file(desk: AtDesk, source: str) -> Response:
+    """The newest good file of a source."""
+    folder = desk.settings.data_dir
+    last = History(desk.journal, job.target(folder)).last_good(source)
+    return _attached(file_of(folder, last.file) if last else None)
+
+
+@router.get(
+    "/files/{filename}",
+    response_class=FileResponse,
+    responses={200: {"content": {"text/csv": {}}}, **responses(401, 404, 422, 500)},
+    dependencies=[Depends(with_token_in_address)],
+)
+def file(desk: AtDesk, filename: str) -> Response:
+    """A file that POST /run has named."""
+    return _attached(file_of(desk.settings.data_dir, filename))
+
+
+def _attached(path: Path | None) -> Response:
+    if path is None:
+        raise unknown("file", "the names are those that POST /run answers with; old files are removed")
+    return FileResponse(path, media_type="text/csv", filename=path.name)
+
+
+def _underway(run_id: str, step: str = "") -> Response:
+    url = STATUS_URL.format(run_id=run_id)
+    content = Underway(status="running", run_id=run_id, status_url=url, step=step).model_dump()
+    return JSONResponse(content, 202, {"X-Run-Id": run_id, "Location": url, "Retry-After": "5"})
+
+
+def _answer(run_id: str, report: dict[str, Any], code: ExitCode, error: Explained | None) -> Response:
+    """Seed 000's document where the run got so far (its failures stand in it), else what kept it from that."""
+    headers = {"X-Run-Id": run_id}
+    if not report.get("results") or code is ExitCode.INTERRUPTED:
+        error = error or Explained(code="interrupted", message="the run broke off", hint="POST /run again")
+        raise Refused(STATUSES[code], error.code, error.message, hint=error.hint, headers=headers)
+    return JSONResponse(RunAnswer.model_validate(report).model_dump(), headers=headers)
+
+
+def _explained(record: RunRecord) -> Explained | None:
+    if record.error_code is None:
+        return None
+    return Explained(code=record.error_code, message=record.error or "", hint=record.hint or "")

@@ -1,0 +1,156 @@
+"""What the routes share: the settings, the journal, and the jobs that are at work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from dataflows.errors import AlreadyRunning
+from dataflows.runs.background import Background, Work
+from dataflows.runs.history import see_what_died
+from dataflows.runs.journal import RUNNING, Journal, RunRecord
+from dataflows.runs.logs import RunLog
+from dataflows.runs.runner import Job, Order, Outcome
+from dataflows.web.access import Access
+from dataflows.web.answers import Refused, refusal
+from dataflows.web.waiting import result
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+    from dataflows.web.imports import Watched
+
+COMMAND = "serve"
+GRACE_SECONDS = 32.0
+"""So long the end of the server waits for jobs, which have 30 s themselves."""
+
+log = logging.getLogger("dataflows.web")
+
+
+class Desk:
+    """One server's place of work.
+
+    Args:
+        told: is called with every outcome, in the thread of its job.
+    """
+
+    def __init__(self, settings: Settings, access: Access, told: Callable[[Outcome], None] = lambda _: None) -> None:
+        self.settings = settings
+        self.access = access
+        self.background = Background(told)
+        self.watched: Mapping[str, Watched] = {}
+        """The imports that this server runs."""
+        self._journal: Journal | None = None
+
+    # --- from start to end ------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the journal unless that was done, and see what died. Raises SettingUnusable, BadInput, ServiceDown."""
+        if self._journal is None:
+            self._journal = Journal.open(self.settings.data_dir)
+            self.see_what_died()
+
+    def stop(self, *, hurry: bool = False) -> None:
+        """Ask every job to stop."""
+        self.background.stop(hurry=hurry)
+
+    def close(self) -> None:
+        """Stop all jobs, give them their grace, and close the journal."""
+        self.background.stop()
+        if not self.background.join(GRACE_SECONDS):
+            log.warning("jobs are still at work after %d s; they are resumable", GRACE_SECONDS)
+        self.journal.close()
+
+    @property
+    def journal(self) -> Journal:
+        """The journal, for looking; each job writes with a connection of its own."""
+        assert self._journal is not None, "the server has not started"
+        return self._journal
+
+    def see_what_died(self) -> None:
+        """Call runs resumable whose process is gone."""
+        see_what_died(self.journal, self.settings.data_dir, alive=self.background.running())
+
+    # --- jobs -------------------------------------------------------------------------------------------------
+
+    def order(
+        self,
+        command: str,
+        target: str,
+        options: Mapping[str, object],
+        *,
+        batch_id: str | None = None,
+    ) -> tuple[Order, RunLog]:
+        """What is to be run, and the log that it writes."""
+        settings = self.settings
+        run_log = RunLog(settings.data_dir, command, level=settings.log_level, keep_days=settings.log_keep_days)
+        order = Order(
+            command,
+            target,
+            options,
+            settings.data_dir,
+            runs_keep_days=settings.runs_keep_days,
+            log_file=run_log.path,
+            batch_id=batch_id,
+        )
+        return order, run_log
+
+    async def begin(self, order: Order, run_log: RunLog, job: Job, status_url: str) -> Work:
+        """Start a job; returns once it is a run. ``status_url`` with ``{run_id}`` tells where its state is found.
+
+        Raises:
+            Refused: 409 when the same job is running, naming that run.
+            ServiceDown: there are too many jobs, or the server is about to stop.
+            SettingUnusable, BadInput: the data folder or the journal cannot be used.
+        """
+        work = self.background.start(order, job, run_log)
+        try:
+            await result(work.begun)
+        except AlreadyRunning as error:
+            raise self._busy(error, order, status_url) from None
+        return work
+
+    def _busy(self, error: AlreadyRunning, order: Order, status_url: str) -> Refused:
+        running = self.journal.runs(state=RUNNING, command=order.command)
+        first = next((record for record in running if record.target == order.target), None)
+        if first is None:
+            return refusal(error)
+        url = status_url.format(run_id=first.run_id, batch_id=first.batch_id)
+        return refusal(error, run_id=first.run_id, batch_id=first.batch_id, status_url=url)
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """The run with this id, as it is now."""
+        self.see_what_died()
+        return self.journal.run(run_id)
+
+
+async def at_desk(request: Request) -> Desk:
+    """The same, as a dependency."""
+    return desk_of(request)
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of the server that a request came to."""
+    desk = request.app.state.desk
+    assert isinstance(desk, Desk)
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(at_desk)]
+
+
+async def with_token(request: Request) -> None:
+    """For routes that always ask for the token."""
+    desk_of(request).access.require(request)
+
+
+async def with_token_in_address(request: Request) -> None:
+    """The same, where the token may stand in the address, too."""
+    desk_of(request).access.require(request, query=True)
+
+
+async def as_usual(request: Request) -> None:
+    """For routes that ask for the token unless the server is open to all."""
+    desk_of(request).access.usual(request)

@@ -1,0 +1,177 @@
+"""The run page: today's runs, how far they are, what failed and what to do. Works without scripts, asks nobody else."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
+
+from dataflows import __version__
+from dataflows.flows.hospitals.job import COMMAND as HOSPITALS
+from dataflows.flows.hospitals.progress import progress
+from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
+from dataflows.web.access import COOKIE, COOKIE_SECONDS
+from dataflows.web.desk import Desk, desk_of
+
+_LIVE_SECONDS, _CALM_SECONDS = 2, 30  # the page loads itself again after so many seconds, while something runs or not
+_MOST_RUNS = 200
+_FAILURES_SHOWN = 100
+_POLICY = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+router = APIRouter(prefix="/runs", include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run as the page shows it. ``percent`` is None where it is not known how much there is to do."""
+
+    record: RunRecord
+    percent: float | None
+
+    @property
+    def short(self) -> str:
+        """The beginning of its id."""
+        return self.record.run_id[:8]
+
+    @property
+    def lasted(self) -> str:
+        """How long it took, or has taken."""
+        record = self.record
+        end = datetime.fromisoformat(record.ended_at) if record.ended_at else datetime.now(UTC)
+        seconds = max(0, round((end - datetime.fromisoformat(record.started_at)).total_seconds()))
+        return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min {seconds % 60} s"
+
+    @property
+    def started(self) -> str:
+        """When, in the server's own time."""
+        return datetime.fromisoformat(self.record.started_at).astimezone().strftime("%d %b %H:%M:%S")
+
+    @property
+    def counts(self) -> str:
+        """How many items are how far; failed ones are named apart."""
+        shown = {name: count for name, count in self.record.counts.items() if count and name != "failed"}
+        return ", ".join(f"{count:,} {name}" for name, count in shown.items())
+
+    @property
+    def failed(self) -> int:
+        """How many items failed."""
+        return self.record.counts.get("failed", 0)
+
+
+@router.get("")
+async def runs(request: Request) -> Response:
+    """Today's runs, and those that run or wait to be resumed."""
+    desk = desk_of(request)
+    if not desk.access.page(request):
+        return _asked(request)
+    rows = await run_in_threadpool(_rows, desk)
+    running = [row for row in rows if row.record.state == RUNNING]
+    waiting = [row for row in rows if row.record.state == RESUMABLE]
+    rest = [row for row in rows if row not in running and row not in waiting]
+    return _page(
+        request, "runs.html", running=running, waiting=waiting, rest=rest,
+        seconds=_LIVE_SECONDS if running else _CALM_SECONDS, now=datetime.now().astimezone(),
+    )  # fmt: skip
+
+
+@router.get("/{run_id}")
+async def run(request: Request, run_id: str) -> Response:
+    """One run, with the items that failed."""
+    desk = desk_of(request)
+    if not desk.access.page(request):
+        return _asked(request)
+    record = await run_in_threadpool(desk.run, run_id)
+    if record is None:
+        return _page(request, "unknown.html", status=404, seconds=0)
+    row, failures = await run_in_threadpool(lambda: (_row(desk, record), _failures(desk, record)))
+    return _page(
+        request, "run.html", row=row, failures=failures, more=row.failed - len(failures),
+        seconds=_LIVE_SECONDS if record.state == RUNNING else 0,
+    )  # fmt: skip
+
+
+@router.post("/enter")
+async def enter(request: Request) -> Response:
+    """Take the token once, and remember whoever has shown it."""
+    desk = desk_of(request)
+    async with request.form(max_files=0, max_fields=4) as form:
+        given = form.get("token")
+    if not isinstance(given, str) or not desk.access.is_token(given.strip().encode()):
+        return _asked(request, wrong=True)
+    answer = RedirectResponse("/runs", status_code=303)
+    secure = request.url.scheme == "https"
+    answer.set_cookie(
+        COOKIE, desk.access.cookie(), max_age=COOKIE_SECONDS, httponly=True, samesite="strict", secure=secure
+    )
+    return answer
+
+
+@router.post("/leave")
+async def leave() -> Response:
+    """Forget the visitor."""
+    answer = RedirectResponse("/runs", status_code=303)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
+def _asked(request: Request, *, wrong: bool = False) -> Response:
+    return _page(request, "enter.html", status=401, wrong=wrong, seconds=0)
+
+
+def _page(request: Request, name: str, *, status: int = 200, **values: object) -> Response:
+    """A page with everything in it; the browser may load nothing else."""
+    nonce = secrets.token_urlsafe(12)
+    common: Mapping[str, Any] = {
+        "nonce": nonce, "version": __version__, "entered": desk_of(request).access.remembered(request)
+    }  # fmt: skip
+    policy = (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    text = _TEMPLATES.get_template(name).render(**common, **values)
+    return HTMLResponse(text, status, {"Content-Security-Policy": policy})
+
+
+def _rows(desk: Desk) -> list[Row]:
+    desk.see_what_died()
+    found = [
+        one for one in desk.journal.runs(limit=_MOST_RUNS) if one.state in (RUNNING, RESUMABLE) or _is_of_today(one)
+    ]
+    return [_row(desk, record) for record in found]
+
+
+def _is_of_today(record: RunRecord) -> bool:
+    return datetime.fromisoformat(record.started_at).astimezone().date() == datetime.now().astimezone().date()
+
+
+def _row(desk: Desk, record: RunRecord) -> Row:
+    return Row(record, _percent(desk, record))
+
+
+def _percent(desk: Desk, record: RunRecord) -> float | None:
+    if record.state != RUNNING:
+        return None
+    if record.command == HOSPITALS:  # whose items count only when their batch is active
+        found = progress(desk.journal, desk.settings.data_dir, record)
+        return None if found is None else float(str(found["progress_percentage"]))
+    if not record.total:
+        return None
+    return min(100.0, 100 * sum(record.counts.values()) / record.total)
+
+
+def _failures(desk: Desk, record: RunRecord) -> list[Item]:
+    return desk.journal.items(record.run_id, state="failed", limit=_FAILURES_SHOWN)

@@ -1,0 +1,146 @@
+"""The server itself: its sockets, its patience with slow callers, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Sequence
+
+import h11
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dataflows.errors import SettingUnusable
+from dataflows.web.access import is_loopback
+
+REQUEST_SECONDS = 20.0
+"""The first line and the headers of a request have to arrive within so many seconds."""
+LINGER_SECONDS = 5.0
+"""So long the rest of a body is thrown away after its request was answered, so that the answer can be read."""
+MOST_CONNECTIONS = 800
+_GRACE_SECONDS = 35  # requests that wait for jobs, which have 30 s to end
+_BACKLOG = 512
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Open the sockets to listen on.
+
+    Raises:
+        SettingUnusable: the address is not of this machine, or somebody else listens there.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        raise SettingUnusable(
+            f"there is no address {host}", hint="set APP_HOST or --host to an address of this machine"
+        ) from None
+    sockets: list[socket.socket] = []
+    why = ""
+    for family, _, _, _, address in found:
+        try:
+            sockets.append(_bound(family, address if not sockets else _same_port(address, sockets[0])))
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+    if not sockets:
+        raise SettingUnusable(
+            f"cannot listen on {host} port {port}: {why.lower()}",
+            hint="is another server running there? name another port with --port, APP_PORT or PORT",
+        )
+    return sockets
+
+
+def is_open(sockets: Sequence[socket.socket]) -> bool:
+    """Whether these listen to this machine alone."""
+    return all(is_loopback(one.getsockname()[0]) for one in sockets)
+
+
+def address_of(sockets: Sequence[socket.socket]) -> str:
+    """Where a browser finds them."""
+    host, port = sockets[0].getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
+    """Serve until a signal comes."""
+    config = uvicorn.Config(
+        app,
+        http=Prompt,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=sockets)
+
+
+class Prompt(H11Protocol):
+    """Closes connections that send half a request and then nothing, or a body that nobody wants."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._expect(REQUEST_SECONDS)
+
+    def handle_events(self) -> None:
+        """Take in what has arrived."""
+        super().handle_events()
+        if self.conn.their_state is not h11.IDLE:
+            self._calm()
+        elif self._timer is None:
+            self._expect(REQUEST_SECONDS)
+
+    def on_response_complete(self) -> None:
+        """After an answer: wait for the next request, or for the rest of this one, but not long."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            self._expect(LINGER_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._calm()
+        super().connection_lost(exc)
+
+    def _expect(self, seconds: float) -> None:
+        self._calm()
+        self._timer = self.loop.call_later(seconds, self._close)
+
+    def _calm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _close(self) -> None:
+        self._timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform == "win32":  # where SO_REUSEADDR would let others take the port over
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+        one.listen(_BACKLOG)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def _same_port(address: tuple[object, ...], first: socket.socket) -> tuple[object, ...]:
+    """A free port that was chosen for the first address is taken for the others, too."""
+    host, _, *rest = address
+    return (host, first.getsockname()[1], *rest)
