@@ -134,10 +134,10 @@ class Output:
         self._sum_up(text, outcome.exit_code, seconds=outcome.seconds, log_file=outcome.log_file)
         return int(outcome.exit_code)
 
-    def ended(self, text: str, exit_code: ExitCode = ExitCode.OK) -> int:
+    def ended(self, text: str, exit_code: ExitCode = ExitCode.OK, log_file: Path | None = None) -> int:
         """Print the last line of a command that is no run (``text`` are its counts). Returns the exit code."""
         self.close()
-        self._sum_up(f"{self.command}: {text}", exit_code)
+        self._sum_up(f"{self.command}: {text}", exit_code, log_file=log_file)
         return int(exit_code)
 
     def failed(self, error: DataflowsError, as_json: bool = False) -> int:

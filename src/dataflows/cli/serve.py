@@ -11,6 +11,7 @@ from dataflows.errors import ExitCode, SettingUnusable, WrongUsage
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path
 
     from dataflows.runs.runner import Outcome
     from dataflows.settings import Settings
@@ -70,7 +71,7 @@ def _run(call: Invocation, settings: Settings, wished: dict[str, float], *, allo
         local = server.is_open(sockets)
         _refuse_strangers(settings, local=local, allow_anonymous=allow_anonymous)
         access = Access(settings.run_token, local or allow_anonymous, anonymous=allow_anonymous)
-        call.log_to_file(settings)
+        log = call.log_to_file(settings)
         desk = Desk(settings, access, lambda outcome: _tell(call, outcome))
         app = make_app(desk, watch=wished)
         desk.open()
@@ -81,7 +82,7 @@ def _run(call: Invocation, settings: Settings, wished: dict[str, float], *, allo
     finally:
         for one in sockets:
             one.close()
-    return _ended(call, stopped=stop.is_set())
+    return _ended(call, log.path, stopped=stop.is_set())
 
 
 def _port(settings: Settings) -> int:
@@ -147,8 +148,8 @@ def _tell(call: Invocation, outcome: Outcome) -> None:
     )
 
 
-def _ended(call: Invocation, *, stopped: bool) -> int:
+def _ended(call: Invocation, log_file: Path, *, stopped: bool) -> int:
     code = ExitCode.INTERRUPTED if stopped else ExitCode.OK
     if call.output.as_json:
         call.output.document({"run_id": None, "status": "stopped", "exit_code": int(code), "error": None})
-    return call.output.ended("stopped", code)
+    return call.output.ended("stopped", code, log_file)

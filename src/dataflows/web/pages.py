@@ -23,7 +23,7 @@ from dataflows.web.desk import Desk, desk_of
 
 _LIVE_SECONDS, _CALM_SECONDS = 2, 30  # the page loads itself again after so many seconds, while something runs or not
 _MOST_RUNS = 200
-_FAILURES_SHOWN = 100
+_FAILURES_SHOWN, _FAILURES_PER_CARD = 100, 3
 _POLICY = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -42,6 +42,7 @@ class Row:
 
     record: RunRecord
     percent: float | None
+    failures: list[Item]
 
     @property
     def short(self) -> str:
@@ -98,9 +99,9 @@ async def run(request: Request, run_id: str) -> Response:
     record = await run_in_threadpool(desk.run, run_id)
     if record is None:
         return _page(request, "unknown.html", status=404, seconds=0)
-    row, failures = await run_in_threadpool(lambda: (_row(desk, record), _failures(desk, record)))
+    row = await run_in_threadpool(_row, desk, record, _FAILURES_SHOWN)
     return _page(
-        request, "run.html", row=row, failures=failures, more=row.failed - len(failures),
+        request, "run.html", row=row, more=row.failed - len(row.failures),
         seconds=_LIVE_SECONDS if record.state == RUNNING else 0,
     )  # fmt: skip
 
@@ -151,15 +152,16 @@ def _rows(desk: Desk) -> list[Row]:
     found = [
         one for one in desk.journal.runs(limit=_MOST_RUNS) if one.state in (RUNNING, RESUMABLE) or _is_of_today(one)
     ]
-    return [_row(desk, record) for record in found]
+    return [_row(desk, record, _FAILURES_PER_CARD) for record in found]
 
 
 def _is_of_today(record: RunRecord) -> bool:
     return datetime.fromisoformat(record.started_at).astimezone().date() == datetime.now().astimezone().date()
 
 
-def _row(desk: Desk, record: RunRecord) -> Row:
-    return Row(record, _percent(desk, record))
+def _row(desk: Desk, record: RunRecord, failures: int) -> Row:
+    failed = desk.journal.items(record.run_id, state="failed", limit=failures) if record.counts.get("failed") else []
+    return Row(record, _percent(desk, record), failed)
 
 
 def _percent(desk: Desk, record: RunRecord) -> float | None:
@@ -171,7 +173,3 @@ def _percent(desk: Desk, record: RunRecord) -> float | None:
     if not record.total:
         return None
     return min(100.0, 100 * sum(record.counts.values()) / record.total)
-
-
-def _failures(desk: Desk, record: RunRecord) -> list[Item]:
-    return desk.journal.items(record.run_id, state="failed", limit=_FAILURES_SHOWN)
