@@ -117,6 +117,12 @@ class Process:
         out, err = self._popen.communicate(timeout=PATIENCE)
         return Ended(self.arguments, self._popen.returncode, out.decode("utf-8"), err.decode("utf-8"))
 
+    def line(self) -> str:
+        """Wait for the next line on stderr; empty when there is none any more."""
+        stream = self._popen.stderr
+        assert stream is not None
+        return stream.readline().decode("utf-8")
+
     def interrupt(self) -> None:
         """Do what Ctrl-C does (Ctrl-Break on Windows, where Ctrl-C reaches no single process)."""
         if under_wine():  # GenerateConsoleCtrlEvent fails there with ERROR_INVALID_ACCESS, with a console and without

@@ -165,7 +165,7 @@ def broken_off(world: World, served: Served, tag: str) -> str:
     """A batch of three that the Directory did not let come to its end; returns its id."""
     world.directory.faults.set(error_share=1.0)
     try:
-        answer = served.upload("/hospitals/bulk", world.write(3, f"{tag}.csv", tag))
+        answer = served.upload("/hospitals/bulk", world.write(3, tag))
     finally:
         world.directory.faults.set(error_share=0.0)
     assert answer.status == 503

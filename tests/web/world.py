@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import urllib3
 
+from dataflows.runs.journal import RUNNING, Journal
 from dataflows.sandbox.server import Sandbox
-from dataflows.sandbox.synthetic_hospitals import SyntheticHospital, hospitals
+from dataflows.sandbox.synthetic_hospitals import hospitals
 from tests.flows.hospitals.world import QUICK
 from tests.processes import PATIENCE, Ended, Process, Program
 
@@ -104,13 +105,20 @@ class World:
         """Run a command beside the server."""
         return self.program.run(*arguments)
 
-    def write(self, rows: int | Sequence[SyntheticHospital], name: str = "hospitals.csv", tag: str = "") -> Path:
+    def write(self, rows: int, tag: str = "") -> Path:
         """Write a CSV of so many hospitals; another ``tag`` makes others."""
-        found = hospitals(rows) if isinstance(rows, int) else rows
-        lines = [f"{one.name}{tag},{one.address.replace(',', ' ')},{one.phone or ''}\n" for one in found]
-        path = self.folder / name
+        lines = [f"{one.name}{tag},{one.address.replace(',', ' ')},{one.phone or ''}\n" for one in hospitals(rows)]
+        path = self.folder / f"hospitals{tag}.csv"
         path.write_text("name,address,phone\n" + "".join(lines), encoding="utf-8")
         return path
+
+    def running(self) -> int:
+        """How many runs the journal says are running."""
+        journal = Journal.open(self.data)
+        try:
+            return len(journal.runs(state=RUNNING))
+        finally:
+            journal.close()
 
     def names(self, *, active: bool | None = None) -> list[str]:
         """The names that the Directory holds, in order."""
@@ -119,10 +127,7 @@ class World:
 
 def _address(process: Process) -> str:
     """Wait until the server says where it listens; the little that it says later fits into the pipe."""
-    stream = process._popen.stderr
-    assert stream is not None
-    for line in stream:
-        found = _SERVING.search(line.decode("utf-8"))
-        if found:
+    while line := process.line():
+        if found := _SERVING.search(line):
             return found[1]
     raise AssertionError("the server did not start")

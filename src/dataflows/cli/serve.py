@@ -63,7 +63,7 @@ def _run(call: Invocation, settings: Settings, wished: dict[str, float], *, allo
     from dataflows.runs.runner import signals
     from dataflows.web import server
     from dataflows.web.access import Access
-    from dataflows.web.app import make_app
+    from dataflows.web.application import make_app
     from dataflows.web.desk import Desk
 
     sockets = server.listen(settings.app_host, _port(settings))

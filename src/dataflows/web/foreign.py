@@ -10,7 +10,7 @@ from dataflows.errors import DataflowsError
 from dataflows.runs.logs import RunLog
 from dataflows.settings import load
 from dataflows.web.access import Access
-from dataflows.web.app import make_app
+from dataflows.web.application import make_app
 from dataflows.web.desk import COMMAND, Desk
 
 
