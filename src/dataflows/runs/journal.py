@@ -180,6 +180,8 @@ class Journal:
 
     def ensure(self, part: str, steps: Sequence[str]) -> None:
         """Bring the tables of one part of the program to their newest form; each step runs once, in order."""
+        if self._version(part) == len(steps):
+            return  # as a rule: whoever only looks does not wait for those that write
         with self.transaction() as db:
             db.execute("CREATE TABLE IF NOT EXISTS parts (part TEXT PRIMARY KEY, version INTEGER NOT NULL)")
             row = db.execute("SELECT version FROM parts WHERE part = ?", (part,)).fetchone()
@@ -193,6 +195,13 @@ class Journal:
                 _run_script(db, step)
             if have < len(steps):
                 db.execute("INSERT OR REPLACE INTO parts VALUES (?, ?)", (part, len(steps)))
+
+    def _version(self, part: str) -> int | None:
+        with self.reading() as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'parts'").fetchone():
+                return None
+            row = db.execute("SELECT version FROM parts WHERE part = ?", (part,)).fetchone()
+        return row[0] if row else None
 
     # --- runs -------------------------------------------------------------------------------------------------
 
