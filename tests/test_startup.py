@@ -22,6 +22,10 @@ HEAVY = {
     "filelock",
     "google",
     "alembic",
+    "fastapi",
+    "uvicorn",
+    "starlette",
+    "jinja2",
 }
 PROGRAM = """
 import sys
@@ -34,7 +38,10 @@ sys.exit(code)
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["csc-submit", "--help"], ["cqc-fetch", "--help"], ["patient-import", "--help"], ["--version"]],
+    [
+        *(["--help"], ["csc-submit", "--help"], ["cqc-fetch", "--help"], ["patient-import", "--help"]),
+        *(["serve", "--help"], ["--version"]),
+    ],
 )
 def test_no_heavy_library_is_loaded(arguments: list[str]) -> None:
     done = subprocess.run(
