@@ -31,7 +31,7 @@ MAY_KNOW = {
 PAYLOAD_RULES = {"payload", "attributes"}
 # what a command calls: the story of one command each; the steps of a flow do not know them
 JOBS = {"job", "inspection"}
-PRINTERS = {"cli/output.py", "cli/progress.py"}
+PRINTERS = {"cli/output.py", "cli/progress.py", "cli/lines.py"}
 POOL = "runs/pool.py"
 # a server has to serve while its starter goes on; a signal's message must not wait for what it interrupted
 THREADS = {"runs/background.py", "runs/runner.py"}

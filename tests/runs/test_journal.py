@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from dataflows.errors import BadInput, SettingUnusable, WrongUsage
-from dataflows.runs import journal as module
-from dataflows.runs.journal import DONE, RESUMABLE, RUNNING, Item, Journal, refuse_network_share
+from dataflows.runs import journal as journal_module
+from dataflows.runs.journal import DONE, RESUMABLE, RUNNING, Item, Journal
+from dataflows.store import network as module
+from dataflows.store.network import refuse_network_share
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_pruning_keeps_what_can_be_resumed(journal: Journal) -> None:
 
 def test_order_does_not_come_from_the_clock(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     first = started(journal, "a")
-    monkeypatch.setattr(module, "now", lambda: "2001-01-01T00:00:00.000+00:00")
+    monkeypatch.setattr(journal_module, "now", lambda: "2001-01-01T00:00:00.000+00:00")
     second = started(journal, "b")
     assert [run.run_id for run in journal.runs()] == [second, first]
 

@@ -15,7 +15,8 @@ from dataflows.runs.journal import Item, Journal
 from dataflows.settings import Settings
 from dataflows.web.access import Access
 from dataflows.web.desk import Desk
-from dataflows.web.imports import IMPORTS, Watched, _health
+from dataflows.web.imports import _health
+from dataflows.web.watched import IMPORTS, Watched
 from tests.flows.patients.world import name_of, registration, written
 from tests.flows.therapists.world import scrape, therapist
 from tests.processes import until

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
+from dataflows.cli.lines import write_line
 from dataflows.errors import DataflowsError, ExitCode
 
 if TYPE_CHECKING:
@@ -19,17 +18,6 @@ if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome, Report
 
 _COLORS = {"red": "31", "yellow": "33"}
-_NO_READER = (errno.EPIPE, errno.EINVAL)  # Windows says that the argument is invalid
-
-
-def write_line(text: str, stream: TextIO) -> None:
-    """Print a line at once. When its reader has gone, it goes nowhere: the work and the exit code still count."""
-    try:
-        print(text, file=stream, flush=True)
-    except OSError as error:
-        if error.errno not in _NO_READER:
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Output:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from dataflows.cli.output import write_line
+from dataflows.cli.lines import write_line
 from dataflows.cli.wording import span
 from dataflows.events import Event, Planned, Reached, Retrying, Step, Tally, Waiting
 

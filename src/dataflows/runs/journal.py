@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import sqlite3
-import sys
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import BadInput, DataflowsError, ServiceDown, SettingUnusable, WrongUsage
+from dataflows.store.network import refuse_network_share
 
 RUNNING, DONE, PARTIAL, FAILED, RESUMABLE, ABANDONED = "running", "done", "partial", "failed", "resumable", "abandoned"
 
@@ -455,36 +455,3 @@ def _explained(path: Path | None) -> Iterator[None]:
         raise BadInput(
             f"the journal is damaged: {path}", hint="move it away; the next run sends full payloads"
         ) from error
-
-
-def refuse_network_share(folder: Path) -> None:
-    """Raise SettingUnusable when ``folder`` lies on a network share (SQLite's WAL corrupts there)."""
-    if _on_network(folder):
-        raise SettingUnusable(
-            f"the data folder is on a network share: {folder}", hint="set DATA_DIR to a folder on a local disk"
-        )
-
-
-def _on_network(folder: Path) -> bool:
-    if sys.platform == "win32":
-        import ctypes
-
-        anchor = folder.absolute().anchor
-        remote_drive = 4  # DRIVE_REMOTE of the Windows API
-        return anchor.startswith("\\\\") or ctypes.windll.kernel32.GetDriveTypeW(anchor) == remote_drive
-    return _file_system(folder) in {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p.nfs", "fuse.sshfs"}
-
-
-def _file_system(folder: Path) -> str:
-    mounts = Path("/proc/mounts")
-    if not mounts.exists():
-        return ""
-    best, kind = "", ""
-    place = str(folder.absolute())
-    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
-        _, point, system, *_ = line.split(" ")
-        point = point.replace("\\040", " ")
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, system
-    return kind

@@ -21,7 +21,7 @@ from dataflows.web.waiting import result
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
-    from dataflows.web.imports import Watched
+    from dataflows.web.watched import Watched
 
 COMMAND = "serve"
 GRACE_SECONDS = 32.0

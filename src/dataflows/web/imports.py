@@ -4,76 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from dataflows.errors import DataflowsError, ExitCode
-from dataflows.flows.patients import job as patients
-from dataflows.flows.therapists import job as therapists
 from dataflows.remote import mail
 from dataflows.remote.ping import healthy
 from dataflows.runs.figures import recent_items
 from dataflows.runs.journal import RunRecord
 from dataflows.runs.pool import Stop
-from dataflows.runs.runner import Job
 from dataflows.runs.watch import watch
 from dataflows.web.answers import Failure
 from dataflows.web.desk import AtDesk, Desk, as_usual
-
-if TYPE_CHECKING:
-    from dataflows.settings import Settings
+from dataflows.web.watched import IMPORTS, Import, Watched
 
 _CAME_TO_ITS_END = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.ALL_FAILED)
 _LOOKED_AT = 20
 """So many of the last items tell whether an import is well."""
 
 log = logging.getLogger("dataflows.web")
-
-
-@dataclass(frozen=True)
-class Import:
-    """One of the two imports: its command, how often it runs (s), and how a pass is made."""
-
-    command: str
-    every: float
-    a_pass: Callable[[Settings], tuple[str, Mapping[str, object], Job]]
-    words: Callable[[bool], mail.Message]
-
-
-def _patients(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
-    options = patients.Options()
-    return patients.target(settings), patients.kept(options), patients.bring_in(settings, options)
-
-
-def _therapists(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
-    options = therapists.Options()
-    therapists.check(settings, options)
-    return therapists.target(settings), therapists.kept(options), therapists.bring_in(settings, options)
-
-
-HOUR, WEEK = 3600.0, 7 * 86_400.0
-IMPORTS: Mapping[str, Import] = {  # as often as seed 002 asks for
-    "patients": Import(patients.COMMAND, HOUR, _patients, patients.words),
-    "therapists": Import(therapists.COMMAND, WEEK, _therapists, therapists.words),
-}
-
-
-@dataclass
-class Watched:
-    """One import that this server runs. Written by its loop, read by the routes."""
-
-    what: Import
-    every: float
-    since: float = field(default_factory=time.time)
-    ended: int | None = None
-    """The exit code with which the loop itself gave up; None while it goes on."""
 
 
 class Pass(BaseModel):
