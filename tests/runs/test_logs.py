@@ -184,3 +184,7 @@ def test_of_two_runs_in_one_process_each_log_has_its_own_lines(tmp_path: Path) -
     for thread in threads:
         thread.join()
     assert [{line["message"] for line in lines(log)} for log in logs] == [{log.path.stem} for log in logs]
+
+
+def test_runs_of_one_process_are_never_given_the_same_file(tmp_path: Path) -> None:
+    assert len({RunLog(tmp_path, "hospitals-bulk").path for _ in range(100)}) == 100

@@ -14,9 +14,11 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -43,6 +45,8 @@ _EVENT_LEVELS: dict[type, int] = {
 }
 
 log = logging.getLogger("dataflows.run")
+_naming = threading.Lock()
+_given: deque[Path] = deque(maxlen=1000)
 _current: contextvars.ContextVar[RunLog | None] = contextvars.ContextVar("run_log", default=None)
 
 
@@ -198,10 +202,14 @@ def _foreign(record: logging.LogRecord) -> dict[str, str]:
 
 
 def _free_path(folder: Path, command: str) -> Path:
+    """A name that neither another run of this process has been given nor a file has."""
     now = datetime.now().astimezone()
     stem = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}-{command.replace(' ', '-')}"
-    path = folder / f"{stem}.log"
-    return path.with_name(f"{stem}-{os.getpid()}.log") if path.exists() else path
+    with _naming:
+        names = (stem if not n else f"{stem}-{os.getpid()}{f'-{n}' if n > 1 else ''}" for n in count())
+        path = next(path for name in names if (path := folder / f"{name}.log") not in _given and not path.exists())
+        _given.append(path)
+    return path
 
 
 def _create(path: Path) -> TextIO:
