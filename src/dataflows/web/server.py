@@ -64,6 +64,11 @@ def address_of(sockets: Sequence[socket.socket]) -> str:
 
 def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
     """Serve until a signal comes."""
+    server_of(app).run(sockets=sockets)
+
+
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """The server, not yet started: our protocol, no access log (it would hold tokens), bounded in every way."""
     config = uvicorn.Config(
         app,
         http=Prompt,
@@ -76,7 +81,7 @@ def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=sockets)
+    return uvicorn.Server(config)
 
 
 class Prompt(H11Protocol):
