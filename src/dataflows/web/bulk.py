@@ -15,6 +15,8 @@ from dataflows.flows.hospitals.progress import progress
 from dataflows.flows.hospitals.report import Problem, Validation
 from dataflows.runs.background import Work
 from dataflows.runs.journal import RunRecord
+from dataflows.runs.logs import RunLog
+from dataflows.runs.runner import Job, Order
 from dataflows.web.answers import Refused, refusal, unknown
 from dataflows.web.desk import Desk
 from dataflows.web.waiting import result
@@ -66,10 +68,9 @@ async def start(desk: Desk, validation: Validation, *, again: bool) -> Started:
     """
     # two uploads of one name are two files, so what they came from is their content
     options = job.Options(f"upload {validation.sha256}", again=again, workers=desk.settings.max_concurrent_requests)
-    content = job.content_of(desk.settings, options, validation)
+    content = await run_in_threadpool(job.content_of, desk.settings, options, validation)
     work = await _begun(desk, options, content)
-    known = None if again else job.first_batch(content)
-    return Started(work, known or await _batch_of(desk, work), len(content.rows))
+    return Started(work, work.order.batch_id or await _batch_of(desk, work), len(content.rows))
 
 
 async def resume(desk: Desk, record: RunRecord) -> Work:
@@ -79,12 +80,16 @@ async def resume(desk: Desk, record: RunRecord) -> Work:
 
 
 async def _begun(desk: Desk, options: job.Options, content: Content) -> Work:
+    order, log, play = await run_in_threadpool(_ordered, desk, options, content)
+    return await desk.begin(order, log, play, STATUS_URL)
+
+
+def _ordered(desk: Desk, options: job.Options, content: Content) -> tuple[Order, RunLog, Job]:
     batch_id = None if options.again else job.first_batch(content)
     order, log = desk.order(
         COMMAND, job.target(content, again=options.again), job.kept(options, content), batch_id=batch_id
     )
-    play = await run_in_threadpool(job.upload, desk.settings, options, content)
-    return await desk.begin(order, log, play, STATUS_URL)
+    return order, log, job.upload(desk.settings, options, content)
 
 
 async def _batch_of(desk: Desk, work: Work) -> str:
@@ -92,7 +97,7 @@ async def _batch_of(desk: Desk, work: Work) -> str:
     run_id = await result(work.begun)
     while True:
         ended = work.ended.done()  # looked at first: what has ended has named its batch, or never will
-        record = desk.journal.run(run_id)
+        record = await run_in_threadpool(desk.journal.run, run_id)
         if record is not None and record.batch_id is not None:
             return record.batch_id
         if ended:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import AlreadyRunning
 from dataflows.runs.background import Background, Work
@@ -109,7 +110,7 @@ class Desk:
         try:
             await result(work.begun)
         except AlreadyRunning as error:
-            raise self._busy(error, order, status_url) from None
+            raise await run_in_threadpool(self._busy, error, order, status_url) from None
         return work
 
     def _busy(self, error: AlreadyRunning, order: Order, status_url: str) -> Refused:

@@ -138,7 +138,7 @@ async def upload(request: Request, desk: AtDesk, wait: Wait = None, again: Again
         validation = await run_in_threadpool(bulk.validated, path, desk.settings.max_csv_size)
     started = await bulk.start(desk, validation, again=again)
     if not await settled(started.work.ended, wait):
-        record = desk.journal.run(started.work.begun.result())
+        record = await run_in_threadpool(desk.journal.run, started.work.begun.result())
         assert record is not None, "it is running"
         url = bulk.STATUS_URL.format(batch_id=started.batch_id)
         content = await run_in_threadpool(bulk.document, desk, record)
