@@ -1,3 +1,5 @@
+"""Sandboxes with a Directory that is quick: one for all tests, one for a file, one for a single test."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -7,6 +9,14 @@ import pytest
 
 from dataflows.sandbox.server import Sandbox
 from tests.web.world import Served, World
+
+
+@pytest.fixture(scope="session")
+def box() -> Iterator[Sandbox]:
+    """The stand-ins; what tests leave in them stays, so each brings rows of its own."""
+    quick = {"create_ms": 10.0, "creates_per_minute": 0, "calls_per_minute": 0}
+    with Sandbox(seed=1, faults={"directory": quick}) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(scope="module")

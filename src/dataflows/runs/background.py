@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TypeVar
 
 from dataflows.errors import DataflowsError, Interrupted, ServiceDown
@@ -74,7 +75,7 @@ class Background:
             self._refuse_more()
             self._works.add(work)
             self._stops.add(work.stop)
-        self._thread(lambda: self._play(work, job, run_log), order.command)
+        self._thread(lambda: self._play(work, job, run_log), order.command, lambda: self._let_go(work))
         return work
 
     def running(self) -> set[str]:
@@ -86,36 +87,46 @@ class Background:
     def _refuse_more(self) -> None:
         if self._stopping:
             raise ServiceDown("the server is about to stop", hint="try again when it is back", wait=30.0)
-        if len(self._works) >= MOST_TAKEN_IN:
+        if len(self._stops) >= MOST_TAKEN_IN:
             raise ServiceDown(
                 f"{MOST_TAKEN_IN} jobs are at work or waiting", hint="try again when some have ended", wait=30.0
             )
 
     def _play(self, work: Work, job: Job, run_log: RunLog) -> None:
         order = work.order
-        run_log.attach()
-        run_log.log_start(order.command)
         try:
+            run_log.attach()
+            run_log.log_start(order.command)
             outcome = run_job(order, lambda run: self._in_turn(work, job, run), run_log.log_event, stop=work.stop)
             run_log.log_end(outcome)
-            self._told(outcome)
+            self._tell(outcome)
             work.ended.set_result(outcome)
         except BaseException as error:
             self._failed(work, error, run_log)
         finally:
             run_log.detach()
-            with self._lock:
-                self._works.discard(work)
-                self._stops.discard(work.stop)
+            self._let_go(work)
+
+    def _tell(self, outcome: Outcome) -> None:
+        try:
+            self._told(outcome)
+        except Exception:  # such as a closed stderr: the run has ended as it has, whoever can be told
+            log.exception("unexpected error in telling how a run ended")
 
     def _failed(self, work: Work, error: BaseException, run_log: RunLog) -> None:
-        if isinstance(error, DataflowsError):
-            run_log.log_error(error)
-        else:
-            run_log.crash(error)
-        for future in (work.begun, work.ended):
+        for future in (work.begun, work.ended):  # first of all: somebody waits, and the log may be what failed
             if not future.done():
                 future.set_exception(error)
+        if not isinstance(error, DataflowsError):
+            run_log.crash(error)
+            return
+        with suppress(DataflowsError):
+            run_log.log_error(error)
+
+    def _let_go(self, work: Work) -> None:
+        with self._lock:
+            self._works.discard(work)
+            self._stops.discard(work.stop)
 
     def _in_turn(self, work: Work, job: Job, run: Run) -> Iterator[Event]:
         work.begun.set_result(run.id)
@@ -141,14 +152,14 @@ class Background:
         """Call something in a thread of its own, such as a loop; it ends by itself or when its stop is set.
 
         Raises:
-            ServiceDown: the process is about to end.
+            ServiceDown: there is too much at work already, or the process is about to end.
         """
         stop, result = Stop(), Future[T]()
         result.set_running_or_notify_cancel()
         with self._lock:
             self._refuse_more()
             self._stops.add(stop)
-        self._thread(lambda: self._called(task, stop, result), name)
+        self._thread(lambda: self._called(task, stop, result), name, lambda: self._stops.discard(stop))
         return result
 
     def _called(self, task: Callable[[Stop], T], stop: Stop, result: Future[T]) -> None:
@@ -183,7 +194,7 @@ class Background:
             thread.join(max(0.0, limit - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
-    def _thread(self, target: Callable[[], None], name: str) -> None:
+    def _thread(self, target: Callable[[], None], name: str, undo: Callable[[], None]) -> None:
         def play() -> None:
             try:
                 target()
@@ -195,4 +206,10 @@ class Background:
         thread = threading.Thread(target=play, name=name, daemon=True)
         with self._lock:
             self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the machine gives us no more threads
+            with self._lock:
+                self._threads.discard(thread)
+                undo()
+            raise ServiceDown("the machine is too busy for another job", hint="try again later", wait=30.0) from None

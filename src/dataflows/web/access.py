@@ -17,7 +17,6 @@ HEADER = "X-Auth-Token"
 COOKIE = "dataflows_runs"
 COOKIE_SECONDS = 12 * 3600
 _SALT = "dataflows run page"
-_OF_THIS_MACHINE = {"localhost", "127.0.0.1", "[::1]"}
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -38,7 +37,7 @@ class Access:
 
     def is_token(self, given: bytes) -> bool:
         """Whether this is the token."""
-        return self.token is not None and hmac.compare_digest(given, self.token.reveal().encode())
+        return self.token is not None and hmac.compare_digest(given, as_bytes(self.token.reveal()))
 
     def shown(self, request: Request, *, query: bool = False) -> bool:
         """Whether a request shows the token: in the header, or (``query``) in the address; all it shows must be right.
@@ -47,7 +46,7 @@ class Access:
             Refused: 401, something else is shown.
         """
         given = [value.encode("latin-1") for value in request.headers.getlist(HEADER)]
-        given += [value.encode() for value in request.query_params.getlist("token")] if query else []
+        given += [as_bytes(value) for value in request.query_params.getlist("token")] if query else []
         if given and not all(self.is_token(one) for one in given):
             raise _unauthorised()
         return bool(given)
@@ -68,7 +67,7 @@ class Access:
 
     def _signer(self) -> TimestampSigner:
         assert self.token is not None
-        return TimestampSigner(self.token.reveal(), salt=_SALT)
+        return TimestampSigner(as_bytes(self.token.reveal()), salt=_SALT)
 
     # --- what a route asks for --------------------------------------------------------------------------------
 
@@ -110,6 +109,14 @@ class Access:
         return server is not None and is_loopback(server[0])
 
 
+def as_bytes(text: str) -> bytes:
+    """A text as it was sent or set; an environment may hold what is no UTF-8, and a form any character there is."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address is one of this machine alone."""
     try:
@@ -134,7 +141,15 @@ def _refuse_strange_pages(request: Request) -> None:
     host = request.headers.get("host", "")
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
     origin = request.headers.get("origin")
-    strange = origin is not None and urlsplit(origin).netloc != host and request.method not in _SAFE
-    if name not in _OF_THIS_MACHINE or strange:
+    strange = origin is not None and _host_of(origin) != host and request.method not in _SAFE
+    if not (name == "localhost" or is_loopback(name.strip("[]"))) or strange:
         hint = "call it as http://127.0.0.1, or set RUN_TOKEN and send it, or: dataflows serve --allow-anonymous"
         raise Refused(403, "strange_page", "only programs of this machine are served without a token", hint=hint)
+
+
+def _host_of(origin: str) -> str | None:
+    """Host and port of an origin; None where it has none, such as ``null``."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None

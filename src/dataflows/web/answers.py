@@ -9,9 +9,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from dataflows.errors import DataflowsError, ExitCode, ServiceDown
 
@@ -28,6 +29,9 @@ STATUSES: Mapping[ExitCode, int] = {
     ExitCode.BAD_INPUT: 422,
     ExitCode.INTERRUPTED: 503,
 }
+
+ANYWHERE = (400, 413, 500)
+"""What any request can be answered with: it is broken or too large, or we are."""
 
 log = logging.getLogger("dataflows.web")
 
@@ -88,9 +92,20 @@ def unknown(what: str, hint: str = "") -> Refused:
     return Refused(404, "not_found", f"no such {what}", hint=hint)
 
 
+class WholeFile(FileResponse):
+    """A file in one piece. Nobody asked for parts, and what is wrong about a Range would not be answered in our way."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, whatever part was asked for: a server may do that."""
+        self.headers["accept-ranges"] = "none"
+        headers = [header for header in scope["headers"] if header[0] not in (b"range", b"if-range")]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The errors of a route, for OpenAPI; those that any route can have are added."""
-    return {status: {"model": Failure, "description": HTTPStatus(status).phrase} for status in {*statuses, 503}}
+    every = sorted({*statuses, *ANYWHERE, 503})
+    return {status: {"model": Failure, "description": HTTPStatus(status).phrase} for status in every}
 
 
 def install(app: FastAPI) -> None:
@@ -99,7 +114,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DataflowsError, _ours)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _bug)
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
@@ -126,7 +140,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return Refused(422, "invalid", "the request cannot be read", hint="see /docs", detail=detail).response()
 
 
-async def _bug(_: Request, error: Exception) -> JSONResponse:
+def bug(error: Exception) -> Refused:
+    """500: what nobody foresaw goes to the log, and nothing of it into the answer."""
     log.error("unexpected %s", type(error).__name__, exc_info=error)
-    hint = "please report it with the log of the server"
-    return Refused(500, "bug", "this is a bug in dataflows", hint=hint).response()
+    return Refused(500, "bug", "this is a bug in dataflows", hint="please report it with the log of the server")

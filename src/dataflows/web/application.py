@@ -38,7 +38,7 @@ class About(BaseModel):
     runs: str
 
 
-@router.get("/health", response_model=Health)
+@router.get("/health", response_model=Health, responses=answers.responses())
 async def health() -> Health:
     """Whether the server answers."""
     return Health(ok=True)
@@ -65,7 +65,7 @@ def make_app(desk: Desk, *, watch: Mapping[str, float] | None = None, log: RunLo
         with ExitStack() as closing:
             if log is not None:
                 closing.callback(log.attach().detach)
-            quiet_access_log()
+            quiet_access_log(desk.settings.run_token)
             await run_in_threadpool(desk.open)
             closing.enter_context(told_of_signals(desk.stop))
             app.state.uploads = Uploads()

@@ -72,7 +72,7 @@ class BatchStatus(BaseModel):
     "/upload-csv",
     status_code=202,
     response_model=Accepted,
-    responses=responses(400, 401, 403, 408, 409, 413, 422, 500),
+    responses=responses(400, 401, 403, 408, 409, 413, 422, 500, 502),
     openapi_extra=BODY,
 )
 async def upload_csv(request: Request, desk: AtDesk, again: Again = False) -> JSONResponse:

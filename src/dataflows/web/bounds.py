@@ -7,10 +7,12 @@ import logging
 import time
 from dataclasses import dataclass
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataflows.settings import Secret
-from dataflows.web.answers import Refused
+from dataflows.web.answers import Refused, bug
+from dataflows.web.quiet import masked
 
 MOST_REQUESTS = 400
 """So many requests are under way at the same time; further ones are answered with 503."""
@@ -26,7 +28,8 @@ _HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"cache-control", b"no-store"),
 )
-_LONGEST_PATH = 200
+_LONGEST_PATH, _LONGEST_METHOD = 200, 20
+_GONE = 499  # in the log only: the caller went away in the middle of the request
 
 log = logging.getLogger("dataflows.web")
 
@@ -65,26 +68,26 @@ class Bounds:
         try:
             if self._under_way > MOST_REQUESTS and request.scope["path"] != "/health":
                 raise Refused(503, "busy", "too many requests at the same time", headers={"Retry-After": "5"})
+            request.refuse_ambiguous()
             request.refuse_declared()
             await self._app(request.scope, request.receive, request.send)
         except Refused as refused:  # as a rule a route's own handler has answered already
-            if request.status:
-                raise
-            await refused.response()(request.scope, request.receive, request.send)
+            await request.end(refused)
+        except ClientDisconnect:
+            request.status = _GONE
+        except Exception as error:  # here and not further out, where a server would print it with all that it quotes
+            await request.end(bug(error))
 
     def _most(self, path: str) -> int:
         return self._limits.upload_bytes + _ENVELOPE if path in self._limits.uploads else SMALL_BODY
 
     def _tell(self, request: _Request) -> None:
         scope, token = request.scope, self._limits.token
-        path = scope["path"][:_LONGEST_PATH]
-        if token is not None:
-            path = path.replace(token.reveal(), "***")
+        method, path = masked(scope["method"], token), masked(scope["path"], token)
         took = round(1000 * (time.monotonic() - request.began))
         usual = scope["path"] in ("/health", "/metrics") and request.status == 200
-        log.log(
-            logging.DEBUG if usual else logging.INFO, "%s %s %d in %d ms", scope["method"], path, request.status, took
-        )
+        level = logging.DEBUG if usual else logging.INFO
+        log.log(level, "%s %s %d in %d ms", method[:_LONGEST_METHOD], path[:_LONGEST_PATH], request.status, took)
 
 
 class _Request:
@@ -100,6 +103,12 @@ class _Request:
         self._got = 0
         self._limit: float | None = None
         self._whole = False
+
+    def refuse_ambiguous(self) -> None:
+        """Refuse a body of two lengths: a proxy before us may have taken the other one (request smuggling)."""
+        names = {name for name, _ in self.scope["headers"]}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            raise Refused(400, "ambiguous", "the request has two lengths", headers={"Connection": "close"})
 
     def refuse_declared(self) -> None:
         """Refuse a body that says itself that it is too large, before any of it is read."""
@@ -127,6 +136,11 @@ class _Request:
             raise _too_large(self._most)
         return message
 
+    async def end(self, refused: Refused) -> None:
+        """Answer, unless an answer has begun already: that one breaks off."""
+        if not self.status:
+            await refused.response()(self.scope, self.receive, self.send)
+
     async def send(self, message: Message) -> None:
         """Send some of the answer; its beginning gets the headers that every answer has."""
         if message["type"] == "http.response.start":
@@ -138,4 +152,4 @@ class _Request:
 
 
 def _too_large(most: int) -> Refused:
-    return Refused(413, "too_large", f"the request is larger than {most:,} bytes", headers={"Connection": "close"})
+    return Refused(413, "too_large", f"the request is larger than {most:,} bytes")

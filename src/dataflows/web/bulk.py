@@ -16,7 +16,7 @@ from dataflows.flows.hospitals.report import Problem, Validation
 from dataflows.runs.background import Work
 from dataflows.runs.journal import RunRecord
 from dataflows.runs.logs import RunLog
-from dataflows.runs.runner import Order
+from dataflows.runs.runner import Job, Order
 from dataflows.web.answers import Refused, refusal, unknown
 from dataflows.web.desk import Desk
 from dataflows.web.waiting import result
@@ -80,16 +80,17 @@ async def resume(desk: Desk, record: RunRecord) -> Work:
 
 
 async def _begun(desk: Desk, options: job.Options, content: Content) -> Work:
-    order, log = await run_in_threadpool(_order, desk, options, content)
-    play = await run_in_threadpool(job.upload, desk.settings, options, content)
+    order, log, play = await run_in_threadpool(_ordered, desk, options, content)
     return await desk.begin(order, log, play, STATUS_URL)
 
 
-def _order(desk: Desk, options: job.Options, content: Content) -> tuple[Order, RunLog]:
-    """Names its batch, which hashes every row."""
+def _ordered(desk: Desk, options: job.Options, content: Content) -> tuple[Order, RunLog, Job]:
+    """Names the batch, which hashes every row, and keeps a copy of the rows."""
     batch_id = None if options.again else job.first_batch(content)
-    target = job.target(content, again=options.again)
-    return desk.order(COMMAND, target, job.kept(options, content), batch_id=batch_id)
+    order, log = desk.order(
+        COMMAND, job.target(content, again=options.again), job.kept(options, content), batch_id=batch_id
+    )
+    return order, log, job.upload(desk.settings, options, content)
 
 
 async def _batch_of(desk: Desk, work: Work) -> str:

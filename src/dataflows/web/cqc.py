@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import ExitCode
 from dataflows.flows.cqc import job
 from dataflows.flows.cqc.folder import file_of
 from dataflows.flows.cqc.history import History
 from dataflows.runs.journal import RUNNING, RunRecord
-from dataflows.web.answers import STATUSES, Explained, Refused, responses, unknown
+from dataflows.web.answers import STATUSES, Explained, Refused, WholeFile, responses, unknown
 from dataflows.web.desk import AtDesk, with_token, with_token_in_address
 from dataflows.web.waiting import settled
 
@@ -57,14 +58,14 @@ class Underway(BaseModel):
 @router.post(
     "/run",
     response_model=RunAnswer,
-    responses={202: {"model": Underway}, **responses(401, 409, 413, 422, 500)},
+    responses={202: {"model": Underway}, **responses(401, 409, 422, 500, 502)},
     dependencies=[Depends(with_token)],
 )
 async def run(desk: AtDesk, wait: Wait = None) -> Response:
     """Fetch all sources, and answer when that is done."""
     settings = desk.settings
     options = job.Options(output=settings.data_dir, keep_days=settings.cqc_keep_days)
-    order, log = desk.order(COMMAND, job.target(options.output), job.kept(options))
+    order, log = await run_in_threadpool(lambda: desk.order(COMMAND, job.target(options.output), job.kept(options)))
     work = await desk.begin(order, log, job.fetch(settings, options), STATUS_URL)
     run_id = work.begun.result()
     if not await settled(work.ended, wait):
@@ -78,7 +79,7 @@ async def run(desk: AtDesk, wait: Wait = None) -> Response:
 @router.get(
     "/run/{run_id}",
     response_model=RunAnswer,
-    responses={202: {"model": Underway}, **responses(401, 404, 422, 500)},
+    responses={202: {"model": Underway}, **responses(401, 404, 422, 500, 502)},
     dependencies=[Depends(with_token)],
 )
 def run_status(desk: AtDesk, run_id: str) -> Response:
@@ -94,7 +95,7 @@ def run_status(desk: AtDesk, run_id: str) -> Response:
 
 @router.get(
     "/files/latest/{source}",
-    response_class=FileResponse,
+    response_class=WholeFile,
     responses={200: {"content": {"text/csv": {}}}, **responses(401, 404, 422, 500)},
     dependencies=[Depends(with_token_in_address)],
 )
@@ -107,7 +108,7 @@ def latest_file(desk: AtDesk, source: str) -> Response:
 
 @router.get(
     "/files/{filename}",
-    response_class=FileResponse,
+    response_class=WholeFile,
     responses={200: {"content": {"text/csv": {}}}, **responses(401, 404, 422, 500)},
     dependencies=[Depends(with_token_in_address)],
 )
@@ -119,7 +120,7 @@ def file(desk: AtDesk, filename: str) -> Response:
 def _attached(path: Path | None) -> Response:
     if path is None:
         raise unknown("file", "the names are those that POST /run answers with; old files are removed")
-    return FileResponse(path, media_type="text/csv", filename=path.name)
+    return WholeFile(path, media_type="text/csv", filename=path.name)
 
 
 def _underway(run_id: str, step: str = "") -> Response:

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
-from fastapi.staticfiles import StaticFiles
 
+from dataflows.web.answers import WholeFile, unknown
 from dataflows.web.desk import desk_of
 
 ASSETS = "/documentation"
@@ -26,7 +26,7 @@ router = APIRouter(dependencies=[Depends(_visitor)], include_in_schema=False)
 
 
 @router.get("/openapi.json")
-async def openapi(request: Request) -> JSONResponse:
+def openapi(request: Request) -> JSONResponse:
     """Every route, status code and error."""
     return JSONResponse(request.app.openapi())
 
@@ -56,11 +56,20 @@ async def redoc(request: Request) -> HTMLResponse:
     )
 
 
+@router.get(ASSETS + "/{name}")
+def asset(request: Request, name: str) -> WholeFile:
+    """What the pages load."""
+    path = request.app.state.assets.get(name)
+    if path is None:
+        raise unknown("file")
+    return WholeFile(path)
+
+
 def install(app: FastAPI) -> None:
     """Add the pages, and the scripts and styles that fastapi-offline carries."""
-    app.include_router(router)
     with as_file(files("fastapi_offline") / "static") as folder:
-        app.mount(ASSETS, StaticFiles(directory=folder), name="documentation")
+        app.state.assets = {path.name: path for path in folder.iterdir()}
+    app.include_router(router)
 
 
 def describe(app: FastAPI) -> None:

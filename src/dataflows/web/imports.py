@@ -20,7 +20,7 @@ from dataflows.runs.figures import recent_items
 from dataflows.runs.journal import RunRecord
 from dataflows.runs.pool import Stop
 from dataflows.runs.watch import watch
-from dataflows.web.answers import Failure
+from dataflows.web.answers import Failure, responses
 from dataflows.web.desk import AtDesk, Desk, as_usual
 from dataflows.web.watched import IMPORTS, Import, Watched
 
@@ -103,7 +103,11 @@ def _run(desk: Desk, what: Import) -> int:
 router = APIRouter(tags=["watching"], dependencies=[Depends(as_usual)])
 
 
-@router.get("/health/import", response_model=ImportsHealth, responses={503: {"model": ImportsHealth | Failure}})
+@router.get(
+    "/health/import",
+    response_model=ImportsHealth,
+    responses={**responses(401, 403, 500), 503: {"model": ImportsHealth | Failure}},
+)
 def import_health(desk: AtDesk) -> JSONResponse:
     """Whether the imports of ``serve --watch`` are well: 503 when one is overdue, or when most of its items fail."""
     imports = {name: _health(desk, watched) for name, watched in desk.watched.items()}

@@ -18,8 +18,9 @@ from dataflows import __version__
 from dataflows.flows.hospitals.job import COMMAND as HOSPITALS
 from dataflows.flows.hospitals.progress import progress
 from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
-from dataflows.web.access import COOKIE, COOKIE_SECONDS
+from dataflows.web.access import COOKIE, COOKIE_SECONDS, as_bytes
 from dataflows.web.desk import Desk, desk_of
+from dataflows.web.uploads import form_of
 
 _LIVE_SECONDS, _CALM_SECONDS = 2, 30  # the page loads itself again after so many seconds, while something runs or not
 _MOST_RUNS = 200
@@ -110,9 +111,9 @@ async def run(request: Request, run_id: str) -> Response:
 async def enter(request: Request) -> Response:
     """Take the token once, and remember whoever has shown it."""
     desk = desk_of(request)
-    async with request.form(max_files=0, max_fields=4) as form:
+    async with form_of(request, files=0, fields=4) as form:
         given = form.get("token")
-    if not isinstance(given, str) or not desk.access.is_token(given.strip().encode()):
+    if not isinstance(given, str) or not desk.access.is_token(as_bytes(given.strip())):
         return _asked(request, wrong=True)
     answer = RedirectResponse("/runs", status_code=303)
     secure = request.url.scheme == "https"

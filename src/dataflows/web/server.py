@@ -15,12 +15,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dataflows.errors import SettingUnusable
 from dataflows.runs.garbage import rare_collections
 from dataflows.web.access import is_loopback
+from dataflows.web.answers import Refused
 
 REQUEST_SECONDS = 20.0
 """The first line and the headers of a request have to arrive within so many seconds."""
 LINGER_SECONDS = 5.0
 """So long the rest of a body is thrown away after its request was answered, so that the answer can be read."""
 MOST_CONNECTIONS = 800
+"""When there are more, the one that has been silent for longest is closed."""
 _GRACE_SECONDS = 35  # requests that wait for jobs, which have 30 s to end
 _BACKLOG = 512
 _TURN_SECONDS = 0.0005  # each of many busy threads gets so long before the server's own has its turn (default: 0.005)
@@ -67,6 +69,12 @@ def address_of(sockets: Sequence[socket.socket]) -> str:
 def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
     """Serve until a signal comes."""
     sys.setswitchinterval(_TURN_SECONDS)
+    with rare_collections():  # a search for cycles through all of the libraries takes 100 ms
+        server_of(app).run(sockets=sockets)
+
+
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """The server, not yet started: our protocol, no access log (it would hold tokens), bounded in every way."""
     config = uvicorn.Config(
         app,
         http=Prompt,
@@ -75,45 +83,77 @@ def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    with rare_collections():  # a search for cycles through all of the libraries takes 100 ms
-        uvicorn.Server(config).run(sockets=sockets)
+    return uvicorn.Server(config)
 
 
 class Prompt(H11Protocol):
     """Closes connections that send half a request and then nothing, or a body that nobody wants."""
 
     _timer: asyncio.TimerHandle | None = None
+    _lingers = False
+    _silent_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        self._silent_since = self.loop.time()
         self._expect(REQUEST_SECONDS)
+        self._make_room()
 
     def handle_events(self) -> None:
         """Take in what has arrived."""
         super().handle_events()
+        if self._is_answered():
+            return  # however much of the rest arrives, there is no more time for it
         if self.conn.their_state is not h11.IDLE:
             self._calm()
-        elif self._timer is None:
+        elif self._timer is None or self._lingers:
             self._expect(REQUEST_SECONDS)
 
     def on_response_complete(self) -> None:
         """After an answer: wait for the next request, or for the rest of this one, but not long."""
+        self._silent_since = self.loop.time()
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY:
+        if self._is_answered():
             self._expect(LINGER_SECONDS)
+            self._lingers = True
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, as every error is answered; in the middle of another answer there is no room."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = Refused(400, "bad_request", "the request is no HTTP", hint="see /docs").response()
+            headers = [*answer.raw_headers, (b"connection", b"close")]
+            start = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+            for event in (start, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._calm()
         super().connection_lost(exc)
 
+    def _is_answered(self) -> bool:
+        """Whether the answer is sent while the request has not ended."""
+        return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
+
+    def _make_room(self) -> None:
+        """Where there are too many connections, close the one on which nobody has waited for an answer for longest."""
+        if len(self.connections) <= MOST_CONNECTIONS:
+            return
+        spare = [one for one in self.connections if isinstance(one, Prompt) and one._awaits_nothing()]
+        min(spare, key=lambda one: one._silent_since)._close()
+
+    def _awaits_nothing(self) -> bool:
+        is_free = self.cycle is None or self.cycle.response_complete
+        return is_free and not self.transport.is_closing()
+
     def _expect(self, seconds: float) -> None:
         self._calm()
+        self._lingers = False
         self._timer = self.loop.call_later(seconds, self._close)
 
     def _calm(self) -> None:

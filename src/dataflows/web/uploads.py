@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 
 from dataflows.web.answers import Refused
 
@@ -69,8 +69,26 @@ class Uploads:
             self._slots.release()
 
 
+@asynccontextmanager
+async def form_of(request: Request, *, files: int, fields: int) -> AsyncIterator[FormData]:
+    """Read the form of a request; its files are closed at the end of the block.
+
+    Raises:
+        Refused: 400, it is in a character set that cannot be read.
+        HTTPException: 400, it is no form, or has too many parts.
+    """
+    try:
+        form = await request.form(max_files=files, max_fields=fields)
+    except UnicodeError:  # "undefined" and "punycode" are character sets, too
+        raise Refused(400, "bad_request", "the form cannot be read", hint="send it as UTF-8") from None
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
 async def _saved(request: Request, path: Path) -> Path:
-    async with request.form(max_files=1, max_fields=8) as form:
+    async with form_of(request, files=1, fields=8) as form:
         found = form.get(FIELD)
         if not isinstance(found, UploadFile):
             detail = [{"loc": ["body", FIELD], "msg": "Field required", "type": "missing"}]
