@@ -1,6 +1,7 @@
 """Write a new version: into the package, and into the changelog, whose unreleased part becomes that version's.
 
 python tools/bump.py [--show] major|minor|patch|X.Y.Z      --show only prints the new version
+python tools/bump.py --current                             prints the present one
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ _UNRELEASED = "## Unreleased\n"
 def main(arguments: list[str], root: Path = ROOT) -> int:
     """Do it; returns 0, or 1 with a message when the wish cannot be fulfilled."""
     package, changelog = root / "src" / "dataflows" / "__init__.py", root / "CHANGELOG.md"
+    if arguments == ["--current"]:
+        print(current(package.read_text(encoding="utf-8")))
+        return 0
     wish = next((word for word in arguments if word != "--show"), "")
     try:
         source, changes = package.read_text(encoding="utf-8"), changelog.read_text(encoding="utf-8")
