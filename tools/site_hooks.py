@@ -46,7 +46,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def diagram(source: str, language: str, css_class: str, options: dict[str, Any], md: Any, **more: Any) -> str:
     """A Mermaid diagram as SVG, so that readers need neither JavaScript nor a network, and the PDF has it too."""
-    drawn = re.sub(r"^<\?xml[^>]*>\s*", "", mmdr.render(source).svg)
+    drawn = re.sub(r"^<\?xml[^>]*>\s*", "", mmdr.render(source).svg())
     return f'<figure class="{css_class}" aria-label="{html.escape(source[:60])}">{drawn}</figure>'
 
 
