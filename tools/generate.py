@@ -10,11 +10,8 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-import typer
 from reference import NOTE, commands_page, grid, messages_page
 
-from dataflows.cli.main import app
-from dataflows.cli.variables import Variable, variables
 from dataflows.errors import ExitCode
 from dataflows.settings import Family, Spec, families, table
 
@@ -33,9 +30,10 @@ Write values without quotes, or in single quotes: in double quotes a backslash h
 follow a value after a blank and `#`, except after `DB_CONNECTION_STRING` and `IMPORT_DATABASE_URL`, whose lines are
 taken whole. Empty values count as not set. An unknown key is a warning, a key that looks like a slip of the pen is an
 error."""
-_OPTIONS_INTRO = """\
-Every option of a command has a variable, for the environment or the env file. It counts as the option itself, so it
-beats a setting that means the same."""
+_OPTIONS = """\
+Every option of a command has a variable as well, for the environment or the env file, named by rule:
+`DATAFLOWS_<COMMAND>_<OPTION>`, such as `DATAFLOWS_CSC_SUBMIT_WORKERS`. It counts as the option itself, so it beats a
+setting that means the same. [Commands](commands.md) lists them beside the options."""
 _PRACTICE_INTRO = """\
 # The practice database
 
@@ -80,7 +78,7 @@ def settings_page() -> str:
         rows = [(f"`{s.name}`", _default(s), s.rule, s.meaning) for s in specs]
         rows += [(f"`{f.prefix}<NAME>`", "", f.rule, f.meaning) for f in _families_of(flow)]
         lines += ["", f"## {flow}", "", *grid(("name", "default", "value", "meaning"), rows)]
-    lines += ["", "## Options as variables", "", *_option_lines()]
+    lines += ["", "## Options as variables", "", _OPTIONS]
     return "\n".join(lines) + "\n"
 
 
@@ -126,12 +124,6 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _option_lines() -> list[str]:
-    known: list[Variable] = list(variables(typer.main.get_command(app)))
-    rows = [(f"`{' '.join(v.commands)} {v.option}`", f"`{v.name}`") for v in known]
-    return [_OPTIONS_INTRO, "", *grid(("option", "variable"), rows)]
 
 
 def practice_page() -> str:

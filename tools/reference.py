@@ -90,7 +90,8 @@ def _body(way: tuple[str, ...], command: Any) -> list[str]:
 
 
 def _told(record: tuple[str, str]) -> tuple[str, str]:
-    return f"`{record[0]}`", _escaped(re.sub(r"  +", " ", record[1]))
+    """Choices stand with / between them: a | would end the cell of the table."""
+    return f"`{record[0].replace('|', '/')}`", _escaped(re.sub(r"  +", " ", record[1]))
 
 
 def _variable(way: tuple[str, ...], option: Any) -> str:
@@ -120,6 +121,6 @@ def _code(text: str) -> str:
 def _escaped(text: str) -> str:
     """Text that Markdown and HTML leave as it is; what stands between backticks already is left alone."""
     parts = text.split("`")
-    plain = [re.sub(r"([<*\\])", r"\\\1", part) for part in parts[::2]]
+    plain = [re.sub(r"([*\\])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
     code = [f"`{part}`" for part in parts[1::2]]
     return "".join(one for pair in zip(plain, [*code, ""], strict=False) for one in pair)

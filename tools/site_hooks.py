@@ -5,25 +5,31 @@ Needs the extra ``docs``. MkDocs calls the functions named ``on_...``.
 
 from __future__ import annotations
 
-import html
+import base64
 import re
 from pathlib import Path
 from typing import Any
 
 import mmdr
+import novasvg
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from pymdownx.superfences import SuperFencesException
 
 ROOT = Path(__file__).resolve().parent.parent
 _OUTSIDE = ("CHANGELOG.md", "benchmarks/README.md", "benchmarks/cqc.md", "benchmarks/therapists.md")
 _LATER = ("serve.md",)
 """Pages that have their place and may not be there yet."""
+_WIDTH, _WIDEST = 1600, 640  # of a picture in the PDF: its pixels, and how many of CSS it may take
+_as_svg = True
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Draw Mermaid's fences when the site is built, and complete the navigation with what is in folders."""
     fence = {"name": "mermaid", "class": "diagram", "format": diagram}
+    global _as_svg  # noqa: PLW0603 - MkDocs' hooks are functions of a module
+    _as_svg = "to-pdf" not in config.plugins
     config.mdx_configs["pymdownx.superfences"] = {"custom_fences": [fence]}
     config.nav = [_completed(entry) for entry in config.nav or [] if entry is not None]
     return config
@@ -45,9 +51,23 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def diagram(source: str, language: str, css_class: str, options: dict[str, Any], md: Any, **more: Any) -> str:
-    """A Mermaid diagram as SVG, so that readers need neither JavaScript nor a network, and the PDF has it too."""
-    drawn = re.sub(r"^<\?xml[^>]*>\s*", "", mmdr.render(source).svg())
-    return f'<figure class="{css_class}" aria-label="{html.escape(source[:60])}">{drawn}</figure>'
+    """A Mermaid diagram as SVG, so that readers need neither JavaScript nor a network."""
+    try:
+        drawn = re.sub(r"^<\?xml[^>]*>\s*", "", mmdr.render(source).svg())
+        # the renderer measures a narrow typeface; readers' machines may have a wide one
+        drawn = drawn.replace("font-size:14px", "font-size:12.5px").replace("font-size:16px", "font-size:14px")
+        return f'<figure class="{css_class}">{drawn if _as_svg else _picture(drawn)}</figure>'
+    except Exception as error:  # any other one would make it show as text, and nobody would notice
+        raise SuperFencesException(f"this diagram cannot be drawn: {error}") from error
+
+
+def _picture(svg: str) -> str:
+    """The same as a picture: WeasyPrint does not know the style sheets inside an SVG."""
+    drawing = novasvg.Document.load_from_data(svg)
+    png = drawing.render_to_bitmap(_WIDTH, -1, novasvg.Color("#ffffff")).to_png()
+    shown = min(0.7 * drawing.width, _WIDEST)
+    data = base64.b64encode(png).decode()
+    return f'<img alt="diagram" style="width: {shown:.0f}px" src="data:image/png;base64,{data}">'
 
 
 def decisions() -> list[tuple[str, Path]]:
