@@ -83,3 +83,13 @@ def test_nothing_of_the_site_comes_from_elsewhere() -> None:
     assert "font: false" in CONFIG
     assert re.findall(r"https?://|analytics|cdn", CONFIG) == []
     assert re.findall(r"url\(|@import", (DOCS / "assets" / "site.css").read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", ["seeds.md", "architecture.md"])
+def test_the_modules_that_it_names_exist(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:flows|remote|runs|store)/[\w/]+\.py)`", text)
+    assert [name for name in named if not (ROOT / "src" / "dataflows" / name).exists()] == []
+    folders = re.findall(r"`(flows/\w+)/\{([^}]+)\}\.py`", text)
+    missed = [f"{folder}/{name}" for folder, names in folders for name in names.split(", ")]
+    assert [name for name in missed if not (ROOT / "src" / "dataflows" / f"{name}.py").exists()] == []
