@@ -34,7 +34,7 @@ def test_readme_lists_every_command_and_no_other() -> None:
     assert re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE) == group.list_commands(None)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/csc-submit.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/csc-submit.md", "docs/index.md"])
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     targets = re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))

@@ -1,4 +1,5 @@
-"""Write what follows from the code: .env.example, and in docs settings.md, exit-codes.md, practice-database.md.
+"""Write what follows from the code: .env.example, and in docs the pages on settings, exit codes, commands, messages
+and the practice database.
 
 ``python tools/generate.py`` writes them; with ``--check`` it writes nothing and fails when one is out of date.
 """
@@ -6,14 +7,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
-import typer
+from reference import NOTE, commands_page, grid, messages_page
 
-from dataflows.cli.main import app
-from dataflows.cli.variables import Variable, variables
 from dataflows.errors import ExitCode
 from dataflows.settings import Family, Spec, families, table
 
@@ -32,9 +30,10 @@ Write values without quotes, or in single quotes: in double quotes a backslash h
 follow a value after a blank and `#`, except after `DB_CONNECTION_STRING` and `IMPORT_DATABASE_URL`, whose lines are
 taken whole. Empty values count as not set. An unknown key is a warning, a key that looks like a slip of the pen is an
 error."""
-_OPTIONS_INTRO = """\
-Every option of a command has a variable, for the environment or the env file. It counts as the option itself, so it
-beats a setting that means the same."""
+_OPTIONS = """\
+Every option of a command has a variable as well, for the environment or the env file, named by rule:
+`DATAFLOWS_<COMMAND>_<OPTION>`, such as `DATAFLOWS_CSC_SUBMIT_WORKERS`. It counts as the option itself, so it beats a
+setting that means the same. [Commands](commands.md) lists them beside the options."""
 _PRACTICE_INTRO = """\
 # The practice database
 
@@ -48,7 +47,6 @@ in PostgreSQL, and UTC as text in SQLite. Numbers that count up are `INTEGER PRI
 Give the account of the program the right to make tables in its schema. Other programs may read what they like, and
 write the operator's columns of `therapists`. `patient_consents` and `patient_registrations` are only ever added to.
 `identity_key`, `email_key` and `name_key` are SHA-256 of what was normalised, so that no index holds a name."""
-_NOTE = "<!-- Written by tools/generate.py from the code. Change the code, then run it again. -->"
 
 
 def env_example() -> str:
@@ -72,15 +70,15 @@ def env_example() -> str:
 def settings_page() -> str:
     """The text of docs/settings.md."""
     lines = [
-        _NOTE,
+        NOTE,
         "",
         _SETTINGS_INTRO,
     ]
     for flow, specs in _by_flow():
         rows = [(f"`{s.name}`", _default(s), s.rule, s.meaning) for s in specs]
         rows += [(f"`{f.prefix}<NAME>`", "", f.rule, f.meaning) for f in _families_of(flow)]
-        lines += ["", f"## {flow}", "", *_grid(("name", "default", "value", "meaning"), rows)]
-    lines += ["", "## Options as variables", "", *_option_lines()]
+        lines += ["", f"## {flow}", "", *grid(("name", "default", "value", "meaning"), rows)]
+    lines += ["", "## Options as variables", "", _OPTIONS]
     return "\n".join(lines) + "\n"
 
 
@@ -88,11 +86,11 @@ def exit_codes_page() -> str:
     """The text of docs/exit-codes.md."""
     rows = [(str(int(code)), code.meaning) for code in ExitCode]
     lines = [
-        _NOTE,
+        NOTE,
         "",
         "# Exit codes",
         "",
-        *_grid(("code", "meaning"), rows),
+        *grid(("code", "meaning"), rows),
         "",
         "When several apply, the first of these counts: 130, 12, 13, 10, 14, 4, 3, 0.",
         "",
@@ -128,17 +126,6 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _option_lines() -> list[str]:
-    known: list[Variable] = list(variables(typer.main.get_command(app)))
-    rows = [(f"`{' '.join(v.commands)} {v.option}`", f"`{v.name}`") for v in known]
-    return [_OPTIONS_INTRO, "", *_grid(("option", "variable"), rows)]
-
-
-def _grid(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body]]
-
-
 def practice_page() -> str:
     """The text of docs/practice-database.md."""
     import sqlalchemy as sa
@@ -147,7 +134,7 @@ def practice_page() -> str:
     from dataflows.store.practice.metadata import metadata
 
     kinds = [sa.make_url(url).get_dialect()() for url in ("postgresql+psycopg://", "sqlite://")]
-    lines = [_NOTE, "", _PRACTICE_INTRO.format(version=migrate.NEWEST)]
+    lines = [NOTE, "", _PRACTICE_INTRO.format(version=migrate.NEWEST)]
     for one in metadata.sorted_tables:
         rows = [
             (f"`{c.name}`", *(c.type.compile(dialect=kind) for kind in kinds), c.comment or "") for c in one.columns
@@ -156,7 +143,7 @@ def practice_page() -> str:
         for index in sorted(one.indexes, key=lambda index: str(index.name)):
             made.append(str(sa.schema.CreateIndex(index).compile(dialect=kinds[0])).strip())
         ddl = ";\n".join(made).replace("\t", "    ").replace(" \n", "\n")
-        lines += ["", f"## {one.name}", "", *_grid(("column", "PostgreSQL", "SQLite", "meaning"), rows)]
+        lines += ["", f"## {one.name}", "", *grid(("column", "PostgreSQL", "SQLite", "meaning"), rows)]
         lines += ["", "```sql", f"{ddl};", "```"]
     return "\n".join(lines) + "\n"
 
@@ -165,6 +152,8 @@ FILES = {
     ".env.example": env_example,
     "docs/settings.md": settings_page,
     "docs/exit-codes.md": exit_codes_page,
+    "docs/commands.md": commands_page,
+    "docs/messages.md": messages_page,
     "docs/practice-database.md": practice_page,
 }
 

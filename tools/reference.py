@@ -1,0 +1,126 @@
+"""The pages that follow from the commands and the messages of the code; tools/generate.py writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import typer
+from messages import Message, messages
+
+from api_pipeline.__main__ import _COMMANDS, _HELP
+from dataflows.cli.main import app
+from dataflows.cli.variables import variable_name
+from dataflows.errors import ExitCode
+
+NOTE = "<!-- Written by tools/generate.py from the code. Change the code, then run it again. -->"
+_COMMANDS_INTRO = """\
+# Commands
+
+What `dataflows COMMAND --help` says, on one page. Options of the program stand before the command, options of a
+command behind it. Every option of a command has a variable, for the environment or the env file; it counts as the
+option itself."""
+_PROGRAM_INTRO = """\
+## csc_api_pipeline
+
+A second program for the first flow, also `python -m api_pipeline`. Its commands are those of `dataflows`, with the same
+options and exit codes; without a command it does `run`. Options of the program work here too."""
+_MESSAGES_INTRO = """\
+# Every message
+
+An error is two lines on stderr: what happened, and a hint what to do. With `--json` both are in `error`. This page
+lists them all by exit code, with … for what is only known when it happens; one that ends an item and not the run stands
+under the code that belongs to its kind. [Troubleshooting](troubleshooting.md) says for each what is behind it."""
+
+
+def commands_page() -> str:
+    """The text of docs/commands.md."""
+    group: Any = typer.main.get_command(app)
+    lines = [NOTE, "", _COMMANDS_INTRO, "", "## dataflows", "", *_body((), group)]
+    for name in group.list_commands(None):
+        for way, command in _all((name,), group.commands[name]):
+            lines += ["", f"## {' '.join(way)}", "", *_body(way, command)]
+    shown = _HELP.format(program="csc_api_pipeline")
+    rows = [(f"`{name}`", f"`dataflows {target}`") for name, target in _COMMANDS.items()]
+    lines += ["", _PROGRAM_INTRO, "", "```text", shown, "```", "", *grid(("command", "is"), rows)]
+    return "\n".join(lines) + "\n"
+
+
+def messages_page() -> str:
+    """The text of docs/messages.md."""
+    lines = [NOTE, "", _MESSAGES_INTRO]
+    found = sorted(messages(), key=lambda one: (one.exit_code, one.text.lstrip("… :-`"), one.text))
+    for code, same in groupby(found, key=lambda one: one.exit_code):
+        rows = [(_code(text), "<br>".join(_escaped(hint) for hint in hints)) for text, hints in _merged(same)]
+        lines += ["", f"## {int(code)}: {code.meaning}", "", *grid(("message", "hint"), rows)]
+    return "\n".join(lines) + "\n"
+
+
+def grid(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """A Markdown table."""
+    body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body]]
+
+
+def _merged(same: Iterable[Message]) -> Iterator[tuple[str, list[str]]]:
+    for text, several in groupby(same, key=lambda one: one.text):
+        yield text, sorted({hint for one in several for hint in one.hints})
+
+
+def _all(way: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield way, command
+    for name in getattr(command, "commands", ()):
+        yield from _all((*way, name), command.commands[name])
+
+
+def _body(way: tuple[str, ...], command: Any) -> list[str]:
+    context = typer.Context(command, info_name=" ".join(("dataflows", *way)))
+    usage = " ".join(("dataflows", *way, *command.collect_usage_pieces(context)))
+    lines = [_prose(command.help), "", f"    {usage}"]
+    records = [(one, one.get_help_record(context)) for one in command.params if not one.hidden]
+    arguments = [_told(record) for one, record in records if one.param_type_name == "argument"]
+    options = [(*_told(record), _variable(way, one)) for one, record in records if one.param_type_name == "option"]
+    if arguments:
+        lines += ["", *grid(("argument", "meaning"), arguments)]
+    if options:
+        lines += ["", *grid(("option", "meaning", "variable"), options)]
+    return lines + _end(command.epilog or "")
+
+
+def _told(record: tuple[str, str]) -> tuple[str, str]:
+    """Choices stand with / between them: a | would end the cell of the table."""
+    return f"`{record[0].replace('|', '/')}`", _escaped(re.sub(r"  +", " ", record[1]))
+
+
+def _variable(way: tuple[str, ...], option: Any) -> str:
+    if way:
+        return f"`{variable_name(way, max(option.opts, key=len))}`"
+    return f"`{option.envvar}`" if option.envvar else ""
+
+
+def _end(epilog: str) -> list[str]:
+    """Examples and exit codes, which stand below every help text."""
+    shown, _, rest = epilog.replace("\b\n", "").partition("Exit codes:")
+    examples = [line.strip() for line in shown.splitlines() if line.startswith("  ")]
+    codes = [ExitCode(int(code)) for code in re.findall(r"^ {2,4}(\d+)  ", rest, re.MULTILINE)]
+    lines = ["", f"{'Examples' if len(examples) > 1 else 'Example'}:", "", *(f"    {one}" for one in examples)]
+    told = ", ".join(str(int(code)) for code in sorted(codes))
+    return [*(lines if examples else []), *(["", f"[Exit codes](exit-codes.md): {told}."] if codes else [])]
+
+
+def _prose(text: str) -> str:
+    return _escaped(re.sub(r"(?<!\n)\n(?!\n)", " ", text or ""))
+
+
+def _code(text: str) -> str:
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown and HTML leave as it is; what stands between backticks already is left alone."""
+    parts = text.split("`")
+    plain = [re.sub(r"([*\\])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
+    code = [f"`{part}`" for part in parts[1::2]]
+    return "".join(one for pair in zip(plain, [*code, ""], strict=False) for one in pair)
