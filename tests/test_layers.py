@@ -33,8 +33,9 @@ PAYLOAD_RULES = {"payload", "attributes"}
 JOBS = {"job", "inspection"}
 PRINTERS = {"cli/output.py", "cli/progress.py", "cli/lines.py"}
 POOL = "runs/pool.py"
-# a server has to serve while its starter goes on; a signal's message must not wait for what it interrupted
-THREADS = {"runs/background.py", "runs/runner.py"}
+# a server has to serve while its starter goes on; a signal's message must not wait for what it interrupted; and reading
+# ahead in order is no work for a pool, which takes what is ready
+THREADS = {"runs/background.py", "runs/runner.py", "runs/ahead.py"}
 RETRY = "remote/retry.py"
 # `runs show --follow` looks at the journal now and then; nothing is tried again there
 PATIENT = {RETRY, "cli/runs.py"}

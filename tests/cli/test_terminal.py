@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -25,12 +26,23 @@ output.failed(SettingUnusable("LA_CODE is not set"))
 """
 
 
-def on_a_terminal(mode: str, term: str = "xterm-256color") -> str:
-    """What a terminal of 80 columns is sent on stderr."""
+PASSES = """
+import sys
+from dataflows.cli.output import Output
+from dataflows.errors import ServiceDown
+first = Output(as_json=True)
+for _ in range(2):
+    (first.anew() if sys.argv[1] == "watching" else first).failed(ServiceDown("the bucket does not answer"))
+"""
+
+
+def on_a_terminal(mode: str, term: str = "xterm-256color", *, run: str = RUN, stream: str = "stderr") -> str:
+    """What a terminal of 80 columns is sent on stderr (or on stdout)."""
     master, slave = os.openpty()
     environment = {**os.environ, "TERM": term, "COLUMNS": "80", "LINES": "24"}
     environment.pop("NO_COLOR", None)
-    done = subprocess.run([sys.executable, "-c", RUN, mode], stderr=slave, env=environment, check=False)
+    out, err = (slave if stream == name else subprocess.DEVNULL for name in ("stdout", "stderr"))
+    done = subprocess.run([sys.executable, "-c", run, mode], stdout=out, stderr=err, env=environment, check=False)
     os.close(slave)
     with os.fdopen(master, "rb", buffering=0) as terminal:
         text = terminal.read(65536).decode()
@@ -58,3 +70,10 @@ def test_without_colours() -> None:
 
 def test_a_terminal_that_knows_no_control_characters_gets_lines() -> None:
     assert "\x1b[2K" not in on_a_terminal("plain", term="dumb")
+
+
+def test_a_document_is_indented_for_who_reads_it_and_a_line_for_each_pass_of_a_watch() -> None:
+    once = on_a_terminal("once", run=PASSES, stream="stdout")
+    assert once.startswith('{\r\n  "')
+    lines = on_a_terminal("watching", run=PASSES, stream="stdout").splitlines()
+    assert [json.loads(line)["exit_code"] for line in lines] == [13, 13]

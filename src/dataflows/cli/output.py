@@ -33,14 +33,15 @@ class Output:
         self.command = ""
         self.data_dir: Path | None = None
         self.summed_up = False
+        self._one_of_many = False
         self._began = time.monotonic()
         self._watch: Watch | None = None
         self._live = False
 
     def anew(self) -> Output:
-        """The same way of speaking, with nothing said yet."""
+        """The same way of speaking for one run of many, with nothing said yet; a document is one line then."""
         fresh = Output(quiet=self.quiet, verbose=self.verbose, color=self.color, as_json=self.as_json)
-        fresh.command, fresh.data_dir = self.command, self.data_dir
+        fresh.command, fresh.data_dir, fresh._one_of_many = self.command, self.data_dir, True
         return fresh
 
     # -- while a command runs
@@ -91,7 +92,8 @@ class Output:
         """Print the one JSON document of a command."""
         import json
 
-        self._out(json.dumps(document, ensure_ascii=False, indent=2 if self.on_terminal else None, default=str))
+        indent = 2 if self.on_terminal and not self._one_of_many else None
+        self._out(json.dumps(document, ensure_ascii=False, indent=indent, default=str))
 
     @property
     def on_terminal(self) -> bool:

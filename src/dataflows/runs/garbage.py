@@ -9,10 +9,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Let the garbage collector look for cycles seldom: records have none, and looking costs a fifth of a run."""
+    """Let the garbage collector look for cycles seldom: records have none, and looking costs a fifth of a run.
+
+    Not too seldom: what a database driver answered hangs in cycles, and 20 MB of it come together in no time.
+    """
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
+    gc.set_threshold(5_000, 20, 100)
     try:
         yield
     finally:

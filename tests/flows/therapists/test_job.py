@@ -47,6 +47,27 @@ def test_every_change_has_exactly_one_event(world: World) -> None:
     assert told == [("030 23125 101", True)] * 2 + [("030 23125 102", True), ("030 23125 101", False)]
 
 
+def test_events_of_new_therapists_say_all_that_is_known_of_them(world: World) -> None:
+    """PostgreSQL makes them by itself, in another way than SQLite gets them; what they say is the same."""
+    hours = {"mo": ["09:00-10:00"]}
+    world.bring(therapist("Jörg", rank=1.5, notes={"ä": [None, True]}, telephone_hours=hours))
+    [event], [row] = world.rows(outbox), world.therapists
+    assert event.payload == {
+        "therapist_id": row.id,
+        "therapist_data": {
+            "area": "52XXX", "source_id": "praxis67", "active": True,
+            "salutation": "Herr", "title": "Dr.", "first_name": "Jörg", "last_name": "Muster", "full_name": None,
+            "classification": None, "street": "Musterweg", "house_number": "7", "postal_code": "52074",
+            "city": "Aachen", "phone": "030 23125 101", "email": "jörg.muster@example.org", "fax": None,
+            "languages": ["Deutsch", "Englisch"], "therapy_methods": ["Verhaltenstherapie"], "telephone_hours": hours,
+            "extra": {"rank": 1.5, "notes": {"ä": [None, True]}},
+        },
+    }  # fmt: skip
+    assert (event.event_type, event.key, event.topic, len(event.event_id)) == (
+        "therapist.created", str(row.id), "therapist-events", 36,
+    )  # fmt: skip
+
+
 def test_tracking_counts_add_up(world: World) -> None:
     world.bring(*(therapist(f"Vorname{n}", source_id=f"praxis{n}") for n in range(4)), date=FIRST)
     ran = world.bring(
@@ -153,6 +174,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_large_file_writes_nothing_of_i
 ) -> None:
     monkeypatch.setattr(reading, "AHEAD_BYTES", 10)
     monkeypatch.setattr(reading, "_LOOK_EVERY", 2)
+    monkeypatch.setattr(reading, "_BATCH", 1)
     take = applying._Filing._take
 
     def stopping(filing: Any, page: Any) -> None:

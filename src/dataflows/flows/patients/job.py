@@ -25,6 +25,7 @@ from dataflows.remote.retry import RetryPolicy
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
 from dataflows.runs.watch import UNREACHABLE_PASSES
+from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
 from dataflows.store.practice.migrate import NEWEST, migrate, version_of
 
@@ -132,7 +133,7 @@ class _Import:
             self.stopped = error
         yield from remarks(self.ledger)
         yield from self._tell(books)
-        yield from self._publish(engine)
+        yield from self._publish(engine, lock)
 
     # --- from the bucket ----------------------------------------------------------------------------------------------
 
@@ -211,7 +212,7 @@ class _Import:
         """One mail at most; one that cannot be sent never fails the run, and is tried again by the next one."""
         settings, stop = self.settings, self.run.stop
         try:
-            news = books.tracking.news()
+            news = books.write(books.tracking.news)  # whoever has the lock by now tells it
             if news:
                 text = notices.message(news, self.seal, self.run.id, settings.gcs_bucket)
                 sent = mail.post(settings, text, self.run.data_dir, stop=stop)
@@ -225,10 +226,10 @@ class _Import:
         if sent.why:
             yield Warned(f"a mail was not sent: {sent.why}", hint="it is tried again by the next run")
 
-    def _publish(self, engine: sa.Engine) -> Iterator[Event]:
+    def _publish(self, engine: sa.Engine, lock: DatabaseLock) -> Iterator[Event]:
         try:
             with translated():
-                drained = kafka.drain(self.settings, engine, TOPIC, self.run.stop)
+                drained = kafka.drain(self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check)
         except DataflowsError as error:
             self.stopped = self.stopped or error
             return

@@ -22,7 +22,7 @@ from dataflows.flows.therapists.deciding import (
     decide,
     needs_row,
 )
-from dataflows.flows.therapists.events import announce
+from dataflows.flows.therapists.events import announce, announce_new
 from dataflows.flows.therapists.figures import Figures
 from dataflows.flows.therapists.identity import Known, Match, needs_ids, who
 from dataflows.flows.therapists.record import FIELDS, STATUSES, Broken, Entry, Item, folded, natural_key
@@ -34,6 +34,7 @@ __all__ = ["PAGE", "How", "Suspicious", "apply"]
 PAGE = 250  # entries; more of them cost memory and save nothing
 _MANY, _SHARE = 5, 0.2  # deletions at once that are suspicious: more than so many, and more than this share of an area
 _TOUCHED_AT_ONCE = 5000
+_MANY_NEW = 1000
 
 
 class Suspicious(Exception):
@@ -98,6 +99,8 @@ class _Filing:
         self.staging.apply()
         for start in range(0, len(self.touched), _TOUCHED_AT_ONCE):
             self.staging.touch(self.touched[start : start + _TOUCHED_AT_ONCE], self.sight)
+        if self.figures.new > _MANY_NEW:
+            self.staging.look_around()
         return self.figures
 
     # --- one page ---------------------------------------------------------------------------------------------
@@ -173,7 +176,7 @@ class _Filing:
             return
         rows = [self._created(one, number) for one, number in zip(new, self.staging.new_ids(len(new)), strict=True)]
         self.staging.create(rows)
-        announce(self.connection, "created", rows)
+        announce_new(self.connection, rows)
 
     def _created(self, one: Create, number: int) -> Row:
         entry, sight = one.entry, self.sight

@@ -25,6 +25,7 @@ from dataflows.remote import kafka, mail
 from dataflows.runs import pool
 from dataflows.runs.garbage import rare_collections
 from dataflows.runs.runner import Run
+from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
 from dataflows.store.practice.migrate import NEWEST, migrate, version_of
 
@@ -127,7 +128,7 @@ class _Import:
             except DataflowsError as error:
                 self.stopped = error
             yield from self._tell(importer)
-            yield from self._publish(engine)
+            yield from self._publish(engine, lock)
 
     def _rehearse(self, engine: sa.Engine) -> Iterator[Event]:
         with translated():
@@ -240,10 +241,10 @@ class _Import:
         if sent.why:
             yield Warned(f"a mail was not sent: {sent.why}", hint="it is tried again by the next run")
 
-    def _publish(self, engine: sa.Engine) -> Iterator[Event]:
+    def _publish(self, engine: sa.Engine, lock: DatabaseLock) -> Iterator[Event]:
         try:
             with translated():
-                drained = kafka.drain(self.settings, engine, TOPIC, self.run.stop)
+                drained = kafka.drain(self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check)
         except DataflowsError as error:
             self.stopped = self.stopped or error
             return

@@ -11,11 +11,13 @@ from dataflows.flows.therapists.choosing import Look
 from dataflows.flows.therapists.record import Item
 from dataflows.flows.therapists.scrape import Source, Unreadable, entries
 from dataflows.runs import pool
+from dataflows.runs.ahead import ahead
 
 __all__ = ["Read", "in_order"]
 
 AHEAD_BYTES = 1 << 20  # a file of 100 therapists has 200 KB
 _LOOK_EVERY = 1000
+_BATCH = 125  # entries that are handed over at once
 
 
 class Read(NamedTuple):
@@ -45,7 +47,7 @@ class _Reader:
     def read(self, look: Look) -> Read:
         """Parse a small file; what is wrong with it is raised when its entries are asked for."""
         if look.size > AHEAD_BYTES:
-            return Read(look, lambda: self._streamed(look))
+            return Read(look, lambda: ahead(self._streamed(look), _BATCH))
         try:
             items = list(self._streamed(look))
         except Unreadable as error:

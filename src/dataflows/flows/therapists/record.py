@@ -7,6 +7,7 @@ the path of the field, never by its value.
 from __future__ import annotations
 
 import hashlib
+import math
 import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
@@ -113,15 +114,14 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
             text = given.get(field)
             if text is not None and (text := _text(text, field)):
                 values[field] = text
-        if rest := given.keys() - known:
-            extra[section] = {name: given[name] for name in rest}
+        if not known.issuperset(given):
+            extra[section] = {name: given[name] for name in given if name not in known}
     for name in LISTS:
         if found := _list(raw.get(name), name):
             values[name] = found
-    if not _empty(hours := raw.get("telephone_hours")):
-        values["telephone_hours"] = _plain(hours, "telephone_hours")
-    if extra and not _empty(extra):
-        values["extra"] = _plain(extra, "extra")
+    for name, given in (("telephone_hours", raw.get("telephone_hours")), ("extra", extra)):
+        if given and not _empty(plain := _plain(given, name)):
+            values[name] = plain
     for field in ("first_name", "last_name"):
         if field not in values:
             raise _Wrong("no_name", field)
@@ -136,8 +136,15 @@ def _text(given: Any, path: str) -> str | None:
     if given is None:
         return None
     if isinstance(given, int) and not isinstance(given, bool):
-        return str(given).zfill(5 if path == "postal_code" else 1)
+        return _digits(given, path).zfill(5 if path == "postal_code" else 1)
     raise _Wrong("wrong_type", path)
+
+
+def _digits(number: int, path: str) -> str:
+    try:
+        return str(number)
+    except ValueError:  # more digits than Python wants to write
+        raise _Wrong("number_too_large", path) from None
 
 
 def _clean(text: str) -> str:
@@ -152,7 +159,7 @@ def _list(given: Any, path: str) -> list[Any]:
         given = [given]
     if not isinstance(given, list):
         raise _Wrong("wrong_type", path)
-    return [plain for one in given if not _empty(plain := _plain(one, path))]
+    return [plain for plain in _plain(given, path) if not _empty(plain)]
 
 
 def _status(given: Any) -> str | None:
@@ -161,9 +168,9 @@ def _status(given: Any) -> str | None:
 
 
 def _empty(given: Any) -> bool:
-    """Whether there is nothing in it: blank texts, and lists and objects of such."""
+    """Whether there is nothing in what ``_plain`` gave: blank texts, and lists and objects of such."""
     if isinstance(given, str):
-        return not given or given.isspace()
+        return not given
     if isinstance(given, dict):
         return all(map(_empty, given.values()))
     if isinstance(given, list):
@@ -173,18 +180,26 @@ def _empty(given: Any) -> bool:
 
 def _plain(given: Any, path: str, depth: int = 0) -> Any:
     """A value as JSON columns of every database hold it, its texts trimmed and NFC."""
-    if isinstance(given, str):
+    kind = type(given)
+    if kind is str:
         return _clean(given)
     if depth > _DEEPEST:
         raise _Wrong("too_deep", path)
-    if isinstance(given, list):
+    if kind is list:
         return [_clean(one) if type(one) is str else _plain(one, path, depth + 1) for one in given]
-    if isinstance(given, dict):
+    if kind is dict:
         return {
             name if name.isascii() else unicodedata.normalize("NFC", name): _plain(one, path, depth + 1)
             for name, one in given.items()
         }
-    return float(given) if isinstance(given, Decimal) else given
+    return _finite(given, path) if kind is Decimal else given
+
+
+def _finite(given: Decimal, path: str) -> float:
+    number = float(given)
+    if math.isinf(number):
+        raise _Wrong("number_too_large", path)
+    return number
 
 
 def _hash(values: Mapping[str, Any]) -> str:
@@ -192,12 +207,15 @@ def _hash(values: Mapping[str, Any]) -> str:
 
     Without status, last_modified and metadata; and without the id, which is a place in a page and no trait of theirs.
     """
-    document = {name: in_order(value) if name in LISTS else value for name, value in values.items()}
+    document = dict(values)
+    for name in LISTS:
+        if name in document:
+            document[name] = in_order(document[name])
     try:
         canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # a number of more than 64 bits
         raise _Wrong("number_too_large", "") from None
-    if b"\\u0000" in canonical and _holds_nul(document):
+    if b"\\" in canonical and b"\\u0000" in canonical and _holds_nul(document):
         raise _Wrong("nul_character", "")  # PostgreSQL has no place for it
     return hashlib.sha256(canonical).hexdigest()
 

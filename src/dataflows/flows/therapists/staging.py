@@ -115,6 +115,15 @@ class Staging:
         """Insert new therapists."""
         insert(self._connection, therapists, rows)
 
+    def look_around(self) -> None:
+        """Let PostgreSQL see that many are new: until it does by itself, it would read all for a page of candidates.
+
+        A small sample is enough to know that names and ids are many.
+        """
+        if self._connection.dialect.name == "postgresql":
+            self._connection.execute(sa.text("SET LOCAL default_statistics_target = 10"))
+            self._connection.execute(sa.text("ANALYZE therapists (natural_key, area, source_id)"))
+
     def stage(self, rows: Sequence[Row]) -> None:
         """Put changed therapists aside until ``apply``."""
         if rows and not self._made:

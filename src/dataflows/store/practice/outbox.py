@@ -95,6 +95,29 @@ def add_many(connection: sa.Connection, changes: Iterable[Change]) -> int:
     return len(rows)
 
 
+def add_from(
+    connection: sa.Connection,
+    event_type: str,
+    key: sa.ColumnElement[Any],
+    payload: sa.ColumnElement[Any],
+    chosen: sa.ColumnElement[bool],
+) -> None:
+    """Add an event for each row of a table (that of ``key``) that is chosen; PostgreSQL does it all by itself.
+
+    Raises what the database raises (``database.translated``).
+    """
+    values = {
+        "event_id": sa.cast(sa.func.gen_random_uuid(), sa.Text),
+        "event_type": sa.literal(event_type),
+        "topic": sa.literal(topic_of(event_type)),
+        "key": sa.cast(key, sa.Text),
+        "created_at": sa.literal(datetime.now(UTC), outbox.c.created_at.type),
+        "payload": payload,
+    }
+    rows = sa.select(*values.values()).where(chosen).order_by(key)
+    connection.execute(sa.insert(outbox).from_select(list(values), rows, include_defaults=False))
+
+
 def drain(
     engine: sa.Engine, topic: str, publish: Callable[[Sequence[Event]], Verdict], *, now: datetime | None = None
 ) -> Drained:
