@@ -615,7 +615,7 @@ def _far() -> Far:
     return next(iter(Host.hosts.values())).far
 
 
-def _run(run_id: str, journal: Journal, data_dir: Path, notify: Listener) -> Run:
+def _run(run_id: str, journal: Journal, data_dir: Path, notify: Listener, _stop: object = None) -> Run:
     return Run(run_id, journal, data_dir, notify, stop=_Stop(_far()))
 
 
