@@ -1,4 +1,4 @@
-"""The error messages of the program, read from its source: what an operator can meet, and the hint below it.
+"""What the program can tell an operator, read from its source: errors, answers of the HTTP service, warnings.
 
 What is only known at run time shows as "…". A message that is put together elsewhere is followed through names,
 parameters and functions of the same module; where that leads nowhere (an error that is handed on) there is none.
@@ -10,166 +10,63 @@ import ast
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
+
+from sources import Module, kinds, modules
 
 from dataflows.errors import ExitCode
 
-SOURCE = Path(__file__).resolve().parent.parent / "src"
 UNKNOWN = "…"
 _DEEPEST = 4
-_ROOT = "dataflows.errors.DataflowsError"
 
 
 @dataclass(frozen=True, order=True)
 class Message:
-    """One message: its text, the exit code of its class, the hints that can stand below it, and where it comes from."""
+    """One message: its text, the hints that can stand below it, where it comes from, and its group.
+
+    The group is the exit code of its class, ``HTTP`` for answers that only the HTTP service gives, or ``WARNING``.
+    """
 
     text: str
-    exit_code: ExitCode
+    group: ExitCode | str
     hints: tuple[str, ...] = field(compare=False)
     module: str = field(compare=False)
 
 
 def messages() -> list[Message]:
-    """Every message of the program, by module and text; the same text in one module once for each exit code."""
-    found: dict[tuple[str, str, ExitCode], set[str]] = {}
-    for module in _modules().values():
+    """Every message of the program, by module and text; the same text in one module once for each group."""
+    found: dict[tuple[str, str, ExitCode | str], set[str]] = {}
+    for module in modules().values():
         for kind, call in module.errors():
             for text, hint in _pairs(module, call, kind.position):
-                hints = found.setdefault((module.name, text, kind.exit_code), set())
+                hints = found.setdefault((module.name, text, kind.group), set())
                 hints.update({hint} - {"", UNKNOWN})
-        for text, code, hint in module.tables():
+        for text, code, hint in _tables(module):
             found.setdefault((module.name, text, code), set()).add(hint)
-    return [Message(text, code, tuple(sorted(hints)), name) for (name, text, code), hints in sorted(found.items())]
+    return [
+        Message(text, group, tuple(sorted(hints)), name)
+        for (name, text, group), hints in sorted(found.items(), key=lambda one: tuple(map(str, one[0])))
+    ]
 
 
-@dataclass
-class Kind:
-    """A class of errors: its exit code, where the message stands among the arguments, whether it comes from there."""
-
-    exit_code: ExitCode
-    position: int
-    makes_none: bool = True
-
-
-class Module:
-    """One source file and what its names mean."""
-
-    def __init__(self, name: str, tree: ast.Module) -> None:
-        self.name = name
-        self.tree = tree
-        self.imported = dict(self._imports())
-        self.functions = {one.name: one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}
-        self.classes = {one.name: one for one in tree.body if isinstance(one, ast.ClassDef)}
-
-    def _imports(self) -> Iterator[tuple[str, str]]:
-        for one in ast.walk(self.tree):
-            if isinstance(one, ast.ImportFrom) and one.module:
-                for alias in one.names:
-                    yield alias.asname or alias.name, f"{one.module}.{alias.name}"
-
-    def full(self, name: str) -> str:
-        """The whole name of a class or constant that this module calls ``name``."""
-        return self.imported.get(name, f"{self.name}.{name}")
-
-    def errors(self) -> Iterator[tuple[Kind, ast.Call]]:
-        """Every place where a message is handed to an error, also inside classes that make their own."""
-        for one in ast.walk(self.tree):
-            if isinstance(one, ast.Call):
-                name = ast.unparse(one.func)
-                kind = _kinds().get(self.full(name)) or _dotted(self, name)
-                if kind is not None and kind.makes_none:
-                    yield kind, one
-        for name, body in self.classes.items():
-            kind = _kinds().get(f"{self.name}.{name}")
-            if kind is not None and not kind.makes_none:
-                calls = (one for one in ast.walk(body) if isinstance(one, ast.Call))
-                yield from ((kind, one) for one in calls if ast.unparse(one.func) == "super().__init__")
-
-    def tables(self) -> Iterator[tuple[str, ExitCode, str]]:
-        """Messages that stand in a table: calls of a named tuple with the fields error, words and hint."""
-        rows = {name for name, body in self.classes.items() if _fields(body)[:3] == ["error", "words", "hint"]}
-        for one in ast.walk(self.tree):
-            if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in rows:
-                code = _kinds()[self.full(ast.unparse(one.args[0]))].exit_code
-                words, hint = (_texts(self, argument)[0] for argument in one.args[1:3])
-                yield f"{UNKNOWN}: {words}", code, hint
-
-    def around(self, node: ast.AST) -> list[ast.FunctionDef]:
-        """The functions that a node stands in, the nearest first."""
-        inside = [one for one in self.functions.values() if one.lineno <= _line(node) <= (one.end_lineno or 0)]
-        return sorted(inside, key=lambda one: one.lineno, reverse=True)
-
-
-def _dotted(module: Module, name: str) -> Kind | None:
-    """``verify.Unfit`` after ``from dataflows.flows.cqc import verify``."""
-    head, _, tail = name.partition(".")
-    return _kinds().get(f"{module.imported.get(head, head)}.{tail}")
+def _tables(module: Module) -> Iterator[tuple[str, ExitCode | str, str]]:
+    """Messages that stand in a table: calls of a named tuple with the fields error, words and hint."""
+    rows = {name for name, body in module.classes.items() if _fields(body)[:3] == ["error", "words", "hint"]}
+    for one in ast.walk(module.tree):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in rows:
+            kind = kinds()[module.full(ast.unparse(one.args[0]))]
+            words, hint = (_texts(module, argument)[0] for argument in one.args[1:3])
+            yield f"{UNKNOWN}: {words}", kind.group, hint
 
 
 def _fields(body: ast.ClassDef) -> list[str]:
     return [ast.unparse(one.target) for one in body.body if isinstance(one, ast.AnnAssign)]
 
 
-def _line(node: ast.AST) -> int:
-    return int(getattr(node, "lineno", 0))
-
-
-@cache
-def _modules() -> dict[str, Module]:
-    found = {}
-    for path in sorted(SOURCE.rglob("*.py")):
-        name = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
-        found[name] = Module(name, ast.parse(path.read_text(encoding="utf-8")))
-    return found
-
-
-@cache
-def _kinds() -> dict[str, Kind]:
-    """DataflowsError and everything that derives from it, by whole name."""
-    found = {_ROOT: Kind(ExitCode.BUG, 0)}
-    while True:
-        more = dict(_derived(found))
-        if not more:
-            return found
-        found |= more
-
-
-def _derived(known: dict[str, Kind]) -> Iterator[tuple[str, Kind]]:
-    for module in _modules().values():
-        for name, body in module.classes.items():
-            full = f"{module.name}.{name}"
-            bases = [known.get(module.full(base.id)) for base in body.bases if isinstance(base, ast.Name)]
-            for base in bases:
-                if base is not None and full not in known:
-                    position = _position(body, base.position)
-                    yield full, Kind(_exit_code(body, base.exit_code), position or 0, position is not None)
-
-
-def _exit_code(body: ast.ClassDef, inherited: ExitCode) -> ExitCode:
-    for one in body.body:
-        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "exit_code":
-            return ExitCode[ast.unparse(one.value).rpartition(".")[2]]
-    return inherited
-
-
-def _position(body: ast.ClassDef, inherited: int) -> int | None:
-    """Which argument is the message; None where the class makes it itself, from a code."""
-    for one in body.body:
-        if isinstance(one, ast.FunctionDef) and one.name == "__init__":
-            names = [argument.arg for argument in one.args.args]
-            return names.index("message") - 1 if "message" in names else None
-    return inherited
-
-
-# --- what an error says ---------------------------------------------------------------------------------------------
-
-
 def _pairs(module: Module, call: ast.Call, position: int) -> Iterator[tuple[str, str]]:
     if len(call.args) <= position:
         return
-    hint = next((one.value for one in call.keywords if one.arg == "hint"), None)
+    beside = call.args[position + 1 : position + 2]  # a warning's hint may stand there without its name
+    hint = next((one.value for one in call.keywords if one.arg == "hint"), beside[0] if beside else None)
     texts = _texts(module, call.args[position])
     hints = _texts(module, hint) if hint is not None else [""]
     together = zip(texts, hints, strict=True) if len(texts) == len(hints) else itertools.product(texts, hints)
@@ -184,7 +81,7 @@ def _texts(module: Module, node: ast.expr, depth: int = 0) -> list[str]:
         case ast.Constant(value=str(text)):
             found = [text]
         case ast.Constant(value=value):
-            found = [str(value)]
+            found = [f"{value:g}" if isinstance(value, float) else str(value)]
         case ast.JoinedStr(values=values):
             found = _joined(_part(module, one, depth) for one in values)
         case ast.IfExp(body=body, orelse=orelse):
@@ -236,7 +133,7 @@ def _named(module: Module, node: ast.Name, depth: int) -> list[str]:
 
 def _constant(module: Module, name: str, depth: int) -> list[str]:
     home, _, short = module.full(name).rpartition(".")
-    owner = _modules().get(home)
+    owner = modules().get(home)
     for one in owner.tree.body if owner else ():
         for target, value in _targets(one):
             if owner and isinstance(target, ast.Name) and target.id == short:
@@ -285,6 +182,6 @@ def _tidy(texts: Iterable[str]) -> list[str]:
 
 if __name__ == "__main__":
     for message in messages():
-        print(f"{int(message.exit_code):>3}  {message.module}\n     {message.text}")
+        print(f"{message.group!s:>7}  {message.module}\n         {message.text}")
         for line in message.hints:
-            print(f"       hint: {line}")
+            print(f"           hint: {line}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 from messages import Message, messages
+from sources import HTTP, WARNING
 
 from api_pipeline.__main__ import _COMMANDS, _HELP
 from dataflows.cli.main import app
@@ -32,7 +33,8 @@ _MESSAGES_INTRO = """\
 
 An error is two lines on stderr: what happened, and a hint what to do. With `--json` both are in `error`. This page
 lists them all by exit code, with … for what is only known when it happens; one that ends an item and not the run stands
-under the code that belongs to its kind. [Troubleshooting](troubleshooting.md) says for each what is behind it."""
+under the code that belongs to its kind. Warnings, after which a run goes on, come last.
+[Troubleshooting](troubleshooting.md) says for each what is behind it."""
 
 
 def commands_page() -> str:
@@ -51,11 +53,18 @@ def commands_page() -> str:
 def messages_page() -> str:
     """The text of docs/messages.md."""
     lines = [NOTE, "", _MESSAGES_INTRO]
-    found = sorted(messages(), key=lambda one: (one.exit_code, one.text.lstrip("… :-`"), one.text))
-    for code, same in groupby(found, key=lambda one: one.exit_code):
+    known = messages()
+    for group, heading in _groups():
+        same = [one for one in known if one.group == group]
         rows = [(_code(text), "<br>".join(_escaped(hint) for hint in hints)) for text, hints in _merged(same)]
-        lines += ["", f"## {int(code)}: {code.meaning}", "", *grid(("message", "hint"), rows)]
+        lines += ["", f"## {heading}", "", *grid(("message", "hint"), rows)] if rows else []
     return "\n".join(lines) + "\n"
+
+
+def _groups() -> Iterator[tuple[ExitCode | str, str]]:
+    yield from ((code, f"{int(code)}: {code.meaning}") for code in ExitCode)
+    yield HTTP, "Answers of the HTTP service"
+    yield WARNING, "Warnings"
 
 
 def grid(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
@@ -65,7 +74,8 @@ def grid(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def _merged(same: Iterable[Message]) -> Iterator[tuple[str, list[str]]]:
-    for text, several in groupby(same, key=lambda one: one.text):
+    in_order = sorted(same, key=lambda one: (one.text.lstrip("… :-`"), one.text))
+    for text, several in groupby(in_order, key=lambda one: one.text):
         yield text, sorted({hint for one in several for hint in one.hints})
 
 
