@@ -15,7 +15,7 @@ FROM python:3.13-slim
 RUN apt-get update && \
     apt-get install --yes --no-install-recommends unixodbc && \
     rm -rf /var/lib/apt/lists/*
-RUN useradd --uid 1000 --no-create-home --home-dir /data --shell /usr/sbin/nologin dataflows && \
+RUN useradd --uid 1000 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin dataflows && \
     install --directory --owner=dataflows --group=dataflows --mode=0700 /data
 COPY --from=build /opt/dataflows /opt/dataflows
 COPY packaging/healthcheck.py packaging/weekly_fetch.py /opt/dataflows/
@@ -27,7 +27,7 @@ ENV PATH=/opt/dataflows/bin:$PATH \
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000
-USER dataflows
+USER 1000:1000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --start-interval=2s \
     CMD ["python", "/opt/dataflows/healthcheck.py"]
 CMD ["dataflows", "serve"]

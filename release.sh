@@ -4,7 +4,8 @@
 # On a clean tree with green checks: bumps the version and the changelog, builds wheel, sdist and the bundle for the
 # system it runs on (not with --no-bundle), puts them with their checksums into dist/release.zip, commits and tags.
 # Nothing leaves this machine without --push. --dry-run checks, says what would be done, and changes nothing.
-# Needs: python3 tools/dev.py test, once. PYTHON names another Python than that of .venv, CHECKS other checks.
+# Needs: python3 tools/dev.py test, once, and for the bundle .venv/bin/pip install -c constraints.txt -e ".[release]".
+# PYTHON names another Python than that of .venv, CHECKS other checks.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -18,11 +19,16 @@ for word in "$@"; do
     *) wish=$word ;;
   esac
 done
-[ -n "$wish" ] || { sed -n '2,7p' "$0" >&2; exit 2; }
+[ -n "$wish" ] || { sed -n '2,8p' "$0" >&2; exit 2; }
 
 python=${PYTHON:-.venv/bin/python}
 step() { printf '\n== %s\n' "$*"; }
 refuse() { echo "release.sh: $*" >&2; exit 1; }
+
+step "tools"
+"$python" -c "import hatchling" || refuse "run first: python3 tools/dev.py test"
+! $bundle || "$python" -c "import PyInstaller" ||
+  refuse "run first: .venv/bin/pip install -c constraints.txt -e '.[release]'; or release with --no-bundle"
 
 step "the tree"
 [ -z "$(git status --porcelain)" ] || refuse "the tree is not clean: commit or remove what git status shows"
@@ -53,6 +59,7 @@ fi
 step "version and changelog"
 undo() { git checkout -q -- src/dataflows/__init__.py CHANGELOG.md; echo "release.sh: stopped; version and changelog are as they were" >&2; }
 trap undo ERR
+trap 'undo; exit 130' INT TERM
 "$python" tools/bump.py "$new"
 
 step "packages"
@@ -69,7 +76,7 @@ step "release.zip"
 
 step "commit and tag"
 git commit -q -m "Version $new" -- src/dataflows/__init__.py CHANGELOG.md
-trap - ERR
+trap - ERR INT TERM
 git tag -a "v$new" -m "Version $new"
 if $push; then
   git push --atomic origin HEAD "v$new"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
+import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
+import zlib
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="a shell script"),
     pytest.mark.skipif(not (ROOT / ".git").exists() or shutil.which("git") is None, reason="this is no git clone"),
 ]
-builds = pytest.mark.skipif(find_spec("hatchling") is None, reason='builds a wheel: pip install -e ".[release]"')
 
 
 @pytest.fixture
@@ -42,8 +44,10 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def release(clone: Path, *arguments: str, checks: str = "true") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHON": sys.executable, "CHECKS": checks}
+def release(
+    clone: Path, *arguments: str, checks: str = "true", python: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHON": python, "CHECKS": checks}
     return subprocess.run(
         ["bash", "release.sh", "--no-bundle", *arguments],
         cwd=clone,
@@ -58,7 +62,6 @@ def state(clone: Path) -> tuple[str, str, str]:
     return git(clone, "rev-parse", "HEAD"), git(clone, "status", "--porcelain"), git(clone, "tag")
 
 
-@builds
 def test_a_release_is_a_version_packages_checksums_and_a_tag(clone: Path) -> None:
     done = release(clone, "9.8.7")
     assert done.returncode == 0, done.stderr
@@ -74,17 +77,34 @@ def test_a_release_is_a_version_packages_checksums_and_a_tag(clone: Path) -> Non
     assert git(clone, "ls-remote", "origin") == ""  # nothing was pushed
 
 
-@builds
-def test_two_builds_of_one_commit_are_the_same_bytes(clone: Path) -> None:
-    built = []
-    for name in ("one", "two"):
-        subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", name], cwd=clone, check=True)
-        built.append({path.name: path.read_bytes() for path in (clone / name).iterdir()})
-    assert len(built[0]) == 2
-    assert built[0] == built[1]
+def test_two_builds_of_one_commit_are_the_same_bytes(clone: Path, tmp_path: Path) -> None:
+    another = tmp_path / "another"
+    git(tmp_path, "clone", "--quiet", str(clone), str(another))
+    for path in another.rglob("*"):
+        if path.is_file() and ".git" not in path.parts:  # another day, another umask
+            path.chmod(path.stat().st_mode & 0o700)
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+    one, two = build(clone, tmp_path / "one"), build(another, tmp_path / "two")
+    assert sorted(path.suffix for path in one) == [".gz", ".whl"]
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
-@builds
+def build(clone: Path, to: Path) -> list[Path]:
+    """Build wheel and sdist into a folder outside the clone."""
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", str(to)], cwd=clone, check=True)
+    return sorted(to.iterdir())
+
+
+def test_the_sdist_has_every_file_of_the_project_and_the_wheel_the_program(clone: Path, tmp_path: Path) -> None:
+    (clone / "patients.csv").write_text("what lies about does not travel", encoding="utf-8")
+    wheel, sdist = sorted(build(clone, tmp_path / "built"), key=lambda path: path.suffix, reverse=True)
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    assert packed == {*git(clone, "ls-files").splitlines(), "PKG-INFO"}
+    tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"api_pipeline", "dataflows"}
+
+
 def test_with_push_the_commit_and_the_tag_arrive_together(clone: Path) -> None:
     assert release(clone, "--push", "minor").returncode == 0
     pushed = git(clone, "ls-remote", "origin")
@@ -118,7 +138,6 @@ def test_a_tree_that_is_not_clean_is_refused(clone: Path) -> None:
     assert (done.returncode, "not clean" in done.stderr) == (1, True)
 
 
-@builds
 def test_when_a_step_fails_version_and_changelog_are_as_they_were(clone: Path) -> None:
     (clone / "tools" / "pack.py").write_text("raise SystemExit(1)\n", encoding="utf-8")
     git(clone, "commit", "--quiet", "--all", "--message", "a packer that fails")
@@ -126,3 +145,40 @@ def test_when_a_step_fails_version_and_changelog_are_as_they_were(clone: Path) -
     done = release(clone, "minor")
     assert (done.returncode, "as they were" in done.stderr) == (1, True)
     assert state(clone) == before
+
+
+def test_an_interrupted_release_leaves_version_and_changelog_as_they_were(clone: Path) -> None:
+    (clone / "tools" / "pack.py").write_text("import os\nos.kill(os.getppid(), 2)\n", encoding="utf-8")
+    git(clone, "commit", "--quiet", "--all", "--message", "somebody presses Ctrl-C meanwhile")
+    before = state(clone)
+    assert release(clone, "minor").returncode == 130
+    assert state(clone) == before
+
+
+def test_without_its_tools_nothing_begins(clone: Path, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    python.chmod(0o755)
+    done = release(clone, "minor", python=str(python))
+    assert (done.returncode, "run first: python3 tools/dev.py test" in done.stderr) == (1, True)
+
+
+def test_the_icon_has_a_picture_for_every_size() -> None:
+    data = (ROOT / "packaging" / "dataflows.ico").read_bytes()
+    assert len(data) < 20_000
+    assert struct.unpack_from("<HHH", data) == (0, 1, 7)
+    sizes = []
+    for number in range(7):
+        _, _, _, _, _, bits, length, place = struct.unpack_from("<BBBBHHII", data, 6 + 16 * number)
+        assert (data[place : place + 8], bits) == (b"\x89PNG\r\n\x1a\n", 32)
+        assert data[place : place + length].endswith(b"IEND\xaeB`\x82")
+        sizes.append(struct.unpack_from(">II", data, place + 16))
+    assert sizes == [(size, size) for size in (16, 24, 32, 48, 64, 128, 256)]
+
+
+def test_the_icon_is_what_its_tool_draws() -> None:
+    tool = runpy.run_path(str(ROOT / "tools" / "icon.py"))
+    data = (ROOT / "packaging" / "dataflows.ico").read_bytes()
+    length, place = struct.unpack_from("<II", data, 6 + 16 * 2 + 8)  # the third one, of 32 pixels
+    compressed = data[place : place + length].partition(b"IDAT")[2]
+    assert zlib.decompressobj().decompress(compressed) == tool["pixels"](32)  # zlibs differ, their pixels do not

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -146,6 +147,14 @@ def test_warnings_about_the_env_file_are_shown(checks: Put, tmp_path: Path, caps
 def program(*arguments: str) -> list[str]:
     code = "import sys; from dataflows.cli.main import main; sys.exit(main())"
     return [sys.executable, "-c", code, *arguments]
+
+
+def test_a_folder_that_takes_no_log_is_an_error_of_two_lines(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "logs").touch()
+    assert main(["--data-dir", str(tmp_path), "cqc-fetch"]) == 10
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"error: the log .* cannot be written \(.*\)", first)
+    assert second == "hint: check DATA_DIR and its permissions"
 
 
 def test_utf8_into_any_pipe() -> None:

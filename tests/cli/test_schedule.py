@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import shlex
+import shutil
+import subprocess
 import sys
+from dataclasses import replace
 from datetime import date, time
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from xml.etree import ElementTree
 
 import pytest
+from xmlschema import XMLSchema
 
 from dataflows.cli import timers
 from dataflows.cli.main import main
@@ -17,8 +22,6 @@ from dataflows.cli.timers import Timer
 
 Capture = pytest.CaptureFixture[str]
 NAMESPACE = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
-# the order that the schema wants (MS-TSCH 2.3: xs:sequence; the other groups are xs:all)
-IN_ORDER = {"CalendarTrigger": ["StartBoundary", "Enabled", "ScheduleByDay"]}
 EXE = r"C:\Program Files\Pflege & Hilfe\dataflows.exe"
 ON_WINDOWS = Timer(
     "csc-submit",
@@ -45,24 +48,64 @@ def element(text: str, path: str) -> ElementTree.Element:
     return found
 
 
-def text_of(path: str) -> str:
-    return element(timers.task_scheduler(ON_WINDOWS), path).text or ""
+def text_of(path: str, task: str = "") -> str:
+    return element(task or timers.task_scheduler(ON_WINDOWS), path).text or ""
 
 
-def test_the_task_is_of_microsofts_schema() -> None:
-    root = ElementTree.fromstring(timers.task_scheduler(ON_WINDOWS))
-    assert (root.tag, root.get("version")) == (f"{NAMESPACE}Task", "1.2")
-    assert all(part.tag.startswith(NAMESPACE) for part in root.iter())
-    assert [part.tag.removeprefix(NAMESPACE) for part in root] == [
-        "RegistrationInfo",
-        "Triggers",
-        "Principals",
-        "Settings",
-        "Actions",
-    ]
-    trigger = element(timers.task_scheduler(ON_WINDOWS), "Triggers/CalendarTrigger")
-    assert [part.tag.removeprefix(NAMESPACE) for part in trigger] == IN_ORDER["CalendarTrigger"]
-    assert element(timers.task_scheduler(ON_WINDOWS), "Actions").get("Context") == "Author"
+@pytest.fixture(scope="module")
+def schema() -> XMLSchema:
+    return XMLSchema(Path(__file__).with_name("task.xsd"))
+
+
+def test_the_task_is_of_microsofts_schema(schema: XMLSchema) -> None:
+    schema.validate(timers.task_scheduler(ON_WINDOWS))
+    schema.validate(timers.task_scheduler(replace(ON_WINDOWS, account=None)))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("mit/task", "mit/tasks"),
+        ("PT6H", "6 hours"),
+        ("T02:05:00", " 02:05"),
+        ("IgnoreNew", "Ignore"),
+        ("Password", "Passphrase"),
+        ('Context="Author"', 'Context="Writer"'),
+        ("<DaysInterval>1<", "<DaysInterval>0<"),
+        ("<LogonType>", "<Logon/><LogonType>"),
+        ("</StartBoundary>", "</StartBoundary><Enabled>true</Enabled>"),
+        (EXE.replace("&", "&amp;"), "C:\\" + "x" * 260),
+    ],
+)
+def test_what_microsofts_schema_refuses(schema: XMLSchema, right: str, wrong: str) -> None:
+    task = timers.task_scheduler(ON_WINDOWS)
+    assert right in task
+    assert not schema.is_valid(task.replace(right, wrong))
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        ["csc-submit", "--limit", "5"],
+        ["hospitals-bulk", "--", "{folder}/hospitals.csv", "--skip-invalid"],
+        ["cqc-fetch", "--", "--output", "{folder}/Größe & 50 %", "--changes"],
+        ["patient-import"],
+        ["therapist-import", "--", "{folder}/a.json", "{folder}/b.json"],
+    ],
+    ids=lambda job: job[0],
+)
+def test_the_task_of_each_job(schema: XMLSchema, job: list[str], tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LA_CODE=999\n", encoding="utf-8")
+    out = tmp_path / "task.xml"
+    name, *rest = [word.replace("{folder}", str(tmp_path)) for word in job]
+    options = ["--format", "task-scheduler", "--account", r"LA\svc", "--out", str(out)]
+    assert main(["schedule", name, "--daily", "02:00", *options, *(rest if "--" in rest else ["--", *rest])]) == 0
+    schema.validate(out)
+    task = out.read_text(encoding="utf-16")
+    command, arguments = text_of("Actions/Exec/Command", task), text_of("Actions/Exec/Arguments", task)
+    assert Path(command).is_absolute()
+    assert f"--env-file {subprocess.list2cmdline([str(tmp_path / '.env')])} {name}" in arguments
+    assert text_of("Actions/Exec/WorkingDirectory", task) == str(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +140,21 @@ def test_the_units_of_systemd() -> None:
     assert {"OnCalendar=*-*-* 18:30:00", "Persistent=true", "TimeoutStartSec=2h", "Type=oneshot"} <= set(lines)
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on this machine")
+def test_systemd_finds_nothing_wrong_with_its_units(tmp_path: Path) -> None:
+    folder = tmp_path / "50% data flows"
+    program = folder / "dataflows"
+    folder.mkdir()
+    shutil.copy("/bin/true", program)
+    timer = replace(ELSEWHERE, command=(str(program), *ELSEWHERE.command[1:]), folder=PurePosixPath(folder))
+    service, clock = timers.systemd(timer).split("\n\n# /etc/systemd/system/")
+    units = [folder / "dataflows-cqc-fetch.service", folder / "dataflows-cqc-fetch.timer"]
+    for unit, text in zip(units, (service, f"# {clock}"), strict=True):
+        unit.write_text(f"{text}\n", encoding="utf-8")
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_whole_paths_and_the_env_file_that_was_found(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / ".env").write_text("LA_CODE=999\n", encoding="utf-8")
     assert main(["schedule", "csc-submit", "--daily", "2:00", "--format", "cron", "--", "--limit", "5"]) == 0
@@ -110,7 +168,8 @@ def test_whole_paths_and_the_env_file_that_was_found(tmp_path: Path, capsys: Cap
 def test_a_file_for_schtasks_is_utf_16(tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "täglich.xml"
     assert main(["schedule", "cqc-fetch", "--daily", "02:00", "--format", "task-scheduler", "--out", str(out)]) == 0
-    assert out.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")
+    assert out.read_bytes().startswith(codecs.BOM_UTF16_LE)
+    assert out.read_text(encoding="utf-16").startswith('<?xml version="1.0" encoding="UTF-16"?>\n<Task ')
     assert ElementTree.parse(out).getroot().tag == f"{NAMESPACE}Task"
     shown, err = capsys.readouterr()
     assert shown == ""
@@ -124,6 +183,9 @@ def test_a_file_for_schtasks_is_utf_16(tmp_path: Path, capsys: Capture) -> None:
         (["csc-submti", "--daily", "02:00"], "no such job"),
         (["csc-submit", "--daily", "24:00"], "no time of day"),
         (["csc-submit", "--daily", "02:00", "--", "--limmit", "5"], "--limmit"),
+        (["hospitals-bulk", "--daily", "02:00", "--", "hospitals.csv"], "hospitals.csv is no whole path"),
+        (["cqc-fetch", "--daily", "02:00", "--", "--output=data"], "data is no whole path"),
+        (["therapist-import", "--daily", "02:00", "--", "/srv/a.json", "b.json"], "b.json is no whole path"),
     ],
 )
 def test_what_would_fail_every_night_is_refused(arguments: list[str], told: str, capsys: Capture) -> None:

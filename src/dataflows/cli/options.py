@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,7 +137,8 @@ class Invocation:
     def failed(self, error: DataflowsError) -> int:
         """Say what kept the command from running, also in the log if there is one; returns the exit code."""
         if self._log is not None:
-            self._log.log_error(error)
+            with suppress(DataflowsError):  # the log itself can be what cannot be written
+                self._log.log_error(error)
         return self.output.failed(error)
 
     def crash_log(self, error: BaseException) -> Path | None:

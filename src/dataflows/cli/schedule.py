@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 from datetime import date, time
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -61,7 +62,7 @@ def schedule(
     """
     call = invocation(context).begin(COMMAND)
     chosen = form or ("task-scheduler" if sys.platform == "win32" else "systemd")
-    _check_job(context, job, options or [])
+    _refuse_half_paths(_check_job(context, job, options or []))
     timer = _timer(call, (job, *(options or ())), _time(daily), stop_after, account)
     if out is None:
         call.output.say(_text(chosen, timer))
@@ -72,13 +73,27 @@ def schedule(
     raise typer.Exit(call.output.ended(f"{job} daily at {timer.at:%H:%M}"))
 
 
-def _check_job(context: Any, job: str, options: list[str]) -> None:
-    """Refuse what would fail every night: a job that is not there, options that it does not know."""
+def _check_job(context: Any, job: str, options: list[str]) -> list[Path]:
+    """Refuse what would fail every night: a job that is not there, options that it does not know.
+
+    Returns the paths among the options.
+    """
     group = context.find_root().command
     known = [name for name in group.list_commands(context) if name not in _NO_JOBS]
     if job not in known:
         raise WrongUsage("there is no such job to schedule", hint=f"one of {', '.join(known)}")
-    group.commands[job].make_context(job, list(options), parent=context.find_root())
+    given = group.commands[job].make_context(job, list(options), parent=context.find_root()).params.values()
+    single = [value for value in given if isinstance(value, Path)]
+    return single + [
+        path for value in given if isinstance(value, list | tuple) for path in value if isinstance(path, Path)
+    ]
+
+
+def _refuse_half_paths(paths: list[Path]) -> None:
+    """A scheduler starts the job in another folder, where the same words would mean another file."""
+    for path in paths:  # the task can be for another machine than this one
+        if not PureWindowsPath(path).is_absolute() and not PurePosixPath(path).is_absolute():
+            raise WrongUsage(f"{path} is no whole path", hint="write it from its drive or its root, such as D:\\cqc")
 
 
 def _time(text: str) -> time:
@@ -123,8 +138,9 @@ def _text(chosen: str, timer: Timer) -> str:
 def _write(path: Path, chosen: str, text: str) -> None:
     from dataflows.store.files import write_whole
 
-    if chosen == "task-scheduler":  # schtasks wants UTF-16, as Task Scheduler itself exports
-        data = f'<?xml version="1.0" encoding="UTF-16"?>\n{text}\n'.replace("\n", "\r\n").encode("utf-16")
+    if chosen == "task-scheduler":  # schtasks takes UTF-16 LE with its mark, and refuses UTF-8 with or without one
+        whole = f'<?xml version="1.0" encoding="UTF-16"?>\n{text}\n'.replace("\n", "\r\n")
+        data = codecs.BOM_UTF16_LE + whole.encode("utf-16-le")
     else:
         data = f"{text}\n".encode()
     try:

@@ -39,7 +39,6 @@ def task_scheduler(timer: Timer) -> str:
   <Triggers>
     <CalendarTrigger>
       <StartBoundary>{timer.first.isoformat()}T{timer.at.isoformat()}</StartBoundary>
-      <Enabled>true</Enabled>
       <ScheduleByDay>
         <DaysInterval>1</DaysInterval>
       </ScheduleByDay>
