@@ -16,7 +16,10 @@ import pytest
 
 from tests.processes import PATIENCE, Gate, until
 
-HEAVY = ["dataflows.flows.patients.job", "google.cloud.storage", "google.auth.transport.requests", "psycopg"]
+HEAVY = [
+    "tests.flows.patients.fatal", "dataflows.cli.main", "dataflows.cli.watching", "dataflows.flows.patients.job",
+    "google.cloud.storage", "google.auth.transport.requests", "google_crc32c", "psycopg", "pydantic_settings", "dotenv",
+]  # fmt: skip
 
 STEPS = (
     "migrations.v0002_therapists.upgrade before",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 
@@ -24,7 +24,8 @@ def writing(engine: sa.Engine, *, keep: bool = True) -> Iterator[sa.Connection]:
         try:
             yield connection
         except BaseException:
-            _end(connection, keep=False)
+            with suppress(sa.exc.SQLAlchemyError):  # a session that broke off takes back by itself; why it did, counts
+                _end(connection, keep=False)
             raise
         _end(connection, keep=keep)
 
@@ -52,7 +53,8 @@ def savepoint(connection: sa.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT dataflows")
-        connection.exec_driver_sql("RELEASE SAVEPOINT dataflows")
+        with suppress(sa.exc.SQLAlchemyError):  # likewise
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT dataflows")
+            connection.exec_driver_sql("RELEASE SAVEPOINT dataflows")
         raise
     connection.exec_driver_sql("RELEASE SAVEPOINT dataflows")
