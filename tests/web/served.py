@@ -30,6 +30,7 @@ TOKEN = "made-up-token-of-the-tests-7f3a"
 HEADER = "X-Auth-Token"
 CSV = "name,address,phone\nSynthetic Hospital {0},{0} Example Street,0117 496 0000\n"
 _BOUNDARY = "boundary-of-the-tests"
+_FAMILY = "CQC_URL_"
 _ADDRESS = re.compile(r"serving on http://([\d.]+|\[[\d:]+\]):(\d+)")
 
 
@@ -251,7 +252,7 @@ def within(
 def settings_of(folder: Path, settings: Mapping[str, object]) -> Settings:
     """Settings of a test, whatever env file lies about."""
     folder.mkdir(parents=True, exist_ok=True)
-    empty = folder / "empty.env"
-    empty.touch()
-    given = {name.lower(): value for name, value in settings.items()}
-    return load(empty, overrides={"data_dir": str(folder / "data"), "run_token": TOKEN, **given})
+    file = folder / "test.env"  # for those that are a family of names, which no flag can set
+    file.write_text("".join(f"{name}={value}\n" for name, value in settings.items() if name.startswith(_FAMILY)))
+    flags = {name.lower(): value for name, value in settings.items() if not name.startswith(_FAMILY)}
+    return load(file, overrides={"data_dir": str(folder / "data"), "run_token": TOKEN, **flags})
