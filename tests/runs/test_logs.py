@@ -186,5 +186,13 @@ def test_of_two_runs_in_one_process_each_log_has_its_own_lines(tmp_path: Path) -
     assert [{line["message"] for line in lines(log)} for log in logs] == [{log.path.stem} for log in logs]
 
 
-def test_runs_of_one_process_are_never_given_the_same_file(tmp_path: Path) -> None:
-    assert len({RunLog(tmp_path, "hospitals-bulk").path for _ in range(100)}) == 100
+def test_many_runs_of_one_moment_have_a_log_each(tmp_path: Path) -> None:
+    logs = [RunLog(tmp_path, "serve") for _ in range(50)]
+    assert len({log.path for log in logs}) == 50
+
+
+def test_what_comes_after_its_end_is_left_out(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, "serve").attach()
+    log.detach()
+    log.handle(logging.makeLogRecord({"name": "dataflows.web", "msg": "late"}))
+    assert not log.path.exists()

@@ -1,4 +1,4 @@
-"""Sandboxes with a Directory that is quick: one for all tests, one for a file, one for a single test."""
+"""Sandboxes with a Directory that is quick, and servers beside them: for all tests, for a file, for a single test."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from dataflows.sandbox.server import Sandbox
+from tests.flows.hospitals.world import QUICK
+from tests.web.served import Within, within
 from tests.web.world import Served, World
 
 
@@ -20,6 +22,13 @@ def box() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
+def server(box: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Within]:
+    """A server with a token, in a thread of this process."""
+    with within(tmp_path_factory.mktemp("server"), {**QUICK, **box.settings()}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One world for the tests of a file that do not disturb each other."""
     with Sandbox(seed=1) as box:
@@ -28,7 +37,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def served(shared: World) -> Iterator[Served]:
-    """A server in that world, on loopback and with a token."""
+    """A server in that world as a process, on loopback and with a token."""
     with shared.serving() as running:
         yield running
 

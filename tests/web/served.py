@@ -30,6 +30,7 @@ TOKEN = "made-up-token-of-the-tests-7f3a"
 HEADER = "X-Auth-Token"
 CSV = "name,address,phone\nSynthetic Hospital {0},{0} Example Street,0117 496 0000\n"
 _BOUNDARY = "boundary-of-the-tests"
+_FAMILY = "CQC_URL_"
 _ADDRESS = re.compile(r"serving on http://([\d.]+|\[[\d:]+\]):(\d+)")
 
 
@@ -96,12 +97,10 @@ class Caller:
         body, kind = form(csv, name)
         return self.post(path, body, content_type=kind, **headers)
 
-    def raw(self, sent: bytes, *, half: bool = False) -> bytes:
-        """Send bytes and return all that comes back until the server closes; ``half``: say that no more will come."""
+    def raw(self, sent: bytes) -> bytes:
+        """Send bytes and return all that comes back until the server closes."""
         with self.connected() as one:
             one.sendall(sent)
-            if half:
-                one.shutdown(socket.SHUT_WR)
             return rest_of(one)
 
     def connected(self) -> socket.socket:
@@ -214,19 +213,25 @@ class Within(Caller):
 
 @contextmanager
 def within(
-    folder: Path, *, anonymous: bool = False, change: Callable[[FastAPI], object] = lambda _: None, **settings: object
+    folder: Path,
+    settings: Mapping[str, object] | None = None,
+    *,
+    local: bool = True,
+    anonymous: bool = False,
+    change: Callable[[FastAPI], object] = lambda _: None,
 ) -> Iterator[Within]:
     """Serve the app, by the server of ``dataflows serve``, in a thread of this process.
 
     Args:
         folder: is made; holds DATA_DIR as ``data``.
+        settings: by environment name; RUN_TOKEN is ``TOKEN`` unless given (None: none).
+        local: whether it takes its address for one of this machine alone.
         anonymous: as ``--allow-anonymous``.
         change: is given the app before it starts.
-        settings: by environment name; RUN_TOKEN is ``TOKEN`` unless given (None: none).
     """
-    made = settings_of(folder, **settings)
+    made = settings_of(folder, settings or {})
     token = made.run_token.reveal() if made.run_token else None
-    app = make_app(Desk(made, Access(made.run_token, True, anonymous=anonymous)))
+    app = make_app(Desk(made, Access(made.run_token, local or anonymous, anonymous=anonymous)))
     change(app)
     sockets = server.listen("127.0.0.1", 0)
     runner = server.server_of(app)
@@ -244,10 +249,10 @@ def within(
     assert not thread.is_alive()
 
 
-def settings_of(folder: Path, **settings: object) -> Settings:
+def settings_of(folder: Path, settings: Mapping[str, object]) -> Settings:
     """Settings of a test, whatever env file lies about."""
     folder.mkdir(parents=True, exist_ok=True)
-    empty = folder / "empty.env"
-    empty.touch()
-    given = {name.lower(): value for name, value in settings.items()}
-    return load(empty, overrides={"data_dir": str(folder / "data"), "run_token": TOKEN, **given})
+    file = folder / "test.env"  # for those that are a family of names, which no flag can set
+    file.write_text("".join(f"{name}={value}\n" for name, value in settings.items() if name.startswith(_FAMILY)))
+    flags = {name.lower(): value for name, value in settings.items() if not name.startswith(_FAMILY)}
+    return load(file, overrides={"data_dir": str(folder / "data"), "run_token": TOKEN, **flags})

@@ -16,8 +16,9 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
+from itertools import chain as chain_of
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -47,6 +48,7 @@ _EVENT_LEVELS: dict[type, int] = {
 log = logging.getLogger("dataflows.run")
 _naming = threading.Lock()
 _given: deque[Path] = deque(maxlen=1000)
+"""Names that runs of this process have, whose files may not be there yet: a server starts many in a millisecond."""
 _current: contextvars.ContextVar[RunLog | None] = contextvars.ContextVar("run_log", default=None)
 
 
@@ -62,22 +64,30 @@ class RunLog(logging.Handler):
         self.path = _free_path(data_dir / "logs", command)
         self._keep_days = keep_days
         self._stream: TextIO | None = None
+        self._ended = False
 
     def attach(self) -> RunLog:
         """Take in what is logged from now on, by us and by the libraries."""
-        _current.set(self)
+        self._ended = False
+        self.take_over()
         root = logging.getLogger()
         root.addHandler(self)
         root.setLevel(logging.WARNING)
         logging.getLogger(OURS).setLevel(self.level)
         return self
 
+    def take_over(self) -> None:
+        """Take in, from now on and alone, what is said in the context of the caller, such as a task of a server."""
+        _current.set(self)
+
     def detach(self) -> None:
         """Close the file and let go of the loggers."""
         logging.getLogger().removeHandler(self)
         if _current.get() is self:
             _current.set(None)
-        self.close()
+        with self.lock or nullcontext():  # another thread may be just about to write
+            self._ended = True
+            self.close()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Leave out what belongs to another run of this process."""
@@ -85,6 +95,8 @@ class RunLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record as one line."""
+        if self._ended:
+            return
         if self._stream is None:
             self._stream = self._open()
         line = json.dumps(entry(record), ensure_ascii=False, default=str)
@@ -205,9 +217,10 @@ def _free_path(folder: Path, command: str) -> Path:
     """A name that neither another run of this process has been given nor a file has."""
     now = datetime.now().astimezone()
     stem = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}-{command.replace(' ', '-')}"
+    numbered = (f"{stem}-{os.getpid()}-{number}.log" for number in count(2))
     with _naming:
-        names = (stem if not n else f"{stem}-{os.getpid()}{f'-{n}' if n > 1 else ''}" for n in count())
-        path = next(path for name in names if (path := folder / f"{name}.log") not in _given and not path.exists())
+        names = chain_of([f"{stem}.log", f"{stem}-{os.getpid()}.log"], numbered)
+        path = next(path for path in map(folder.joinpath, names) if path not in _given and not path.exists())
         _given.append(path)
     return path
 

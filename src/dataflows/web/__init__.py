@@ -10,4 +10,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     from dataflows.web.foreign import app_of_environment
 
-    return app_of_environment()
+    # kept, since uvicorn asks twice: without that it would find the module of this name, which is imported by now
+    made = globals()["app"] = app_of_environment()
+    return made

@@ -83,5 +83,6 @@ def make_app(desk: Desk, *, watch: Mapping[str, float] | None = None, log: RunLo
         app.include_router(part)
     documentation.install(app)
     documentation.describe(app)
-    app.add_middleware(Bounds, limits=Limits(UPLOADS, desk.settings.upload_max_bytes, desk.settings.run_token))
+    limits = Limits(UPLOADS, desk.settings.upload_max_bytes, desk.settings.run_token)
+    app.add_middleware(Bounds, limits=limits, run_log=log)
     return app

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dataflows.runs.logs import RunLog
 from dataflows.settings import Secret
 from dataflows.web.answers import Refused, bug
 from dataflows.web.quiet import masked
@@ -44,11 +45,12 @@ class Limits:
 
 
 class Bounds:
-    """The outermost layer of the app."""
+    """The outermost layer of the app. ``run_log``: takes what is said of requests, and no run's log does then."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, run_log: RunLog | None = None) -> None:
         self._app = app
         self._limits = limits
+        self._run_log = run_log
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,6 +58,8 @@ class Bounds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._run_log is not None:
+            self._run_log.take_over()
         request = _Request(scope, receive, send, self._most(scope["path"]))
         self._under_way += 1
         try:

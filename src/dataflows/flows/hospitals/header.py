@@ -49,7 +49,10 @@ def is_exact(path: Path) -> bool:
     """Whether the first line of a file names just the columns, in their order and with commas: seed 004's rule."""
     with path.open("rb") as file:
         line = file.readline(200).removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
-    return next(csv.reader([line]), []) == list(COLUMNS)
+    try:
+        return next(csv.reader([line]), []) == list(COLUMNS)
+    except csv.Error:  # such as a carriage return in the middle of what is no CSV
+        return False
 
 
 def delimiter_of(line: str) -> str:

@@ -1,0 +1,316 @@
+"""Nobody gets in without the token, and the token gets out nowhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.routing import iter_route_contexts
+from itsdangerous import TimestampSigner
+
+from dataflows.sandbox.server import Sandbox
+from dataflows.web import access
+from dataflows.web.access import COOKIE
+from tests.flows.hospitals.world import QUICK
+from tests.processes import PATIENCE, Program, until
+from tests.web.served import CSV, HEADER, TOKEN, Caller, Within, form, serving, within
+
+NAME = "cqc_homecare_20260101_000000Z.csv"
+WITHOUT = {"GET /health", "POST /runs/leave"}  # the second one only takes the cookie away
+ASKED_AT = ("GET /files/" + NAME, "POST /run", "GET /")
+
+
+@pytest.fixture(scope="module")
+def guarded(box: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Within]:
+    """A server that other machines can reach, with files of its own and of others in DATA_DIR."""
+    folder = tmp_path_factory.mktemp("guarded")
+    with within(folder, {**QUICK, **box.settings()}, local=False) as running:
+        data = folder / "data"
+        (data / NAME).write_bytes(b"Name\nSynthetic Care\n")
+        (data / ".env").write_text("SECRET=1")
+        (data / "batches").mkdir(exist_ok=True)
+        (data / "batches" / NAME).write_bytes(b"other")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def loopback(box: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Within]:
+    """A server on loopback without a token."""
+    with within(tmp_path_factory.mktemp("open"), {"RUN_TOKEN": None, **QUICK, **box.settings()}) as running:
+        yield running
+
+
+def routes(server: Within) -> list[str]:
+    """Every route as method and path, also those of another kind than ours."""
+    found = list(iter_route_contexts(server.app.routes))
+    assert all(route.methods for route in found), "a mount: does it ask for the token?"
+    return sorted(f"{method} {route.path}" for route in found for method in route.methods or ())
+
+
+def call(server: Caller, route: str, **headers: str) -> int:
+    method, path = route.replace("{", "").replace("}", "").split()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return server.call(method, path, headers=named).status
+
+
+# --- the token --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("token", ["", "wrong", TOKEN + "x", TOKEN[:-1], TOKEN.upper()])
+def test_every_route_but_health_wants_the_token(guarded: Within, token: str) -> None:
+    let_in = {route for route in routes(guarded) if call(guarded, route, X_Auth_Token=token) != 401}
+    assert let_in == WITHOUT
+
+
+@pytest.mark.parametrize("token", [" ", "\xfc\xdf", "\udcff\udcfe", "x" * 65_000, "x" * 1_000_000])
+def test_a_strange_token_is_refused(guarded: Within, token: str) -> None:
+    raw = token.encode("utf-8", "surrogateescape")
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Auth-Token: " + raw + b"\r\n\r\n"
+    answered = guarded.raw(head)
+    assert answered.startswith((b"HTTP/1.1 401 ", b"HTTP/1.1 400 ")) or (answered == b"" and len(token) > 500_000)
+    assert guarded.get("/health").status == 200
+
+
+def test_the_token_may_be_no_ascii(tmp_path: Path) -> None:
+    with within(tmp_path, {"RUN_TOKEN": "schl\xfcssel-\u5bc6\u5319"}, local=False) as server:
+        sent = "schl\xfcssel-\u5bc6\u5319".encode().decode("latin-1")
+        assert server.get("/", X_Auth_Token=sent).status == 200
+        assert server.get("/", X_Auth_Token=sent[:-1]).status == 401
+
+
+def test_of_two_tokens_both_must_be_right(guarded: Within) -> None:
+    head = f"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Auth-Token: {TOKEN}\r\n"
+    assert guarded.raw(f"{head}\r\n".encode()).startswith(b"HTTP/1.1 200")
+    assert guarded.raw(f"{head}X-Auth-Token: wrong\r\n\r\n".encode()).startswith(b"HTTP/1.1 401")
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "status"),
+    [
+        (f"token={TOKEN}", "", 200),
+        (f"token={TOKEN}", TOKEN, 200),
+        ("token=wrong", TOKEN, 401),
+        (f"token={TOKEN}", "wrong", 401),
+        (f"token={TOKEN}&token=wrong", "", 401),
+        ("token=", TOKEN, 401),
+        ("token=%ff%00", "", 401),
+        ("", "", 401),
+    ],
+)
+def test_files_take_the_token_in_the_address_too(guarded: Within, query: str, header: str, status: int) -> None:
+    assert guarded.get(f"/files/{NAME}?{query}", X_Auth_Token=header).status == status
+
+
+def test_no_other_route_takes_the_token_in_the_address(guarded: Within) -> None:
+    taken = [
+        route
+        for route in routes(guarded)
+        if route not in WITHOUT and call(guarded, f"{route}?token={TOKEN}", X_Auth_Token="") != 401
+    ]
+    assert taken == [route for route in routes(guarded) if route.startswith("GET /files/")]
+
+
+def test_without_a_token_run_and_files_answer_500(loopback: Within) -> None:
+    assert [call(loopback, route) for route in ASKED_AT] == [500, 500, 200]
+
+
+# --- the cookie of the run page -----------------------------------------------------------------------------------
+
+
+def cookie_of(server: Caller, token: str = TOKEN) -> str:
+    kind = "application/x-www-form-urlencoded"
+    answer = server.post("/runs/enter", f"token={token}".encode(), content_type=kind, X_Auth_Token="")
+    return answer.headers.get("Set-Cookie", "").partition(";")[0]
+
+
+def test_the_cookie_opens_the_run_page_and_the_documentation_only(guarded: Within) -> None:
+    cookie = cookie_of(guarded)
+    opened = {route for route in routes(guarded) if call(guarded, route, X_Auth_Token="", Cookie=cookie) != 401}
+    pages = {"GET /runs", "GET /runs/{run_id}", "GET /docs", "GET /redoc", "GET /openapi.json"}
+    assert opened - WITHOUT == pages | {"GET /documentation/{name}"}
+
+
+def test_the_cookie_is_out_of_reach_of_other_sites_and_scripts(guarded: Within) -> None:
+    kind = "application/x-www-form-urlencoded"
+    answer = guarded.post("/runs/enter", f"token={TOKEN}".encode(), content_type=kind, X_Auth_Token="")
+    assert {"HttpOnly", "SameSite=strict"} <= {part.strip() for part in answer.headers["Set-Cookie"].split(";")}
+    assert TOKEN not in answer.headers["Set-Cookie"]
+
+
+def signed(token: str, value: bytes = b"visitor", salt: str = "dataflows run page") -> str:
+    return TimestampSigner(token, salt=salt).sign(value).decode()
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "",
+        "visitor",
+        "visitor.x.y",
+        signed("wrong"),
+        signed(TOKEN, salt="other"),
+        signed(TOKEN)[:-1],
+        "\xff",
+        "." * 4000,
+    ],
+)
+def test_a_forged_cookie_opens_nothing(guarded: Within, forged: str) -> None:
+    assert guarded.get("/runs", X_Auth_Token="", Cookie=f"{COOKIE}={forged}").status == 401
+
+
+def test_a_cookie_expires(guarded: Within, monkeypatch: pytest.MonkeyPatch) -> None:
+    cookie = cookie_of(guarded)
+    monkeypatch.setattr(access, "COOKIE_SECONDS", -1)
+    assert guarded.get("/runs", X_Auth_Token="", Cookie=cookie).status == 401
+
+
+def test_a_cookie_ends_with_its_token(guarded: Within, tmp_path: Path) -> None:
+    cookie = cookie_of(guarded)
+    with within(tmp_path, {"RUN_TOKEN": "another-token-of-the-tests"}) as later:
+        assert later.get("/runs", X_Auth_Token="", Cookie=cookie).status == 401
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "undefined", "unicode_escape", "raw_unicode_escape", "punycode", "utf-7"])
+def test_a_wrong_token_in_any_character_set_gets_no_cookie(guarded: Within, charset: str) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="token"\r\n\r\n\\ud800\xff\r\n--b--\r\n'
+    kind = f"multipart/form-data; boundary=b; charset={charset}"
+    answer = guarded.post("/runs/enter", body, content_type=kind, X_Auth_Token="")
+    assert answer.status in (400, 401)
+    assert "Set-Cookie" not in answer.headers
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+OUTSIDE = r"""
+..%2fjournal.db %2e%2e/journal.db ../data/journal.db ..%252fjournal.db ..%5cjournal.db ..\journal.db %2fetc%2fpasswd
+//etc/passwd C:%5cWindows%5cwin.ini C:/Windows/win.ini %5c%5chost%5cshare%5cNAME \\host\share\NAME NAME%00 NAME%00.txt
+NAME::$DATA NAME:stream NAME. NAME... NAME%20 NAME%0a ./NAME batches/NAME batches%2fNAME batches%5cNAME journal.db
+journal.db-wal journal.key .env locks logs . .. %00 %ff cqc_%EF%BC%8E_20260101_000000Z.csv CON NUL.csv latest/..%2fNAME
+latest/%00 CQC_homecare_20260101_000000Z.csv
+""".replace("NAME", NAME).split()
+
+
+@pytest.mark.parametrize("name", [*OUTSIDE, "", "x" * 60_000], ids=[*OUTSIDE, "none", "long"])
+def test_no_other_file_is_given_out(guarded: Within, name: str) -> None:
+    answer = guarded.get(f"/files/{name}", X_Auth_Token=TOKEN)
+    assert answer.status in (307, 404)
+    assert answer.status == 307 or answer.code == "not_found"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="making a link takes a privilege there")
+def test_a_link_is_no_file(guarded: Within) -> None:
+    data = guarded.desk.settings.data_dir
+    (data / "cqc_carehomes_20260101_000000Z.csv").symlink_to(data / "journal.db")
+    (data / "cqc_carehomes_20260102_000000Z.csv").symlink_to(data / NAME)
+    (data / "cqc_carehomes_20260103_000000Z.csv").mkdir()
+    days = ("01", "02", "03")
+    assert [guarded.get(f"/files/cqc_carehomes_202601{day}_000000Z.csv").status for day in days] == [404] * 3
+
+
+def test_a_file_is_an_attachment_of_one_piece(guarded: Within) -> None:
+    answers = [
+        guarded.get(f"/files/{NAME}", Range=part) for part in ("bytes=0-3", "lines=1", "bytes=999-", "bytes=4-1")
+    ]
+    assert {(answer.status, answer.body) for answer in answers} == {(200, b"Name\nSynthetic Care\n")}
+    assert {answer.headers["Content-Disposition"] for answer in answers} == {f'attachment; filename="{NAME}"'}
+
+
+# --- browsers of this machine -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://site.example"},
+        {"Origin": "null"},
+        {"Origin": "http://[::1"},
+        {"Origin": ""},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Host": "site.example"},
+        {"Host": "127.0.0.1.site.example"},
+        {"Host": "localhost.site.example:80"},
+        {"Host": "site.example:80@127.0.0.1"},
+        {"Host": "[::1"},
+    ],
+)
+def test_a_page_of_another_site_can_start_nothing(loopback: Within, headers: dict[str, str]) -> None:
+    body, kind = form(CSV.format("of another site"))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {"Host": "127.0.0.1", **headers}.items())
+    head = f"POST /hospitals/bulk HTTP/1.1\r\n{lines}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    assert loopback.raw(head.encode() + b"Connection: close\r\n\r\n" + body).startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize("host", ["localhost:9", "127.0.0.1", "127.0.0.2:9", "[::1]:9"])
+def test_programs_of_this_machine_are_served(loopback: Within, host: str) -> None:
+    assert loopback.call("POST", "/hospitals/progress/cleanup", headers={"Host": host}).status == 200
+    assert loopback.call("POST", "/hospitals/progress/cleanup", headers={"Host": host, "Origin": f"http://{host}"}).body
+
+
+# --- where the server listens -----------------------------------------------------------------------------------------
+
+
+def test_an_open_address_needs_a_token(tmp_path: Path) -> None:
+    ended = Program(tmp_path / "x", {"APP_HOST": "0.0.0.0", "DATA_DIR": str(tmp_path)}).run("serve", "--port", "0")
+    assert ended.code == 10
+    assert "RUN_TOKEN is not set" in ended.err
+
+
+def test_an_open_address_with_leave_for_everyone(tmp_path: Path) -> None:
+    arguments = ("--host", "0.0.0.0", "--allow-anonymous")
+    with serving(tmp_path / "x", *arguments, RUN_TOKEN="") as server:
+        assert (server.get("/", Host="site.example").status, server.post("/run").status) == (200, 500)
+
+
+def test_the_token_is_in_no_log_and_no_output(tmp_path: Path) -> None:
+    with serving(tmp_path / "x", LOG_LEVEL="debug") as server:
+        scatter_the_token(server)
+        server.terminate()
+    texts = {path: path.read_bytes() for path in server.folder.rglob("*") if path.is_file()}
+    assert [path.name for path, text in texts.items() if TOKEN.encode() in text] == []
+    assert sum("GET /files/***" in text.decode(errors="replace") for text in texts.values()) == 1
+
+
+def test_uvicorn_shows_no_token_either(tmp_path: Path) -> None:
+    settings = {"DATA_DIR": str(tmp_path / "data"), "RUN_TOKEN": TOKEN, "LOG_LEVEL": "debug"}
+    environment = Program(tmp_path / "x", settings).environment
+    printed = tmp_path / "printed.txt"
+    command = [sys.executable, "-m", "uvicorn", "dataflows.web:app", "--port", "0", "--log-level", "trace"]
+    with printed.open("wb") as out:
+        popen = subprocess.Popen(command, stdout=out, stderr=out, cwd=tmp_path / "x", env=environment)
+    try:
+        marker = "running on http://127.0.0.1:"
+        until(lambda: marker in printed.read_text() or popen.poll() is not None, "uvicorn")
+        server = Caller(int(printed.read_text().partition(marker)[2].split()[0]))
+        scatter_the_token(server)
+        assert server.get("/", X_Auth_Token="").status == 200, "it listens on loopback"
+    finally:
+        popen.terminate()
+        popen.wait(PATIENCE)
+    assert TOKEN not in printed.read_text()
+    assert "GET /files/%2A%2A%2A" in printed.read_text() or "GET /files/***" in printed.read_text()
+    logs = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
+    assert TOKEN.encode() not in logs
+
+
+def scatter_the_token(server: Caller) -> None:
+    """Send the token wherever a caller may put it by mistake."""
+    seen = [
+        server.get(f"/files/{NAME}?token={TOKEN}"),
+        server.get(f"/files/{TOKEN}"),
+        server.get("/files/" + "".join(f"%{ord(letter):02x}" for letter in TOKEN)),
+        server.get("/" + "x" * (200 - len(TOKEN) // 2) + TOKEN),
+        server.get(f"/hospitals/progress/{TOKEN}?again={TOKEN}"),
+        server.post(f"/run?wait={TOKEN}"),
+        server.call(TOKEN, "/health"),
+        server.upload("/hospitals/validate", f"name,address\n{TOKEN},{TOKEN}\n", name=TOKEN, X_Auth_Token=TOKEN),
+        server.get("/runs", Cookie=f"{COOKIE}={TOKEN}"),
+        server.get("/health", User_Agent=TOKEN, Referer=f"http://127.0.0.1/files/x?token={TOKEN}"),
+    ]
+    shown = [answer for answer in seen if TOKEN in str(answer.headers).replace(f"/{TOKEN}", "")]
+    assert shown == []
+    shown = [answer for answer in seen if TOKEN.encode() in answer.body]
+    assert [answer.document["is_valid"] for answer in shown] == [True], "the preview of the upload, and nothing else"
+    server.raw(f"GET / HTTP/1.1\r\nHost: x\r\n{HEADER}: {TOKEN}\r\nbroken {TOKEN}\r\n\r\n".encode())
