@@ -156,6 +156,7 @@ def signed(token: str, value: bytes = b"visitor", salt: str = "dataflows run pag
         "\xff",
         "." * 4000,
     ],
+    ids=["empty", "unsigned", "no signature", "another token", "another salt", "cut", "no ASCII", "long"],
 )
 def test_a_forged_cookie_opens_nothing(guarded: Within, forged: str) -> None:
     assert guarded.get("/runs", X_Auth_Token="", Cookie=f"{COOKIE}={forged}").status == 401
