@@ -291,7 +291,7 @@ def test_uvicorn_shows_no_token_either(tmp_path: Path) -> None:
         popen.terminate()
         popen.wait(PATIENCE)
     assert TOKEN not in printed.read_text()
-    assert "GET /files/%2A%2A%2A" in printed.read_text() or "GET /files/***" in printed.read_text()
+    assert "GET /files/***" in printed.read_text()
     logs = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
     assert TOKEN.encode() not in logs
 

@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 from dataflows.errors import AlreadyRunning
 from dataflows.runs.journal import now
 
+_A_GLANCE = 0.2  # s; ``is_running`` of another process holds a free lock for an instant, which is no run
+
 
 @contextmanager
 def only_one(data_dir: Path, command: str, target: str) -> Iterator[None]:
@@ -26,7 +28,7 @@ def only_one(data_dir: Path, command: str, target: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_A_GLANCE, poll_interval=_A_GLANCE / 10)
     except Timeout:
         raise AlreadyRunning(
             f"{command} is already running{_holder(path)}", hint="wait for its end, or: dataflows runs list"

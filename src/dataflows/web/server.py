@@ -142,14 +142,10 @@ class Prompt(H11Protocol):
 
     def _make_room(self) -> None:
         """Where there are too many connections, close the one on which nobody has waited for an answer for longest."""
-        if len(self.connections) <= MOST_CONNECTIONS:
-            return
-        spare = [one for one in self.connections if isinstance(one, Prompt) and one._awaits_nothing()]
-        min(spare, key=lambda one: one._silent_since)._close()
-
-    def _awaits_nothing(self) -> bool:
-        is_free = self.cycle is None or self.cycle.response_complete
-        return is_free and not self.transport.is_closing()
+        alive = [one for one in self.connections if isinstance(one, Prompt) and not one.transport.is_closing()]
+        if len(alive) > MOST_CONNECTIONS:
+            spare = (one for one in alive if one.cycle is None or one.cycle.response_complete)
+            min(spare, key=lambda one: one._silent_since, default=self)._close()
 
     def _expect(self, seconds: float) -> None:
         self._calm()
