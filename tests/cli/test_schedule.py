@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 from datetime import date, time
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -140,19 +141,42 @@ def test_the_units_of_systemd() -> None:
     assert {"OnCalendar=*-*-* 18:30:00", "Persistent=true", "TimeoutStartSec=2h", "Type=oneshot"} <= set(lines)
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on this machine")
+with_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
+
+
+def findings(folder: Path, **units: str) -> str:
+    """What systemd-analyze says of units that call ``folder/dataflows``."""
+    shutil.copy("/bin/true", folder / "dataflows")
+    for kind, text in units.items():
+        (folder / f"dataflows.{kind}").write_text(f"{text}\n", encoding="utf-8")
+    command = ["systemd-analyze", "verify", *(str(folder / f"dataflows.{kind}") for kind in units)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"{done.stderr}ends with {done.returncode}"
+
+
+@with_systemd
 def test_systemd_finds_nothing_wrong_with_its_units(tmp_path: Path) -> None:
     folder = tmp_path / "50% data flows"
-    program = folder / "dataflows"
     folder.mkdir()
-    shutil.copy("/bin/true", program)
-    timer = replace(ELSEWHERE, command=(str(program), *ELSEWHERE.command[1:]), folder=PurePosixPath(folder))
-    service, clock = timers.systemd(timer).split("\n\n# /etc/systemd/system/")
-    units = [folder / "dataflows-cqc-fetch.service", folder / "dataflows-cqc-fetch.timer"]
-    for unit, text in zip(units, (service, f"# {clock}"), strict=True):
-        unit.write_text(f"{text}\n", encoding="utf-8")
-    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    command = (str(folder / "dataflows"), *ELSEWHERE.command[1:])
+    text = timers.systemd(replace(ELSEWHERE, command=command, folder=PurePosixPath(folder)))
+    service, timer = text.split("\n\n# /etc/systemd/system/")
+    assert findings(folder, service=service, timer=f"# {timer}") == "ends with 0"
+
+
+@with_systemd
+def test_systemd_finds_nothing_wrong_with_the_unit_of_serve(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    found = re.search(r"^    # /etc/systemd.*?\n(?=\n`)", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    unit = textwrap.dedent(found[0]).replace("/srv/dataflows/venv/bin/dataflows", str(tmp_path / "dataflows"))
+    assert str(tmp_path) in unit
+    assert findings(tmp_path, service=unit) == "ends with 0"
+
+
+@with_systemd
+def test_systemd_would_tell(tmp_path: Path) -> None:
+    assert "Persisted" in findings(tmp_path, timer="[Timer]\nOnCalendar=*-*-* 02:00\nPersisted=true")
 
 
 def test_whole_paths_and_the_env_file_that_was_found(tmp_path: Path, capsys: Capture) -> None:
