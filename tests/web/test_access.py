@@ -253,6 +253,15 @@ def test_programs_of_this_machine_are_served(loopback: Within, host: str) -> Non
 # --- where the server listens -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_what_a_proxy_has_passed_on_needs_the_token(name: str, box: Sandbox, tmp_path: Path) -> None:
+    with within(tmp_path, box.settings()) as server:
+        passed_on = {name: "192.0.2.7"}
+        assert server.call("GET", "/hospitals/resumable", headers={HEADER: ""}).status == 200
+        assert server.call("GET", "/hospitals/resumable", headers={HEADER: "", **passed_on}).status == 401
+        assert server.call("GET", "/hospitals/resumable", headers=passed_on).status == 200
+
+
 def test_an_open_address_needs_a_token(tmp_path: Path) -> None:
     ended = Program(tmp_path / "x", {"APP_HOST": "0.0.0.0", "DATA_DIR": str(tmp_path)}).run("serve", "--port", "0")
     assert ended.code == 10

@@ -17,6 +17,7 @@ HEADER = "X-Auth-Token"
 COOKIE = "dataflows_runs"
 COOKIE_SECONDS = 12 * 3600
 _SALT = "dataflows run page"
+_PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -103,6 +104,8 @@ class Access:
         return self.remembered(request) or self.shown(request)
 
     def _is_open(self, request: Request) -> bool:
+        if not self.anonymous and any(name in request.headers for name in _PASSED_ON):
+            return False  # a proxy of this machine brings callers from elsewhere
         if self.open_to_all is not None:
             return self.open_to_all
         server = request.scope.get("server")
