@@ -80,6 +80,13 @@ def test_run(ran: dict[str, Any], shared: World) -> None:
         }  # fmt: skip
 
 
+def test_the_body_of_run_is_ignored(served: Served, ran: dict[str, Any]) -> None:
+    assert ran["status"] == "ok"
+    for body, kind in ((b'{"any": "thing"}', "application/json"), (b"a=1", "application/x-www-form-urlencoded")):
+        headers = {"X-Auth-Token": TOKEN, "Content-Type": kind}
+        assert served.call("POST", "/run", headers=headers, body=body)["status"] == "ok"
+
+
 @pytest.mark.parametrize("name", ["homecare", "carehomes"])
 def test_download(name: str, curl: Any, ran: dict[str, Any], shared: World) -> None:
     saved = shared.folder / f"{name}.csv"
