@@ -46,10 +46,11 @@ def serve(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Serve the HTTP API of the CQC and hospital jobs, and the run page.
+    """Serve the jobs by HTTP, and a page to watch all runs.
 
-    Every route calls the job of the command, so runs are listed, watched and resumed alike. The run page is /runs, the
-    description of all routes /docs. Another time for an import: --watch patients=15m,therapists=1d.
+    The API of the CQC and hospital jobs, as Zapier, Render and scripts call it. Every route calls the job of the
+    command, so runs are listed, watched and resumed alike. The run page is /runs, the description of all routes /docs.
+    Another time for an import: --watch patients=15m,therapists=1d.
     """
     call = invocation(context).begin(COMMAND, as_json)
     wished = _imports(watching)

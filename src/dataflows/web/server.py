@@ -50,7 +50,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     if not sockets:
         raise SettingUnusable(
             f"cannot listen on {host} port {port}: {why.lower()}",
-            hint="is another server running there? name another port with --port, APP_PORT or PORT",
+            hint="is it another server's, or no address of this machine? see --host (APP_HOST) and --port (APP_PORT)",
         )
     return sockets
 
