@@ -6,7 +6,7 @@ import codecs
 import re
 import sys
 from datetime import date, time
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -92,7 +92,7 @@ def _check_job(context: Any, job: str, options: list[str]) -> list[Path]:
 def _refuse_half_paths(paths: list[Path]) -> None:
     """A scheduler starts the job in another folder, where the same words would mean another file."""
     for path in paths:  # the task can be for another machine than this one
-        if not PureWindowsPath(path).is_absolute() and not PurePosixPath(path).is_absolute():
+        if not PureWindowsPath(str(path)).is_absolute() and not path.is_absolute():
             raise WrongUsage(f"{path} is no whole path", hint="write it from its drive or its root, such as D:\\cqc")
 
 
