@@ -216,7 +216,7 @@ def test_a_night_on_which_nobody_listens_and_the_one_after(
 
 
 def test_without_the_lock_nothing_more_is_told(night: Night, brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session is cut at the end of the import, and another run has the lock: mail and events are its own to send."""
+    """The session is cut at the end of the import, and another run has the lock: events are its to send."""
     if night.world.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no sessions that could be cut")
     night.first()
