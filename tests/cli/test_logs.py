@@ -162,3 +162,12 @@ def test_a_bug_is_reported_even_when_no_log_can_be_written(tmp_path: Path) -> No
     log = RunLog(tmp_path / "data", "csc-submit").attach()
     assert log.crash(ValueError()) is None
     log.detach()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_stops_neither_the_run_nor_its_end(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, "csc-submit").attach()
+    log._stream = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - the log closes it
+    log.log_start("csc-submit")
+    log.detach()
+    assert log._stream is None
