@@ -214,6 +214,12 @@ def test_a_file_that_was_given_up_starts_anew_when_it_changes_and_one_mail_tells
     assert len(world.mails()) == 3
 
 
+def test_there_are_never_more_items_than_expected(world: World) -> None:
+    ran = world.bring(therapist(), "text", 7)
+    planned = [line for line in ran.err.splitlines() if line.startswith("Planned")]
+    assert planned == ["Planned(total=1, what='files')", "Planned(total=3, what='files, refused entries')"]
+
+
 def test_a_partial_file_is_told_once(world: World) -> None:
     world.bring(therapist(), "text")
     assert failing(world).code == 3
