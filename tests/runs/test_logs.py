@@ -196,3 +196,12 @@ def test_what_comes_after_its_end_is_left_out(tmp_path: Path) -> None:
     log.detach()
     log.handle(logging.makeLogRecord({"name": "dataflows.web", "msg": "late"}))
     assert not log.path.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_stops_neither_the_run_nor_its_end(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, "csc-submit").attach()
+    log._stream = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - the log closes it
+    log.log_start("csc-submit")
+    log.detach()
+    assert log._stream is None

@@ -107,7 +107,8 @@ class RunLog(logging.Handler):
     def close(self) -> None:
         """Close the file."""
         if self._stream is not None:
-            self._stream.close()
+            with suppress(OSError):  # what a full disk did not take is tried once more by closing
+                self._stream.close()
             self._stream = None
         super().close()
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
-from tests.processes import PATIENCE, Gate, until
+from tests.processes import PATIENCE, until
 
 HEAVY = [
     "tests.flows.patients.fatal", "dataflows.cli.main", "dataflows.cli.watching", "dataflows.flows.patients.job",
@@ -96,6 +96,13 @@ def _owners() -> dict[str, Any]:
     }
 
 
+class Opens(Protocol):
+    """What lets a process go on."""
+
+    def open(self) -> None:
+        """Let it."""
+
+
 class Victims:
     """Starts the program in processes that can be killed."""
 
@@ -122,9 +129,11 @@ class Victims:
             assert _code(process) in (0, 3)
         return time.monotonic() - began
 
-    def at_once(self, environments: Sequence[Mapping[str, str]], gate: Gate) -> list[int]:
+    def at_once(
+        self, environments: Sequence[Mapping[str, str]], gate: Opens, command: str = "patient-import"
+    ) -> list[int]:
         """Start several at the same time; the gate opens when all but one have ended. Returns their exit codes."""
-        processes = [self._process(environment) for environment in environments]
+        processes = [self._process(environment, command=command) for environment in environments]
         for process in processes:
             process.start()
         until(lambda: sum(process.is_alive() for process in processes) < 2, "the end of all but one")
@@ -142,8 +151,10 @@ class Victims:
                 process.kill()
                 process.join(PATIENCE)
 
-    def _process(self, environment: Mapping[str, str], step: str = "", number: int = 1) -> BaseProcess:
-        arguments: Any = (dict(environment), ["patient-import", "--json"], step, number)
+    def _process(
+        self, environment: Mapping[str, str], step: str = "", number: int = 1, command: str = "patient-import"
+    ) -> BaseProcess:
+        arguments: Any = (dict(environment), [command, "--json"], step, number)
         return self._context.Process(target=program, args=arguments)
 
 

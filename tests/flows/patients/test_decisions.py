@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -348,3 +351,34 @@ def test_copies_from_another_folder_that_are_broken(world: World) -> None:
     ran = world.bring_in("--from-copies", str(folder))
     assert (ran.code, ran.figures("seen", "imported", "failed")) == (3, [2, 1, 1])
     assert list(world.files()) == ["good-1234.json"]
+
+
+def test_copies_whose_names_an_archive_has_broken(world: World, tmp_path: Path) -> None:
+    if sys.platform in ("win32", "darwin"):
+        pytest.skip("file systems there take no bytes that are no text")
+    folder = tmp_path / "restored"
+    folder.mkdir()
+    (folder / os.fsdecode(b"Gro\xe1mann_J\x94rg_2025-07-05_0b1ab67b.json")).write_bytes(written(registration()))
+    assert world.bring_in("--from-copies", str(folder), "--dry-run").code == 0
+    assert world.bring_in("--from-copies", str(folder))["imported"] == 1
+
+
+def test_times_at_the_end_of_the_calendar_on_a_server_of_another_zone(world: World) -> None:
+    if world.engine.dialect.name == "postgresql":
+        with world.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER DATABASE registrations SET timezone TO 'Europe/Berlin'")
+        world.engine.dispose()
+    last = {"consent_metadata": {"timestamp_utc": "9999-12-31T23:59:59Z"}}
+    world.arrive(registration() | last)
+    assert world.bring_in()["imported"] == 1
+    world.arrive(registration(after=60, token="f" * 8))
+    assert world.bring_in()["superseded"] == 1
+    if world.engine.dialect.name == "postgresql":
+        with world.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER DATABASE registrations RESET timezone")
+
+
+def test_an_object_whose_name_no_database_holds_is_left_where_it_is(world: World) -> None:
+    world.bucket.put("a\0b", b"{}")
+    ran = world.bring_in()
+    assert (ran.code, ran["unrecognised"], len(world.bucket.objects)) == (0, 1, 1)

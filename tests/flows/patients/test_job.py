@@ -127,12 +127,13 @@ def two_machines(world: World) -> list[dict[str, str]]:
 
 
 def test_of_two_machines_one_runs_and_the_other_ends_with_11(world: World, victims: Victims) -> None:
-    for number in range(6):
+    for number in range(12):
         world.arrive(registration(after=number, token=f"{number:08}"))
         with gated(world.bucket, after=3 * number) as gate:
             codes = victims.at_once(two_machines(world), gate)
         assert sorted(codes) == [0, 11]
-    assert (len(world.registrations), len(world.patients), world.bucket.objects) == (6, 1, {})
+    assert (len(world.registrations), len(world.patients), world.bucket.objects) == (12, 1, {})
+    assert [event.event_type for event in world.events] == ["patient.created"] + ["patient.updated"] * 11
 
 
 def test_the_lock_ends_with_a_killed_process(world: World, victims: Victims) -> None:

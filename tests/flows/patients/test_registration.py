@@ -37,6 +37,7 @@ def refused(data: bytes | Any) -> tuple[str, str]:
         (b"[" * 100_000, "not_json"), (b'{"a":' * 60 + b"1" + b"}" * 60, "unstorable"),
         (b'{"a": "\\u0000"}', "unstorable"), (b'{"a": "\\ud800"}', "unstorable"), (b'{"a\\u0000": 1}', "unstorable"),
         (b'{"a": 1e999}', "unstorable"), (b'{"a": ' + b"9" * 400 + b"}", "unstorable"),
+        (b'{"a": 9223372036854775808}', "unstorable"),
         (b"{}", "invalid"), (b'{"patient_data": []}', "invalid"), (b'{"patient_data": null}', "invalid"),
     ],
 )  # fmt: skip

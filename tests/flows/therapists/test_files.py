@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,6 +214,12 @@ def test_a_file_that_was_given_up_starts_anew_when_it_changes_and_one_mail_tells
     assert len(world.mails()) == 3
 
 
+def test_there_are_never_more_items_than_expected(world: World) -> None:
+    ran = world.bring(therapist(), "text", 7)
+    planned = [line for line in ran.err.splitlines() if line.startswith("Planned")]
+    assert planned == ["Planned(total=1, what='files')", "Planned(total=3, what='files, refused entries')"]
+
+
 def test_a_partial_file_is_told_once(world: World) -> None:
     world.bring(therapist(), "text")
     assert failing(world).code == 3
@@ -229,6 +237,32 @@ def test_a_large_file_is_streamed(world: World, monkeypatch: pytest.MonkeyPatch)
 def test_a_file_that_cannot_be_read_fails(world: World) -> None:
     (world.dir / "52074.json").symlink_to(world.dir / "gone")
     assert (world.bring_in().code, world.tracked) == (4, [("52074.json", "failed", "not_readable")])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and names of POSIX")
+def test_what_is_no_file_and_what_has_no_name_is_left_alone(world: World) -> None:
+    world.put("52074.json", scrape(therapist()))
+    os.mkfifo(world.dir / "52066.json")
+    (world.dir / "52067.json").mkdir()
+    folder = world.dir / os.fsdecode(b"\xff")  # a name that is no text
+    folder.mkdir()
+    shutil.copy(world.dir / "52074.json", folder / "52068.json")
+    ran = world.call("therapist-import", "--json")
+    assert (ran.code, ran.files("seen", "imported", "other")) == (0, [1, 1, 2]), ran.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights of POSIX")
+def test_a_folder_that_is_closed_is_told_and_holds_up_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: Path, **options: Any) -> Any:
+        options["onerror"](PermissionError(13, "closed"))
+        return walk(path, **options)
+
+    walk = os.walk
+    world.put("52074.json", scrape(therapist()))
+    monkeypatch.setattr(os, "walk", closed)
+    ran = world.bring_in()
+    assert (ran.code, ran.counts) == (0, {"new": 1})
+    assert "1 folders cannot be read" in ran.err
 
 
 def test_names_are_relative_to_the_import_folder_also_for_a_path_inside_of_it(world: World, tmp_path: Path) -> None:

@@ -7,14 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from dataflows.errors import AlreadyRunning
+from dataflows.flows.therapists.staging import Staging
 from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice.tables import outbox
 from dataflows.store.practice.therapist_tables import import_tracking
+from tests.flows.patients.fatal import Victims, victims
 from tests.flows.therapists.world import World, scrape, therapist
 from tests.processes import Program, until
+
+__all__ = ["victims"]
 
 SMALL, LARGE = 60, 2500
 FIRST, LATER = "2025-07-01T03:00", "2025-07-08T03:00"
@@ -118,6 +123,53 @@ def test_of_two_hosts_one_runs_and_the_other_ends_with_11_until_the_first_one_is
         assert (refused.code, refused["error"]["code"]) == (11, "already_running")
         waiting.kill()
     assert second.run("therapist-import", "--json")["therapists"]["new"] == 1
+
+
+class Closed:
+    """Keeps everybody from writing to the database until it is opened; reading goes on."""
+
+    def __init__(self, world: World) -> None:
+        self._connection = world.engine.connect()
+        if world.engine.dialect.name == "sqlite":
+            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            self._connection.exec_driver_sql("LOCK TABLE therapists, import_tracking IN SHARE ROW EXCLUSIVE MODE")
+
+    def open(self) -> None:
+        """Let the others write."""
+        self._connection.rollback()
+        self._connection.close()
+
+
+def test_of_two_machines_that_start_at_once_one_runs_and_the_other_ends_with_11(world: World, victims: Victims) -> None:
+    world.bring_in()  # SQLite changes its way of locking once, and waits for nobody then
+    machines = [{**world.environment, "DATA_DIR": str(world.folder / f"machine {number}")} for number in (1, 2)]
+    for number in range(8):
+        world.put("52074.json", scrape(therapist(phone=f"030 23125 10{number}"), date=f"2025-07-0{1 + number}T03:00"))
+        assert sorted(victims.at_once(machines, Closed(world), "therapist-import")) == [0, 11]
+    assert world.events == ["therapist.created"] + ["therapist.updated"] * 7
+    assert (len(world.changes), len(world.therapists), len(world.tracked)) == (7, 1, 8)
+
+
+def test_a_session_that_is_cut_in_the_middle_of_a_file_takes_it_back_and_the_next_run_does_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if world.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no sessions that could be cut")
+    create = Staging.create
+
+    def cut(staging: Staging, rows: Any) -> None:
+        create(staging, rows)
+        with world.engine.connect() as connection:
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            connection.execute(sa.text(f"{others} AND pid <> pg_backend_pid()"))
+
+    world.put("52074.json", scrape(therapist()))
+    with monkeypatch.context() as patch:
+        patch.setattr(Staging, "create", cut)
+        assert world.bring_in().code == 13
+    assert (world.therapists, world.tracked, world.events) == ([], [], [])
+    assert world.bring_in().counts == {"new": 1}
 
 
 def held(world: World) -> Callable[[], bool]:

@@ -14,7 +14,9 @@ from tests.flows.therapists.world import World, scrape, therapist
 CANARIES = {
     "first": "Canaryfirst", "last": "Canarylast", "street": "Canaryweg", "house_number": "77q", "city": "Canarystadt",
     "phone": "030 23125 177", "email": "canary@example.org", "title": "Prof. Canary", "full_name": "Canaryfull",
-    "languages": ["Canarisch"], "waiting": "Canaryextra",
+    "languages": ["Canarisch"], "waiting": "Canaryextra", "salutation": "Canaryanrede", "fax": "030 23125 178",
+    "therapy_methods": ["Canarymethode"], "telephone_hours": {"canarytag": ["canaryzeit"]}, "canarykey": {"canary": 1},
+    "classification": "Canaryklasse",
 }  # fmt: skip
 MARKS = ("anary", "23125 1", "77q")  # nothing that a hash or a time could hold by chance
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import unicodedata
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -39,7 +40,11 @@ def entry(**fields: Any) -> Entry:
         (b'{"metadata": {}}', "no_therapists"),
         (b"[]", "no_therapists"),
         (b'{"therapists": {"id": 1}}', "no_therapists"),
+        (b'{"therapists": [' + b"9" * 5000 + b"]}", "number_too_large"),
+        (b'{"therapists": [' + b" " * 70_000 + b"9" * 4301 + b"]}", "number_too_large"),
+        (b'{"therapists": [1e99999999999999999999]}', "number_too_large"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_file_that_is_none_says_why(content: bytes, code: str) -> None:
     with pytest.raises(Unreadable) as error:
@@ -60,6 +65,15 @@ def test_what_a_file_of_the_older_layout_says_of_itself() -> None:
 @pytest.mark.parametrize("content", [{"therapists": []}, {"metadata": None}, {"metadata": {"scrape_date": "soon"}}])
 def test_a_file_may_say_nothing_of_itself(content: dict[str, Any]) -> None:
     assert scrape_of(source(content)) == Scrape(None, None, {})
+
+
+@pytest.mark.parametrize("area", [" ", "52\0XXX", "5" * 51, ["52XXX"]])
+def test_an_area_that_cannot_be_one_is_not_believed(area: Any) -> None:
+    assert scrape_of(source({"metadata": {"postcode_area": area}})).area is None
+
+
+def test_the_hash_is_there_also_of_a_file_that_cannot_be_parsed() -> None:
+    assert len(source(b"9" * 5000).sha256()) == 64
 
 
 def test_a_time_with_a_zone_is_that_moment() -> None:
@@ -88,6 +102,12 @@ def test_the_hash_is_that_of_the_bytes() -> None:
         (therapist(rank=2**70), Broken(7, "number_too_large")),
         (therapist(text="a\0b"), Broken(7, "nul_character")),
         (therapist(deep=json.loads("[" * 300 + "1" + "]" * 300)), Broken(7, "too_deep", "extra")),
+        (therapist(languages=json.loads("[" * 900 + "]" * 900)), Broken(7, "too_deep", "languages")),
+        (therapist(rank=Decimal("1e999")), Broken(7, "number_too_large", "extra")),
+        (therapist(city=10**5000), Broken(7, "number_too_large", "location.city")),
+        (therapist("x" * 201), Broken(7, "too_long", "basic_info.first_name")),
+        (therapist(source_id="p" * 201), Broken(7, "too_long", "id")),
+        (therapist(source_id="praxis\0"), Broken(7, "nul_character", "id")),
     ],
     ids=lambda value: value.code if isinstance(value, Broken) else "",
 )

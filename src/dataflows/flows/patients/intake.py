@@ -114,7 +114,7 @@ class Intake:
     # --- what is not imported -----------------------------------------------------------------------------------------
 
     def _unrecognised(self, about: Listed, *, known: bool) -> Iterator[Event]:
-        if not known:
+        if not known and "\0" not in about.name:  # which PostgreSQL has no place for
             self.books.write(lambda: self.books.tracking.not_recognised(about))
         yield self._skipped(about, UNRECOGNISED, UNRECOGNISED)
 

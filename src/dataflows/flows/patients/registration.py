@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from dataflows.flows.patients.fields import Unfit, checked
 
 _DEPTH = 40
-_TOO_LARGE = 10**300
+_TOO_LARGE = {bool: 2, int: 2**63, float: 1e300}  # events carry no larger whole numbers
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SHOWN_NAME_LIMIT = 40
 
@@ -131,7 +131,7 @@ def _refuse_unstorable(value: Any, depth: int) -> None:
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
             raise Unfit("unstorable", "holds a character that no database can store")
-    elif isinstance(value, int | float) and not abs(value) < _TOO_LARGE:
+    elif isinstance(value, int | float) and not abs(value) < _TOO_LARGE[type(value)]:
         raise Unfit("unstorable", "holds a number that is too large")
     elif isinstance(value, Mapping):
         for key, inner in value.items():

@@ -15,7 +15,7 @@ from dataflows.flows.patients.fields import Unfit
 from dataflows.flows.patients.intake import Books
 from dataflows.flows.patients.ledger import Ledger
 from dataflows.flows.patients.registration import Registration, read, too_large
-from dataflows.flows.patients.restoring import read_copy
+from dataflows.flows.patients.restoring import name_of, read_copy
 from dataflows.flows.patients.tracking import DEAD, DONE, UNRECOGNISED, Tracked
 from dataflows.remote.failures import Blocked
 from dataflows.runs.keys import Seal
@@ -73,7 +73,7 @@ class Rehearsal:
         return self._fit(key, registration, about)
 
     def _copy(self, file: Path) -> Event:
-        key, found = self.seal.mark(file.name), read_copy(file, self.max_bytes)
+        key, found = self.seal.mark(name_of(file)), read_copy(file, self.max_bytes)
         return self._unfit(key, found) if isinstance(found, Unfit) else self._fit(key, found[2], found[0])
 
     def _read(self, bucket: Bucket, about: Listed, token: str | None) -> Registration:

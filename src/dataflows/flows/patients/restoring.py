@@ -49,7 +49,7 @@ class Restoring:
 
     def _take(self, file: Path) -> Event:
         found = read_copy(file, self.max_bytes)
-        key = self.seal.mark(file.name)
+        key = self.seal.mark(name_of(file))
         if isinstance(found, Unfit):
             self.ledger.counts["failed"] += 1
             return self._event(Failed(key, found.code, found.message), key, "failed", found.code, found.message)
@@ -67,13 +67,19 @@ class Restoring:
         return event
 
 
+def name_of(file: Path) -> str:
+    """The name of a copy; bytes that are no text, as archives of other systems leave them, are replaced."""
+    return file.name.encode(errors="replace").decode()
+
+
 def read_copy(file: Path, max_bytes: int) -> tuple[Listed, bytes, Registration] | Unfit:
     """Read a copy; its time is that of the object, and stands in for the generation too (microseconds, as there)."""
     data, seconds = contents(file)
-    found = names.usual(file.name)
+    name = name_of(file)
+    found = names.usual(name)
     try:
         registration = read(data, max_bytes=max_bytes, token=names.token_of(found) if found else None)
     except Unfit as error:
         return Unfit(error.code, error.message)
     moment = datetime.fromtimestamp(seconds, UTC)
-    return Listed(file.name, int(seconds * 1_000_000), len(data), "", moment), data, registration
+    return Listed(name, int(seconds * 1_000_000), len(data), "", moment), data, registration

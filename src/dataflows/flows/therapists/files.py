@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
@@ -112,10 +113,24 @@ def _found(path: Path, base: Path) -> Found | str:
     """A file of the scraper, or the name of another one."""
     name = path.relative_to(base).as_posix()
     fits = _NAME.fullmatch(path.name)
-    if fits is None:
-        return name
+    if fits is None or not _is_text(name) or _is_special(path):
+        return name.encode(errors="replace").decode()
     days = [day for part in name.split("/")[:-1] if (day := _day(part))]
     return Found(str(base), name, sys.intern(fits[1]), days[-1] if days else None)
+
+
+def _is_text(name: str) -> bool:
+    """Whether all of a name can be written down; file systems take bytes that are no text."""
+    return name.isascii() or name.encode(errors="replace").decode() == name
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device, which would be read for ever."""
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError:
+        return False  # it cannot be read, which is told when it is looked at
+    return kind not in (stat.S_IFREG, stat.S_IFDIR)
 
 
 @lru_cache(maxsize=1024)

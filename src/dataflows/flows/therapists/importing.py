@@ -32,6 +32,7 @@ MEANINGS = {
     "not_json": "the file is no JSON",
     "no_therapists": "the file has no list of therapists",
     "no_usable_entry": "no entry of the file can be taken",
+    "number_too_large": "the file has a number of thousands of digits",
     "not_readable": "the file cannot be read",
     "changed": "the file was changed while it was read",
     SUSPICIOUS: "the file deletes more than 20 % of the active therapists of its area at once",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from dataflows.errors import DataflowsError, ExitCode
-from dataflows.events import Event, Planned, Step, Warned
+from dataflows.events import Event, Step, Warned
 from dataflows.flows.therapists import files, notices, tracking
 from dataflows.flows.therapists.choosing import Look, choose, is_settled, look
 from dataflows.flows.therapists.files import Found
@@ -153,7 +153,7 @@ class _Import:
         with importer.transaction() as connection:
             known = tracking.latest(connection, [one.found.name for one in choice.newest])
         wanted: list[Look] = []
-        yield Planned(len(choice.newest), "files")
+        yield self.reporter.planned(len(choice.newest))
         for one in choice.newest:
             why = self._due(one, known)
             if why == "import":

@@ -32,6 +32,8 @@ FIELDS = (*(field for fields in _TEXTS.values() for field in fields), *LISTS, "t
 """The columns that an import fills."""
 STATUSES = frozenset({"new", "modified", "unchanged", "deleted"})
 _DEEPEST = 100
+_LONGEST = 200  # characters
+_FOUND_BY = ("first_name", "last_name", "postal_code")
 
 
 class Entry(NamedTuple):
@@ -69,6 +71,7 @@ def item_of(at: int, raw: Any) -> Item:
             raise _Wrong("no_object", "")
         values = _values(raw)
         source_id = _text(raw.get("id"), "id")
+        _refuse_unfit_for_index(source_id, values)
         key = natural_key(values)
         if key is None and source_id is None:
             raise _Wrong("no_identity", "postal_code")
@@ -126,6 +129,15 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
         if field not in values:
             raise _Wrong("no_name", field)
     return values
+
+
+def _refuse_unfit_for_index(source_id: str | None, values: Mapping[str, Any]) -> None:
+    """What therapists are found by goes into an index, which takes 2,700 bytes and no more."""
+    for path, text in (("id", source_id or ""), *((field, values.get(field, "")) for field in _FOUND_BY)):
+        if len(text) > _LONGEST:
+            raise _Wrong("too_long", path)
+    if source_id and "\0" in source_id:
+        raise _Wrong("nul_character", "id")
 
 
 def _text(given: Any, path: str) -> str | None:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from dataflows.events import Done, Event, Failed, Skipped, Warned
+from dataflows.events import Done, Event, Failed, Planned, Skipped, Warned
 from dataflows.flows.therapists.importing import MEANINGS, NOT_READY, Outcome
 from dataflows.flows.therapists.tracking import FAILED, SUCCESS, Due
 from dataflows.runs.journal import Item
@@ -37,7 +37,13 @@ class Reporter:
         self._items: list[Item] = []
         self._saved = time.monotonic()
         self._warned = 0
+        self._planned = 0
         self.fill()
+
+    def planned(self, files: int) -> Event:
+        """How many files there are; each refused entry is an item of its own beside them."""
+        self._planned = files
+        return Planned(files, "files")
 
     def skipped(self, name: str, why: Due) -> Event:
         """A file that needs nothing now."""
@@ -132,6 +138,9 @@ class Reporter:
 
     def _refused(self, outcome: Outcome) -> Iterator[Event]:
         name, figures = outcome.look.found.name, outcome.figures
+        if figures.first_refused:
+            self._planned += len(figures.first_refused)
+            yield Planned(self._planned, "files, refused entries")
         for one in figures.first_refused:
             yield Failed(f"{name}#{one.at}", one.code, one.path, known=outcome.known)
         if more := figures.refused - len(figures.first_refused):

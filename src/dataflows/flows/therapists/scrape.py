@@ -18,6 +18,8 @@ from dataflows.flows.therapists.record import STATUSES, Item, item_of
 
 __all__ = ["NOTHING_SAID", "Scrape", "Source", "Unreadable", "entries", "scrape_of"]
 
+_DIGITS = 2000
+_LONGEST_AREA = 50
 _COUNTS = {"total": "total_therapists", **{status: f"{status}_therapists" for status in STATUSES}}
 
 
@@ -50,14 +52,22 @@ class Source:
     def _begin(self) -> None:
         self._sha256 = hashlib.sha256()
         self._fresh = True
+        self._before = b""
 
     def read(self, size: int = -1) -> bytes:
-        """Read on."""
+        """Read on. Raises Unreadable for a number of thousands of digits, which would end the process in the parser."""
+        block = self._block(size)
+        if _has_endless_number(seen := self._before + block):
+            raise Unreadable("number_too_large")
+        self._before = seen[-2 * _DIGITS :]
+        return block
+
+    def _block(self, size: int) -> bytes:
         block = self._stream.read(size)
         self._sha256.update(block)
         if self._fresh and block:
             self._fresh = False
-            return block.removeprefix(codecs.BOM_UTF8) or self.read(size)
+            return block.removeprefix(codecs.BOM_UTF8) or self._block(size)
         return block
 
     def rewind(self) -> Source:
@@ -68,7 +78,7 @@ class Source:
 
     def sha256(self) -> str:
         """The hash of the whole file, in hex; what was not read yet is read now."""
-        while self.read(1 << 20):
+        while self._block(1 << 20):
             pass
         return self._sha256.hexdigest()
 
@@ -87,7 +97,7 @@ def scrape_of(source: Source) -> Scrape:
     area = metadata.get("postcode_area")
     return Scrape(
         _moment(metadata.get("scrape_date") or metadata.get("timestamp")),
-        area.strip().upper() or None if isinstance(area, str) else None,
+        _area(area) if isinstance(area, str) else None,
         {what: number for what in _COUNTS if isinstance(number := _count(said, what), int)},
     )
 
@@ -105,6 +115,14 @@ def entries(source: Source) -> Iterator[Item]:
         raise Unreadable("no_therapists")
 
 
+def _has_endless_number(data: bytes) -> bool:
+    """Whether so many digits follow each other that the parser (ijson, above 4,300) would crash.
+
+    Whatever is twice as long as a step has all of the step behind one of these places in it.
+    """
+    return any(data[at : at + _DIGITS].isdigit() for at in range(0, len(data) - _DIGITS + 1, _DIGITS))
+
+
 def _first(source: Source, prefix: str) -> dict[str, Any]:
     found = next(_items(source.rewind(), prefix), None)
     return found if isinstance(found, dict) else {}
@@ -117,10 +135,18 @@ def _items(source: Source, prefix: str) -> Iterator[Any]:
         raise Unreadable("broken_off" if "premature EOF" in str(error) else "not_json") from None
     except (JSONError, RecursionError):
         raise Unreadable("not_json") from None
+    except ArithmeticError:  # an exponent of twenty digits
+        raise Unreadable("number_too_large") from None
 
 
 def _has_list(source: Source) -> bool:
     return any(prefix == "therapists" and event == "start_array" for prefix, event, _ in ijson.parse(source))
+
+
+def _area(text: str) -> str | None:
+    """The area, unless it is of a kind that no database holds or finds."""
+    area = text.strip().upper()
+    return area if area.isprintable() and 0 < len(area) <= _LONGEST_AREA else None
 
 
 def _count(said: Mapping[str, Any], what: str) -> Any:

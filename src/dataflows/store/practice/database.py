@@ -17,6 +17,8 @@ from dataflows.store.database import DatabaseLock, identity
 from dataflows.store.files import private_folder
 
 if TYPE_CHECKING:
+    import psycopg
+
     from dataflows.settings import Settings
 
 SETTING = "IMPORT_DATABASE_URL"
@@ -45,6 +47,8 @@ def open_engine(settings: Settings) -> sa.Engine:
         )
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
+    else:
+        sa.event.listen(engine, "connect", _prepare_postgresql)
     return engine
 
 
@@ -102,3 +106,9 @@ def _embedded(settings: Settings) -> str:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _prepare_postgresql(connection: psycopg.Connection[object], _record: object) -> None:
+    """Ask for times in UTC: in the server's own zone the last hour of the year 9999 may be one that Python lacks."""
+    connection.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
