@@ -20,6 +20,7 @@ import pytest
 
 from dataflows.sandbox.service import Exchange, Request, Service
 from dataflows.settings import table
+from tests import warm
 
 PATIENCE = 60.0  # seconds until a test gives up; nothing here ever lasts that long
 _LAST_LINE = re.compile(r"[\w -]+: .* in [\d.]+ \w+ -> exit (\d+)(, log [^\n]+)?(, data [^\n]+)?")
@@ -75,6 +76,9 @@ class Program:
 
     def start(self, *arguments: str, **environment: str) -> Process:
         """Start it and return at once; an empty setting counts as none."""
+        if warm.POSSIBLE and "PYTHONPATH" not in environment:  # which is looked at by Python's own start alone
+            whole = {**self.environment, **environment}
+            return Process(arguments, warm.Warm(self.module, arguments, self.folder, whole))
         return Process(
             arguments,
             subprocess.Popen(
@@ -97,7 +101,7 @@ class Program:
 class Process:
     """One running process; as a context manager it never outlives its test."""
 
-    def __init__(self, arguments: tuple[str, ...], popen: subprocess.Popen[bytes]) -> None:
+    def __init__(self, arguments: tuple[str, ...], popen: subprocess.Popen[bytes] | warm.Warm) -> None:
         self.arguments = arguments
         self._popen = popen
 
@@ -115,7 +119,8 @@ class Process:
     def ended(self) -> Ended:
         """Wait for its end. What it printed must be UTF-8."""
         out, err = self._popen.communicate(timeout=PATIENCE)
-        return Ended(self.arguments, self._popen.returncode, out.decode("utf-8"), err.decode("utf-8"))
+        code = self._popen.wait()
+        return Ended(self.arguments, code, out.decode("utf-8"), err.decode("utf-8"))
 
     def line(self) -> str:
         """Wait for the next line on stderr; empty when there is none any more."""

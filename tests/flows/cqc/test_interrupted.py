@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.cqc.world import BOTH, World
+from tests.warm import Warm
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
 
@@ -27,20 +28,17 @@ sys.exit(main(sys.argv[1:]))
 
 
 @contextmanager
-def started(world: World, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        world.command(*arguments),
-        env=world.full_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+def started(world: World, *arguments: str) -> Iterator[Warm]:
+    _, _, module, *words = world.command(*arguments)
+    process = Warm(module, words, world.folder, world.full_environment())
+    try:
         yield process
+    finally:
         process.kill()
+        process.wait(20)
 
 
-def has_begun(world: World, process: subprocess.Popen[str]) -> None:
+def has_begun(world: World, process: Warm) -> None:
     """Wait until both files are on their way."""
     while sum(name.endswith(".part") and "probe" not in name for name in world.names()) < 2:
         with suppress(subprocess.TimeoutExpired):
@@ -66,7 +64,7 @@ def test_a_stop_lets_the_downloads_under_way_end(world: World, number: signal.Si
     assert world.names() == sorted(one["file"] for one in document["results"].values())
     assert len(world.names()) == 2
     assert all_whole(world)
-    assert "Traceback" not in err
+    assert b"Traceback" not in err
 
 
 def test_a_second_stop_waits_for_nobody_and_can_be_resumed(world: World) -> None:
@@ -74,15 +72,14 @@ def test_a_second_stop_waits_for_nobody_and_can_be_resumed(world: World) -> None
     with started(world, "--json") as process:
         has_begun(world, process)
         process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        assert any("again to stop at once" in line for line in iter(process.stderr.readline, ""))
+        assert any(b"again to stop at once" in line for line in iter(process.stderr.readline, b""))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
     assert process.returncode == 130
     assert all_whole(world)
     document = json.loads(out)
     assert (document["error"]["code"], document["results"]) == ("interrupted", {})
-    assert "Traceback" not in err
+    assert b"Traceback" not in err
     world.cqc.faults.set(bytes_per_second=0.0)
     assert world.call("runs", "resume", document["run_id"], "--json").code == 0
     assert len(world.names()) == 2
@@ -96,7 +93,7 @@ def test_stopped_at_any_moment_nothing_half_is_left(world: World, number: signal
     for _ in range(6):
         with started(world) as process:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(dice.uniform(0.1, 0.9))
+                process.wait(dice.uniform(0.02, 0.6))
             process.send_signal(number)
             process.communicate(timeout=20)
         assert all_whole(world)
@@ -110,7 +107,7 @@ def test_killed_at_any_moment_nothing_half_has_a_final_name_and_the_next_run_cle
     for _ in range(12):
         with started(world) as process:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(dice.uniform(0.2, 1.2))
+                process.wait(dice.uniform(0.05, 0.6))
             process.kill()
         assert all_whole(world)
         left_behind += any(name.endswith(".part") for name in world.names())

@@ -47,6 +47,7 @@ class World:
     """Runs ``cqc-fetch`` with settings of its own and looks into its output folder."""
 
     def __init__(self, folder: Path, box: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
         self.out = folder / "out"
         self.box = box
         self.cqc = box.cqc

@@ -24,13 +24,13 @@ from tests.flows.csc.truth import disagreement
 from tests.flows.csc.world import World
 from tests.processes import Program
 
-CHILDREN, SENT_BEFORE = 2000, 1800  # so that there are deltas, resets and deletions to kill, not only new children
-SETTINGS = {"BATCH_SIZE": "10", "CSC_MAX_DELETE_PERCENT": "100", "HTTP_ATTEMPTS": "2"}
+CHILDREN, SENT_BEFORE = 800, 700  # so that there are deltas, resets and deletions to kill, not only new children
+SETTINGS = {"BATCH_SIZE": "4", "CSC_MAX_DELETE_PERCENT": "100", "HTTP_ATTEMPTS": "2"}
 TRACES = ("doubt", "doubtful purge", "unfinished reset", "unwritten receipt")
 
 
 class Authority(World):
-    """A world of 2,000 children and its loader, which works on while the program is dead."""
+    """A world of 800 children and its loader, which works on while the program is dead."""
 
     moves = "never"  # whether the old payload goes to previous_json_payload: never, when sent, always
 
@@ -44,7 +44,7 @@ class Authority(World):
         assert self.submit(**SETTINGS).code == 0
         for row_id in list(self.now):
             self.load(row_id, later(rng, self.now[row_id]))
-        for row_id in rng.sample(sorted(self.now), 100):
+        for row_id in rng.sample(sorted(self.now), 60):
             self.delete(row_id)
         self._enter(range(SENT_BEFORE, CHILDREN))
 
