@@ -15,6 +15,7 @@ import pytest
 from dataflows.flows.therapists import job, reading
 from dataflows.flows.therapists.choosing import Look, look
 from dataflows.flows.therapists.files import Found
+from dataflows.flows.therapists.scrape import NOTHING_SAID
 from tests.flows.therapists.world import Ran, World, moment, older_scrape, scrape, therapist
 
 FIRST, LATER = "2025-07-01T03:00", "2025-07-08T03:00"
@@ -115,6 +116,22 @@ def test_a_half_written_file_is_not_ready_and_no_error(world: World) -> None:
     assert (ran.code, ran.files("failed", "not_ready"), world.tracked, world.mails()) == (0, [0, 1], [], [])
     world.put("52074.json", whole, age=30)
     assert world.bring_in().counts == {"new": 1}
+
+
+def test_a_broken_file_of_next_year_is_told_and_a_clock_that_steps_back_keeps_nothing_waiting(world: World) -> None:
+    world.put("52074.json", "{", age=-1e7)
+    assert (world.bring_in().code, len(world.mails())) == (4, 1)
+    assert world.bring_in().files("failed", "skipped") == [0, 1]  # it is tried again after an hour
+    world.later(hours=-3)
+    assert world.bring_in().files("failed", "skipped") == [1, 0]
+    world.put("52074.json", scrape(therapist()), age=-1e7)
+    assert world.bring_in().counts == {"new": 1}
+
+
+@pytest.mark.parametrize("changed", [-1e10, 0.0, 1.7e9, 1e15])
+def test_any_time_of_a_file_is_a_moment(changed: float) -> None:
+    seen = Look(Found("", "52074.json", "52074", None), 0, int(changed * 1e9), "", NOTHING_SAID)
+    assert 1970 <= seen.date.year < 10_000
 
 
 def test_a_file_that_was_just_written_is_waited_for(world: World) -> None:

@@ -14,6 +14,7 @@ from dataflows.flows.therapists.scrape import NOTHING_SAID, Scrape, Source, Unre
 
 __all__ = ["Choice", "Look", "choose", "is_settled", "look"]
 
+_EPOCH, _LAST = datetime(1970, 1, 1, tzinfo=UTC), 250_000_000_000.0  # seconds: the year 9892
 _AHEAD = timedelta(days=1)  # how far a clock of the scraper may be wrong
 
 
@@ -29,8 +30,8 @@ class Look(NamedTuple):
 
     @property
     def changed(self) -> datetime:
-        """When it was changed last."""
-        return datetime.fromtimestamp(self.changed_ns / 1e9, UTC)
+        """When it was changed last; file systems know times that no calendar has."""
+        return _EPOCH + timedelta(seconds=min(max(self.changed_ns / 1e9, 0.0), _LAST))
 
     @property
     def date(self) -> datetime:

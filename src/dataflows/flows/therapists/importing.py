@@ -133,7 +133,8 @@ class Importer:
 
 def _is_on_its_way(look: Look, code: str) -> bool:
     """Whether a file that is not whole may become so; one that changes under our hands does for sure."""
-    return code == "changed" or (code in _ON_ITS_WAY and datetime.now(UTC) - look.changed < HALF_WRITTEN_FOR)
+    lately = abs(datetime.now(UTC) - look.changed) < HALF_WRITTEN_FOR  # a clock may be wrong, here or there
+    return code == "changed" or (code in _ON_ITS_WAY and lately)
 
 
 def _verdict(figures: Figures) -> Verdict:
