@@ -40,7 +40,7 @@ def health() -> Iterator[Loopback]:
         yield seen
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole_url(postgres_url: str) -> str:
     """A PostgreSQL database of its own."""
     engine = connect(postgres_url)
