@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -55,6 +56,8 @@ def release(
         capture_output=True,
         text=True,
         check=False,
+        # whoever runs the tests in the background may have had them ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

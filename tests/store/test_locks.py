@@ -108,6 +108,7 @@ def kill_holders(engine: sa.Engine) -> None:
 
 
 def test_a_lost_session_is_replaced_at_once(server: sa.Engine) -> None:
+    _until_free(server)
     with DatabaseLock(server, NAME) as lock:
         kill_holders(server)
         lock.check()
