@@ -21,6 +21,7 @@ HEAVY = [
     "dataflows.flows.therapists.job", "dataflows.checks", "dataflows.web.application", "dataflows.web.server",
     "dataflows.settings.reading", "google.cloud.storage", "google.auth.transport.requests", "google_crc32c", "psycopg",
     "pydantic_settings", "dotenv", "rich.console", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql",
+    "tests.heated",
 ]  # fmt: skip
 POSSIBLE = hasattr(os, "fork")
 

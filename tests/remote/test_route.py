@@ -133,6 +133,17 @@ def test_a_folder_may_be_the_bundle(tmp_path: Path) -> None:
     assert route.trusted(tmp_path).verify_mode.name == "CERT_REQUIRED"
 
 
+def test_a_bundle_is_loaded_once_and_again_when_it_was_renewed(tmp_path: Path) -> None:
+    bundle, former, renewed = tmp_path / "bundle.pem", trustme.CA(), trustme.CA()
+    former.cert_pem.write_to_path(bundle)
+    first = route.trusted(bundle)
+    assert route.trusted(bundle) is first
+    renewed.cert_pem.write_to_path(tmp_path / "new.pem")
+    (tmp_path / "new.pem").replace(bundle)
+    assert route.trusted(bundle) is not first
+    assert len(route.trusted(bundle).get_ca_certs()) == 1
+
+
 # --- proxies ----------------------------------------------------------------------------------------------------
 
 

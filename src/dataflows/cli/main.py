@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -130,10 +131,16 @@ def _answer(call: Invocation) -> int:
 
 
 def _run(call: Invocation) -> int:
-    code = app(args=call.arguments, prog_name=PROGRAM, standalone_mode=False, obj=call)
+    code = _command()(args=call.arguments, prog_name=PROGRAM, standalone_mode=False, obj=call)
     if code == ExitCode.INTERRUPTED and not call.output.summed_up:
         raise KeyboardInterrupt  # Typer had turned it into Exit(130)
     return int(code or 0)
+
+
+@cache
+def _command() -> Any:
+    """What Typer makes of all the signatures above; once in a process, as it takes longer than many a call."""
+    return typer.main.get_command(app)
 
 
 def _ours(error: BaseException, call: Invocation) -> DataflowsError:
@@ -168,8 +175,7 @@ def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
 
 
 def _global_options() -> set[str]:
-    group: Any = typer.main.get_command(app)
-    return {name for parameter in group.params for name in parameter.opts}
+    return {name for parameter in _command().params for name in parameter.opts}
 
 
 def _defaults(context: typer.Context, call: Invocation) -> dict[str, Any]:

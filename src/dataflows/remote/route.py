@@ -8,6 +8,7 @@ import sys
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -29,20 +30,31 @@ def trusted(ca_bundle: Path | None) -> ssl.SSLContext:
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     import certifi
 
-    return ssl.create_default_context(cafile=certifi.where())
+    return _of_file(Path(certifi.where()))
 
 
 def _private(bundle: Path) -> ssl.SSLContext:
     try:
         if bundle.is_dir():
             return ssl.create_default_context(capath=bundle)
-        return ssl.create_default_context(cafile=bundle)
+        return _of_file(bundle)
     except OSError as error:  # ssl.SSLError (no certificate in the file) is an OSError too
         why = "holds no certificate" if isinstance(error, ssl.SSLError) else "cannot be read"
         raise SettingUnusable(
             f"REQUESTS_CA_BUNDLE {why}: {bundle}",
             hint="give the path of a PEM file with the certificates to trust, or remove the setting",
         ) from None
+
+
+def _of_file(bundle: Path) -> ssl.SSLContext:
+    """The context of a file, read again when that has changed: a service goes on when the certificates are renewed."""
+    status = bundle.stat()
+    return _loaded(bundle, status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+@lru_cache(maxsize=4)
+def _loaded(bundle: Path, *_state: int) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=bundle)
 
 
 def proxies() -> dict[str, str]:

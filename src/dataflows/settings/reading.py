@@ -6,6 +6,8 @@ import os
 import re
 import sys
 from collections.abc import Collection, Mapping
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from dataflows.settings.table import Family, Origin, Secret, Settings, Spec, fam
 _NAME = re.compile(r"[A-Z][A-Z0-9_-]{0,60}")  # what may be shown: a wrapped secret can look like a key, too
 _PATHS = tuple(spec.name.lower() for spec in table() if spec.kind == "path" and spec.name != "DATA_DIR")
 _RANK: tuple[Origin, ...] = ("flag", "environment", "env file", "default")
+_WRITTEN: ContextVar[Mapping[str, str]] = ContextVar("what the env file says")
 
 
 def load(
@@ -90,13 +93,16 @@ def _checked(
     from pydantic import ValidationError
 
     specs = {spec.name.lower(): spec for spec in table()}
+    reading = _WRITTEN.set(written)
     try:
-        values: dict[str, Any] = _model(specs, written)(**flags).model_dump()
+        values: dict[str, Any] = _model()(**flags).model_dump()
     except ValidationError as error:
         problems = error.errors(include_input=False, include_context=False)
         wrong = list(dict.fromkeys(str(problem["loc"][0]) for problem in problems))
     else:
         return {name: _hidden(specs[name], value) for name, value in values.items()}
+    finally:
+        _WRITTEN.reset(reading)
     # outside the except block: pydantic's error shows the values, so nothing may lead to it
     raise SettingUnusable(
         "; ".join(f"{specs[name].name} ({_whence(origins[name], path)}) must be {specs[name].rule}" for name in wrong),
@@ -104,7 +110,9 @@ def _checked(
     )
 
 
-def _model(specs: Mapping[str, Spec], written: Mapping[str, str]) -> Any:
+@cache
+def _model() -> Any:
+    """The model, made once in a process: that takes longer than to read the settings."""
     from pydantic import create_model
     from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -120,9 +128,9 @@ def _model(specs: Mapping[str, Spec], written: Mapping[str, str]) -> Any:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, dict(written))
+            return init_settings, env_settings, InitSettingsSource(settings_cls, dict(_WRITTEN.get()))
 
-    fields: dict[str, Any] = {name: (_type(spec), spec.default) for name, spec in specs.items()}
+    fields: dict[str, Any] = {spec.name.lower(): (_type(spec), spec.default) for spec in table()}
     return create_model("SettingsModel", __base__=Base, **fields)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -349,6 +350,7 @@ class Settings:
             )
 
 
+@cache
 def table() -> tuple[Spec, ...]:
     """All settings, in the order in which they are documented."""
     return tuple(
@@ -358,6 +360,7 @@ def table() -> tuple[Spec, ...]:
     )
 
 
+@cache
 def families() -> tuple[tuple[str, Family], ...]:
     """All families of settings, each with the field that holds its values by entry."""
     return tuple(
