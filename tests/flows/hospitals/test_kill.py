@@ -24,7 +24,7 @@ from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Exchange, Request
 from dataflows.sandbox.synthetic_hospitals import SyntheticHospital, hospitals
 from tests.flows.hospitals.world import QUICK
-from tests.processes import PATIENCE, Ended, Process, Program
+from tests.processes import PATIENCE, Ended, Process, Program, until
 
 ROWS = 40
 AT_ONCE = 3
@@ -129,6 +129,10 @@ class Trial:
             self._strike.disarm()
         return ended
 
+    def nothing_is_under_way(self) -> None:
+        """Wait until the Directory has done all that those who are gone had asked for."""
+        until(lambda: self._strike.under_way == 0, "the end of all that was under way")
+
     def to_the_end(self, *arguments: str) -> Ended:
         """Let the program run until it is done, three times at most."""
         for _ in range(3):
@@ -147,6 +151,8 @@ class _Strike:
         self._stage, self._left, self._delay = "", 0, 0.0
         self._action: Callable[[], None] | None = None
         self._timers: list[threading.Timer] = []
+        self.under_way = 0
+        """Requests that have arrived and that the Directory still works on, whoever is gone."""
         arrived, leaves = directory.arrived, directory.leaves
 
         def arriving(request: Request) -> Exchange:
@@ -175,6 +181,7 @@ class _Strike:
 
     def _count(self, stage: str) -> None:
         with self._lock:
+            self.under_way += 1 if stage == "arrives" else -1
             if stage != self._stage or self._action is None:
                 return
             self._left -= 1
@@ -276,6 +283,7 @@ def begun(trial: Trial) -> None:
 def abandoned(trial: Trial) -> None:
     trial.trouble()
     begun(trial)
+    trial.nothing_is_under_way()  # an activation, perhaps
     live = [one for one in trial.directory.records if one["active"]]
     command = ("runs", "abandon", trial.unfinished()[0], "--json")
     trial.struck(*command, how=kill, most=4)
