@@ -51,7 +51,7 @@ def messages() -> list[Message]:
 def _tables(module: Module) -> Iterator[tuple[str, ExitCode | str, str]]:
     """Messages that stand in a table: calls of a named tuple with the fields error, words and hint."""
     rows = {name for name, body in module.classes.items() if _fields(body)[:3] == ["error", "words", "hint"]}
-    for one in ast.walk(module.tree):
+    for one in module.nodes:
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in rows:
             kind = kinds()[module.full(ast.unparse(one.args[0]))]
             words, hint = (_texts(module, argument)[0] for argument in one.args[1:3])
@@ -161,7 +161,7 @@ def _assigned(function: ast.FunctionDef, name: str) -> Iterator[ast.expr]:
 def _handed_in(module: Module, function: ast.FunctionDef, name: str, depth: int) -> list[str]:
     names = [one.arg for one in function.args.args if one.arg != "self"]
     found: list[str] = []
-    for one in ast.walk(module.tree):
+    for one in module.nodes:
         if isinstance(one, ast.Call) and ast.unparse(one.func).removeprefix("self.") == function.name:
             given = {key.arg: key.value for key in one.keywords}
             given |= dict(zip(names, one.args, strict=False))

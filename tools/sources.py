@@ -33,12 +33,13 @@ class Module:
     def __init__(self, name: str, tree: ast.Module) -> None:
         self.name = name
         self.tree = tree
+        self.nodes = tuple(ast.walk(tree))
         self.imported = dict(self._imports())
-        self.functions = {one.name: one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}
+        self.functions = {one.name: one for one in self.nodes if isinstance(one, ast.FunctionDef)}
         self.classes = {one.name: one for one in tree.body if isinstance(one, ast.ClassDef)}
 
     def _imports(self) -> Iterator[tuple[str, str]]:
-        for one in ast.walk(self.tree):
+        for one in self.nodes:
             if isinstance(one, ast.ImportFrom) and one.module:
                 for alias in one.names:
                     yield alias.asname or alias.name, f"{one.module}.{alias.name}"
@@ -49,7 +50,7 @@ class Module:
 
     def errors(self) -> Iterator[tuple[Kind, ast.Call]]:
         """Every place where a message is handed to an error, also inside classes that make their own."""
-        for one in ast.walk(self.tree):
+        for one in self.nodes:
             if isinstance(one, ast.Call):
                 name = ast.unparse(one.func)
                 kind = kinds().get(self.full(name)) or _dotted(self, name)
