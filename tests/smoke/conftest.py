@@ -24,6 +24,12 @@ def here(tmp_path: Path) -> Installed:
     return installed
 
 
+@pytest.fixture
+def forked(here: Installed) -> None:
+    """For tests with many calls, to which the start of the program is nothing new: it costs more than all else."""
+    here.forked = True
+
+
 @pytest.fixture(scope="session")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The settings that point at a running sandbox."""

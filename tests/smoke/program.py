@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests import warm
 from tests.processes import Ended, Process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,8 @@ class Installed:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.env_file = folder / ".env"
+        self.forked = False
+        """Whether the source, where that is under test, may be run without a start from nothing (see warm.py)."""
 
     def write(self, settings: Mapping[str, str], **more: str) -> None:
         """Write the env file."""
@@ -66,10 +69,13 @@ class Installed:
 
     def start(self, *arguments: str, program: list[str] | None = None, **settings: str) -> Process:
         """Start ``dataflows`` (or ``program``) and return at once."""
+        words = program or command()
+        if self.forked and warm.POSSIBLE and words[:-1] == [sys.executable, "-m"]:
+            return Process(arguments, warm.Warm(words[-1], arguments, self.folder, environment(settings)))
         return Process(
             arguments,
             subprocess.Popen(
-                [*(program or command()), *arguments],
+                [*words, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

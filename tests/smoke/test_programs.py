@@ -37,6 +37,7 @@ def test_version(here: Installed, program: str | None) -> None:
     assert re.fullmatch(r"dataflows \d+\.\d+\.\d+\S*\r?\n", ended.out)
 
 
+@pytest.mark.usefixtures("forked")
 def test_every_command_has_a_help_page(here: Installed) -> None:
     listed = commands(here)
     assert {"csc-submit", "cqc-fetch", "test-db", "runs", "demo"} <= set(listed)
@@ -45,6 +46,7 @@ def test_every_command_has_a_help_page(here: Installed) -> None:
         assert (ended.code, "Usage: dataflows" in ended.out, ended.err) == (0, True, ""), command
 
 
+@pytest.mark.usefixtures("forked")
 def test_demo(here: Installed) -> None:
     temporary = here.folder / "temporär"
     temporary.mkdir()
@@ -90,6 +92,7 @@ def name_of_pipeline() -> str:
     return "csc_api_pipeline" if len(pipeline()) == 1 else "python -m api_pipeline"
 
 
+@pytest.mark.usefixtures("forked")
 def test_exit_codes_of_the_pipeline(pointed: Installed, addresses: dict[str, str]) -> None:
     assert pointed.run("rnu", program=pipeline()).code == 2
     assert pointed.run("test-endpoint", program=pipeline()).code == 0
@@ -114,6 +117,7 @@ def stage(database: Path, children: int) -> None:
 # --- diagnostics ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
@@ -131,6 +135,7 @@ def test_test_endpoint(here: Installed, addresses: dict[str, str], changed: dict
     assert {check["name"]: check["passed"] for check in ended["items"]}["certificates"] is True
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize(
     ("url", "code", "told"),
     [(NO_POSTGRES, 13, "cannot be reached"), (NO_DRIVER, 10, "driver"), ("sqlite:///nothing.db", 10, "nothing.db")],
