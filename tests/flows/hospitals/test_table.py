@@ -226,13 +226,13 @@ def test_a_pipe_or_a_device_is_not_waited_for(tmp_path: Path) -> None:
             validate(path, max_rows=20)
 
 
-def test_a_file_without_the_right_to_read_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_the_right_to_read_it(file: Path) -> None:
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
     file.write_bytes(HEAD + ROW)
-    monkeypatch.setattr(os, "open", refuse)  # root may read everything
-    with pytest.raises(BadInput, match="may not be read"):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(BadInput, match="may not be read"):
+        patch.setattr(os, "open", refuse)  # root may read everything
         validate(file, max_rows=20)
 
 
