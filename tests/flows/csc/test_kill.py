@@ -42,10 +42,10 @@ class Authority(World):
         self.hand = threading.Lock()
         self._enter(range(SENT_BEFORE))
         assert self.submit(**SETTINGS).code == 0
-        for row_id in list(self.now):
-            self.load(row_id, later(rng, self.now[row_id]))
-        for row_id in rng.sample(sorted(self.now), 60):
-            self.delete(row_id)
+        with self.at_once():
+            for row_id in list(self.now):
+                self.load(row_id, later(rng, self.now[row_id]))
+            self.delete(*rng.sample(sorted(self.now), 60))
         self._enter(range(SENT_BEFORE, CHILDREN))
 
     def _enter(self, numbers: range) -> None:

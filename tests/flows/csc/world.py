@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,18 @@ class Loader:
     def __init__(self, url: str) -> None:
         self.engine = connect(url)
         self.table = staging_table(TABLE)
+        self._begun: sa.Connection | None = None
         create_table(self.engine, TABLE)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """All changes of the block in one transaction."""
+        with self.engine.begin() as connection:
+            self._begun = connection
+            try:
+                yield
+            finally:
+                self._begun = None
 
     def stage(self, *payloads: Mapping[str, Any] | str, **columns: Any) -> list[int]:
         """Insert new rows; returns their ids."""
@@ -74,7 +86,7 @@ class Loader:
 
     def change(self, row_id: int, **columns: Any) -> None:
         """Change columns of a row."""
-        with self.engine.begin() as connection:
+        with nullcontext(self._begun) if self._begun else self.engine.begin() as connection:
             connection.execute(self.table.update().where(self.table.c.id == row_id).values(**columns))
 
     def row(self, row_id: int) -> sa.Row[Any]:

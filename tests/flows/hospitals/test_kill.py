@@ -23,12 +23,13 @@ import pytest
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Exchange, Request
 from dataflows.sandbox.synthetic_hospitals import SyntheticHospital, hospitals
+from tests import warm
 from tests.flows.hospitals.world import QUICK
 from tests.processes import PATIENCE, Ended, Process, Program, until
 
 ROWS = 40
 AT_ONCE = 3
-START = 0.35
+START = 0.1 if warm.POSSIBLE else 0.35
 """Seconds that a process takes until it asks the Directory for anything, more or less."""
 
 
