@@ -111,7 +111,8 @@ def smoke(options: Sequence[str]) -> int:
     programs = {"DATAFLOWS_TEST_COMMAND": windows_path(INSTALLED / "dataflows.exe")}
     rest = [option for option in options if option != "--one-file"]
     if "--one-file" in options:
-        single = shutil.copy(BUNDLE / f"{PIPELINE}.exe", INSTALLED / "Einzelne Datei.exe")
+        single = INSTALLED / "Einzelne Datei.exe"
+        shutil.copy(BUNDLE / f"{PIPELINE}.exe", single)
         programs["DATAFLOWS_TEST_PIPELINE"] = windows_path(single)
         rest = ["-k", "pipeline", *rest]
     return pytest(["tests/smoke", *rest], **programs)
