@@ -45,32 +45,20 @@ NOT_THERE = re.compile(r"(ast_serialize|fasteners|librt|mypy|mypy_extensions|pix
 NEEDED = ("wine", "wineserver", "x86_64-w64-mingw32-gcc")
 SKIPPED = 3
 
-# Files, locks, paths, encodings, settings, journal, processes, sockets: what Windows does in its own way. Databases are
-# SQLite there, since there is no PostgreSQL.
+# Files, locks, paths, encodings, settings, journal, processes, sockets: what Windows does in its own way.
 CONCERN_WINDOWS = (
     "tests/cli",
     "tests/flows/cqc/test_folder.py",
     "tests/flows/cqc/test_job.py",
     "tests/flows/csc/test_process.py",
-    "tests/flows/hospitals/test_process.py",
-    "tests/flows/hospitals/test_table.py",
-    "tests/flows/patients/test_copies.py",
-    "tests/flows/patients/test_decisions.py",
-    "tests/flows/patients/test_job.py",
-    "tests/flows/patients/test_names.py",
-    "tests/flows/therapists/test_files.py",
-    "tests/flows/therapists/test_job.py",
     "tests/remote",
     "tests/runs",
     "tests/sandbox/test_command.py",
     "tests/sandbox/test_server.py",
-    "tests/store",
+    "tests/store/test_files.py",
     "tests/test_api_pipeline.py",
     "tests/test_checks.py",
-    "tests/test_demo.py",
     "tests/test_settings.py",
-    "tests/web/test_jobs.py",
-    "tests/web/test_seeds.py",
 )
 
 
