@@ -83,17 +83,17 @@ def compare(before: Table, after: Table, totals: Changes | None = None) -> Itera
 def _remember(db: sqlite3.Connection, table: Table) -> None:
     insert = (
         "INSERT INTO before (kind, id, nth, record)"
-        " VALUES (?1, ?2, (SELECT count(*) FROM before WHERE kind = ?1 AND id = ?2), ?3)"
+        " VALUES (:kind, :id, (SELECT count(*) FROM before WHERE kind = :kind AND id = :id), :record)"
     )
-    db.executemany(insert, ((*table.key(record), packed(record)) for record in table))
+    db.executemany(insert, ({**table.key(record)._asdict(), "record": packed(record)} for record in table))
 
 
 def _taken(db: sqlite3.Connection, key: Key) -> str | None:
     """The first record of a key that was not taken yet."""
     row = db.execute(
-        "UPDATE before SET seen = 1 WHERE kind = ?1 AND id = ?2 AND nth = (SELECT min(nth) FROM before"
-        " WHERE kind = ?1 AND id = ?2 AND NOT seen) RETURNING record",
-        key,
+        "UPDATE before SET seen = 1 WHERE kind = :kind AND id = :id AND nth = (SELECT min(nth) FROM before"
+        " WHERE kind = :kind AND id = :id AND NOT seen) RETURNING record",
+        key._asdict(),  # by name: Python 3.14 takes no sequence for numbered parameters
     ).fetchone()
     return row[0] if row else None
 
