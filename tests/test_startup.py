@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +58,17 @@ def test_the_help_of_the_program_does_without_pydantic() -> None:  # Typer itsel
         [sys.executable, "-c", PROGRAM, "--help"], capture_output=True, text=True, check=False, encoding="utf-8"
     )
     assert "pydantic" not in done.stderr.split()
+
+
+def test_alembic_is_loaded_only_where_the_schema_is_not_the_newest(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    settings = {"DATA_DIR": str(tmp_path / "data"), "THERAPIST_IMPORT_DIR": str(tmp_path / "files")}
+    loaded = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "therapist-import", "--json"],
+            capture_output=True, text=True, check=False, encoding="utf-8", env={**os.environ, **settings},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        loaded.append("alembic" in done.stderr.split())
+    assert loaded == [True, False]

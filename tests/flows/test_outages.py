@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.flows.therapists import tracking
-from dataflows.flows.therapists.staging import Staging
+from dataflows.flows.therapists.creating import Creating
 from dataflows.sandbox.server import Sandbox
 from dataflows.store.practice.migrate import migrate
 from tests.flows.outage import Server, fragile
@@ -145,7 +145,7 @@ def put(world: therapists.World) -> None:
     world.put(FILE, scrape(therapist(), therapist("Anna", source_id="praxis5")))
 
 
-@pytest.mark.parametrize("place", [(Staging, "create"), (tracking, "record")], ids=["within", "before the commit"])
+@pytest.mark.parametrize("place", [(Creating, "write"), (tracking, "record")], ids=["within", "before the commit"])
 def test_a_server_that_breaks_off_in_the_middle_of_a_file(
     folder: therapists.World, server: Server, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str]
 ) -> None:
@@ -174,7 +174,7 @@ def test_a_commit_that_came_through_and_was_not_answered(
             raise sa.exc.OperationalError("COMMIT", {}, Exception("gone"), connection_invalidated=True)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Staging, "create", once(Staging.create, lambda: written.append("the file")))
+        patch.setattr(Creating, "write", once(Creating.write, lambda: written.append("the file")))
         patch.setattr(sa.Connection, "commit", lost)
         assert folder.bring_in().code == 13
     server.start()

@@ -15,7 +15,7 @@ def rare_collections() -> Iterator[None]:
     """
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(5_000, 20, 100)
+    gc.set_threshold(20_000, 20, 100)
     try:
         yield
     finally:

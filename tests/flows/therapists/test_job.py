@@ -32,6 +32,24 @@ def test_new_therapists_are_imported(world: World) -> None:
     assert world.tracked == [("52074.json", "success", None)]
 
 
+def test_ids_that_do_not_follow_each_other_are_nobody_elses(world: World) -> None:
+    """As when somebody else takes numbers of the sequence in between."""
+    if world.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no sequences, and one writer at a time")
+    people = [therapist(f"Name{number}", source_id=f"praxis{number}") for number in range(3)]
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER SEQUENCE therapists_id_seq INCREMENT BY 2")
+    try:
+        ran = world.bring(*people)
+    finally:
+        with world.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER SEQUENCE therapists_id_seq INCREMENT BY 1")
+    assert (ran.code, ran.counts) == (0, {"new": 3}), ran.err
+    [first, second, third] = [row.id for row in world.therapists]
+    assert (second - first, third - second) == (2, 2)
+    assert [row.key for row in world.rows(outbox)] == [str(first), str(second), str(third)]
+
+
 def test_every_change_has_exactly_one_event(world: World) -> None:
     world.bring(therapist(), therapist("Anna", source_id="praxis68"), date=FIRST)
     world.bring(therapist(phone="030 23125 102"), therapist("Anna", source_id="praxis68", status="deleted"), date=LATER)
@@ -156,7 +174,7 @@ def test_a_database_that_is_away_counts_no_attempt(world: World, monkeypatch: py
     world.put("52074.json", scrape(therapist()))
     away = sa.exc.OperationalError("COPY", None, Exception("gone"), connection_invalidated=True)
     with monkeypatch.context() as patch:
-        patch.setattr("dataflows.flows.therapists.staging.Staging.create", _raising(away))
+        patch.setattr("dataflows.flows.therapists.creating.Creating.write", _raising(away))
         ran = world.bring_in()
     assert (ran.code, world.tracked, world.mails()) == (13, [], [])
     assert world.bring_in().counts == {"new": 1}

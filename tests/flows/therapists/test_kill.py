@@ -11,7 +11,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.staging import Staging
+from dataflows.flows.therapists.creating import Creating
 from dataflows.store.practice.tables import outbox
 from dataflows.store.practice.therapist_tables import import_tracking
 from tests.flows.patients.fatal import Victims, victims
@@ -155,17 +155,17 @@ def test_a_session_that_is_cut_in_the_middle_of_a_file_takes_it_back_and_the_nex
 ) -> None:
     if world.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no sessions that could be cut")
-    create = Staging.create
+    create = Creating.write
 
-    def cut(staging: Staging, rows: Any) -> None:
-        create(staging, rows)
+    def cut(creating: Creating, new: Any) -> None:
+        create(creating, new)
         with world.engine.connect() as connection:
             others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
             connection.execute(sa.text(f"{others} AND pid <> pg_backend_pid()"))
 
     world.put("52074.json", scrape(therapist()))
     with monkeypatch.context() as patch:
-        patch.setattr(Staging, "create", cut)
+        patch.setattr(Creating, "write", cut)
         assert world.bring_in().code == 13
     assert (world.therapists, world.tracked, world.events) == ([], [], [])
     assert world.bring_in().counts == {"new": 1}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.staging import Staging
+from dataflows.flows.therapists.creating import Creating
 from tests.flows.therapists.world import World, scrape, therapist
 
 CANARIES = {
@@ -48,7 +48,7 @@ def test_nobody_is_heard_of(world: World, monkeypatch: pytest.MonkeyPatch) -> No
     world.put("52070.json", scrape(canary(first="Canarynew", source_id="praxis1")))
     for error in (sa.exc.DataError("Canary", None, Exception("Key (phone)=(Canary)")), ValueError("Canary")):
         with monkeypatch.context() as patch:
-            patch.setattr(Staging, "create", _raising(error))
+            patch.setattr(Creating, "write", _raising(error))
             ran = world.call("--verbose", "therapist-import")
         said += [ran.out, ran.err]
     assert [mark for mark in MARKS for text in said if mark in text] == []

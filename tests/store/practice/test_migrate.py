@@ -120,6 +120,7 @@ def test_tables_of_another_program_are_not_touched(engine: sa.Engine) -> None:
 
 
 def test_versions_follow_each_other() -> None:
+    assert VERSIONS[-1].revision == NEWEST
     assert [module.down_revision for module in VERSIONS] == [None, *(module.revision for module in VERSIONS[:-1])]
 
 

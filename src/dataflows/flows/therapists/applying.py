@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from dataflows.flows.therapists.changes import Change
 from dataflows.flows.therapists.claims import Claims, Target, Verdict
+from dataflows.flows.therapists.creating import Creating
 from dataflows.flows.therapists.deciding import (
     Create,
     Decision,
@@ -22,16 +23,16 @@ from dataflows.flows.therapists.deciding import (
     decide,
     needs_row,
 )
-from dataflows.flows.therapists.events import announce, announce_new
+from dataflows.flows.therapists.events import announce
 from dataflows.flows.therapists.figures import Figures
 from dataflows.flows.therapists.identity import Known, Match, needs_ids, who
-from dataflows.flows.therapists.record import FIELDS, STATUSES, Broken, Entry, Item, folded, natural_key
+from dataflows.flows.therapists.record import STATUSES, Broken, Entry, Item, folded, natural_key
 from dataflows.flows.therapists.staging import Row, Staging
 from dataflows.store.practice.transactions import savepoint
 
 __all__ = ["PAGE", "How", "Suspicious", "apply"]
 
-PAGE = 250  # entries; more of them cost memory and save nothing
+PAGE = 500  # entries; more of them cost memory and save nothing
 _MANY, _SHARE = 5, 0.2  # deletions at once that are suspicious: more than so many, and more than this share of an area
 _TOUCHED_AT_ONCE = 5000
 _MANY_NEW = 1000
@@ -83,6 +84,7 @@ class _Filing:
         self.sight = how.sight
         self.now = datetime.now(UTC)
         self.staging = Staging(connection)
+        self.creating = Creating(connection, self.sight, self.now, self.staging.newest)
         self.figures = Figures()
         self.claims = Claims(verdict)
         self.touched: list[int] = []
@@ -114,8 +116,10 @@ class _Filing:
         ]
         rows = self.staging.rows([known.id for e, known in meant if known and needs_row(e, known, self.sight)])
         decisions = [decide(e, known, self.sight, rows.get(known.id) if known else None) for e, known in meant]
-        self._create([one for one in decisions if isinstance(one, Create)])
-        self._update([one for one in decisions if isinstance(one, Update)])
+        if new := [one for one in decisions if isinstance(one, Create)]:
+            self.creating.write(new)
+        if changed := [one for one in decisions if isinstance(one, Update)]:
+            self._update(changed)
         self._count(zip((entry for entry, _ in meant), decisions, strict=True))
 
     def _sound(self, page: Iterable[Item]) -> Iterator[Entry]:
@@ -170,30 +174,6 @@ class _Filing:
         self.figures.remark(code, entry.at)
 
     # --- writing ----------------------------------------------------------------------------------------------
-
-    def _create(self, new: Sequence[Create]) -> None:
-        if not new:
-            return
-        rows = [self._created(one, number) for one, number in zip(new, self.staging.new_ids(len(new)), strict=True)]
-        self.staging.create(rows)
-        announce_new(self.connection, rows)
-
-    def _created(self, one: Create, number: int) -> Row:
-        entry, sight = one.entry, self.sight
-        return {
-            "id": number,
-            "area": sight.area,
-            "source_id": entry.source_id,
-            "natural_key": entry.natural_key,
-            "content_hash": entry.content_hash,
-            "last_seen": sight.date if one.active else None,
-            "seen_in": sight.name if one.active else None,
-            "active": one.active,
-            "deleted_at": None if one.active else sight.date,
-            "created_at": self.now,
-            "updated_at": self.now,
-            **{field: entry.values.get(field) for field in FIELDS},
-        }
 
     def _update(self, changed: Sequence[Update]) -> None:
         rows = [self._updated(one) for one in changed]

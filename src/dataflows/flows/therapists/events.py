@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from dataflows.flows.therapists.record import FIELDS
-from dataflows.flows.therapists.staging import Row
 from dataflows.store.practice import outbox
 from dataflows.store.practice.bulk import within
 from dataflows.store.practice.therapist_tables import therapists
@@ -18,13 +17,13 @@ __all__ = ["announce", "announce_new"]
 _TOLD = ("area", "source_id", "active", *FIELDS)
 
 
-def announce(connection: sa.Connection, what: str, rows: Sequence[Row]) -> None:
+def announce(connection: sa.Connection, what: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the events ``therapist.<what>`` (created, updated, deleted) for therapists as they are from now on."""
     if rows:
         outbox.add_many(connection, [_event(what, row) for row in rows])
 
 
-def announce_new(connection: sa.Connection, rows: Sequence[Row]) -> None:
+def announce_new(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the events of therapists that were inserted just now; PostgreSQL makes them from what it has by then."""
     if connection.dialect.name != "postgresql":
         announce(connection, "created", rows)
@@ -36,6 +35,6 @@ def announce_new(connection: sa.Connection, rows: Sequence[Row]) -> None:
     outbox.add_from(connection, "therapist.created", column.id, payload, chosen)
 
 
-def _event(what: str, row: Row) -> tuple[str, str, dict[str, Any]]:
+def _event(what: str, row: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
     data = {name: row[name] for name in _TOLD if name in row}
     return f"therapist.{what}", str(row["id"]), {"therapist_id": row["id"], "therapist_data": data}

@@ -84,6 +84,8 @@ def who(
         by_id: those with its id, in its area.
         people: the persons of those among ``by_id`` whose natural key is another one.
     """
+    if not by_id and len(by_key) < 2:  # nearly always
+        return Match(next(iter(by_key), None))
     exact = [known for known in by_id if entry.natural_key and known.natural_key == entry.natural_key]
     if len(exact) == 1:
         return Match(exact[0])

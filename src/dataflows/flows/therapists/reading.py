@@ -17,7 +17,7 @@ __all__ = ["Read", "in_order"]
 
 AHEAD_BYTES = 1 << 20  # a file of 100 therapists has 200 KB
 _LOOK_EVERY = 1000
-_BATCH = 125  # entries that are handed over at once
+_BATCH = 250  # entries that are handed over at once
 
 
 class Read(NamedTuple):

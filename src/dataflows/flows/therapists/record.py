@@ -115,7 +115,9 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
             raise _Wrong("wrong_type", section)
         for field in fields:
             text = given.get(field)
-            if text is not None and (text := _text(text, field)):
+            # most are texts in ASCII: these need no call, of which there would be millions
+            text = text.strip() if type(text) is str and text.isascii() else _text(text, field)
+            if text:
                 values[field] = text
         if not known.issuperset(given):
             extra[section] = {name: given[name] for name in given if name not in known}
@@ -133,10 +135,12 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_unfit_for_index(source_id: str | None, values: Mapping[str, Any]) -> None:
     """What therapists are found by goes into an index, which takes 2,700 bytes and no more."""
-    for path, text in (("id", source_id or ""), *((field, values.get(field, "")) for field in _FOUND_BY)):
-        if len(text) > _LONGEST:
-            raise _Wrong("too_long", path)
-    if source_id and "\0" in source_id:
+    texts = (source_id or "", values["first_name"], values["last_name"], values.get("postal_code", ""))
+    if sum(map(len, texts)) > _LONGEST:
+        for path, text in zip(("id", *_FOUND_BY), texts, strict=True):
+            if len(text) > _LONGEST:
+                raise _Wrong("too_long", path)
+    if "\0" in texts[0]:
         raise _Wrong("nul_character", "id")
 
 
@@ -171,7 +175,7 @@ def _list(given: Any, path: str) -> list[Any]:
         given = [given]
     if not isinstance(given, list):
         raise _Wrong("wrong_type", path)
-    return [plain for plain in _plain(given, path) if not _empty(plain)]
+    return [plain for plain in _plain(given, path) if (plain if type(plain) is str else not _empty(plain))]
 
 
 def _status(given: Any) -> str | None:
@@ -197,13 +201,18 @@ def _plain(given: Any, path: str, depth: int = 0) -> Any:
         return _clean(given)
     if depth > _DEEPEST:
         raise _Wrong("too_deep", path)
+    # loops: a comprehension is a call of its own before Python 3.12
     if kind is list:
-        return [_clean(one) if type(one) is str else _plain(one, path, depth + 1) for one in given]
+        plain = []
+        for one in given:
+            plain.append(one.strip() if type(one) is str and one.isascii() else _plain(one, path, depth + 1))
+        return plain
     if kind is dict:
-        return {
-            name if name.isascii() else unicodedata.normalize("NFC", name): _plain(one, path, depth + 1)
-            for name, one in given.items()
-        }
+        named = {}
+        for name, one in given.items():
+            name = name if name.isascii() else unicodedata.normalize("NFC", name)  # noqa: PLW2901
+            named[name] = _plain(one, path, depth + 1)
+        return named
     return _finite(given, path) if kind is Decimal else given
 
 

@@ -44,14 +44,17 @@ _STAGED = {"postgresql": _staging_table("TEMPORARY", postgresql_on_commit="DROP"
 
 
 class Staging:
-    """The therapists, as one file sees and changes them on ``connection``."""
+    """The therapists, as one file sees and changes them on ``connection``.
+
+    ``newest`` is the highest id there was before.
+    """
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self._staged = _STAGED[connection.dialect.name]
         self._made = False
-        self._newest = int(connection.execute(sa.select(sa.func.max(therapists.c.id))).scalar() or 0)
-        self._next = self._newest
+        self.newest = int(connection.execute(sa.select(sa.func.max(therapists.c.id))).scalar() or 0)
+        self._areas: dict[str, bool] = {}
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -65,6 +68,8 @@ class Staging:
     def by_id(self, area: str, source_ids: Collection[str]) -> dict[str, list[Known]]:
         """The therapists with these ids of the source in an area."""
         found: dict[str, list[Known]] = {}
+        if not source_ids or not self._is_known(area):
+            return found
         for known in self._known(therapists.c.source_id, source_ids, therapists.c.area == area):
             found.setdefault(known.source_id or "", []).append(known)
         return found
@@ -83,14 +88,21 @@ class Staging:
         query = sa.select(sa.func.count()).where(therapists.c.area == area, therapists.c.active.is_(True))
         return int(self._connection.execute(query).scalar_one())
 
+    def _is_known(self, area: str) -> bool:
+        """Whether anybody of an area was there before this file; of a new one nobody has to be looked for by id."""
+        if area not in self._areas:
+            anybody = sa.exists().where(therapists.c.area == area, therapists.c.id <= self.newest)
+            self._areas[area] = bool(self._connection.execute(sa.select(anybody)).scalar_one())
+        return self._areas[area]
+
     def _known(
         self, column: sa.Column[Any], values: Collection[str], *conditions: sa.ColumnElement[bool]
     ) -> Iterable[Known]:
-        if not values:
+        if not values or not self.newest:
             return []
         wanted = within(self._connection, column, list(values))
-        query = sa.select(*_KNOWN).where(wanted, therapists.c.id <= self._newest, *conditions)
-        return (Known(*row) for row in self._connection.execute(query))
+        query = sa.select(*_KNOWN).where(wanted, therapists.c.id <= self.newest, *conditions)
+        return [Known(*row) for row in self._connection.execute(query).all()]
 
     def _rows(self, columns: Sequence[sa.Column[Any]], ids: Collection[int]) -> Iterable[Row]:
         if not ids:
@@ -100,20 +112,6 @@ class Staging:
         return (dict(row) for row in self._connection.execute(query).mappings())
 
     # --- writing ----------------------------------------------------------------------------------------------
-
-    def new_ids(self, count: int) -> list[int]:
-        """Ids for new therapists."""
-        if self._connection.dialect.name == "postgresql":
-            query = sa.text(
-                "SELECT nextval(pg_get_serial_sequence('therapists', 'id')) FROM generate_series(1, :count)"
-            )
-            return [int(one) for one in self._connection.execute(query, {"count": count}).scalars()]
-        self._next += count
-        return list(range(self._next - count + 1, self._next + 1))
-
-    def create(self, rows: Sequence[Row]) -> None:
-        """Insert new therapists."""
-        insert(self._connection, therapists, rows)
 
     def look_around(self) -> None:
         """Let PostgreSQL see that many are new: until it does by itself, it would read all for a page of candidates.
