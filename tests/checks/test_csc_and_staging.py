@@ -10,7 +10,9 @@ import pytest
 import sqlalchemy as sa
 import trustme
 
-from dataflows.checks import Check, check_database, check_endpoint, check_schema
+from dataflows.checks import Check, check_schema
+from dataflows.checks.csc import check_csc
+from dataflows.checks.staging import check_staging
 from dataflows.errors import ExitCode
 from dataflows.flows.csc.table import create_table, staging_table
 from dataflows.settings import Secret, Settings
@@ -56,7 +58,7 @@ def run(settings: Settings, statement: str) -> None:
 
 
 def test_a_good_database_passes(database: Settings) -> None:
-    found = by_name(check_database(database))
+    found = by_name(check_staging(database))
     assert set(outcomes(found).values()) == {True}
     assert "it is empty" in found["read"].text
     assert "ms" in found["connection"].text
@@ -65,12 +67,12 @@ def test_a_good_database_passes(database: Settings) -> None:
 
 def test_the_trial_write_leaves_a_row_as_it_is(database: Settings) -> None:
     run(database, "INSERT INTO checked (json_payload) VALUES ('{}')")
-    assert by_name(check_database(database))["write"].passed
+    assert by_name(check_staging(database))["write"].passed
 
 
 def test_a_table_that_is_missing_fails_the_read_and_skips_the_write(database: Settings) -> None:
     run(database, "DROP TABLE checked")
-    found = by_name(check_database(database))
+    found = by_name(check_staging(database))
     assert outcomes(found) == {
         "env file": True, "connection string": True, "connection": True, "read": False, "write": None,
     }  # fmt: skip
@@ -80,20 +82,20 @@ def test_a_table_that_is_missing_fails_the_read_and_skips_the_write(database: Se
 
 def test_a_server_that_is_not_there_can_be_there_later(tmp_path: Path) -> None:
     address = Secret(f"postgresql://loader:synthetic-password@127.0.0.1:{closed_port()}/ssd")
-    found = by_name(check_database(Settings(data_dir=tmp_path, db_connection_string=address)))
+    found = by_name(check_staging(Settings(data_dir=tmp_path, db_connection_string=address)))
     assert found["connection"].exit_code is ExitCode.SERVICE_DOWN
     assert (found["read"].passed, found["write"].passed) == (None, None)
 
 
 def test_a_file_that_is_not_there_is_not_made_in_passing(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, db_connection_string=Secret(f"sqlite:///{tmp_path / 'typo.db'}"))
-    found = by_name(check_database(settings))
+    found = by_name(check_staging(settings))
     assert found["connection string"].passed is False
     assert not (tmp_path / "typo.db").exists()
 
 
 def test_no_connection_string_at_all(tmp_path: Path) -> None:
-    found = by_name(check_database(Settings(data_dir=tmp_path)))
+    found = by_name(check_staging(Settings(data_dir=tmp_path)))
     assert found["connection string"].exit_code is ExitCode.SETTINGS
     assert "DB_CONNECTION_STRING" in found["connection string"].text
 
@@ -217,7 +219,7 @@ def api(access: Answer, token: Answer = TOKEN) -> Answer:
 @pytest.mark.parametrize("status", [200, 204, 400])
 def test_an_endpoint_that_lets_us_in_passes(settings: Make, status: int) -> None:
     with serving(api(reply(status))) as server:
-        found = by_name(check_endpoint(settings(server.url)))
+        found = by_name(check_csc(settings(server.url)))
     assert set(outcomes(found).values()) == {True}
     assert f"answered with {status}" in found["access"].text
     posted = server.requests[-1]
@@ -229,13 +231,13 @@ def test_an_endpoint_that_lets_us_in_passes(settings: Make, status: int) -> None
 
 def test_the_token_is_described_and_not_shown(settings: Make) -> None:
     with serving(api(reply(204))) as server:
-        text = by_name(check_endpoint(settings(server.url)))["token"].text
+        text = by_name(check_csc(settings(server.url)))["token"].text
     assert "tenant localhost, scope api://example.org/.default, good for 60 minutes" in text
 
 
 def test_the_issuer_of_the_certificate_is_named(settings: Make, authority: trustme.CA) -> None:
     with serving(api(reply(204)), server_tls(authority)) as server:
-        text = by_name(check_endpoint(settings(server.url)))["connection"].text
+        text = by_name(check_csc(settings(server.url)))["connection"].text
     assert "TLS certificate issued by" in text
     assert "trustme" in text
     assert "without proxy" in text
@@ -254,7 +256,7 @@ def test_the_issuer_of_the_certificate_is_named(settings: Make, authority: trust
 )
 def test_an_endpoint_that_does_not_let_us_in_fails(settings: Make, status: int, code: ExitCode) -> None:
     with serving(api(reply(status))) as server:
-        found = by_name(check_endpoint(settings(server.url)))
+        found = by_name(check_csc(settings(server.url)))
     assert (found["access"].passed, found["access"].exit_code) == (False, code)
     assert found["access"].hint
     assert found["token"].passed
@@ -262,27 +264,27 @@ def test_an_endpoint_that_does_not_let_us_in_fails(settings: Make, status: int, 
 
 def test_a_refused_token_skips_only_what_needs_it(settings: Make) -> None:
     with serving(api(reply(204), token=reply(401, b'{"error": "invalid_client"}'))) as server:
-        found = by_name(check_endpoint(settings(server.url)))
+        found = by_name(check_csc(settings(server.url)))
     assert found["token"].exit_code is ExitCode.ACCESS_REFUSED
     assert (found["connection"].passed, found["access"].passed) == (True, None)
 
 
 def test_trouble_is_told_at_once_and_not_waited_out(settings: Make) -> None:
     with serving(api(reply(204), token=in_turn(reply(503), TOKEN))) as server:
-        found = by_name(check_endpoint(settings(server.url)))
+        found = by_name(check_csc(settings(server.url)))
     assert found["token"].exit_code is ExitCode.SERVICE_DOWN
 
 
 def test_settings_that_are_missing_are_each_named(settings: Make) -> None:
     with serving(api(reply(204))) as server:
-        found = by_name(check_endpoint(settings(server.url, scope=None, supplier_key=None)))
+        found = by_name(check_csc(settings(server.url, scope=None, supplier_key=None)))
     failed = {name for name, check in found.items() if check.passed is False}
     assert failed == {"SCOPE", "SUPPLIER_KEY"}
     assert (found["connection"].passed, found["token"].passed, found["access"].passed) == (True, None, None)
 
 
 def test_a_bundle_that_is_no_use_skips_what_needs_it(settings: Make, tmp_path: Path) -> None:
-    found = by_name(check_endpoint(settings("https://localhost", requests_ca_bundle=tmp_path / "missing.pem")))
+    found = by_name(check_csc(settings("https://localhost", requests_ca_bundle=tmp_path / "missing.pem")))
     assert found["certificates"].exit_code is ExitCode.SETTINGS
     assert {found[name].passed for name in ("connection", "token", "access")} == {None}
 
@@ -290,13 +292,13 @@ def test_a_bundle_that_is_no_use_skips_what_needs_it(settings: Make, tmp_path: P
 def test_where_settings_come_from_is_told(settings: Make, tmp_path: Path) -> None:
     origins = {"scope": "environment", "client_id": "env file"}
     with serving(api(reply(204))) as server:
-        found = by_name(check_endpoint(settings(server.url, env_file=tmp_path / ".env", origins=origins)))
+        found = by_name(check_csc(settings(server.url, env_file=tmp_path / ".env", origins=origins)))
     assert found["env file"].text == f"{tmp_path / '.env'} was read"
     assert (found["SCOPE"].text, found["CLIENT_ID"].text) == ("from the environment", "from the env file")
 
 
 def test_an_unknown_authority_is_told_with_the_setting_to_change(settings: Make) -> None:
     with serving(api(reply(204)), server_tls(trustme.CA())) as server:
-        found = by_name(check_endpoint(settings(server.url)))
+        found = by_name(check_csc(settings(server.url)))
     assert found["connection"].exit_code is ExitCode.SERVICE_DOWN
     assert "REQUESTS_CA_BUNDLE" in found["connection"].hint

@@ -3,9 +3,8 @@
 What depends on a check that failed is reported as skipped. Nothing is changed anywhere, and no record is sent.
 """
 
-from dataflows.checks.bucket import check_bucket
 from dataflows.checks.check import Check
-from dataflows.checks.database import check_database, check_schema
-from dataflows.checks.endpoint import check_endpoint
+from dataflows.checks.services import DATABASES, SERVICES, Target, check_all
+from dataflows.checks.staging import check_schema
 
-__all__ = ["Check", "check_bucket", "check_database", "check_endpoint", "check_schema"]
+__all__ = ["DATABASES", "SERVICES", "Check", "Target", "check_all", "check_schema"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -11,7 +11,7 @@ from dataflows.cli.options import Invocation, Json, epilog, invocation
 from dataflows.errors import ExitCode
 
 if TYPE_CHECKING:
-    from dataflows.checks import Check
+    from dataflows.checks import Check, Target
     from dataflows.settings import Settings
 
 _CODES = (
@@ -30,40 +30,59 @@ _MARKS = {True: "ok  ", False: "FAIL", None: "skip"}
 
 def register(app: typer.Typer) -> None:
     """Add the three commands."""
-    app.command("test-db", epilog=epilog("dataflows test-db", codes=_CODES))(test_db)
-    app.command("test-endpoint", epilog=epilog("dataflows test-endpoint --target csc", codes=_CODES))(test_endpoint)
+    app.command("test-db", epilog=epilog("dataflows test-db", "dataflows test-db --target practice", codes=_CODES))(
+        test_db
+    )
+    app.command(
+        "test-endpoint", epilog=epilog("dataflows test-endpoint", "dataflows test-endpoint --target csc", codes=_CODES)
+    )(test_endpoint)
     app.command("test-schema", epilog=epilog("dataflows test-schema", codes=_CODES))(test_schema)
 
 
-def test_db(context: typer.Context, as_json: Json = False) -> None:
-    """Check the database connection.
+def test_db(
+    context: typer.Context,
+    target: Annotated[
+        Literal["staging", "practice"] | None,
+        typer.Option("--target", help="The database to check; without it, every one that is configured."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the database connections.
 
     Says driver, server version and latency, and whether this account can read and write (what is written is taken
-    back).
+    back). staging: the staging table of csc-submit. practice: the database of patients and therapists.
     """
-    from dataflows.checks import check_database
+    from dataflows.checks import DATABASES
 
-    call = invocation(context).begin("test-db", as_json)
-    raise typer.Exit(_run(call, check_database(call.settings())))
+    _check(invocation(context).begin("test-db", as_json), DATABASES, target)
 
 
 def test_endpoint(
     context: typer.Context,
-    target: Annotated[Literal["csc", "bucket"], typer.Option("--target", help="The service to check.")] = "csc",
+    target: Annotated[
+        Literal["csc", "hospitals", "cqc", "bucket", "mail", "kafka", "healthchecks"] | None,
+        typer.Option("--target", help="The service to check; without it, every one that is configured."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a service and the credentials for it.
+    """Check the services and the credentials for them.
 
     csc: fetches a token, then asks the API whether it accepts it; says round-trip time, certificate issuer and proxy.
-    bucket: asks for the rights to list, get and delete, and whether the bucket keeps what is deleted. No record is
-    sent, fetched or deleted.
+    hospitals: wakes the Directory. cqc: looks at the beginning of each export. bucket: asks for the rights to list, get
+    and delete, and whether the bucket keeps what is deleted. mail: logs in, asks whether a message would be taken.
+    kafka: asks for the topics. healthchecks: asks whether the hosts can be reached. No record, mail, event or ping is
+    sent, and nothing is deleted.
     """
-    if target == "bucket":
-        from dataflows.checks import check_bucket as check
-    else:
-        from dataflows.checks import check_endpoint as check
-    call = invocation(context).begin("test-endpoint", as_json)
-    raise typer.Exit(_run(call, check(call.settings())))
+    from dataflows.checks import SERVICES
+
+    _check(invocation(context).begin("test-endpoint", as_json), SERVICES, target)
+
+
+def _check(call: Invocation, targets: Mapping[str, Target], target: str | None) -> NoReturn:
+    from dataflows.checks import check_all
+
+    settings = call.settings()
+    raise typer.Exit(_run(call, targets[target].check(settings) if target else check_all(targets, settings)))
 
 
 def test_schema(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from dataflows.errors import SettingUnusable
+from dataflows.errors import ServiceDown, SettingUnusable
 from dataflows.store.practice import outbox
 from dataflows.store.practice.outbox import Drained, Event, Verdict
 
@@ -72,6 +72,25 @@ def drain(
             return brokers.publish(events)
 
         return outbox.drain(engine, topic, publish)
+
+
+def look(settings: Settings, seconds: float = 10.0) -> tuple[int, set[str]]:
+    """Return how many brokers of KAFKA_BOOTSTRAP_SERVERS there are, and the names of their topics.
+
+    Raises SettingUnusable as ``require_kafka``, ServiceDown when none answers in so many seconds.
+    """
+    require_kafka(settings)
+    from confluent_kafka import KafkaException, Producer
+
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers or ""}, logger=_log)
+    try:
+        found = producer.list_topics(timeout=seconds)  # of all topics: asking for one by name could make it
+    except KafkaException as error:
+        raise ServiceDown(
+            f"the brokers did not answer ({error.args[0].name()})",
+            hint="check KAFKA_BOOTSTRAP_SERVERS, and the firewall",
+        ) from None
+    return len(found.brokers), {name for name, topic in found.topics.items() if topic.error is None}
 
 
 class _Brokers:

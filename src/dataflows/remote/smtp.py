@@ -62,7 +62,32 @@ class Server:
     """A mail server that takes messages."""
 
     def __init__(self, smtp: _Patient, where: str) -> None:
-        self._smtp, self._where = smtp, where
+        self._smtp, self.where = smtp, where
+
+    @property
+    def encryption(self) -> str:
+        """How the connection is encrypted, such as ``TLSv1.3``."""
+        sock = self._smtp.sock
+        return str(sock.version()) if isinstance(sock, ssl.SSLSocket) else "not encrypted"
+
+    def would_take(self, sender: str, recipient: str) -> None:
+        """Ask whether a message would be taken, and send none.
+
+        Raises:
+            SettingUnusable: the server does not want this sender or recipient.
+            ServiceDown: it does not want them now, the connection broke, or time is up.
+        """
+        with _told(self.where):
+            self._smtp.ehlo_or_helo_if_needed()
+            self._envelope(self._smtp.mail(sender)[0], "sender", "check MAIL_FROM (without it NOTIFY_EMAIL)")
+            self._envelope(self._smtp.rcpt(recipient)[0], "recipient", "check NOTIFY_EMAIL")
+            self._smtp.rset()
+
+    def _envelope(self, code: int, whom: str, hint: str) -> None:
+        if code // 100 == 4:
+            raise ServiceDown(f"{self.where} does not want the {whom} now ({code})", hint="run again later")
+        if code // 100 != 2:
+            raise SettingUnusable(f"{self.where} refuses the {whom} ({code})", hint=hint)
 
     def take(self, sender: str, recipient: str, data: bytes) -> None:
         """Hand over one message; when this returns, the server has said that it takes care of it.
@@ -72,10 +97,10 @@ class Server:
             ServiceDown: the connection broke, or time is up.
         """
         try:
-            with _told(self._where):
+            with _told(self.where):
                 self._smtp.sendmail(sender, [recipient], data)
         except _Answered as answer:
-            raise Refused(f"{self._where} refused the message ({answer.code})") from None
+            raise Refused(f"{self.where} refused the message ({answer.code})") from None
 
 
 @contextmanager

@@ -75,6 +75,11 @@ class Verifier:
         self._width = 0  # 0: the header was not seen yet
         self._is_text = False
 
+    @property
+    def has_header(self) -> bool:
+        """Whether the header was found in what was taken so far."""
+        return self._width > 0
+
     def take(self, piece: bytes) -> None:
         """Look at the next bytes."""
         self._digest.update(piece)

@@ -1,25 +1,24 @@
-"""``test-endpoint``: settings, the way to the CSC API, a token, and whether the API lets us in. No record is sent."""
+"""``test-endpoint --target csc``: settings, way, token, and whether the CSC API lets us in. No record is sent."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dataflows.checks.check import Attempt, Check, env_file, origin
+from dataflows.checks.way import Line
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
 
 if TYPE_CHECKING:
-    from dataflows.remote.session import Reply, Session
     from dataflows.settings import Settings
 
 _FOR_TOKEN = ("TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE")
 _NEEDED = (*_FOR_TOKEN, "API_ENDPOINT", "SUPPLIER_KEY")
 
 
-def check_endpoint(settings: Settings) -> Iterator[Check]:
+def check_csc(settings: Settings) -> Iterator[Check]:
     """The CSC API: settings, the way to it, a token, and whether it lets us in (asked with an empty batch)."""
     attempt = Attempt()
     yield Check("env file", True, env_file(settings))
@@ -27,7 +26,7 @@ def check_endpoint(settings: Settings) -> Iterator[Check]:
         yield attempt(name, partial(origin, settings, name))
     with closing(_Endpoint(settings)) as endpoint:
         yield attempt("address", endpoint.address, "API_ENDPOINT")
-        yield attempt("certificates", endpoint.certificates)
+        yield attempt("certificates", endpoint.line.certificates)
         yield attempt("connection", endpoint.connection, "address", "certificates")
         yield attempt("token", endpoint.token, *_FOR_TOKEN, "certificates")
         yield attempt("access", endpoint.access, "address", "SUPPLIER_KEY", "token")
@@ -37,46 +36,30 @@ class _Endpoint:
     """The CSC API and its token endpoint, asked once each: a diagnosis says what is, and does not try again."""
 
     def __init__(self, settings: Settings) -> None:
+        self.line = Line(settings)
         self._settings = settings
-        self._session: Session | None = None
         self._token = ""
-
-    @property
-    def session(self) -> Session:
-        from dataflows.remote.session import make_session
-
-        self._session = self._session or make_session(self._settings)
-        return self._session
 
     def address(self) -> str:
         from dataflows.flows.csc.receiver import children_url
 
         return children_url(self._settings)
 
-    def certificates(self) -> str:
-        bundle = self.session and self._settings.requests_ca_bundle
-        return f"checked against {bundle or ('those of Windows' if sys.platform == 'win32' else 'certifi')}"
-
     def connection(self) -> str:
         """Any answer will do. A HEAD request carries neither token nor key."""
         url = self.address()
-        reply = self._ask("HEAD", url, {}, None)
-        way = self.session.way(url)
-        tls = f"TLS certificate {_issued(way.certificate)}" if way.certificate else "without TLS"
-        return f"{way.host} answers in {1000 * reply.seconds:.0f} ms, {_way(way.proxy)}, {tls}"
+        return self.line.way(url, self.line.ask("HEAD", url).seconds)
 
     def token(self) -> str:
         from dataflows.remote.oauth import TokenSource
         from dataflows.remote.retry import RetryPolicy
 
         once = RetryPolicy(attempts=1, deadline=self._settings.http_deadline_seconds, max_wait=0)
-        source = TokenSource(self._settings, self.session, once)
+        source = TokenSource(self._settings, self.line.session, once)
         facts = source.describe()
         self._token = source.token()
-        way = self.session.way(self._settings.token_endpoint or "")
-        return (
-            f"tenant {facts.tenant}, scope {facts.scope}, good for {facts.expires_in // 60} minutes, {_way(way.proxy)}"
-        )
+        way = self.line.proxy(self._settings.token_endpoint or "")
+        return f"tenant {facts.tenant}, scope {facts.scope}, good for {facts.expires_in // 60} minutes, {way}"
 
     def access(self) -> str:
         key = self._settings.supplier_key
@@ -85,19 +68,13 @@ class _Endpoint:
             "SupplierKey": key.reveal() if key else "",
             "Content-Type": "application/json",
         }
-        reply = self._ask("POST", self.address(), headers, b"[]")
+        reply = self.line.ask("POST", self.address(), headers, b"[]")
         if reply.status in (200, 204, 400):
             return f"authorised: an empty batch was answered with {reply.status} in {1000 * reply.seconds:.0f} ms"
         raise _refusal(reply.status)
 
     def close(self) -> None:
-        if self._session is not None:
-            self._session.close()
-
-    def _ask(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Reply:
-        from dataflows.remote.session import send
-
-        return send(self.session, method, url, headers=headers, body=body)
+        self.line.close()
 
 
 def _refusal(status: int) -> DataflowsError:
@@ -109,15 +86,3 @@ def _refusal(status: int) -> DataflowsError:
     if status in (408, 429) or status >= 500:
         return ServiceDown(text, hint="run again later")
     return SettingUnusable(text, hint="check API_ENDPOINT and LA_CODE")
-
-
-def _way(proxy: str | None) -> str:
-    return f"by the proxy {proxy}" if proxy else "without proxy"
-
-
-def _issued(certificate: bytes) -> str:
-    """Who issued a certificate (DER), and until when it is valid."""
-    from cryptography import x509
-
-    shown = x509.load_der_x509_certificate(certificate)
-    return f"issued by {shown.issuer.rfc4514_string()}, valid until {shown.not_valid_after_utc:%Y-%m-%d}"

@@ -1,0 +1,52 @@
+"""``test-endpoint --target mail``: the mail server, its login, and whether it would take a message. None is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dataflows.checks.check import Attempt, Check, env_file, origin
+from dataflows.errors import ServiceDown
+
+if TYPE_CHECKING:
+    from dataflows.remote.smtp import Server
+    from dataflows.settings import Settings
+
+
+def check_mail(settings: Settings) -> Iterator[Check]:
+    """The mail server of the imports: is it reached as the settings say, and does it take sender and recipient."""
+    attempt = Attempt()
+    yield Check("env file", True, env_file(settings))
+    yield attempt("SMTP_HOST", partial(origin, settings, "SMTP_HOST"))
+    with closing(_Asked(settings)) as asked:
+        yield attempt("connection", asked.connection, "SMTP_HOST")
+        yield attempt("sender and recipient", asked.envelope, "connection")
+
+
+class _Asked:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open = ExitStack()
+        self._server: Server | None = None
+
+    def connection(self) -> str:
+        from dataflows.remote.smtp import connected
+
+        try:
+            self._server = self._open.enter_context(connected(self._settings, None))
+        except ServiceDown as error:  # its hint is meant for a run, which keeps the message
+            raise ServiceDown(error.message, hint="check SMTP_HOST, SMTP_PORT, and the firewall") from None
+        login = f"logged in as {self._settings.smtp_user}" if self._settings.smtp_user else "without login"
+        return f"{self._server.where} answers, {self._server.encryption}, {login}"
+
+    def envelope(self) -> str:
+        settings = self._settings
+        sender = settings.mail_from or settings.notify_email
+        if self._server is not None:
+            self._server.would_take(sender, settings.notify_email)
+        return f"a message from {sender} to {settings.notify_email} would be taken; none was sent"
+
+    def close(self) -> None:
+        self._open.close()
