@@ -139,4 +139,4 @@ def test_both_databases_are_checked_where_both_are_there(tmp_path: Path) -> None
     for name in ("practice.db", "staging.db"):
         (tmp_path / name).touch()
     names = {check.name.partition(":")[0] for check in check_all(DATABASES, settings) if check.passed is not None}
-    assert names == {"staging", "practice"}
+    assert names == {"env file", "staging", "practice"}

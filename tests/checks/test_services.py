@@ -232,7 +232,8 @@ def test_what_is_not_configured_is_skipped(box: Sandbox, tmp_path: Path, monkeyp
         monkeypatch.setenv(name, value)
     found = list(check_all(SERVICES, load(data_dir=tmp_path / "data")))
     names = [check.name.partition(":")[0] for check in found]
-    assert sorted(set(names), key=names.index) == list(SERVICES)
+    assert sorted(set(names), key=names.index) == ["env file", *SERVICES]
+    assert [check.name for check in found].count("env file") == 1
     assert {check.name for check in found if check.passed is None} == {"kafka", "healthchecks"}
     assert [check for check in found if check.passed is False] == []
 

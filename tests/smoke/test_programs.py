@@ -132,7 +132,7 @@ def test_test_endpoint(here: Installed, addresses: dict[str, str], changed: dict
     here.write({**addresses, **changed}, DATA_DIR="data")
     ended = here.run("test-endpoint", "--json")
     assert (ended.code, ended["exit_code"]) == (code, code)
-    assert {check["name"]: check["passed"] for check in ended["items"]}["certificates"] is True
+    assert {check["name"]: check["passed"] for check in ended["items"]}["csc: certificates"] is True
 
 
 @pytest.mark.usefixtures("forked")

@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dataflows.checks.check import Attempt, Check, env_file
+from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _DAY = 86_400  # seconds
 def check_bucket(settings: Settings) -> Iterator[Check]:
     """The bucket: can it be reached, may we list, get and delete, and does it keep what is deleted."""
     attempt = Attempt()
-    yield Check("env file", True, env_file(settings))
+    yield Check(ENV_FILE, True, env_file(settings))
     yield Check("GCS_BUCKET", True, f"{settings.gcs_bucket}, from the {settings.origin('GCS_BUCKET')}")
     yield Check("credentials", True, _credentials(settings))
     with closing(_Asked(settings)) as asked:

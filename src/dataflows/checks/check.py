@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from dataflows.settings import Settings
 
 
+ENV_FILE = "env file"
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One check: passed (True, with a hint where something is odd), failed (False) or skipped (None)."""

@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dataflows.checks.check import Attempt, Check, env_file
+from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.checks.way import Line
 from dataflows.remote.route import shown
 
@@ -22,7 +22,7 @@ def check_cqc(settings: Settings) -> Iterator[Check]:
     from dataflows.flows.cqc.sources import chosen
 
     attempt = Attempt()
-    yield Check("env file", True, env_file(settings))
+    yield Check(ENV_FILE, True, env_file(settings))
     with closing(Line(settings)) as line:
         yield attempt("certificates", line.certificates)
         for source in chosen(settings, ()):

@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dataflows.checks.check import Attempt, Check, env_file, origin
+from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file, origin
 from dataflows.checks.way import Line
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
 
@@ -21,7 +21,7 @@ _NEEDED = (*_FOR_TOKEN, "API_ENDPOINT", "SUPPLIER_KEY")
 def check_csc(settings: Settings) -> Iterator[Check]:
     """The CSC API: settings, the way to it, a token, and whether it lets us in (asked with an empty batch)."""
     attempt = Attempt()
-    yield Check("env file", True, env_file(settings))
+    yield Check(ENV_FILE, True, env_file(settings))
     for name in _NEEDED:
         yield attempt(name, partial(origin, settings, name))
     with closing(_Endpoint(settings)) as endpoint:

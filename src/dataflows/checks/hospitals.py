@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from dataflows.checks.check import Attempt, Check, env_file
+from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.checks.way import Line
 from dataflows.errors import ServiceDown
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def check_hospitals(settings: Settings) -> Iterator[Check]:
     """The Hospital Directory: does it wake up, is it one, and does it answer about a batch that nobody made."""
     attempt = Attempt()
-    yield Check("env file", True, env_file(settings))
+    yield Check(ENV_FILE, True, env_file(settings))
     with closing(_Asked(settings)) as asked:
         yield attempt("EXTERNAL_API_BASE_URL", asked.address)
         yield attempt("certificates", asked.line.certificates)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dataflows.checks.check import Attempt, Check, env_file, origin
+from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file, origin
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def check_kafka(settings: Settings) -> Iterator[Check]:
     """The brokers: do they answer, and are the topics there."""
     attempt, there = Attempt(), set[str]()
-    yield Check("env file", True, env_file(settings))
+    yield Check(ENV_FILE, True, env_file(settings))
     yield attempt("KAFKA_BOOTSTRAP_SERVERS", partial(origin, settings, "KAFKA_BOOTSTRAP_SERVERS"))
     yield attempt("connection", partial(_connection, settings, there), "KAFKA_BOOTSTRAP_SERVERS")
     for topic in ("patient-events", "therapist-events"):

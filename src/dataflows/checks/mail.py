@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dataflows.checks.check import Attempt, Check, env_file, origin
+from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file, origin
 from dataflows.errors import ServiceDown
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check_mail(settings: Settings) -> Iterator[Check]:
     """The mail server of the imports: is it reached as the settings say, and does it take sender and recipient."""
     attempt = Attempt()
-    yield Check("env file", True, env_file(settings))
+    yield Check(ENV_FILE, True, env_file(settings))
     yield attempt("SMTP_HOST", partial(origin, settings, "SMTP_HOST"))
     with closing(_Asked(settings)) as asked:
         yield attempt("connection", asked.connection, "SMTP_HOST")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dataflows.checks.check import Attempt, Check, env_file
+from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.checks.way import Line
 from dataflows.errors import ServiceDown, SettingUnusable
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def check_healthchecks(settings: Settings) -> Iterator[Check]:
     """The hosts of HEALTHCHECK_URL_<JOB>: are they reached. The addresses are secrets, and so no part is shown."""
     attempt = Attempt()
-    yield Check("env file", True, env_file(settings))
+    yield Check(ENV_FILE, True, env_file(settings))
     yield attempt("addresses", partial(_addresses, settings))
     with closing(Line(settings)) as line:
         yield attempt("certificates", line.certificates)

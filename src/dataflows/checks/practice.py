@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from dataflows.checks.check import Attempt, Check, env_file
+from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.checks.engine import Opened
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _TRIAL = "dataflows_trial"
 def check_practice(settings: Settings) -> Iterator[Check]:
     """The practice database: can it be reached, is its schema ours, can it be read and written."""
     attempt = Attempt()
-    yield Check("env file", True, env_file(settings))
+    yield Check(ENV_FILE, True, env_file(settings))
     with closing(_Practice(settings)) as database:
         yield attempt("database address", database.address)
         if database.is_missing:

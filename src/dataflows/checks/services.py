@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataflows.checks.bucket import check_bucket
-from dataflows.checks.check import Check
+from dataflows.checks.check import ENV_FILE, Check, env_file
 from dataflows.checks.cqc import check_cqc
 from dataflows.checks.csc import check_csc
 from dataflows.checks.hospitals import check_hospitals
@@ -71,14 +71,16 @@ def check_all(targets: Mapping[str, Target], settings: Settings) -> Iterator[Che
 
     Where none is, the first one is checked, which says what to set.
     """
+    yield Check(ENV_FILE, True, env_file(settings))
     wanted = [name for name, target in targets.items() if target.is_wanted(settings)] or [next(iter(targets))]
     for name, target in targets.items():
         if name not in wanted:
             yield Check(name, None, f"not configured: no {' or '.join(map(_shown, target.names))}")
             continue
         for check in target.check(settings):
-            yield replace(check, name=f"{name}: {check.name}")
+            if check.name != ENV_FILE:
+                yield replace(check, name=f"{name}: {check.name}")
 
 
 def _shown(name: str) -> str:
-    return f"{name}<NAME>" if name.endswith("_") else name
+    return f"{name}..." if name.endswith("_") else name

@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dataflows.checks.check import Attempt, Check, env_file
+from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.checks.engine import Opened
 from dataflows.errors import ExitCode, SettingUnusable
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def check_staging(settings: Settings) -> Iterator[Check]:
     """The database of the staging table: can it be reached, read and (in a transaction that is rolled back) written."""
     attempt = Attempt()
-    yield Check("env file", True, env_file(settings))
+    yield Check(ENV_FILE, True, env_file(settings))
     with closing(_Staging(settings)) as database:
         yield attempt("connection string", database.address)
         yield attempt("connection", database.connection, "connection string")
