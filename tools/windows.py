@@ -47,6 +47,7 @@ SKIPPED = 3
 
 # Files, locks, paths, encodings, settings, journal, processes, sockets: what Windows does in its own way.
 CONCERN_WINDOWS = (
+    "tests/checks",
     "tests/cli",
     "tests/flows/cqc/test_folder.py",
     "tests/flows/cqc/test_job.py",
@@ -57,7 +58,6 @@ CONCERN_WINDOWS = (
     "tests/sandbox/test_server.py",
     "tests/store/test_files.py",
     "tests/test_api_pipeline.py",
-    "tests/test_checks.py",
     "tests/test_settings.py",
 )
 
