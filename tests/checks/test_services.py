@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,6 +184,42 @@ def test_a_mail_server_that_is_not_reached_says_what_to_look_at(settings: Settin
     found = checked("mail", replace(settings, smtp_host="127.0.0.1", smtp_port=closed_port()))
     assert outcome(found["connection"]) == (False, ExitCode.SERVICE_DOWN)
     assert found["connection"].hint == "check SMTP_HOST, SMTP_PORT, and the firewall"
+
+
+def test_an_authority_that_is_not_known_keeps_its_hint(posting: Settings) -> None:
+    found = checked("mail", replace(posting, requests_ca_bundle=None))
+    assert outcome(found["connection"]) == (False, ExitCode.SERVICE_DOWN)
+    assert "REQUESTS_CA_BUNDLE" in found["connection"].hint
+
+
+@pytest.mark.parametrize("answers", [(b"550 no\r\n", b"550 no\r\n"), ()])
+def test_a_mail_server_that_breaks_off_before_the_envelope_fails(
+    settings: Settings, answers: tuple[bytes, ...]
+) -> None:
+    with talking(b"220 ready\r\n", *answers) as port:
+        found = checked("mail", replace(settings, smtp_host="127.0.0.1", smtp_port=port, smtp_starttls=False))
+    envelope = found["sender and recipient"]
+    assert outcome(envelope) == (False, ExitCode.SERVICE_DOWN)
+    assert envelope.hint == "check SMTP_HOST, SMTP_PORT, and the firewall"
+
+
+@contextmanager
+def talking(greeting: bytes, *answers: bytes) -> Iterator[int]:
+    """A server that greets, gives one answer to each line, and hangs up. Yields its port."""
+
+    def serve() -> None:
+        with listener.accept()[0] as line, line.makefile("rb") as heard:
+            line.sendall(greeting)
+            for answer in answers:
+                heard.readline()
+                line.sendall(answer)
+            heard.readline()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
 
 
 # --- kafka -----------------------------------------------------------------------------------------------------------

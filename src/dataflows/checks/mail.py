@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,10 +34,8 @@ class _Asked:
     def connection(self) -> str:
         from dataflows.remote.smtp import connected
 
-        try:
+        with _no_message_is_kept():
             self._server = self._open.enter_context(connected(self._settings, None))
-        except ServiceDown as error:  # its hint is meant for a run, which keeps the message
-            raise ServiceDown(error.message, hint="check SMTP_HOST, SMTP_PORT, and the firewall") from None
         login = f"logged in as {self._settings.smtp_user}" if self._settings.smtp_user else "without login"
         return f"{self._server.where} answers, {self._server.encryption}, {login}"
 
@@ -45,8 +43,22 @@ class _Asked:
         settings = self._settings
         sender = settings.mail_from or settings.notify_email
         if self._server is not None:
-            self._server.would_take(sender, settings.notify_email)
+            with _no_message_is_kept():
+                self._server.would_take(sender, settings.notify_email)
         return f"a message from {sender} to {settings.notify_email} would be taken; none was sent"
 
     def close(self) -> None:
         self._open.close()
+
+
+@contextmanager
+def _no_message_is_kept() -> Iterator[None]:
+    """A run keeps its message when the server is away, and its hint says so; here there is no message."""
+    try:
+        yield
+    except ServiceDown as error:
+        from dataflows.remote.smtp import KEPT
+
+        if error.hint == KEPT:
+            error.hint = "check SMTP_HOST, SMTP_PORT, and the firewall"
+        raise

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 """How long one connection may take, all its messages included."""
 
+KEPT = "the message is kept for the next run"
+"""What becomes of a run's message when the server does not take it now."""
+
 _TLS_AT_ONCE = 465  # RFC 8314
 
 
@@ -77,11 +80,14 @@ class Server:
             SettingUnusable: the server does not want this sender or recipient.
             ServiceDown: it does not want them now, the connection broke, or time is up.
         """
-        with _told(self.where):
-            self._smtp.ehlo_or_helo_if_needed()
-            self._envelope(self._smtp.mail(sender)[0], "sender", "check MAIL_FROM (without it NOTIFY_EMAIL)")
-            self._envelope(self._smtp.rcpt(recipient)[0], "recipient", "check NOTIFY_EMAIL")
-            self._smtp.rset()
+        try:
+            with _told(self.where):
+                self._smtp.ehlo_or_helo_if_needed()  # nothing was said yet without STARTTLS and login
+                self._envelope(self._smtp.mail(sender)[0], "sender", "check MAIL_FROM (without it NOTIFY_EMAIL)")
+                self._envelope(self._smtp.rcpt(recipient)[0], "recipient", "check NOTIFY_EMAIL")
+                self._smtp.rset()
+        except _Answered as answer:
+            raise ServiceDown(f"{self.where} answered {answer.code}", hint=KEPT) from None
 
     def _envelope(self, code: int, whom: str, hint: str) -> None:
         if code // 100 == 4:
@@ -122,7 +128,7 @@ def connected(settings: Settings, stop: threading.Event | None) -> Iterator[Serv
                 smtp = _opened(settings, host, port, patience)
                 _log_in(smtp, settings, where)
         except _Answered as answer:
-            raise ServiceDown(f"{where} answered {answer.code}", hint="the message is kept for the next run") from None
+            raise ServiceDown(f"{where} answered {answer.code}", hint=KEPT) from None
         yield Server(smtp, where)
         with suppress(OSError, smtplib.SMTPException, OutOfTime, Stopped):
             smtp.quit()
@@ -170,7 +176,6 @@ class _Answered(Exception):
 @contextmanager
 def _told(where: str) -> Iterator[None]:
     """What the libraries raise, in our own words: a server's text may repeat anything."""
-    later = "the message is kept for the next run"
     try:
         yield
     except smtplib.SMTPRecipientsRefused as error:
@@ -180,20 +185,20 @@ def _told(where: str) -> Iterator[None]:
             f"{where} does not offer what the settings ask for", hint="check SMTP_STARTTLS, SMTP_PORT and SMTP_USER"
         ) from None
     except smtplib.SMTPServerDisconnected:
-        raise ServiceDown(f"{where} closed the connection or fell silent", hint=later) from None
+        raise ServiceDown(f"{where} closed the connection or fell silent", hint=KEPT) from None
     except smtplib.SMTPResponseException as error:
         raise _Answered(error.smtp_code) from None
     except (OutOfTime, TimeoutError):
-        raise ServiceDown(f"{where} did not answer in time", hint=later) from None
+        raise ServiceDown(f"{where} did not answer in time", hint=KEPT) from None
     except Stopped:
-        raise ServiceDown("the run is to stop", hint=later) from None
+        raise ServiceDown("the run is to stop", hint=KEPT) from None
     except ssl.SSLCertVerificationError as error:
         raise ServiceDown(
             f"the TLS certificate of {where} is not accepted: {error.verify_message or 'not for this host'}",
             hint="for a private authority let REQUESTS_CA_BUNDLE name its PEM file",
         ) from None
     except (OSError, smtplib.SMTPException, ValueError):
-        raise ServiceDown(f"{where} cannot be reached or talked to", hint=later) from None
+        raise ServiceDown(f"{where} cannot be reached or talked to", hint=KEPT) from None
 
 
 def _literal(sock: socket.socket | None) -> str:
