@@ -122,6 +122,17 @@ def test_what_is_no_export_fails_and_the_others_are_still_looked_at(
     assert found["carehomes"].passed is True
 
 
+# --- bucket ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_file_that_cannot_be_read_is_no_bucket_that_is_away(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "key.json"
+    folder.mkdir()
+    found = checked("bucket", replace(settings, google_application_credentials=folder))
+    assert outcome(found["connection"]) == (False, ExitCode.SETTINGS)
+    assert found["connection"].text.startswith("GOOGLE_APPLICATION_CREDENTIALS cannot be read")
+
+
 # --- mail ------------------------------------------------------------------------------------------------------------
 
 

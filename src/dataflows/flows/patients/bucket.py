@@ -14,7 +14,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dataflows.errors import AccessRefused, DataflowsError
+from dataflows.errors import AccessRefused, DataflowsError, SettingUnusable
 from dataflows.flows.patients.failures import DELETE, GET, LIST, damaged, translated
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.route import shown
@@ -212,7 +212,13 @@ def _credentials(settings: Settings) -> Any:
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
     path = settings.google_application_credentials
     if path is not None:
-        return google.auth.load_credentials_from_file(str(path), scopes=[_SCOPE])[0]  # type: ignore[no-untyped-call]
+        try:
+            return google.auth.load_credentials_from_file(str(path), scopes=[_SCOPE])[0]  # type: ignore[no-untyped-call]
+        except OSError as error:  # of the file; a run would take it for a bucket that is away
+            raise SettingUnusable(
+                f"GOOGLE_APPLICATION_CREDENTIALS cannot be read ({error.strerror}): {path}",
+                hint="name the key file of a service account, and let this account read it",
+            ) from None
     return google.auth.default(scopes=[_SCOPE])[0]
 
 
