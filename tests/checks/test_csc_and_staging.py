@@ -229,6 +229,18 @@ def test_an_endpoint_that_lets_us_in_passes(settings: Make, status: int) -> None
     assert posted.headers["authorization"] == "Bearer synthetic-token"
 
 
+@pytest.mark.parametrize(("body", "passed"), [(b"[]", True), (b"<html>Sign in</html>", False)])
+def test_a_page_that_comes_with_200_is_not_the_api(settings: Make, body: bytes, passed: bool) -> None:
+    with serving(api(reply(200, body))) as server:
+        access = by_name(check_csc(settings(server.url)))["access"]
+    assert (access.passed, access.exit_code) == (passed, ExitCode.OK if passed else ExitCode.SETTINGS)
+
+
+def test_a_401_also_points_to_the_supplier_key(settings: Make) -> None:
+    with serving(api(reply(401))) as server:
+        assert "SUPPLIER_KEY" in by_name(check_csc(settings(server.url)))["access"].hint
+
+
 def test_the_token_is_described_and_not_shown(settings: Make) -> None:
     with serving(api(reply(204))) as server:
         text = by_name(check_csc(settings(server.url)))["token"].text

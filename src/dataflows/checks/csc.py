@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -69,6 +70,11 @@ class _Endpoint:
             "Content-Type": "application/json",
         }
         reply = self.line.ask("POST", self.address(), headers, b"[]")
+        if reply.status == 200 and not _is_the_api(reply.body):
+            raise SettingUnusable(
+                "API_ENDPOINT answers 200 with something that is no JSON",
+                hint="check API_ENDPOINT; a proxy or a sign-in page may also stand in between",
+            )
         if reply.status in (200, 204, 400):
             return f"authorised: an empty batch was answered with {reply.status} in {1000 * reply.seconds:.0f} ms"
         raise _refusal(reply.status)
@@ -77,10 +83,21 @@ class _Endpoint:
         self.line.close()
 
 
+def _is_the_api(body: bytes) -> bool:
+    """Whether an answer 200 can be the API's: receipts in JSON, or nothing. A sign-in page also comes with 200."""
+    if not body.strip():
+        return True
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
+
+
 def _refusal(status: int) -> DataflowsError:
     text = f"the API answered {status} to an empty batch"
     if status == 401:
-        return AccessRefused(text, hint="the token is not accepted: check SCOPE, and that DfE has admitted CLIENT_ID")
+        return AccessRefused(text, hint="check SCOPE and SUPPLIER_KEY, and that DfE has admitted CLIENT_ID")
     if status == 403:
         return AccessRefused(text, hint="check SUPPLIER_KEY and LA_CODE, and that DfE has admitted this supplier")
     if status in (408, 429) or status >= 500:
