@@ -66,7 +66,7 @@ def _by_url(text: str) -> sa.Engine:
     dialect = url.get_backend_name()
     if dialect not in _ARGUMENTS:
         raise ArgumentError("a database that this program does not know")
-    own = {key: value for key, value in _ARGUMENTS[dialect].items() if key not in url.query}
+    own = {key: value for key, value in _ARGUMENTS[dialect].items() if key not in url.query or key in _ALWAYS}
     return sa.create_engine(url, connect_args=own, **_common(dialect))
 
 
@@ -96,9 +96,11 @@ _ARGUMENTS: Mapping[str, dict[str, Any]] = {
         "options": f"-c lock_timeout={LOCK_WAIT_SECONDS}s",
         "tcp_user_timeout": LOCK_WAIT_SECONDS * 1000,
         "application_name": f"dataflows {platform.node()} {os.getpid()}"[:63],  # a lock tells its holder by this
+        "client_encoding": "utf8",  # else the database's own: JSON is handed over in UTF-8, and would be taken for that
     },
     "mssql": {"timeout": LOGIN_SECONDS},
 }
+_ALWAYS = frozenset({"client_encoding"})  # whatever the URL says
 
 
 def _prepared(engine: sa.Engine) -> sa.Engine:

@@ -90,3 +90,26 @@ def test_within_finds_numbers(connection: sa.Connection) -> None:
     insert(connection, TABLE, ({"id": number} for number in (1, 2, 2**62)))
     found = connection.execute(sa.select(TABLE.c.id).where(within(connection, TABLE.c.id, [2, 2**62, 5]))).scalars()
     assert set(found) == {2, 2**62}
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+@pytest.mark.parametrize("query", [{}, {"client_encoding": "latin1"}])
+def test_texts_are_the_same_in_a_database_of_another_encoding(
+    postgres_url: str, encoding: str, query: dict[str, str]
+) -> None:
+    server = connect(postgres_url)
+    with server.connect().execution_options(isolation_level="AUTOCOMMIT") as there:
+        there.exec_driver_sql(
+            f"CREATE DATABASE encoded ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        url = server.url.set(database="encoded").update_query_dict(query)
+        engine = connect(url.render_as_string(hide_password=False))
+        with engine.begin() as connection:
+            TABLE.create(connection)
+            insert(connection, TABLE, [{"id": 1, "text": "Müßig", "document": {"Mörgen": ["Französisch"]}}])
+            connection.exec_driver_sql("SET client_encoding TO utf8")  # as any other program reads it
+            found = connection.execute(sa.select(TABLE).where(within(connection, TABLE.c.text, ["Müßig"]))).one()
+        engine.dispose()
+        there.exec_driver_sql("DROP DATABASE encoded WITH (FORCE)")
+    server.dispose()
+    assert (found.text, found.document) == ("Müßig", {"Mörgen": ["Französisch"]})
