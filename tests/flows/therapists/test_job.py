@@ -286,3 +286,13 @@ def test_ids_go_on_after_therapists_that_others_made(world: World) -> None:
 
 def _bare(row: Any) -> dict[str, Any]:
     return {name: value for name, value in row._mapping.items() if name != "id"}
+
+
+def test_half_a_character_does_not_keep_other_files_from_being_imported(world: World) -> None:
+    half = json.dumps(scrape(therapist("Canary"))).replace("Canary", "\\udc00")
+    world.put("52066.json", half)
+    world.put("52070.json", half.replace("52XXX", "\\udc00"))
+    world.put("52074.json", scrape(therapist()))
+    ran = world.bring_in()
+    assert (ran.code, world.names) == (3, ["Thomas Muster"])
+    assert sorted(error for _, _, error in world.tracked if error) == ["not_json", "not_json"]

@@ -133,7 +133,7 @@ def _items(source: Source, prefix: str) -> Iterator[Any]:
         yield from ijson.items(source, prefix)
     except IncompleteJSONError as error:
         raise Unreadable("broken_off" if "premature EOF" in str(error) else "not_json") from None
-    except (JSONError, RecursionError):
+    except (JSONError, RecursionError, UnicodeDecodeError):  # the last for half a character, such as \udc00
         raise Unreadable("not_json") from None
     except ArithmeticError:  # an exponent of twenty digits
         raise Unreadable("number_too_large") from None
