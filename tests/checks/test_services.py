@@ -18,7 +18,7 @@ from dataflows.checks import SERVICES, Check, check_all
 from dataflows.errors import ExitCode
 from dataflows.sandbox.mailbox import PASSWORD, USER, Mailbox
 from dataflows.sandbox.server import Sandbox
-from dataflows.settings import Secret, Settings, load
+from dataflows.settings import Secret, Settings, load, table
 from tests.kafka import running
 from tests.remote.loopback import Answer, closed_port, reply, serving
 
@@ -278,6 +278,8 @@ def test_a_health_check_that_is_away_fails_without_naming_it(settings: Settings)
 
 def test_what_is_not_configured_is_skipped(box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for spec in table():  # those of this machine
+        monkeypatch.delenv(spec.name, raising=False)
     for name, value in box.settings().items():
         monkeypatch.setenv(name, value)
     found = list(check_all(SERVICES, load(data_dir=tmp_path / "data")))
