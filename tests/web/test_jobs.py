@@ -185,7 +185,7 @@ def test_sigterm_answers_who_waits_and_leaves_everything_resumable(world: World)
 
 
 def test_health_answers_while_everything_else_is_at_work(world: World) -> None:
-    with world.serving() as served:
+    with world.serving(HTTP_TIMEOUT_SECONDS="60") as served:  # wine needs seconds for what follows
         assert served.post("/run", **HEADERS).status == 200
         with gated(world.directory) as directory, gated(world.box.cqc) as cqc, ThreadPoolExecutor(16) as callers:
             calls = [callers.submit(served.upload, "/hospitals/bulk", world.write(3, tag=tag)) for tag in "abc"]
