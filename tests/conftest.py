@@ -6,13 +6,14 @@ import os
 
 import pytest
 import trustme
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.outboxes import outboxes_url, practice
 from tests.postgres import postgres_url
 
 # the same examples every time; HYPOTHESIS_PROFILE=default looks for new ones
-settings.register_profile("same", derandomize=True)
+# how long examples take depends on the machine: neither a deadline nor slow generation fails a test
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 __all__ = ["outboxes_url", "postgres_url", "practice"]

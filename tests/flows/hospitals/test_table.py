@@ -25,7 +25,7 @@ ROW = b"Synthetic Hospital,1 Example Street,555-0123\n"
 HOSPITAL = Hospital("Synthetic Hospital", "1 Example Street", "555-0123")
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "hospitals-csv.md").read_text(encoding="utf-8")
 
-fuzzed = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzzed = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture

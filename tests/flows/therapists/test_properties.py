@@ -107,9 +107,7 @@ def practice(engine: sa.Engine) -> Iterator[Practice]:
         yield Practice(connection)
 
 
-RUNS = settings(
-    max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+RUNS = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @RUNS

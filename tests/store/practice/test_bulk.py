@@ -58,7 +58,7 @@ def rows_of(values: list[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
 
 
 @given(values=ROWS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_rows_come_back_as_they_were(connection: sa.Connection, values: list[tuple[Any, ...]]) -> None:
     connection.execute(TABLE.delete())
     insert(connection, TABLE, rows_of(values))  # an iterator, which is used up on the way
