@@ -126,6 +126,16 @@ def test_a_file_that_is_not_there_yet_is_not_made(tmp_path: Path, address: str |
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "practice.db"
+    engine = connect(f"sqlite:///{file}")
+    migrate(engine)
+    engine.dispose()
+    before = file.read_bytes()
+    assert {check.passed for check in checked(Settings(data_dir=tmp_path)).values()} == {True}
+    assert (file.read_bytes() == before, list(tmp_path.iterdir())) == (True, [file])
+
+
 def test_an_address_that_is_none_fails(tmp_path: Path) -> None:
     found = checked(Settings(data_dir=tmp_path, import_database_url=Secret(f"nonsense {PASSWORD}")))
     assert found["database address"].exit_code is ExitCode.SETTINGS

@@ -105,10 +105,10 @@ def test_each_export_is_looked_at_and_none_is_written(settings: Settings, box: S
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (reply(200, b"<html><body>moved</body></html>"), ExitCode.BAD_INPUT),
-        (reply(200, b"nothing that has a header\n"), ExitCode.BAD_INPUT),
+        (reply(200, b"<html><body>moved</body></html>"), ExitCode.SETTINGS),
+        (reply(200, b"nothing that has a header\n"), ExitCode.SETTINGS),
         (reply(403), ExitCode.ACCESS_REFUSED),
-        (reply(404), ExitCode.SOME_FAILED),
+        (reply(404), ExitCode.SETTINGS),
         (reply(503), ExitCode.SERVICE_DOWN),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -79,4 +81,6 @@ def test_create_makes_the_embedded_table(checks: Put, tmp_path: Path, capsys: Ca
     with closing(sqlite3.connect(tmp_path / "data" / "staging.db")) as database:
         columns = database.execute("SELECT json_payload FROM ssd_api_data_staging").description
     assert len(columns) == 1
+    if sys.platform != "win32":
+        assert stat.S_IMODE((tmp_path / "data" / "staging.db").stat().st_mode) == 0o600
     assert "the table ssd_api_data_staging is there" in capsys.readouterr().err

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 ENV_FILE = "env file"
+_FARTHER = (ExitCode.ACCESS_REFUSED, ExitCode.SERVICE_DOWN)  # whatever else is wrong is for the settings to mend
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Attempt:
             found = check()
         except DataflowsError as error:
             self.failed.add(name)
-            return Check(name, False, error.message, error.hint, error.exit_code)
+            code = error.exit_code if error.exit_code in _FARTHER else ExitCode.SETTINGS
+            return Check(name, False, error.message, error.hint, code)
         return Check(name, True, found) if isinstance(found, str) else found
 
 

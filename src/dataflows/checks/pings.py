@@ -40,6 +40,6 @@ def _reached(line: Line, address: str) -> str:
     root = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"
     try:
         reply = line.ask("HEAD", root)
-    except ServiceDown:  # its text names the host
-        raise ServiceDown("the host cannot be reached", hint="check the address, proxy and firewall") from None
+    except ServiceDown as error:  # its text names the host, its hint does not
+        raise ServiceDown("the host cannot be reached", hint=error.hint) from None
     return f"the host answers in {1000 * reply.seconds:.0f} ms, {line.proxy(root)}; it was told nothing"

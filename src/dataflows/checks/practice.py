@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
@@ -36,7 +37,7 @@ class _Practice(Opened):
     def __init__(self, settings: Settings) -> None:
         from dataflows.store.practice.database import open_engine
 
-        super().__init__(settings, NAME, open_engine)
+        super().__init__(settings, NAME, partial(open_engine, as_it_is=True))
         self._version: str | None = None
         self.is_missing = False
 
@@ -51,15 +52,15 @@ class _Practice(Opened):
 
     def schema(self) -> str:
         from dataflows.store.practice.database import translated
-        from dataflows.store.practice.migrate import NEWEST, newer, version_of
+        from dataflows.store.practice.migrate import NEWEST, is_current, version_of
 
         with translated():
             self._version = version_of(self.engine)
         if self._version is None:
             return "no tables yet; the first import makes them"
-        if self._version > NEWEST:
-            raise newer(self._version)
-        return f"version {self._version}" + ("" if self._version == NEWEST else f"; the next import makes it {NEWEST}")
+        with translated():
+            current = is_current(self.engine)
+        return f"version {self._version}" + ("" if current else f"; the next import makes it {NEWEST}")
 
     def read(self) -> str:
         import sqlalchemy as sa

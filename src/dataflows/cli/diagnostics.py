@@ -108,10 +108,10 @@ def test_schema(
 def _create_table(call: Invocation, settings: Settings) -> None:
     from dataflows.flows.csc import table
     from dataflows.store.database import connect
-    from dataflows.store.files import private_folder
+    from dataflows.store.files import private_file, private_folder
 
     if settings.db_connection_string is None:  # the embedded default: made here and nowhere in passing
-        private_folder(settings.data_dir)
+        private_file(private_folder(settings.data_dir) / "staging.db")
         engine = connect(table.embedded_url(settings))
     else:
         engine = table.open_engine(settings)

@@ -83,7 +83,7 @@ class Server:
         try:
             with _told(self.where):
                 self._smtp.ehlo_or_helo_if_needed()  # nothing was said yet without STARTTLS and login
-                self._envelope(self._smtp.mail(sender)[0], "sender", "check MAIL_FROM (without it NOTIFY_EMAIL)")
+                self._envelope(self._smtp.mail(sender)[0], "sender", "check MAIL_FROM or NOTIFY_EMAIL, and SMTP_USER")
                 self._envelope(self._smtp.rcpt(recipient)[0], "recipient", "check NOTIFY_EMAIL")
                 self._smtp.rset()
         except _Answered as answer:

@@ -24,6 +24,11 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+def private_file(path: Path) -> None:
+    """Make an empty file that only its owner may read, where there is none. Raises OSError as ``os.open``."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
 def write_whole(path: Path, data: bytes, *, private: bool = True) -> None:
     """Write a file so that its name never stands for half of it: written beside, flushed, closed, then renamed.
 

@@ -27,7 +27,7 @@ from dataflows.runs.garbage import rare_collections
 from dataflows.runs.runner import Run
 from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
-from dataflows.store.practice.migrate import NEWEST, migrate, version_of
+from dataflows.store.practice.migrate import is_current, migrate
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
@@ -132,7 +132,7 @@ class _Import:
 
     def _rehearse(self, engine: sa.Engine) -> Iterator[Event]:
         with translated():
-            current = version_of(engine) == NEWEST
+            current = is_current(engine)
         if not current:
             yield Warned("the practice database would be made, or brought to the newest version of its tables")
             engine = _nowhere()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import sqlalchemy as sa
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
 from dataflows.store import database
 from dataflows.store.database import DatabaseLock, identity
-from dataflows.store.files import private_folder
+from dataflows.store.files import private_file, private_folder
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,8 +28,10 @@ _HINTS: dict[type[DataflowsError], str] = {
 }
 
 
-def open_engine(settings: Settings) -> sa.Engine:
+def open_engine(settings: Settings, *, as_it_is: bool = False) -> sa.Engine:
     """Make the engine of the practice database; nothing is connected yet.
+
+    ``as_it_is``: a SQLite file is not switched to a write-ahead log, which would change it.
 
     Raises:
         SettingUnusable: IMPORT_DATABASE_URL is no address of a PostgreSQL or SQLite database, or the folder of the
@@ -46,7 +47,8 @@ def open_engine(settings: Settings) -> sa.Engine:
             hint="use postgresql+psycopg://user:password@host/database, or sqlite:///C:/data/practice.db",
         )
     if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _prepare_sqlite)
+        if not as_it_is:
+            sa.event.listen(engine, "connect", _prepare_sqlite)
     else:
         sa.event.listen(engine, "connect", _prepare_postgresql)
     return engine
@@ -94,7 +96,7 @@ def _embedded(settings: Settings) -> str:
     path = _path(settings)
     try:
         private_folder(path.parent)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        private_file(path)
     except OSError as error:
         raise SettingUnusable(
             f"the practice database {path} cannot be made ({error.strerror})",

@@ -24,6 +24,14 @@ def version_of(engine: sa.Engine) -> str | None:
         return version
 
 
+def is_current(engine: sa.Engine) -> bool:
+    """Whether a database has the newest version, which a rehearsal needs. Raises SettingUnusable for a newer one."""
+    version = version_of(engine)
+    if version is not None and version > NEWEST:
+        raise newer(version)
+    return version == NEWEST
+
+
 def migrate(engine: sa.Engine, to: str = NEWEST) -> bool:
     """Make the tables, or bring them to version ``to``; all steps in one transaction. Returns whether there was need.
 
