@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing import get_context, reduction
 from pathlib import Path
 from typing import Any, Literal
@@ -98,7 +99,8 @@ class Warm:
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it ended just now, and the server it was forked from has noticed
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """SIGTERM."""
