@@ -23,10 +23,10 @@ Commands:
   test-schema     Validate required table structure/schema"""
 
 _COMMANDS = {
-    "run": ["csc-submit"],
-    "test-endpoint": ["test-endpoint", "--target", "csc"],
-    "test-db": ["test-db", "--target", "staging"],
-    "test-schema": ["test-schema"],
+    "run": "csc-submit",
+    "test-endpoint": "test-endpoint --target csc",
+    "test-db": "test-db --target staging",
+    "test-schema": "test-schema",
 }
 # the options of dataflows that stand before the command; the first ones take a value
 _WITH_VALUE = ("--env-file", "--data-dir", "--log-level")
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command is None:
         error = WrongUsage(f"{_program()} has no such command", hint=f"one of {', '.join(_COMMANDS)}; see --help")
         return report_failure(error, arguments)
-    return dataflows([*before, *command, *rest[1:]])
+    return dataflows([*before, *command.split(), *rest[1:]])
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.checks.way import Line
-from dataflows.remote.route import shown
 
 if TYPE_CHECKING:
     from dataflows.flows.cqc.sources import Source
@@ -37,6 +36,7 @@ def _begins(settings: Settings, line: Line, source: Source) -> str:
     from dataflows.flows.cqc.sources import fetch
     from dataflows.flows.cqc.verify import Verifier
     from dataflows.remote.download import Limits
+    from dataflows.remote.route import shown
 
     began, verifier = time.monotonic(), Verifier(block=1)
 
