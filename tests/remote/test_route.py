@@ -48,7 +48,7 @@ def test_the_certificate_that_was_shown_is_known(
     session = new_session(requests_ca_bundle=ca_bundle)
     with serving(reply(204), server_tls(authority)) as server:
         get(session, server.url)
-        assert session.way(server.url).certificate
+        assert session.host_connection(server.url).certificate
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["leaf", "chain"])
