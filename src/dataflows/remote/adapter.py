@@ -159,9 +159,12 @@ class BoundedAdapter(HTTPAdapter):
         return response
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every idle connection: the managers only forget their pools, and leave the sockets to the collector."""
+        with self._lock:
+            for way in self._hosts.values():
+                way.pool.close()
+            self._hosts.clear()
         super().close()
-        self._hosts.clear()
 
 
 def _ours(manager: Any) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +33,7 @@ from dataflows.remote.oauth import TokenSource
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import Session, make_session
 from dataflows.runs import pool
+from dataflows.runs.garbage import rare_collections
 from dataflows.runs.journal import Journal
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
@@ -112,7 +112,7 @@ class _Submit:
         self._open_books()
         self.recorder = Recorder(self.books, self.run.journal, self.run.id)
         try:
-            with _rare_collections():
+            with rare_collections(200_000, 50):  # payloads have no cycles, and looking costs a quarter of the run
                 yield from self._story()
         finally:
             self.acks.flush()
@@ -324,19 +324,6 @@ class _Halt:
     @property
     def hurry(self) -> bool:
         return self.stop.hurry
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let the garbage collector look for cycles seldom: payloads have none, and looking costs a quarter of the run."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _is_person(row: StagedRow, person_id: str) -> bool:
