@@ -102,7 +102,8 @@ class Measured:
 
     def row(self) -> str:
         """One line of the table."""
-        return f"| {self.far_side.name} | {self.behaviour} | {self.code} | {self.seconds:.1f} s | {self.megabytes:.0f} MB |"
+        told = (self.far_side.name, self.behaviour, self.code, f"{self.seconds:.1f} s", f"{self.megabytes:.0f} MB")
+        return "| " + " | ".join(map(str, told)) + " |"
 
 
 def _fault(name: str, **more: object) -> Callable[[Place, str], object]:
@@ -192,7 +193,7 @@ FAR_SIDES = (
         _fault("directory/create"),
         deadline=3 * DEADLINE,
     ),
-    FarSide("cqc", ("cqc-fetch", "--output-dir", "out"), _ANY_FAILURE, ENDLESS, _fault("cqc"), deadline=2 * DEADLINE),
+    FarSide("cqc", ("cqc-fetch", "--output", "out"), _ANY_FAILURE, ENDLESS, _fault("cqc"), deadline=2 * DEADLINE),
     FarSide("bucket", ("patient-import",), frozenset({10, 13}), ENDLESS, _fault("bucket")),
     FarSide("bucket download", ("patient-import",), _ANY_FAILURE, ENDLESS, _fault("bucket", only="download")),
     FarSide("bucket list", ("patient-import",), frozenset({13}), ("pages",), _lists, deadline=DEADLINE + 5),
