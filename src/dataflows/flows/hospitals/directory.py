@@ -220,7 +220,8 @@ def _record(value: Any, batch_id: str) -> Record:
         record_id, active = value["id"], value["active"]
     except (TypeError, KeyError):
         raise _unreadable() from None
-    texts = all(isinstance(one, str) for one in (hospital.name, hospital.address, hospital.phone or ""))
+    phone = "" if hospital.phone is None else hospital.phone
+    texts = all(isinstance(one, str) for one in (hospital.name, hospital.address, phone))
     if not own or not texts or type(record_id) is not int or not isinstance(active, bool):
         raise _unreadable()
     return Record(record_id, hospital, active)
