@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -35,10 +36,8 @@ def test_what_passes_dies_in_no_parser(noise: bytes, depth: int) -> None:
         check(text)
     except OutOfBounds:
         return
-    try:
+    with suppress(ValueError):
         json.loads(text)
-    except ValueError:
-        pass
 
 
 @pytest.mark.parametrize(
@@ -76,8 +75,6 @@ def test_monsters_are_refused(text: bytes) -> None:
 )
 def test_the_check_itself_does_not_take_long(text: bytes) -> None:
     began = time.process_time()
-    try:
+    with suppress(OutOfBounds):
         check(text)
-    except OutOfBounds:
-        pass
     assert time.process_time() - began < 5  # a quadratic one takes hours

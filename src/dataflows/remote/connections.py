@@ -29,7 +29,7 @@ LARGEST_HEAD = 64 * 1024
 _BUFFER = 16 * 1024
 _SLACK = 1024 * 1024  # for what frames a body: chunk sizes, trailers
 _TICK = 0.5  # s: how soon a wait notices that it is broken off
-_PIECE = 256 * 1024
+_PIECE = 4 * 1024 * 1024
 
 
 class NotConnected(Exception):
