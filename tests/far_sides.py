@@ -30,6 +30,7 @@ from tests.processes import Program
 DEADLINE = 3.0
 """Seconds that a request may take in these tests, all its attempts included."""
 MEGABYTES = 150
+GUARD = 150.0  # seconds until a process is killed, whatever it does
 WAITS = ("interim", "slow headers", "drip")
 """The behaviours that would last for ever without a deadline: those that a signal has to end."""
 MAIL = ("greeting", "lines", "one line", "drip")
@@ -48,7 +49,10 @@ _QUICK = {
     "HOSPITALS_LOOK_EVERY_SECONDS": "0.1",
     "LOG_LEVEL": "warning",
 }
-_PATIENT = {name: "300" for name in _QUICK if name.endswith("_SECONDS") and not name.startswith("HTTP_CONNECT")}
+_PATIENT = {
+    name: "300"
+    for name in ("HTTP_TIMEOUT_SECONDS", "HTTP_DEADLINE_SECONDS", "CQC_DEADLINE_SECONDS", "HOSPITALS_WAKE_SECONDS")
+}
 
 
 @dataclass
@@ -244,7 +248,7 @@ def measured(folder: Path, far: FarSide, behaviour: str, *, terminate: bool = Fa
     """Run one cell; with ``terminate`` there is no deadline worth the name, and SIGTERM comes after the first byte."""
     with _running(folder, far, behaviour, _PATIENT if terminate else {}) as (place, pid, said):
         began = time.monotonic()
-        guard, memory = threading.Timer(150, lambda: _kill(pid)), Memory(pid)
+        guard, memory = threading.Timer(GUARD, lambda: _kill(pid)), Memory(pid)
         guard.start()
         memory.start()
         if terminate:
