@@ -115,7 +115,7 @@ def licence_of(distribution: importlib.metadata.Distribution) -> str:
     told = distribution.metadata
     expression, *_ = [*(told.get_all("License-Expression") or ()), *map(_short, told.get_all("License") or ())] or [""]
     if expression:
-        return expression
+        return str(expression)
     classifiers = [
         line.rpartition(" :: ")[2] for line in told.get_all("Classifier") or () if line.startswith("License")
     ]
