@@ -144,7 +144,7 @@ def _write(path: Path, chosen: str, text: str) -> None:
     else:
         data = f"{text}\n".encode()
     try:
-        write_whole(path, data, private=False)
+        write_whole(path, data)
     except OSError as error:
         raise WrongUsage(
             f"{path} cannot be written ({error.strerror})", hint="choose another place for --out"

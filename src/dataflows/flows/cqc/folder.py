@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable
 from dataflows.runs.pool import Stop
-from dataflows.store.files import settle
+from dataflows.store.files import private_folder, settle
 
 Clock = Callable[[], datetime]
 
@@ -69,7 +69,7 @@ class Folder:
             SettingUnusable: it cannot be made or written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            private_folder(self.path)
             probe = self.path / self._temporary("probe")
             probe.touch(exist_ok=False)
             probe.unlink()
