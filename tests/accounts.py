@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE
+from tests import warm
+from tests.processes import Ended, Process, Program
 
 NOBODY = 65_534
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has access lists instead of modes")
 as_root = pytest.mark.skipif(
-    sys.platform == "win32" or os.geteuid() != 0, reason="only root can become another account: NOT TESTED HERE"
+    not warm.POSSIBLE or os.geteuid() != 0, reason="only root can become another account: NOT TESTED HERE"
 )
 
 
@@ -41,12 +41,11 @@ def open_to_others(*folders: Path) -> list[str]:
     return sorted(found)
 
 
-def run_as(
-    number: int, arguments: Sequence[str], environment: Mapping[str, str], folder: Path
-) -> subprocess.CompletedProcess[str]:
-    """Run the program as the account of a number, in a folder; for root only."""
-    return subprocess.run(
-        [sys.executable, "-m", "dataflows", *arguments],
-        user=number, group=number, extra_groups=[], cwd=folder, env={**os.environ, **environment},
-        capture_output=True, encoding="utf-8", check=False, timeout=PATIENCE,
-    )  # fmt: skip
+def run_as(account: int, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Ended:
+    """Run the program as the account of a number, in a folder; for root only.
+
+    It is forked from a process that has loaded everything: another account may not even read this Python.
+    """
+    whole = {**Program(folder, environment).environment}
+    with Process(tuple(arguments), warm.Warm("dataflows", arguments, folder, whole, account)) as process:
+        return process.ended().keeps_the_contract()
