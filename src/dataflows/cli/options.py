@@ -162,9 +162,11 @@ class Invocation:
         """Write the traceback of a bug to the log of the run, or to one of its own."""
         from dataflows.runs.logs import RunLog
 
-        log = self._log or RunLog(self._folder(), self.output.command or "dataflows").attach()
-        self._log = log
-        return log.crash(error)
+        try:
+            self._log = self._log or RunLog(self._folder(), self.output.command or "dataflows").attach()
+        except Exception:  # a bug is being reported: this must not raise another one
+            return None
+        return self._log.crash(error)
 
     def close(self) -> None:
         """End the progress display and close the log."""
