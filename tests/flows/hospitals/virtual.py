@@ -7,7 +7,7 @@ every request and every commit. What must never happen is checked by the Directo
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -20,15 +20,16 @@ import pytest
 
 from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Tally
-from dataflows.flows.hospitals import abandon, dispatch, job, ledger, taking_back
+from dataflows.flows.hospitals import abandon, courier, dispatch, job, ledger, taking_back, uploads
 from dataflows.flows.hospitals.abandon import Abandoned
 from dataflows.flows.hospitals.batch import Ask, Kind
 from dataflows.flows.hospitals.copies import Content
 from dataflows.flows.hospitals.courier import Answered, Courier, Failure
-from dataflows.flows.hospitals.directory import Created, CreateOutcome, NotSent, Record, Refused, Unknown
+from dataflows.flows.hospitals.directory import Created, CreateOutcome, Listed, NotSent, Record, Refused, Unknown
 from dataflows.flows.hospitals.dispatch import Dispatcher
 from dataflows.flows.hospitals.entries import NEVER
-from dataflows.flows.hospitals.identity import portions, repair_id
+from dataflows.flows.hospitals.identity import portions
+from dataflows.flows.hospitals.inventory import Inventory
 from dataflows.flows.hospitals.ledger import COMMAND, Ledger
 from dataflows.flows.hospitals.pacing import Pace
 from dataflows.flows.hospitals.rows import Hospital, Row
@@ -262,7 +263,7 @@ class Line:
     def __init__(self, far: Far, host: Host) -> None:
         self.far = far
         self.host = host
-        self._seen: dict[str, set[int]] = {}
+        self._seen: defaultdict[str, set[int]] = defaultdict(set)
 
     def _fate(self, known: Iterable[str]) -> str:
         self.host.fuse.step()
@@ -282,6 +283,20 @@ class Line:
         if self._fate(LOOKS) == "dropped":
             raise ServiceDown("no answer", hint="")
         return self.snapshot(batch_id)
+
+    def list_all(self) -> list[Listed]:
+        """Everything."""
+        if self._fate(LOOKS) == "dropped":
+            raise ServiceDown("no answer", hint="")
+        return self.everything()
+
+    def everything(self) -> list[Listed]:
+        """What is there now, of all batches."""
+        self._seen = defaultdict(set)
+        for one in self.far.records.values():
+            self._seen[one.batch_id].add(one.number)
+        self.far.tell(self.host.name, f"lists {[(one.number, one.active) for one in self.far.records.values()]}")
+        return [Listed(one.number, one.hospital, one.active, one.batch_id) for one in self.far.records.values()]
 
     def delete_batch(self, batch_id: str) -> int | None:
         """Delete a batch."""
@@ -343,21 +358,17 @@ class Line:
 
     def _single(self, ask: Ask) -> tuple[float, Callable[[], Any]]:
         far, batch_id = self.far, ask.batch.batch_id
-        if ask.kind is Kind.LOOK:
-            fate = self._fate(LOOKS)
-            seconds = SLOW if fate == "slow" else QUICK
-            answer: list[Any] = []
-            if fate == "dropped":
-                return far.now + PATIENCE, lambda: Failure(ServiceDown("no answer", hint=""))
-            far.at(far.now + seconds / 2, lambda: answer.append(self.snapshot(batch_id)))
-            return far.now + seconds, lambda: answer[0]
+        if ask.kind in (Kind.LOOK, Kind.LIST):
+            return self._look_in_time(None if ask.kind is Kind.LIST else batch_id)
         fate = self._fate(OTHERS)
         far.tell(self.host.name, f"{ask.kind} {batch_id[:4]} {ask.record_id}: {fate}")
         if ask.kind is Kind.DELETE:
             assert ask.record_id in self._seen[batch_id], "an id is deleted that was not just seen"
-        done: Callable[[], int] = (
-            partial(far.activate, batch_id) if ask.kind is Kind.ACTIVATE else partial(far.delete, ask.record_id)
-        )
+        done: Callable[[], int] = {
+            Kind.ACTIVATE: partial(far.activate, batch_id),
+            Kind.DELETE: partial(far.delete, ask.record_id),
+            Kind.DELETE_BATCH: partial(far.delete_batch, batch_id),
+        }[ask.kind]
         status: list[int] = []
         life = far.life
         if fate not in ("dropped", "error"):
@@ -370,6 +381,19 @@ class Line:
         if fate in ("ok", "restart"):
             return far.now + QUICK, lambda: status[0] if status else None
         return far.now + (PATIENCE if fate != "late" else 1.0), lambda: None
+
+    def _look_in_time(self, batch_id: str | None) -> tuple[float, Callable[[], Any]]:
+        far, fate, started = self.far, self._fate(LOOKS), self.far.now
+        if fate == "dropped":
+            return far.now + PATIENCE, lambda: Failure(ServiceDown("no answer", hint=""))
+        seconds = SLOW if fate == "slow" else QUICK
+        answer: list[Any] = []
+
+        def look() -> None:
+            answer.append(Inventory(self.everything(), started) if batch_id is None else self.snapshot(batch_id))
+
+        far.at(far.now + seconds / 2, look)
+        return far.now + seconds, lambda: answer[0]
 
 
 class _Stop(Stop):
@@ -597,16 +621,18 @@ def _taking(take: Callable[[Dispatcher, Answered], Iterator[Event]]) -> Callable
 def rig(patch: pytest.MonkeyPatch) -> None:
     """Put clock, Directory, pool, locks and copies into the job's hands."""
     clock = SimpleNamespace(monotonic=lambda: _far().now, time=lambda: _far().now)
-    for module in (job, ledger, dispatch, abandon):
+    for module in (job, ledger, dispatch, abandon, courier, uploads):
         patch.setattr(module, "time", clock)
-    for module in (job, taking_back):
+    for module in (job, taking_back, uploads):
         patch.setattr(module, "Copies", _Copies)
+    for module in (job, taking_back):
         patch.setattr(module, "Directory", lambda _address, session, _policy: session.line)
         patch.setattr(module, "make_session", _session)
     patch.setattr(job, "Pace", partial(Pace, clock=clock.monotonic))
     patch.setattr(pool, "each", _each)
     patch.setattr(Dispatcher, "take", _taking(Dispatcher.take))
-    patch.setattr(ledger, "is_running", lambda data_dir, _, target: target in Host.hosts[data_dir.name].running)
+    for module in (ledger, uploads):
+        patch.setattr(module, "is_running", lambda data_dir, _, target: target in Host.hosts[data_dir.name].running)
     patch.setattr(taking_back, "Run", _run)
     patch.setattr(taking_back, "only_one", lambda *_: nullcontext())
 
@@ -628,13 +654,10 @@ def _session(settings: Settings, _workers: int) -> SimpleNamespace:
 
 
 def wanted(rows: list[Row], size: int, occurrence: int = 0) -> dict[str, Counter[Hospital]]:
-    """What the batches of a file are to hold, the batches that stand in for lost rows too."""
-    found: dict[str, Counter[Hospital]] = {}
-    for part in portions(ADDRESS, rows, size, occurrence):
-        found[part.batch_id] = Counter(row.hospital for row in part.rows)
-        for place, row in enumerate(part.rows):
-            found[repair_id(part.batch_id, place, row.hospital)] = Counter([row.hospital])
-    return found
+    """What the batches of a file are to hold."""
+    return {
+        part.batch_id: Counter(row.hospital for row in part.rows) for part in portions(ADDRESS, rows, size, occurrence)
+    }
 
 
 def disagreement(far: Far, rows: list[Row], size: int) -> str:
