@@ -28,7 +28,7 @@ from dataflows.flows.hospitals.courier import Answered, Courier, Failure
 from dataflows.flows.hospitals.directory import Created, CreateOutcome, Listed, NotSent, Record, Refused, Unknown
 from dataflows.flows.hospitals.dispatch import Dispatcher
 from dataflows.flows.hospitals.entries import NEVER
-from dataflows.flows.hospitals.identity import portions
+from dataflows.flows.hospitals.identity import directory_address, portions
 from dataflows.flows.hospitals.inventory import Inventory
 from dataflows.flows.hospitals.ledger import COMMAND, Ledger
 from dataflows.flows.hospitals.pacing import Pace
@@ -114,7 +114,7 @@ class Kept:
     """One record at the Directory."""
 
     number: int
-    batch_id: str
+    batch_id: str | None
     hospital: Hospital
     active: bool = False
 
@@ -140,16 +140,22 @@ class Far:
     alone: bool = True
     now: float = 1_000.0
     refuses: frozenset[Hospital] = frozenset()
-    wanted: dict[str, Counter[Hospital]] = field(default_factory=dict)
-    """What each batch is to hold, as the tests know it."""
+    most: Counter[Hospital] = field(default_factory=Counter)
+    """How often the file that holds a text most holds it, of all files since the Directory's memory began."""
+    present: Counter[Hospital] = field(default_factory=Counter)
+    """What the file that is at work now holds."""
 
     def __post_init__(self) -> None:
+        self.done: Counter[Hospital] = Counter()
+        """What has to be live, since a run that was to bring it there ended well."""
+        self.same_id = False
+        self.posted: defaultdict[str, set[Hospital]] = defaultdict(set)
         self.records: dict[int, Kept] = {}
         self.landings: list[Landing] = []
         self.foreign: set[int] = set()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
-        self._last = 0
+        self._arrived = self._last = 0
         self.life = 0
         self.story: list[tuple[float, str, str]] = []
 
@@ -179,14 +185,19 @@ class Far:
         self.tell("directory", "restart")
         self.records.clear()
         self.foreign.clear()
+        self.posted.clear()
+        self.most = Counter(self.present)
+        self.done.clear()
         self.life += 1
         self._last = 0
 
-    def add(self, batch_id: str, hospital: Hospital) -> int:
-        """Store a record."""
-        self._last += 1
-        self.records[self._last] = Kept(self._last, batch_id, hospital)
-        self.tell("directory", f"record {self._last} lands: {hospital.name} in {batch_id[:4]}")
+    def add(self, batch_id: str | None, hospital: Hospital, *, active: bool = False) -> int:
+        """Store a record; returns its id, which can be that of the one before."""
+        self._arrived += 1
+        self._last += not (self.same_id and self._last)
+        self.same_id = False
+        self.records[self._arrived] = Kept(self._last, batch_id, hospital, active)
+        self.tell("directory", f"record {self._last} lands: {hospital.name} in {str(batch_id)[:4]}")
         return self._last
 
     def land(self, landing: Landing) -> None:
@@ -197,22 +208,45 @@ class Far:
 
     def plant(self, batch_id: str) -> None:
         """Somebody else writes into a batch."""
-        self.foreign.add(self.add(batch_id, Hospital("Foreign Clinic", "1 Other Road, Exampleton", None)))
+        self.add(batch_id, Hospital("Foreign Clinic", "1 Other Road, Exampleton", None))
+        self.foreign.add(self._arrived)
+
+    def another_tool_creates(self, hospital: Hospital) -> None:
+        """Somebody else brings a hospital there, without a batch."""
+        self.add(None, hospital, active=True)
+        self.foreign.add(self._arrived)
+        self.most[hospital] = max(self.most[hospital], self.live()[hospital])
+
+    def somebody_deletes(self, hospital: Hospital) -> None:
+        """Somebody removes one live hospital."""
+        found = next((key for key, one in self.records.items() if one.active and one.hospital == hospital), None)
+        if found is not None:
+            self.tell("somebody", f"deletes {hospital.name}")
+            del self.records[found]
+            self.foreign.discard(found)
+            self.done[hospital] = min(self.done[hospital], self.live()[hospital])
 
     def holds(self, batch_id: str) -> list[Kept]:
         """The records of a batch."""
         return [one for one in self.records.values() if one.batch_id == batch_id]
 
+    def live(self) -> Counter[Hospital]:
+        """What is active."""
+        return Counter(one.hospital for one in self.records.values() if one.active)
+
     def expects(self, batch_id: str, hospital: Hospital) -> None:
         """Check that a create which arrives now cannot make one copy too many."""
+        self.posted[batch_id].add(hospital)
         if not self.alone:
             return
-        there = sum(one.hospital == hospital for one in self.holds(batch_id))
+        here = [one for one in self.holds(batch_id) if one.hospital == hospital]
+        assert not any(one.active for one in self.holds(batch_id)), "a create into a batch that is active"
         coming = sum(
             one.batch_id == batch_id and one.hospital == hospital and one.life == self.life and not one.over
             for one in self.landings
         )
-        assert there + coming < self.wanted[batch_id][hospital], "a create that makes one copy too many"
+        there = self.live()[hospital]
+        assert there + len(here) + coming < self.most[hospital], "a create that makes one copy too many"
 
     def activate(self, batch_id: str) -> int:
         """Activate a batch; returns the status."""
@@ -220,40 +254,38 @@ class Far:
         self.tell("directory", f"activation of {batch_id[:4]} ({len(held)} records)")
         if not held or any(one.active for one in held):
             return 400 if held else 404
-        missing = self.wanted[batch_id] - Counter(one.hospital for one in held)
-        assert not [one for one in missing if one not in self.refuses], "a batch is activated that lacks a row"
-        if self.alone and not self.foreign:
-            assert len(held) <= sum(self.wanted[batch_id].values()), "a batch is activated that has a copy too many"
+        live = self.live()
+        for hospital in self.posted[batch_id] - {one.hospital for one in held}:
+            assert live[hospital] or hospital in self.refuses, "a batch is activated that lacks a row"
         for one in held:
             one.active = True
+        if self.alone:
+            more = Counter({h: n for h, n in self.live().items() if self._is_ours(h)}) - self.most
+            assert not more, f"a batch is activated that makes a hospital live too often: {sorted(more)}"
         return 200
 
+    def _is_ours(self, hospital: Hospital) -> bool:
+        return not any(self.records[key].hospital == hospital for key in self.foreign if key in self.records)
+
     def delete(self, number: int) -> int:
-        """Delete one record; returns the status."""
-        gone = self.records.get(number)
-        if gone is None:
+        """Delete the first record with an id; returns the status."""
+        key = next((key for key, one in self.records.items() if one.number == number), None)
+        if key is None:
             return 404
-        self.tell("directory", f"record {number} is deleted: {gone.hospital.name} in {gone.batch_id[:4]}")
-        assert number not in self.foreign, "somebody else's record is deleted"
-        twins = [one for one in self.holds(gone.batch_id) if one.hospital == gone.hospital]
-        live = sum(one.active for one in twins)
-        assert not gone.active or live > self.wanted[gone.batch_id][gone.hospital], "a live hospital is deleted"
-        assert (
-            gone.active
-            or len(twins) > self.wanted[gone.batch_id][gone.hospital]
-            or any(one.active for one in self.holds(gone.batch_id))
-        ), "the only copy of a row is deleted"
-        del self.records[number]
+        gone = self.records[key]
+        self.tell("directory", f"record {number} is deleted: {gone.hospital.name} in {str(gone.batch_id)[:4]}")
+        assert key not in self.foreign, "somebody else's record is deleted"
+        assert not gone.active or not self.alone, "a live hospital is deleted"
+        del self.records[key]
         return 204
 
     def delete_batch(self, batch_id: str) -> int:
         """Delete all records of a batch; returns the status."""
         held = self.holds(batch_id)
-        assert not any(one.active for one in held), "live hospitals are deleted with their batch"
-        assert not any(one.number in self.foreign for one in held), "somebody else's record is deleted"
+        assert not any(one.active for one in held) or not self.alone, "live hospitals are deleted with their batch"
+        assert not any(key in self.foreign for key, one in self.records.items() if one.batch_id == batch_id)
         self.tell("directory", f"{len(held)} records of {batch_id[:4]} are deleted")
-        for one in held:
-            del self.records[one.number]
+        self.records = {key: one for key, one in self.records.items() if one.batch_id != batch_id}
         return 200 if held else 404
 
 
@@ -263,7 +295,7 @@ class Line:
     def __init__(self, far: Far, host: Host) -> None:
         self.far = far
         self.host = host
-        self._seen: defaultdict[str, set[int]] = defaultdict(set)
+        self._listed: list[Listed] = []
 
     def _fate(self, known: Iterable[str]) -> str:
         self.host.fuse.step()
@@ -292,11 +324,10 @@ class Line:
 
     def everything(self) -> list[Listed]:
         """What is there now, of all batches."""
-        self._seen = defaultdict(set)
-        for one in self.far.records.values():
-            self._seen[one.batch_id].add(one.number)
-        self.far.tell(self.host.name, f"lists {[(one.number, one.active) for one in self.far.records.values()]}")
-        return [Listed(one.number, one.hospital, one.active, one.batch_id) for one in self.far.records.values()]
+        held = list(self.far.records.values())
+        self.far.tell(self.host.name, f"lists {[(one.number, str(one.batch_id)[:4], one.active) for one in held]}")
+        self._listed = [Listed(one.number, one.hospital, one.active, one.batch_id) for one in held]
+        return self._listed
 
     def delete_batch(self, batch_id: str) -> int | None:
         """Delete a batch."""
@@ -307,7 +338,6 @@ class Line:
     def snapshot(self, batch_id: str) -> list[Record]:
         """What is there now."""
         held = [Record(one.number, one.hospital, one.active) for one in self.far.holds(batch_id)]
-        self._seen[batch_id] = {one.id for one in held}
         self.far.tell(self.host.name, f"looks at {batch_id[:4]}: {[(one.id, one.active) for one in held]}")
         return held
 
@@ -363,7 +393,10 @@ class Line:
         fate = self._fate(OTHERS)
         far.tell(self.host.name, f"{ask.kind} {batch_id[:4]} {ask.record_id}: {fate}")
         if ask.kind is Kind.DELETE:
-            assert ask.record_id in self._seen[batch_id], "an id is deleted that was not just seen"
+            seen = [(one.batch_id, one.active) for one in self._listed if one.id == ask.record_id]
+            assert seen == [(batch_id, False)], (
+                "an id is deleted that was not just seen, once, in our batch, not active"
+            )
         done: Callable[[], int] = {
             Kind.ACTIVATE: partial(far.activate, batch_id),
             Kind.DELETE: partial(far.delete, ask.record_id),
@@ -481,14 +514,20 @@ class Host:
         self.luck = list(luck)
         self.stop = _Stop(self.far)
 
-    def upload(self, rows: list[Row], size: int, **options: Any) -> Iterator[Pause | Ended]:
+    def upload(
+        self, rows: list[Row], size: int, path: str = "file.csv", address: str = ADDRESS, **options: Any
+    ) -> Iterator[Pause | Ended]:
         """The command, as a process that yields whenever it waits, and at last how it ended."""
-        content = Content(ADDRESS, size, rows, [], 0)
-        return self._played(job.Options("file.csv", size, **options), content)
+        content = Content(directory_address(address), size, rows, [], 0)
+        return self._played(job.Options(path, size, **options), content)
 
     def resume(self, record: RunRecord) -> Iterator[Pause | Ended]:
         """``runs resume``, likewise."""
         return self._played(*job.recalled(record.options, self.settings))
+
+    def rows_of(self, record: RunRecord) -> list[Row]:
+        """The rows that an earlier run carried."""
+        return job.recalled(record.options, self.settings)[1].rows
 
     def abandon(self, record: RunRecord) -> Abandoned:
         """``runs abandon``, in one go."""
@@ -660,15 +699,19 @@ def wanted(rows: list[Row], size: int, occurrence: int = 0) -> dict[str, Counter
     }
 
 
-def disagreement(far: Far, rows: list[Row], size: int) -> str:
+def file_of(rows: Iterable[Row]) -> Counter[Hospital]:
+    """How often a file holds each hospital."""
+    return Counter(row.hospital for row in rows)
+
+
+def disagreement(far: Far, rows: list[Row], *, inactive: bool = True) -> str:
     """What is wrong with a file's rows at the Directory; nothing should be."""
-    ids = set(wanted(rows, size))
-    held = [one for one in far.records.values() if one.batch_id in ids and one.number not in far.foreign]
-    live = Counter(one.hospital for one in held if one.active)
-    should = Counter(row.hospital for row in rows if row.hospital not in far.refuses)
+    live, should = far.live(), Counter({h: n for h, n in file_of(rows).items() if h not in far.refuses})
+    live = Counter({hospital: count for hospital, count in live.items() if hospital in should})
     if live != should:
         return f"live: {sorted(live.elements())}, in the file: {sorted(should.elements())}"
-    return f"{len(held) - sum(live.values())} records are left inactive" if len(held) > sum(live.values()) else ""
+    left = sum(not one.active and one.hospital in should for one in far.records.values())
+    return f"{left} records are left inactive" if left and inactive else ""
 
 
-__all__ = ["NEVER", "Ended", "Far", "Host", "Ledger", "disagreement", "play", "rig", "wanted"]
+__all__ = ["NEVER", "Ended", "Far", "Host", "Ledger", "disagreement", "file_of", "play", "rig", "wanted"]

@@ -50,7 +50,8 @@ _SCHEMA = (
     CREATE TABLE hospital_contents (content TEXT PRIMARY KEY, suspect REAL, host TEXT) WITHOUT ROWID;
     INSERT INTO hospital_contents
         SELECT upload, NULL, NULL FROM hospital_uploads
-        UNION SELECT replace(target, ' again', ''), NULL, NULL FROM runs WHERE command = 'hospitals-bulk' AND state <> 'running'
+        UNION SELECT replace(target, ' again', ''), NULL, NULL FROM runs
+        WHERE command = 'hospitals-bulk' AND state <> 'running'
     """,
 )
 
