@@ -52,7 +52,7 @@ class Nights(RuleBasedStateMachine):
         self.rows = [Row(number, text) for number, text in enumerate(texts, 1)]
         self.size = size
         present = file_of(self.rows)
-        self.far = Far(cap=size, alone=self.alone, refuses=self.refuses, most=Counter(present), present=present)
+        self.far = Far(cap=size, alone=self.alone, refuses=self.refuses, held=Counter(present), present=present)
         self._machines()
 
     def _machines(self) -> None:

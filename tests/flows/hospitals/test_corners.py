@@ -27,7 +27,7 @@ CORRECTED = [*ROWS[:2], Row(3, Hospital("Synthetic Clinic 3 b", "3 Sample Road, 
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     rig(monkeypatch)
     Host.hosts.clear()
-    return Host("here", Far(cap=2, most=file_of(ROWS) | file_of(CORRECTED)))
+    return Host("here", Far(cap=2, held=file_of(ROWS) | file_of(CORRECTED)))
 
 
 def run(host: Host, steps: int | None = None, rows: list[Row] = ROWS, **options: Any) -> Ended:

@@ -140,12 +140,14 @@ class Far:
     alone: bool = True
     now: float = 1_000.0
     refuses: frozenset[Hospital] = frozenset()
-    most: Counter[Hospital] = field(default_factory=Counter)
+    held: Counter[Hospital] = field(default_factory=Counter)
     """How often the file that holds a text most holds it, of all files since the Directory's memory began."""
     present: Counter[Hospital] = field(default_factory=Counter)
     """What the file that is at work now holds."""
 
     def __post_init__(self) -> None:
+        self.agains: Counter[Hospital] = Counter()
+        """What was to be created all the same."""
         self.done: Counter[Hospital] = Counter()
         """What has to be live, since a run that was to bring it there ended well."""
         self.same_id = False
@@ -186,8 +188,8 @@ class Far:
         self.records.clear()
         self.foreign.clear()
         self.posted.clear()
-        self.most = Counter(self.present)
-        self.done.clear()
+        self.held = Counter(self.present)
+        self.agains, self.done = Counter(), Counter()
         self.life += 1
         self._last = 0
 
@@ -215,7 +217,7 @@ class Far:
         """Somebody else brings a hospital there, without a batch."""
         self.add(None, hospital, active=True)
         self.foreign.add(self._arrived)
-        self.most[hospital] = max(self.most[hospital], self.live()[hospital])
+        self.held[hospital] = max(self.held[hospital], self.live()[hospital])
 
     def somebody_deletes(self, hospital: Hospital) -> None:
         """Somebody removes one live hospital."""
@@ -225,6 +227,11 @@ class Far:
             del self.records[found]
             self.foreign.discard(found)
             self.done[hospital] = min(self.done[hospital], self.live()[hospital])
+
+    @property
+    def most(self) -> Counter[Hospital]:
+        """How often each hospital may be live."""
+        return self.held + self.agains
 
     def holds(self, batch_id: str) -> list[Kept]:
         """The records of a batch."""
@@ -503,7 +510,11 @@ class Host:
             _Copies.kept[self.name].clear()
 
     def resumable(self) -> list[RunRecord]:
-        """The runs that wait to be resumed, latest first."""
+        """The runs that wait to be resumed, latest first; those too whose process died."""
+        self.book.fuse = Fuse()  # it is another process that looks
+        for record in self.book.runs(state="running"):
+            if record.target not in self.running:
+                self.book.set_state(record.run_id, states.RESUMABLE)
         return self.book.runs(state="resumable")
 
     # --- processes --------------------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ from dataflows.runs.outage import OutageDetector
 from dataflows.runs.pool import Later
 
 _SINGLES_PER_BATCH = 4
-_LIST_REST_PER_RECORD = 2e-5
-"""So many seconds for each record of the last list pass before the next one leaves: many batches share one."""
+_LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.01, 2e-5
+"""So many seconds, or so many for each record of the last list, pass before the next one leaves: batches share it."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ class Dispatcher:
         if self._listing and now >= self._list_from:
             ask = Ask(self._listing[0], Kind.LIST)
             self._lists[ask], self._listing = self._listing, []
-            self._list_from = now + _LIST_REST_PER_RECORD * (self.inventory.total if self.inventory else 0)
+            total = self.inventory.total if self.inventory else 0
+            self._list_from = now + max(_LIST_REST_SECONDS, _LIST_REST_PER_RECORD * total)
             self._ready.appendleft(ask)
 
     def _gather_creates(self, now: float) -> None:
