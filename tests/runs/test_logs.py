@@ -153,7 +153,7 @@ def test_old_logs_are_swept_when_a_new_one_begins(log: RunLog) -> None:
 def test_a_folder_that_cannot_be_used_is_a_setting(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     log = RunLog(tmp_path / "data", "csc-submit").attach()
-    with pytest.raises(SettingUnusable, match="cannot be written"):
+    with pytest.raises(SettingUnusable, match="the log cannot be used"):
         log.log_start("csc-submit")
     log.detach()
 

@@ -187,7 +187,7 @@ def _tell(call: Invocation, box: Sandbox, write_env: Path | None) -> None:
     if write_env is not None:
         from dataflows.store.files import write_whole
 
-        write_whole(write_env, _env_text(settings).encode(), private=True)
+        write_whole(write_env, _env_text(settings).encode())
     for name, value in settings.items():
         call.output.say(f"{name}={value}")
     how = f"dataflows --env-file {write_env}" if write_env else "with these settings, dataflows"

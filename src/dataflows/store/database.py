@@ -18,6 +18,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from dataflows.errors import SettingUnusable
+from dataflows.store import sqlite_files
 from dataflows.store.failures import StatementRefused, no_odbc, translated
 from dataflows.store.locks import DatabaseLock
 
@@ -35,12 +36,13 @@ _OPENS = re.compile(r"\s*+\{")
 _BRACED = re.compile(r"\{[^}]*+(?:\}\}[^}]*+)*+\}")
 
 
-def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING") -> sa.Engine:
+def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING", create: bool = True) -> sa.Engine:
     """Make the engine of a database; nothing is connected yet. No repr and no message of it shows a password.
 
     Args:
         setting: a raw ODBC string (``Driver={ODBC Driver 18 for SQL Server};Server=...``) or a SQLAlchemy URL.
         name: the setting it comes from, for messages.
+        create: make a SQLite file where there is none, for its owner alone; else a mistyped name is no database.
 
     Raises:
         SettingUnusable: it is neither, or the library for it is missing.
@@ -59,7 +61,7 @@ def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING") -> sa.
         )
     if engine is None:  # outside the except block: SQLAlchemy's error shows the string with its password
         raise missing
-    return _prepared(engine)
+    return _prepared(engine, name, create=create)
 
 
 def _by_url(text: str) -> sa.Engine:
@@ -124,8 +126,9 @@ _ARGUMENTS: Mapping[str, dict[str, Any]] = {
 _ALWAYS = frozenset({"client_encoding"})  # whatever the URL says
 
 
-def _prepared(engine: sa.Engine) -> sa.Engine:
+def _prepared(engine: sa.Engine, name: str, *, create: bool) -> sa.Engine:
     if engine.dialect.name == "sqlite":
+        sqlite_files.watch_over(engine, name, create=create)
         sa.event.listen(engine, "connect", _teach_sqlite)
     elif engine.dialect.name == "mssql":
         import pyodbc

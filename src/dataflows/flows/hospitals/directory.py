@@ -19,13 +19,17 @@ from dataflows.flows.hospitals.rows import Hospital
 from dataflows.remote.connections import Stopped
 from dataflows.remote.failures import Blocked
 from dataflows.remote.retry import RetryPolicy, raise_for_service
-from dataflows.remote.session import Reply, Session, send
+from dataflows.remote.session import MAX_ANSWER, Reply, Session, send
 
 SERVICE = "the Hospital Directory"
 
 _HEADERS = {"Accept": "application/json"}
 _JSON = {**_HEADERS, "Content-Type": "application/json"}
 _FIELDS = ("name", "address", "phone")
+
+MOST_KEPT = 10_000
+"""The Directory forgets its oldest records beyond that (spec page hospitals)."""
+_MAX_LIST = 48 * 1024 * 1024  # bytes: so many records of the longest texts, every character escaped
 
 
 class Record(NamedTuple):
@@ -34,6 +38,15 @@ class Record(NamedTuple):
     id: int
     hospital: Hospital
     active: bool
+
+
+class Listed(NamedTuple):
+    """One record of the list of everything; ``hospital`` is None where name or address is no text."""
+
+    id: int
+    hospital: Hospital | None
+    active: bool
+    batch_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +162,18 @@ class Directory:
             raise _unreadable()
         return [_record(one, batch_id) for one in parsed]
 
+    def list_all(self) -> list[Listed]:
+        """Everything that the Directory holds, whoever created it. Raises as ``look`` does."""
+        return self._policy.call(self._list_all, SERVICE)
+
+    def _list_all(self) -> list[Listed]:
+        reply = self._send("GET", "hospitals/", max_bytes=_MAX_LIST)
+        _refuse_strange(reply, (200,))
+        parsed = _parsed(reply)
+        if not isinstance(parsed, list):
+            raise _unreadable()
+        return [_listed(one) for one in parsed]
+
     def activate(self, batch_id: str) -> int | None:
         """Ask once that a batch becomes active. Returns the status, None without an answer; a look tells the rest.
 
@@ -179,8 +204,8 @@ class Directory:
             raise _no_access(reply.status)
         return reply.status
 
-    def _send(self, method: str, path: str) -> Reply:
-        return send(self._session, method, f"{self._address}/{path}", headers=_HEADERS)
+    def _send(self, method: str, path: str, max_bytes: int = MAX_ANSWER) -> Reply:
+        return send(self._session, method, f"{self._address}/{path}", headers=_HEADERS, max_bytes=max_bytes)
 
 
 def _written(hospital: Hospital) -> dict[str, str]:
@@ -225,6 +250,20 @@ def _record(value: Any, batch_id: str) -> Record:
     if not own or not texts or type(record_id) is not int or not isinstance(active, bool):
         raise _unreadable()
     return Record(record_id, hospital, active)
+
+
+def _listed(value: Any) -> Listed:
+    """One record of anybody's. Raises ServiceDown for what is none."""
+    try:
+        record_id, active, batch_id = value["id"], value["active"], value.get("creation_batch_id")
+        name, address, phone = value["name"], value["address"], value.get("phone")
+    except (TypeError, KeyError, AttributeError):
+        raise _unreadable() from None
+    if type(record_id) is not int or type(active) is not bool:
+        raise _unreadable()
+    written = type(name) is str and type(address) is str and (phone is None or type(phone) is str)
+    batch = batch_id.lower() if type(batch_id) is str else None
+    return Listed(record_id, Hospital(name, address, phone) if written else None, active, batch)
 
 
 def _refusal(reply: Reply) -> str:
