@@ -13,7 +13,7 @@ from sqlalchemy.dialects import registry
 from dataflows.errors import SettingUnusable
 from dataflows.settings import Secret
 from dataflows.store import database
-from dataflows.store.database import connect, fingerprint
+from dataflows.store.database import _pairs, connect, fingerprint
 
 ODBC = "Driver={ODBC Driver 18 for SQL Server};Server=tcp:db.example.org,1433;Database=ssd;UID=loader;PWD={sec;ret}}=1}"
 
@@ -194,3 +194,24 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(SettingUnusable, match="not installed"):
         connect("postgresql+psycopg2://user:hush@db.example.org/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Driver={ODBC Driver 18};Server=db;Database=HDM;", {"driver": "{ODBC Driver 18}", "server": "db", "database": "HDM"}),
+        (" Server = a ; PWD = {x;}} y} ; UID=u", {"server": "a ", "pwd": "{x;}} y}", "uid": "u"}),
+        ("PWD={open;UID=u", {"pwd": "{open", "uid": "u"}),
+        ("a;b=1;=2;c=", {"b": "1", "c": ""}),
+        ("", {}),
+    ],
+)  # fmt: skip
+def test_an_odbc_string_is_taken_apart(text: str, expected: dict[str, str]) -> None:
+    assert dict(_pairs(text)) == expected
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 1_000_000, "=" * 1_000_000, "a" * 1_000_000, "a={" + "}" * 1_000_000, "a= " * 300_000]
+)
+def test_an_odd_string_takes_no_longer_than_a_plain_one(text: str) -> None:
+    assert isinstance(list(_pairs(text)), list)  # with a search that looks back this takes hours

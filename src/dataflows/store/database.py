@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ LOGIN_SECONDS = 15
 LOCK_WAIT_SECONDS = 30  # how long a statement waits for the authority's loader before it gives up
 
 _IS_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+_.-]*://")
-_PAIR = re.compile(r"\s*([^=;]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
+_VALUE = re.compile(r"\s*+(\{(?:[^}]|\}\})*+\}(?=\s*+(?:;|$))|[^;]*+)\s*+;?")
 
 
 def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING", create: bool = True) -> sa.Engine:
@@ -74,7 +74,7 @@ def _by_url(text: str) -> sa.Engine:
 
 def _by_odbc(text: str) -> sa.Engine:
     """The string goes to the driver as it is, past the engine's URL: that one would show the password in its repr."""
-    words = {key.lower(): value for key, value in _PAIR.findall(text)}
+    words = dict(_pairs(text))
     if "=" not in text:
         raise ArgumentError("no ODBC string")
     import pyodbc
@@ -141,11 +141,23 @@ def _no_library(name: str, error: ImportError) -> SettingUnusable:
     )
 
 
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    """The keywords of an ODBC string in lower case, with their values; one pass, however odd the text."""
+    place = 0
+    while (equals := text.find("=", place)) >= 0:
+        value = _VALUE.match(text, equals + 1)
+        assert value is not None, "it matches nothing, too"
+        key = text[place:equals].rpartition(";")[2].strip().lower()
+        if key:
+            yield key, value[1]
+        place = value.end()
+
+
 def identity(url: sa.URL) -> str:
     """Name a database by where it is, without account, password and driver, since these change and it does not."""
     words = {key.lower(): str(value) for key, value in url.query.items()}
     if "odbc_connect" in words:
-        words = {key.strip().lower(): value for key, value in _PAIR.findall(words["odbc_connect"])}
+        words = dict(_pairs(words["odbc_connect"]))
     named = (words[key] for key in ("server", "address", "addr", "host", "dsn") if key in words)
     host = url.host or next(named, "")
     place = url.database or words.get("database", "")
