@@ -199,7 +199,7 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Driver={ODBC Driver 18};Server=db;Database=HDM;", {"driver": "{ODBC Driver 18}", "server": "db", "database": "HDM"}),
+        ("Driver={ODBC Driver 18};Server=db;", {"driver": "{ODBC Driver 18}", "server": "db"}),
         (" Server = a ; PWD = {x;}} y} ; UID=u", {"server": "a ", "pwd": "{x;}} y}", "uid": "u"}),
         ("PWD={open;UID=u", {"pwd": "{open", "uid": "u"}),
         ("a;b=1;=2;c=", {"b": "1", "c": ""}),
@@ -210,8 +210,9 @@ def test_an_odbc_string_is_taken_apart(text: str, expected: dict[str, str]) -> N
     assert dict(_pairs(text)) == expected
 
 
-@pytest.mark.parametrize(
-    "text", [" " * 1_000_000, "=" * 1_000_000, "a" * 1_000_000, "a={" + "}" * 1_000_000, "a= " * 300_000]
-)
+ODD = [" " * 1_000_000, "=" * 1_000_000, "a" * 1_000_000, "a={" + "}" * 1_000_000, "a= " * 300_000]
+
+
+@pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
 def test_an_odd_string_takes_no_longer_than_a_plain_one(text: str) -> None:
     assert isinstance(list(_pairs(text)), list)  # with a search that looks back this takes hours
