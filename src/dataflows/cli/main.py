@@ -71,6 +71,9 @@ def before_command(
         typer.Option(envvar="DATAFLOWS_ENV_FILE", readable=False, help="Read this env file and no other."),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder for journal, locks and logs (DATA_DIR).")] = None,
+    chosen: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting for this call alone; repeatable.")
+    ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None,
         typer.Option(help="How much goes into the log file (LOG_LEVEL)."),
@@ -85,6 +88,7 @@ def before_command(
     output = call.output
     output.quiet, output.verbose = quiet, verbose
     output.color = not (no_color or os.environ.get("NO_COLOR"))
+    call.set_for_this_call(chosen or ())
     if version:
         output.say(f"{PROGRAM} {__version__}")
         raise typer.Exit(ExitCode.OK)

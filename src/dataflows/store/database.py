@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,8 @@ LOGIN_SECONDS = 15
 LOCK_WAIT_SECONDS = 30  # how long a statement waits for the authority's loader before it gives up
 
 _IS_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+_.-]*://")
-_VALUE = re.compile(r"\s*+(\{(?:[^}]|\}\})*+\}(?=\s*+(?:;|$))|[^;]*+)\s*+;?")
+_OPENS = re.compile(r"\s*+\{")
+_BRACED = re.compile(r"\{[^}]*+(?:\}\}[^}]*+)*+\}")
 
 
 def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING", create: bool = True) -> sa.Engine:
@@ -74,7 +75,7 @@ def _by_url(text: str) -> sa.Engine:
 
 def _by_odbc(text: str) -> sa.Engine:
     """The string goes to the driver as it is, past the engine's URL: that one would show the password in its repr."""
-    words = dict(_pairs(text))
+    words = _pairs(text)
     if "=" not in text:
         raise ArgumentError("no ODBC string")
     import pyodbc
@@ -85,6 +86,26 @@ def _by_odbc(text: str) -> sa.Engine:
         return pyodbc.connect(text, timeout=LOGIN_SECONDS)
 
     return sa.create_engine(shown, creator=open_connection, **_common("mssql"))
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """The words of an ODBC string by their keys in small letters; a value in braces may hold any character.
+
+    Read in one pass: after one brace that is never closed, none that follows is.
+    """
+    words: dict[str, str] = {}
+    start, closed = 0, True
+    while (equals := text.find("=", start)) >= 0:
+        key = text[start:equals].rpartition(";")[2].strip().lower()
+        opens = _OPENS.match(text, equals + 1)
+        braced = _BRACED.match(text, opens.end() - 1) if opens and closed else None
+        closed = closed and (opens is None or braced is not None)
+        end = text.find(";", braced.end() if braced else equals + 1)
+        end = len(text) if end < 0 else end
+        if key:
+            words[key] = braced.group() if braced else text[equals + 1 : end].strip()
+        start = end + 1
+    return words
 
 
 def _common(dialect: str) -> dict[str, Any]:
@@ -141,23 +162,11 @@ def _no_library(name: str, error: ImportError) -> SettingUnusable:
     )
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """The keywords of an ODBC string in lower case, with their values; one pass, however odd the text."""
-    place = 0
-    while (equals := text.find("=", place)) >= 0:
-        value = _VALUE.match(text, equals + 1)
-        assert value is not None, "it matches nothing, too"
-        key = text[place:equals].rpartition(";")[2].strip().lower()
-        if key:
-            yield key, value[1]
-        place = value.end()
-
-
 def identity(url: sa.URL) -> str:
     """Name a database by where it is, without account, password and driver, since these change and it does not."""
     words = {key.lower(): str(value) for key, value in url.query.items()}
     if "odbc_connect" in words:
-        words = dict(_pairs(words["odbc_connect"]))
+        words = _pairs(words["odbc_connect"])
     named = (words[key] for key in ("server", "address", "addr", "host", "dsn") if key in words)
     host = url.host or next(named, "")
     place = url.database or words.get("database", "")

@@ -16,11 +16,9 @@ _ALSO = {
 
 
 def plain(name: str) -> str:
-    """A column's one name, without remark, case and superfluous blanks: what names are compared by.
-
-    A remark is "(for office use only)", also where its end was lost.
-    """
-    words = " ".join(name.partition("(")[0].lower().split())
+    """A column's one name, without remark, case and superfluous blanks: what names are compared by."""
+    name = name.partition("(")[0]  # "(for office use only)", also where its end was lost
+    words = " ".join(name.lower().split())
     return _ALSO.get(words, words)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from dataflows.errors import BadInput
 from dataflows.flows.hospitals.copies import Content, Copies
 from dataflows.flows.hospitals.entries import Entry, State
-from dataflows.flows.hospitals.identity import portions
+from dataflows.flows.hospitals.identity import first_portion
 from dataflows.flows.hospitals.ledger import Ledger
+from dataflows.flows.hospitals.plan import KeptPlan
 from dataflows.flows.hospitals.telling import status_of
+from dataflows.flows.hospitals.uploads import Uploads
 from dataflows.runs.journal import ABANDONED, DONE, FAILED, PARTIAL, RESUMABLE, Journal, RunRecord
 
 _STATUSES = {DONE: "completed", PARTIAL: "completed", FAILED: "failed", ABANDONED: "failed", RESUMABLE: "resumable"}
@@ -20,19 +22,31 @@ _STEPS = {"waking": "initializing", "checking": "validating", "activating": "act
 def progress(journal: Journal, data_dir: Path, record: RunRecord) -> dict[str, object] | None:
     """Return how far a run is, row by row; None where its rows are not kept (a refused file, a dry run)."""
     ledger = Ledger(journal, data_dir)
-    upload = ledger.upload_of(record.run_id)
+    uploads = Uploads(journal, data_dir, ledger)
+    upload = uploads.upload_of(record.run_id)
     try:
         content = Copies(data_dir).read(upload.key if upload else str(record.options.get("key", "")))
+        plan = uploads.plan(upload) if upload else KeptPlan.whole(content, 0)
     except BadInput:
         return None
-    parts = portions(content.address, content.rows, content.size, upload.occurrence if upload else 0)
+    first = plan.batches[0][0] if plan.batches else first_portion(content.address, content.rows, content.size)
+    rows = _rows(ledger, content, plan)
+    return {**_head(record, content, first, rows), "hospitals": rows}
+
+
+def _rows(ledger: Ledger, content: Content, plan: KeptPlan) -> list[dict[str, object]]:
+    """Every row as it stands: in its latest batch, or there without one."""
+    parts = plan.portions(content.rows)
     active = ledger.active([part.batch_id for part in parts])
-    rows = [
-        _described(entry, active=part.batch_id in active)
-        for part, entries in zip(parts, ledger.entries(parts), strict=True)
-        for entry in entries
-    ]
-    return {**_head(record, content, parts[0].batch_id, rows), "hospitals": rows}
+    found = {place: _described(Entry(row), active=False) for place, row in enumerate(content.rows)}
+    for (batch_id, places), entries in zip(plan.batches, ledger.entries(parts), strict=True):
+        for place, entry in zip(places, entries, strict=True):
+            if entry.state is not State.MOVED:
+                found[place] = _described(entry, active=batch_id in active)
+    for place, hospital_id in plan.there.items():
+        row = content.rows[place]
+        found[place] = _described(Entry(row, State.THERE, hospital_id), active=True)
+    return list(found.values())
 
 
 def _head(record: RunRecord, content: Content, batch_id: str, rows: list[dict[str, object]]) -> dict[str, object]:
@@ -50,7 +64,7 @@ def _head(record: RunRecord, content: Content, batch_id: str, rows: list[dict[st
         "processing_time_seconds": _seconds(record),
         "current_step": record.step or status,
         "batch_activated": bool(rows) and all(row["status"] in ("created_and_activated", "failed") for row in rows),
-        "is_completed": status == "completed",
+        "is_completed": status in ("completed", "failed"),
     }
 
 
@@ -68,7 +82,7 @@ def _seconds(record: RunRecord) -> float:
 
 
 def _described(entry: Entry, *, active: bool) -> dict[str, object]:
-    sure = entry.state is State.CREATED
+    sure = entry.state in (State.CREATED, State.THERE)
     return {
         "row": entry.row.number,
         "name": entry.row.hospital.name,
