@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.fuzz.targets import TARGETS, Target
 from tests.fuzz.workshop import Workshop, megabytes, workshop
 
-ROUND = 25
+ROUND = 15
 
 
 def main() -> int:
@@ -29,20 +30,19 @@ def main() -> int:
     given_words = asked.parse_args()
     chosen = {name: TARGETS[name] for name in given_words.target or TARGETS}
     tried: Counter[str] = Counter()
-    found: dict[str, str] = {}
+    found: set[str] = set()
     end = time.monotonic() + 60 * given_words.minutes
-    number = given_words.seed
     with tempfile.TemporaryDirectory() as folder, workshop(Path(folder)) as shop:
-        while True:
-            for name, target in chosen.items():
-                if name not in found:
-                    text = _round(shop, target, number, given_words.examples or ROUND, name, tried)
-                    found.update({name: text} if text else {})
-            number += 1
-            if time.monotonic() >= end or len(found) == len(chosen):
+        for turn, (number, name) in enumerate(
+            ((number, name) for number in count(given_words.seed) for name in chosen)
+        ):
+            if turn >= len(chosen) and (time.monotonic() >= end or found == set(chosen)):
                 break
-    for name, text in found.items():
-        print(f"--- {name}\n{text}")
+            if name not in found:
+                text = _round(shop, chosen[name], number, given_words.examples or ROUND, name, tried)
+                if text:
+                    found.add(name)
+                    print(f"--- {name}\n{text}", flush=True)
     print(f"seed {given_words.seed}: {dict(tried)}, {megabytes():.0f} MB at most, found in: {sorted(found) or 'none'}")
     return int(bool(found))
 

@@ -46,7 +46,7 @@ class Workshop:
         out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
         with redirect_stdout(out), redirect_stderr(err), environment({**self.settings, **settings}):
             code = main(arguments)
-        said = "".join(one.buffer.getvalue().decode() for one in (out, err) if not one.flush())
+        said = _written(out) + _written(err)
         assert code != 1, f"a bug: {said}{self.logs()}"
         assert "Traceback" not in said, said
         assert megabytes() < MOST_MEGABYTES, f"{megabytes()} MB"
@@ -55,6 +55,11 @@ class Workshop:
     def logs(self) -> str:
         """The logs of the last run, to be shown with a bug."""
         return "".join(path.read_text(encoding="utf-8") for path in sorted((self.data / "logs").glob("*.log")))
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
 
 
 def megabytes() -> float:

@@ -200,7 +200,7 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     ("text", "expected"),
     [
         ("Driver={ODBC Driver 18};Server=db;", {"driver": "{ODBC Driver 18}", "server": "db"}),
-        (" Server = a ; PWD = {x;}} y} ; UID=u", {"server": "a ", "pwd": "{x;}} y}", "uid": "u"}),
+        (" Server = a ; PWD = {x;}} y} ; UID=u", {"server": "a", "pwd": "{x;}} y}", "uid": "u"}),
         ("PWD={open;UID=u", {"pwd": "{open", "uid": "u"}),
         ("a;b=1;=2;c=", {"b": "1", "c": ""}),
         ("", {}),
