@@ -33,9 +33,7 @@ def main() -> int:
     found: set[str] = set()
     end = time.monotonic() + 60 * given_words.minutes
     with tempfile.TemporaryDirectory() as folder, workshop(Path(folder)) as shop:
-        for turn, (number, name) in enumerate(
-            ((number, name) for number in count(given_words.seed) for name in chosen)
-        ):
+        for turn, (number, name) in enumerate((number, name) for number in count(given_words.seed) for name in chosen):
             if turn >= len(chosen) and (time.monotonic() >= end or found == set(chosen)):
                 break
             if name not in found:
