@@ -12,6 +12,7 @@ import pytest
 from dataflows.sandbox.server import Sandbox
 from tests.accounts import NOBODY, as_root, run_as
 from tests.flows.cqc.world import QUICK
+from tests.flows.patients.world import name_of, registration, written
 from tests.processes import Ended
 
 pytestmark = as_root
@@ -21,7 +22,7 @@ class Shared:
     """A data folder of the service account, in which root has run a command."""
 
     def __init__(self, folder: Path, box: Sandbox) -> None:
-        self.folder = folder
+        self.folder, self.box = folder, box
         self.data = folder / "data"
         self.data.mkdir()
         self.settings = {**box.settings(), **QUICK, "DATA_DIR": str(self.data), "HOME": str(folder)}
@@ -100,6 +101,18 @@ def test_a_database_or_key_of_root_is_named_too(shared: Shared, name: str) -> No
     ended = shared.run(NOBODY, write, THERAPIST_IMPORT_DIR=str(folder))
     assert ended.code == 10
     assert f"{shared.data / name} belongs to the account root, and this is nobody" in ended.err
+
+
+@pytest.mark.parametrize("what", ["copies", "output"])
+def test_a_folder_of_root_is_named_too(shared: Shared, what: str) -> None:
+    folder = shared.folder / "of root"
+    folder.mkdir(mode=0o700)
+    body = registration()
+    shared.box.bucket.put(name_of(body), written(body))
+    arguments = ["patient-import"] if what == "copies" else ["cqc-fetch", "--output", str(folder)]
+    ended = shared.run(NOBODY, *arguments, PATIENT_BACKUP_DIR=str(folder))
+    assert ended.code == 10
+    assert f"{folder} belongs to the account root, and this is nobody" in ended.err
 
 
 def test_the_run_after_everything_was_given_back_works(shared: Shared) -> None:
