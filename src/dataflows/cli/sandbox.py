@@ -49,7 +49,7 @@ def sandbox(
         Literal["merge", "replace"], typer.Option("--model", help="What the receiver does with absent attributes.")
     ] = "merge",
     write_env: Annotated[
-        Path | None, typer.Option("--write-env", help="Write the settings into this env file.")
+        Path | None, typer.Option("--write-env", readable=False, help="Write the settings into this env file.")
     ] = None,
     latency_ms: Annotated[float, typer.Option("--latency-ms", min=0, help="Every answer waits so long.")] = 0,
     jitter_ms: Annotated[float, typer.Option("--jitter-ms", min=0, help="And up to so much longer.")] = 0,
