@@ -28,8 +28,10 @@ from dataflows.runs.outage import OutageDetector
 from dataflows.runs.pool import Later
 
 _SINGLES_PER_BATCH = 4
-_LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.01, 2e-5
-"""So many seconds, or so many for each record of the last list, pass before the next one leaves: batches share it."""
+_LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.2, 1e-4
+"""So many seconds, or so many for each record of the last list, pass between two lists while rows are still created:
+batches share one, which is large, and their activation can wait.
+"""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Dispatcher:
         return not self._waiting and not self._creating and not any(batch.is_ahead for batch in self._open)
 
     def _gather_list(self, now: float) -> None:
-        if self._listing and now >= self._list_from:
+        if self._listing and (now >= self._list_from or self._is_near_the_end()):
             ask = Ask(self._listing[0], Kind.LIST)
             self._lists[ask], self._listing = self._listing, []
             total = self.inventory.total if self.inventory else 0
