@@ -121,8 +121,9 @@ class Dispatcher:
             self._gather_creates(now)
 
     def _enqueue(self, ask: Ask, *, first: bool = False) -> None:
-        """Looks at everything are shared; towards the end every look is one, since the last one tells how it ended."""
-        if ask.kind is Kind.LIST or (ask.kind is Kind.LOOK and self._is_near_the_end()):
+        """Looks at everything are shared; the look after the last activations is one, since it tells how all ended."""
+        last = ask.kind is Kind.LOOK and ask.batch.was_active and self._is_near_the_end()
+        if ask.kind is Kind.LIST or last:
             self._listing.append(ask.batch)
         elif first:
             self._ready.appendleft(ask)  # not behind creates that are ready already
