@@ -48,14 +48,14 @@ def _beginning(first: bytes, then: bytes, pause: float = 0.0, times: int | None 
     return chain([(first, pause)], more)
 
 
-_LONG: Final = _OK + b"Content-Length: %d\r\n\r\n" % _GIGABYTE
+_LONG: Final = _CHUNKED + b"%x\r\n" % _GIGABYTE  # a length that is declared would be refused before the first byte
 _PLAIN: Final = {
     "interim": lambda: _beginning(b"", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n", _PAUSE),
     "status": lambda: _beginning(b"HTTP/1.1 200 ", b"O" * 4096),
     "headers": lambda: _beginning(_OK, b"X-Synthetic: " + b"x" * 4096 + b"\r\n"),
     "slow headers": lambda: _beginning(_OK + b"X: ", b"x", _PAUSE),
     "trailers": lambda: _beginning(_CHUNKED + b"2\r\n[]\r\n0\r\n", b"X-Synthetic: x\r\n" * 100),
-    "drip": lambda: _beginning(_LONG + b"[", b" ", _PAUSE),
+    "drip": lambda: _beginning(_LONG, b"x", _PAUSE),
     "flood": lambda: _beginning(_LONG, b" " * _BLOCK, times=_GIGABYTE // _BLOCK),
     "deep": lambda: whole(b"[" * 100_000),
     "wrong": lambda: whole(b'{"kind": [[1]], "items": [[1]], "error_codes": [[1]], "access_token": {}, "detail": 7}'),
