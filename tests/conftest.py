@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from tests.outboxes import outboxes_url, practice
 from tests.postgres import postgres_url
 
-# the same 100 examples every time; HYPOTHESIS_PROFILE=default looks for 100 new ones, deep for 1,000 and long for 20,000
+# the same 100 examples every time; HYPOTHESIS_PROFILE=default looks for 100 new ones, deep for 1,000, long for 20,000
 # in every test that does not fix its number: name the test, such as tests/flows/hospitals/test_people_stateful.py
 # how long examples take depends on the machine: neither a deadline nor slow generation fails a test
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

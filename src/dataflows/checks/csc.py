@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
+
+import orjson
 
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file, origin
 from dataflows.checks.way import Line
@@ -89,7 +90,7 @@ def _is_the_api(body: bytes) -> bool:
     if not body.strip():
         return True
     try:
-        json.loads(body)
+        orjson.loads(body)
     except ValueError:
         return False
     return True

@@ -29,7 +29,7 @@ LARGEST_HEAD = 64 * 1024
 _BUFFER = 16 * 1024
 _SLACK = 1024 * 1024  # for what frames a body: chunk sizes, trailers
 _TICK = 0.5  # s: how soon a wait notices that it is broken off
-_PIECE = 256 * 1024
+_PIECE = 4 * 1024 * 1024
 
 
 class NotConnected(Exception):
@@ -77,7 +77,9 @@ class Bounds:
     def wait(self, quiet_until: float = math.inf) -> float:
         """Seconds that the next step may wait. Raises TimeoutError when there are none left, and Stopped."""
         if self.broken_off is not None and self.broken_off():
-            raise Stopped(f"the run is to stop, so {self.host} is not waited for", hint="dataflows runs resume goes on")
+            raise Stopped(
+                f"the run is to stop, so {self.host} is not waited for", hint="go on with: dataflows runs resume"
+            )
         left = min(self.until, quiet_until) - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -157,9 +159,9 @@ class Answer(http.client.HTTPResponse):
         self._incoming = Incoming(sock, self._bounds)
         super().__init__(self._incoming, *args, **rest)  # type: ignore[arg-type]  # of a socket it wants makefile
 
-    def begin(self) -> None:
+    def begin(self, **options: Any) -> None:
         """Read the head; interim answers of all kinds are passed over (RFC 9110, 15.2)."""
-        super().begin()
+        super().begin(**options)
         self._incoming.allow(max(self._bounds.size, LARGEST_HEAD + 1))
 
     def _read_status(self) -> tuple[str, int, str]:

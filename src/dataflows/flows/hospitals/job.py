@@ -207,8 +207,7 @@ class _Upload:
         raise unsettled("hospitals vanish as often as they are created")
 
     def _done(self, inventory: Inventory) -> Iterator[Event]:
-        twice = self.plan.too_often(inventory)
-        self.run.report["overlapping"] = twice
+        twice = self.plan.overlapping = self.plan.too_often(inventory)
         if twice:
             rows = ", ".join(map(str, twice[:ROWS_NAMED])) + (", ..." if len(twice) > ROWS_NAMED else "")
             yield Warned(
