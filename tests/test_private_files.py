@@ -190,8 +190,8 @@ def test_runs_and_what_is_written_for_others(house: House) -> None:
     settings = house.given / "settings.env"
     settings.write_text("".join(f"{name}={value}\n" for name, value in house.settings.items()))
     settings.chmod(0o600)
-    arguments = ("schedule", "csc-submit", "--daily", "02:00", "--out", str(file))
-    assert house.run("--env-file", str(settings), *arguments) == 0
+    words = ("schedule", "csc-submit", "--daily", "02:00", "--out", str(file))
+    assert house.run("--env-file", str(settings), *words) == 0
     assert file.exists()
 
 

@@ -54,14 +54,19 @@ def of_another_account(path: Path, what: str) -> SettingUnusable:
 
 
 def kept_from(path: Path) -> Path | None:
-    """The file itself, or a folder on the way to it, that is another account's and keeps this one out."""
+    """The file itself, or a folder on the way to it, that is another account's and keeps this one out.
+
+    None on Windows, where who owns a file does not tell who may use it.
+    """
+    if sys.platform == "win32":
+        return None
     entered = [(folder, os.X_OK) for folder in reversed(path.parents)]
     for place, wanted in (*entered, (path, os.R_OK | os.W_OK), (path.parent, os.R_OK | os.W_OK)):
         try:
             owner = place.lstat().st_uid
         except OSError:
             continue
-        if not os.access(place, wanted) and (sys.platform == "win32" or owner != os.geteuid()):
+        if owner != os.geteuid() and not os.access(place, wanted):
             return place
     return None
 
@@ -86,10 +91,12 @@ def _is_full(folder: Path) -> bool:
 
 
 def _owner(path: Path) -> str:
+    if sys.platform == "win32":
+        return "another account"
     try:
         return f"the account {path.owner()}"
-    except (KeyError, NotImplementedError, OSError):
-        return "another account" if sys.platform == "win32" else f"the account with number {path.lstat().st_uid}"
+    except KeyError:
+        return f"the account with number {path.lstat().st_uid}"
 
 
 def account() -> str:
