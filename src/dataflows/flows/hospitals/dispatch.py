@@ -214,8 +214,6 @@ class Dispatcher:
         self._ledger.note(batch)
         if batch.over:
             self._open.remove(batch)
-            if batch.is_live:
-                self._ledger.activated(batch.batch_id)
             yield from self._teller.ended(batch)
         elif following := batch.single(now):
             self._enqueue(following, first=True)

@@ -128,6 +128,11 @@ class Plan:
                     found[place] = (batch, entry)
         return found
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row is in a batch or there without one."""
+        return len(self.there.keys() | self.entries().keys()) == len(self.content.rows)
+
     # --- what is there ----------------------------------------------------------------------------------------
 
     def adopt(
