@@ -138,11 +138,15 @@ class Owed(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where children go to (receiver address and LA code) and which table they come from."""
+    """Where children go to (receiver address and LA code) and which table they come from.
+
+    ``table`` is the table's own identity; ``former`` what earlier versions called it, by the spelling of the settings.
+    """
 
     address: str
     la_code: str
     table: str
+    former: str = ""
 
 
 class Acknowledgements:
@@ -154,6 +158,7 @@ class Acknowledgements:
         journal.ensure("csc", _SCHEMA)
         with journal.transaction() as db:
             self._receiver = _id_of(db, "csc_receivers (address, la_code)", (place.address, place.la_code))
+            db.execute("UPDATE OR IGNORE csc_tables SET name = ? WHERE name = ?", (place.table, place.former))
             self._table = _id_of(db, "csc_tables (name)", (place.table,))
         self._written: list[bytes] = []
         self._stale: list[bytes] = []
@@ -209,18 +214,19 @@ class Acknowledgements:
 
     def owed(self) -> Iterator[list[Owed]]:
         """Yield the updates of the table that are still to be made, in bounded pages, each once."""
-        after = -1
+        after: int | None = None  # an identity column may begin below zero
         while page := self._owed_after(after):
             yield page
             after = page[-1].row_id
 
-    def _owed_after(self, after: int) -> list[Owed]:
+    def _owed_after(self, after: int | None) -> list[Owed]:
         with self._journal.reading() as db:
             rows = db.execute(
                 "SELECT child, row_id, receipt, write_back, fingerprint, status, row_state FROM csc_children"
-                " WHERE table_id = ? AND write_back IS NOT NULL AND receiver = ? AND row_id > ?"
+                " INDEXED BY csc_children_to_write"  # which holds nothing on most nights; the other one holds everybody
+                " WHERE table_id = ? AND write_back IS NOT NULL AND receiver = ? AND (? IS NULL OR row_id > ?)"
                 " ORDER BY row_id LIMIT 200",
-                (self._table, self._receiver, after),
+                (self._table, self._receiver, after, after),
             ).fetchall()
         return [Owed(*row) for row in rows]
 

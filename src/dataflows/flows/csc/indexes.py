@@ -6,23 +6,30 @@ not; docs/sql-server.md has the same statements. Nothing here is needed for a ri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from dataflows.errors import DataflowsError
 from dataflows.store.failures import translated
 
 STATES, CHILD, PERSON = "states", "child", "person"
 
 
 class Offered(NamedTuple):
-    """One index: ``columns`` lead it where it is there under whatever name; ``script`` makes it."""
+    """One index: ``columns`` lead it where it is there under whatever name; ``script`` makes it, ``called`` so."""
 
     name: str
     purpose: str
     columns: tuple[str, ...]
     script: str
+    called: str
+
+    def among(self, there: Sequence[tuple[str, tuple[str, ...]]]) -> bool:
+        """Tell whether it is there, as it is called in ``script`` or under another name."""
+        length = len(self.columns)
+        return any(name == self.called.lower() or columns[:length] == self.columns for name, columns in there)
 
 
 # The expression under which a row is found by its child. Unreadable JSON names nobody and must not stop the loader;
@@ -31,7 +38,7 @@ _CHILD: Mapping[str, str] = {
     "mssql": "CAST(CASE WHEN ISJSON(json_payload) = 1 THEN JSON_VALUE(json_payload, '$.la_child_id') END"
     " AS nvarchar(20)) COLLATE Latin1_General_100_BIN2",
     "sqlite": "CASE WHEN json_valid(json_payload) THEN json_extract(json_payload, '$.la_child_id') END",
-    "postgresql": "substring(json_payload from '\"la_child_id\"\\s*:\\s*\"([^\"]*)\"')",
+    "postgresql": 'substring(json_payload from \'"la_child_id"\\s*:\\s*"([^"]*)"\')',
 }
 
 
@@ -42,38 +49,41 @@ def child_expression(dialect: str) -> str:
 
 def offered(engine: sa.Engine, table: sa.Table) -> list[Offered]:
     """Return the indexes that are offered for this table."""
-    named = engine.dialect.identifier_preparer.format_table(table)
+    dialect, named = engine.dialect.name, engine.dialect.identifier_preparer.format_table(table)
 
-    def make(key: str, columns: str) -> str:
-        return f"CREATE INDEX ix_{table.name}_{key} ON {named} ({columns})"
+    def index(name: str, purpose: str, leading: tuple[str, ...], columns: str, before: str = "") -> Offered:
+        called = f"ix_{table.name}_{name}"
+        quoted = engine.dialect.identifier_preparer.quote(called)
+        return Offered(name, purpose, leading, f"{before}CREATE INDEX {quoted} ON {named} ({columns})", called)
 
-    child = make("child", f"({_CHILD[engine.dialect.name]})")
-    if engine.dialect.name == "mssql":
-        child = (
-            f"ALTER TABLE {named} ADD la_child_id AS {_CHILD['mssql']};"
-            f" CREATE INDEX ix_{table.name}_child ON {named} (la_child_id, id)"
-        )
+    child, before = f"({_CHILD[dialect]})", ""
+    if dialect == "mssql":  # has indexes over columns only, so a computed one goes before
+        child, before = "la_child_id", f"ALTER TABLE {named} ADD la_child_id AS {_CHILD[dialect]}; "
+    states = "submission_status, row_state" + (", id" if dialect == "postgresql" else "")  # the others have id in it
     return [
-        Offered(
-            STATES,
-            "finds what is pending",
-            ("submission_status", "row_state"),
-            make("states", "submission_status, row_state"),
-        ),
-        Offered(CHILD, "finds the rows of one child", ("la_child_id",), child),
-        Offered(PERSON, "finds the rows of one person", ("person_id",), make("person", "person_id")),
+        index(STATES, "what is pending", ("submission_status", "row_state"), states),
+        index(CHILD, "the rows of one child", ("la_child_id",), child, before),
+        index(PERSON, "the rows of one person", ("person_id",), "person_id"),
     ]
 
 
 def missing(engine: sa.Engine, table: sa.Table) -> list[Offered]:
     """Return those that the table lacks. Raises as ``translated``."""
+    there = _there(engine, table)
+    return [index for index in offered(engine, table) if not index.among(there)]
+
+
+def has_states(engine: sa.Engine, table: sa.Table) -> bool:
+    """Tell whether what is pending is found by an index; an account that may not ask is answered no."""
+    try:
+        there = _there(engine, table)
+    except DataflowsError:
+        return False
+    return any(index.among(there) for index in offered(engine, table) if index.name == STATES)
+
+
+def _there(engine: sa.Engine, table: sa.Table) -> list[tuple[str, tuple[str, ...]]]:
+    """Return name and leading columns of each index of the table, in lower case."""
     with translated("DB_CONNECTION_STRING"):
-        there = sa.inspect(engine).get_indexes(table.name, schema=table.schema)
-    leading = [tuple(str(name).lower() for name in index["column_names"]) for index in there]
-    names = {str(index["name"]).lower() for index in there}
-    return [
-        index
-        for index in offered(engine, table)
-        if f"ix_{table.name}_{index.name}".lower() not in names
-        and not any(columns[: len(index.columns)] == index.columns for columns in leading)
-    ]
+        found = sa.inspect(engine).get_indexes(table.name, schema=table.schema)
+    return [(str(one["name"]).lower(), tuple(str(name).lower() for name in one["column_names"])) for one in found]

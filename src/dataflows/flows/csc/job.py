@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
 from dataflows.flows.csc.seen import Seen
 from dataflows.flows.csc.sending import BatchFiles, Carried, Carrier, Courier
 from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
-from dataflows.flows.csc.table import open_engine
+from dataflows.flows.csc.table import open_engine, staging_table
 from dataflows.remote.oauth import TokenSource
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
@@ -46,7 +46,7 @@ UNANSWERED_IN_A_ROW = 5
 GUARD_FLOOR = 10
 _COUNTS = (
     "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "sent", "refused", "failed",
-    "held_back", "new_errors", "known_errors", "reloaded", "replayed", "untrusted", "batches",
+    "held_back", "new_errors", "known_errors", "reloaded", "unwritten", "replayed", "untrusted", "batches",
 )  # fmt: skip
 
 
@@ -66,6 +66,13 @@ class Options:
     workers: int = 4
 
 
+def place_of(settings: Settings, staging: Staging) -> Place:
+    """Say where children go to, and which table they come from, however it is spelled."""
+    url, la_code = children_url(settings), str(settings.la_code or "")
+    former = f"{identity(staging.url)}#{settings.table_name.lower()}"  # as earlier versions named it
+    return Place(url, la_code, staging.identity.key, former)
+
+
 def submit(settings: Settings, options: Options) -> Callable[[Run], Iterator[Event]]:
     """Return the job: send what is pending in the staging table to the CSC API.
 
@@ -79,7 +86,7 @@ def target(settings: Settings) -> str:
     """Name what a run locks and what acknowledgements belong to: the staging table in its database."""
     engine = open_engine(settings)
     engine.dispose()
-    return f"{identity(engine.url)}#{settings.table_name.lower()}"
+    return f"{identity(engine.url)}#{staging_table(settings.table_name).fullname.lower()}"
 
 
 class _Submit:
@@ -101,9 +108,10 @@ class _Submit:
         yield Step("opening the staging table")
         engine = open_engine(self.settings)
         self.staging = Staging(engine, self.settings.table_name)
-        self.lock = DatabaseLock(engine, f"dataflows csc-submit {self.settings.table_name.lower()}")
         with ExitStack() as self.closing:
             self.closing.callback(engine.dispose)  # Windows deletes and moves no file that is open
+            table = self.staging.identity
+            self.lock = DatabaseLock(engine, f"dataflows csc-submit {table.table}", database=table.place)
             if not options.dry_run:
                 self.closing.enter_context(self.lock)
             yield from self._with_books()
@@ -115,6 +123,7 @@ class _Submit:
             with _rare_collections():
                 yield from self._story()
         finally:
+            self.books.close(drop=self.run.stop.hurry)
             self.acks.flush()
             self._fill_report()
 
@@ -122,7 +131,7 @@ class _Submit:
         settings, options = self.settings, self.options
         journal = Journal.in_memory() if options.rehearsal else self.run.journal
         seal = Seal.forgotten() if options.rehearsal else Seal.of(self.run.data_dir)
-        place = Place(children_url(settings), str(settings.la_code or ""), target(settings))
+        place = place_of(settings, self.staging)
         self.acks = Acknowledgements(journal, seal, place)
         self.seen = Seen(journal)
         writes_nothing = options.dry_run or options.rehearsal
@@ -133,26 +142,30 @@ class _Submit:
     def _story(self) -> Iterator[Event]:
         yield from self._same_receiver()
         yield from self._replay()
-        total, pages = self._work()
-        yield Planned(total, "rows")
-        if not total:
+        ids, pages = self._work()
+        yield Planned(len(ids), "rows")
+        if not ids:
             return
+        if isinstance(self.books, TableBooks):
+            self.staging.prove_writable(ids[0])
         self.carrier = self._carrier()
         yield Step("sending")
         self.planner.prepare()
         yield from self._send(self.planner.decide(page) for page in self._counted(pages))
         if not self._over():
             yield from self._send_deferred()
+        yield from self.recorder.recorded(wait=True)
         yield from self._end()
 
-    def _work(self) -> tuple[int, Iterable[list[StagedRow]]]:
-        """Return how many rows are to be looked at, and the rows in pages."""
+    def _work(self) -> tuple[Sequence[int], Iterable[list[StagedRow]]]:
+        """Return the ids of the rows to be looked at, and the rows in pages."""
         child, retry_errors = self.options.child, self.options.retry_errors
         if child is None:
-            return self.staging.count(retry_errors=retry_errors), self.staging.pages(retry_errors=retry_errors)
-        pages = list(self.staging.pages(retry_errors=retry_errors, about=child, wanted=is_about))
-        pages = pages or list(self.staging.pages(retry_errors=retry_errors, about=child, wanted=_is_person))
-        return sum(len(page) for page in pages), pages
+            ids = self.staging.waiting(retry_errors=retry_errors)
+            return ids, self.staging.pages(ids)
+        rows = self.staging.about(child, retry_errors=retry_errors)
+        rows = [row for row in rows if is_about(row, child)] or [row for row in rows if _is_person(row, child)]
+        return [row.id for row in rows], [rows[start : start + PAGE] for start in range(0, len(rows), PAGE)]
 
     def _same_receiver(self) -> Iterator[Event]:
         options = self.options
@@ -171,7 +184,9 @@ class _Submit:
     def _replay(self) -> Iterator[Event]:
         if isinstance(self.books, TableBooks):
             yield Step("writing back what an earlier run could not")
-            self.recorder.counts["replayed"] = sum(1 for _ in self.books.replay())
+            for one in self.books.replay():
+                self.recorder.counts["replayed"] += one.reloaded
+                yield from self.recorder.unwritten(one.refused)
             self.acks.flush()  # what is noted later of the same children, reloaded since, must not be mixed with this
 
     def _counted(self, pages: Iterable[list[StagedRow]]) -> Iterator[list[StagedRow]]:
@@ -185,6 +200,7 @@ class _Submit:
         waiting = self.seen.deferred()
         if not waiting:
             return
+        yield from self.recorder.recorded(wait=True)
         if not self.options.allow_mass_delete and self._too_many(waiting):
             yield from self._hold_back(waiting)
             return

@@ -62,11 +62,12 @@ class Seen:
 
     def deferred_pages(self, size: int) -> Iterator[list[int]]:
         """Yield the ids of the kept rows in pages."""
-        after = -1
+        after: int | None = None  # an identity column may begin below zero
         while True:
             with self._journal.reading() as db:
                 rows = db.execute(
-                    "SELECT row_id FROM csc_later WHERE row_id > ? ORDER BY row_id LIMIT ?", (after, size)
+                    "SELECT row_id FROM csc_later WHERE ? IS NULL OR row_id > ? ORDER BY row_id LIMIT ?",
+                    (after, after, size),
                 ).fetchall()
             if not rows:
                 return
