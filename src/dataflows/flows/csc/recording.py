@@ -94,7 +94,8 @@ class TableBooks:
             self._thread.put(lambda: (children, self._record(updates)))
 
     def _record(self, updates: Iterable[tuple[Outcome, list[Change]]]) -> Written:
-        return reduce(or_, (self._staging.record(outcome, changes) for outcome, changes in updates), Written())
+        written = (self._staging.record(outcome, changes) for outcome, changes in updates if changes)
+        return reduce(or_, written, Written())
 
     def recorded(self, *, wait: bool = False) -> Iterator[Recorded]:
         """Yield what became of rows, and note in the journal which acknowledgements are in the table now."""

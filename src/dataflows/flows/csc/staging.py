@@ -183,7 +183,7 @@ class Staging:
 
     def record(self, outcome: Outcome, changes: Collection[Change]) -> Written:
         """Write an outcome of rows; a row that was reloaded meanwhile stays as its loader left it."""
-        return self._writer.write(outcome, changes) if changes else Written()
+        return self._writer.write(outcome, changes)
 
     def requeue(self) -> int:
         """Set every row with a payload that is not deleted to pending, in short transactions; return how many."""

@@ -15,7 +15,7 @@ _TICK = 0.5  # seconds; on Windows a blocking call keeps Ctrl-C from being seen,
 
 
 class WriterThread(Generic[T]):
-    """Does pieces of work in order; what they return is handed out, and what they raise is raised, in the caller's thread.
+    """Does pieces of work in order; what they return or raise reaches the caller in its own thread.
 
     After a failure nothing further is done: what waits is dropped.
     """
