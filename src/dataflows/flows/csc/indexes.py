@@ -85,5 +85,20 @@ def has_states(engine: sa.Engine, table: sa.Table) -> bool:
 def _there(engine: sa.Engine, table: sa.Table) -> list[tuple[str, tuple[str, ...]]]:
     """Return name and leading columns of each index of the table, in lower case."""
     with translated("DB_CONNECTION_STRING"):
+        if engine.dialect.name == "sqlite":
+            return _in_sqlite(engine, table)
         found = sa.inspect(engine).get_indexes(table.name, schema=table.schema)
     return [(str(one["name"]).lower(), tuple(str(name).lower() for name in one["column_names"])) for one in found]
+
+
+def _in_sqlite(engine: sa.Engine, table: sa.Table) -> list[tuple[str, tuple[str, ...]]]:
+    """SQLAlchemy passes over indexes on expressions here."""
+    asked = sa.text(
+        "SELECT i.name, c.name FROM pragma_index_list(:table) AS i, pragma_index_info(i.name) AS c"
+        " ORDER BY i.name, c.seqno"
+    )
+    columns: dict[str, tuple[str, ...]] = {}
+    with engine.connect() as connection:
+        for index, column in connection.execute(asked, {"table": table.name}):
+            columns[str(index).lower()] = (*columns.get(str(index).lower(), ()), str(column).lower())
+    return list(columns.items())
