@@ -6,14 +6,15 @@ not; docs/sql-server.md has the same statements. Nothing here is needed for a ri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from dataflows.flows.csc.narrowing import child_key
 from dataflows.store.failures import translated
 
 STATES, CHILD, PERSON = "states", "child", "person"
+CHILD_KEY = "child_key"  # the computed column of SQL Server: the la_child_id in lower case, as far as SQL can tell
 
 
 class Offered(NamedTuple):
@@ -25,21 +26,6 @@ class Offered(NamedTuple):
     script: str
 
 
-# The expression under which a row is found by its child. Unreadable JSON names nobody and must not stop the loader;
-# the collation is binary, since identifiers are compared letter for letter.
-_CHILD: Mapping[str, str] = {
-    "mssql": "CAST(CASE WHEN ISJSON(json_payload) = 1 THEN JSON_VALUE(json_payload, '$.la_child_id') END"
-    " AS nvarchar(20)) COLLATE Latin1_General_100_BIN2",
-    "sqlite": "CASE WHEN json_valid(json_payload) THEN json_extract(json_payload, '$.la_child_id') END",
-    "postgresql": "substring(json_payload from '\"la_child_id\"\\s*:\\s*\"([^\"]*)\"')",
-}
-
-
-def child_expression(dialect: str) -> str:
-    """Return the SQL expression (over json_payload) that the index of children is made of."""
-    return _CHILD[dialect]
-
-
 def offered(engine: sa.Engine, table: sa.Table) -> list[Offered]:
     """Return the indexes that are offered for this table."""
     named = engine.dialect.identifier_preparer.format_table(table)
@@ -47,11 +33,11 @@ def offered(engine: sa.Engine, table: sa.Table) -> list[Offered]:
     def make(key: str, columns: str) -> str:
         return f"CREATE INDEX ix_{table.name}_{key} ON {named} ({columns})"
 
-    child = make("child", f"({_CHILD[engine.dialect.name]})")
+    child = make("child", f"({child_key(engine.dialect.name)})")
     if engine.dialect.name == "mssql":
         child = (
-            f"ALTER TABLE {named} ADD la_child_id AS {_CHILD['mssql']};"
-            f" CREATE INDEX ix_{table.name}_child ON {named} (la_child_id, id)"
+            f"ALTER TABLE {named} ADD {CHILD_KEY} AS CAST({child_key('mssql')} AS NVARCHAR(64));"
+            f" CREATE INDEX ix_{table.name}_child ON {named} ({CHILD_KEY}, id)"
         )
     return [
         Offered(
@@ -60,7 +46,7 @@ def offered(engine: sa.Engine, table: sa.Table) -> list[Offered]:
             ("submission_status", "row_state"),
             make("states", "submission_status, row_state"),
         ),
-        Offered(CHILD, "finds the rows of one child", ("la_child_id",), child),
+        Offered(CHILD, "finds the rows of one child", (CHILD_KEY,), child),
         Offered(PERSON, "finds the rows of one person", ("person_id",), make("person", "person_id")),
     ]
 

@@ -172,9 +172,7 @@ def _one(layout: _Layout, name: str, value: object, key: bytes, into: dict[str, 
     return 0
 
 
-def _items(
-    layout: _Layout, name: str, value: object, key: bytes, into: dict[str, dict[str, ObjectSkeleton]]
-) -> int:
+def _items(layout: _Layout, name: str, value: object, key: bytes, into: dict[str, dict[str, ObjectSkeleton]]) -> int:
     _, below, id_field = layout.listed[name]
     items: dict[str, ObjectSkeleton] = {}
     unknown = 0
