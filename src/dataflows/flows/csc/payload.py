@@ -180,9 +180,7 @@ def _kind(name: str, rules: type, id_field: str | None = None) -> Kind:
     own = sorted(hints.keys() - single.keys() - listed.keys() - {"purge"})
     plain = get_type_hints(rules)
     lists = tuple(attribute for attribute in own if get_origin(plain[attribute]) is list)
-    return Kind(
-        name, id_field, "purge" in hints, single, listed, tuple(one for one in own if one not in lists), lists
-    )
+    return Kind(name, id_field, "purge" in hints, single, listed, tuple(one for one in own if one not in lists), lists)
 
 
 CHILD: Final = _kind("child", attributes.Child, "la_child_id")

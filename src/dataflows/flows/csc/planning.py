@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,13 +13,11 @@ from dataflows.flows.csc.acknowledgements import PURGED, Ack, Acknowledgements, 
 from dataflows.flows.csc.delta import Payload, Plan, Sending
 from dataflows.flows.csc.payload import canonical, parse, payload_hash, problems
 from dataflows.flows.csc.seen import Seen
-from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.flows.csc.staging import StagedRow, Staging
 
 _CHILD_ID = re.compile(r"[A-Za-z0-9]{1,20}")
 _MIS_ID = re.compile(r"[A-Za-z0-9_-]{0,36}")
 _SHOWN_PROBLEMS = 5
-_KEY = secrets.token_bytes(32)
 
 
 class ResetRule(StrEnum):
@@ -278,7 +275,7 @@ class Planner:
         if ack.held in (None, PURGED):
             return delta.whole(payload) if ack.reset is None else self._anew(payload)
         if baseline is not None:
-            plan = delta.changes(Skeleton.of(baseline, _KEY), payload, full=self._rules.full)
+            plan = delta.between(baseline, payload, full=self._rules.full)
             by_object = self._rules.reset is ResetRule.OBJECT
             return plan if plan.sending is not Sending.RESET or by_object else self._anew(payload)
         # acknowledged, but never seen in the table, or in doubt beside a baseline that is lost: its content is unknown

@@ -205,7 +205,7 @@ def _owed_change(owed: Owed, rows: dict[int, StagedRow]) -> Change:
 def _partial(row: StagedRow) -> str | None:
     """Work out once more what was sent: the row still holds the payload, and the baseline from before."""
     try:
-        plan = delta.changes(parse(row.previous or ""), parse(row.payload or ""))
+        plan = delta.between(parse(row.previous or ""), parse(row.payload or ""))
     except ValueError:
         return None
     return canonical(plan.body).decode() if plan.body is not None else None
