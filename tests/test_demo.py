@@ -79,8 +79,12 @@ def test_the_document_and_what_is_kept(temporary: Path, capsys: Capture) -> None
 
 def forget_vanished_items(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the reference client does: list items that are gone are never conveyed."""
-    items = delta._items
-    monkeypatch.setattr(delta, "_items", lambda kind, _, *rest: items(kind, {}, *rest))
+    compared = delta._items
+    monkeypatch.setattr(
+        delta,
+        "_items",
+        lambda kind, old, now, new: compared(kind, {one: old[one] for one in old if one in now}, now, new),
+    )
 
 
 def write_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:

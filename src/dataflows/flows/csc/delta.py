@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from secrets import token_bytes
 from typing import Any, Final, TypeAlias
 
 from dataflows.flows.csc.payload import CHILD, Kind
@@ -82,6 +83,11 @@ def changes(baseline: Skeleton, current: Payload, *, full: bool = False, skeleto
     if change.purge is not None:
         return Plan(Sending.RESET, first=change.purge, body=body)
     return Plan(Sending.FULL if full else Sending.DELTA, body=body)
+
+
+def between(previous: Payload, current: Payload, *, full: bool = False) -> Plan:
+    """Plan the way between two payloads that are both at hand, as ``changes`` does."""
+    return changes(Skeleton.of(previous, token_bytes(16)), current, full=full)
 
 
 def settled(payload: Payload, kind: Kind = CHILD) -> Payload:
