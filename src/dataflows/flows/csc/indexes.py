@@ -6,15 +6,17 @@ not; docs/sql-server.md has the same statements. Nothing here is needed for a ri
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from dataflows.errors import DataflowsError
+from dataflows.flows.csc.narrowing import child_key
 from dataflows.store.failures import translated
 
 STATES, CHILD, PERSON = "states", "child", "person"
+CHILD_KEY = "child_key"  # the computed column of SQL Server: the la_child_id in lower case, as far as SQL can tell
 
 
 class Offered(NamedTuple):
@@ -32,21 +34,6 @@ class Offered(NamedTuple):
         return any(name == self.called.lower() or columns[:length] == self.columns for name, columns in there)
 
 
-# The expression under which a row is found by its child. Unreadable JSON names nobody and must not stop the loader;
-# the collation is binary, since identifiers are compared letter for letter.
-_CHILD: Mapping[str, str] = {
-    "mssql": "CAST(CASE WHEN ISJSON(json_payload) = 1 THEN JSON_VALUE(json_payload, '$.la_child_id') END"
-    " AS nvarchar(20)) COLLATE Latin1_General_100_BIN2",
-    "sqlite": "CASE WHEN json_valid(json_payload) THEN json_extract(json_payload, '$.la_child_id') END",
-    "postgresql": 'substring(json_payload from \'"la_child_id"\\s*:\\s*"([^"]*)"\')',
-}
-
-
-def child_expression(dialect: str) -> str:
-    """Return the SQL expression (over json_payload) that the index of children is made of."""
-    return _CHILD[dialect]
-
-
 def offered(engine: sa.Engine, table: sa.Table) -> list[Offered]:
     """Return the indexes that are offered for this table."""
     dialect, named = engine.dialect.name, engine.dialect.identifier_preparer.format_table(table)
@@ -56,13 +43,14 @@ def offered(engine: sa.Engine, table: sa.Table) -> list[Offered]:
         quoted = engine.dialect.identifier_preparer.quote(called)
         return Offered(name, purpose, leading, f"{before}CREATE INDEX {quoted} ON {named} ({columns})", called)
 
-    child, before = f"({_CHILD[dialect]})", ""
+    child, before = f"({child_key(dialect)})", ""
     if dialect == "mssql":  # has indexes over columns only, so a computed one goes before
-        child, before = "la_child_id", f"ALTER TABLE {named} ADD la_child_id AS {_CHILD[dialect]}; "
+        child = CHILD_KEY
+        before = f"ALTER TABLE {named} ADD {CHILD_KEY} AS CAST({child_key('mssql')} AS NVARCHAR(64)); "
     states = "submission_status, row_state" + (", id" if dialect == "postgresql" else "")  # the others have id in it
     return [
         index(STATES, "what is pending", ("submission_status", "row_state"), states),
-        index(CHILD, "the rows of one child", ("la_child_id",), child, before),
+        index(CHILD, "the rows of one child", (CHILD_KEY,), child, before),
         index(PERSON, "the rows of one person", ("person_id",), "person_id"),
     ]
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from dataflows.flows.csc import indexes
 from dataflows.flows.csc.table import TableIdentity, identified, staging_table
 from dataflows.flows.csc.write_back import Outcome, TableWriter, Written
-from dataflows.store.database import fingerprint, translated
+from dataflows.store.database import fingerprint
 from dataflows.store.transactions import in_transaction
 
 PAGE = 1000
@@ -120,44 +120,12 @@ class Staging:
     def _has_index(self) -> bool:
         return indexes.has_states(self._engine, self.table)
 
-    def sent(self) -> int:
-        """Return how many rows the table calls sent."""
-        return self._number(sa.func.lower(sa.func.rtrim(self.table.c.submission_status)) == "sent")
-
-    def _number(self, where: sa.ColumnElement[bool]) -> int:
-        statement = sa.select(sa.func.count()).select_from(self.table).where(where)
-        return in_transaction(self._engine, lambda connection: int(connection.execute(statement).scalar_one()))
-
     def pages(self, ids: Sequence[int]) -> Iterator[list[StagedRow]]:
         """Yield the rows of ``ids`` that are still waiting, in pages; each is a short read of its own."""
         for start in range(0, len(ids), PAGE):
             page = [row for row in self.rows(ids[start : start + PAGE]) if row.waiting]
             if page:
                 yield page
-
-    def about(self, identifier: str, *, retry_errors: bool = True) -> list[StagedRow]:
-        """Return the waiting rows that mention this identifier somewhere, newest first."""
-        columns = self.table.c
-        texts = (columns.json_payload, columns.previous_json_payload)
-        mentioned = sa.or_(
-            columns.person_id == identifier, *(text.contains(identifier, autoescape=True) for text in texts)
-        )
-        found = self._read(self._select.where(mentioned).order_by(columns.id.desc()))
-        return [row for row in found if row.waiting and (retry_errors or row.deleted or not row.failed)]
-
-    def newest_of_several(self) -> Iterator[list[tuple[str, int]]]:
-        """Yield, in pages, the persons with more than one row in the table, and the highest id of each."""
-        columns = self.table.c
-        statement = (
-            sa.select(columns.person_id, sa.func.max(columns.id))
-            .where(columns.person_id.is_not(None))
-            .group_by(columns.person_id)
-            .having(sa.func.count() > 1)
-        )
-        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
-            result = connection.execution_options(yield_per=PAGE).execute(statement)
-            for page in result.partitions():
-                yield [(str(person), int(newest)) for person, newest in page]
 
     def rows(self, ids: Sequence[int]) -> list[StagedRow]:
         """Return these rows as they are now, newest first, at most 1,000 at a time; those that are gone are missing."""
@@ -171,6 +139,10 @@ class Staging:
             chosen, wanted = column.in_(list(ids)), frozenset()
         found = self._read(self._select.where(chosen).order_by(column.desc()))
         return [row for row in found if row.id in wanted] if wanted else found
+
+    def of_person(self, person_id: str) -> list[StagedRow]:
+        """Return the rows of a person, whatever their status, at most 1,000."""
+        return self._read(self._select.where(self.table.c.person_id == person_id).limit(PAGE))
 
     def _read(self, statement: sa.Select[Any]) -> list[StagedRow]:
         return in_transaction(self._engine, lambda connection: [_row(*row) for row in connection.execute(statement)])
