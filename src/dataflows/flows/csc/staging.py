@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from dataflows.errors import SettingUnusable
 from dataflows.flows.csc import indexes
 from dataflows.flows.csc.table import TableIdentity, identified, staging_table
 from dataflows.flows.csc.write_back import Outcome, TableWriter, Written
@@ -112,7 +113,7 @@ class Staging:
             found = connection.execution_options(yield_per=20 * PAGE).execute(
                 sa.select(self.table.c.id).where(condition)
             )
-            return array("q", (row[0] for row in found))
+            return array("q", (_number(row[0]) for row in found))
 
         return array("q", sorted(in_transaction(self._engine, asked), reverse=True))
 
@@ -230,9 +231,18 @@ def _same(column: sa.Column[Any], value: str | None) -> sa.ColumnElement[bool]:
     return column.is_(None) if value is None else column == value
 
 
-def _row(row_id: int, person: object, *rest: Any) -> StagedRow:
+def _number(row_id: object) -> int:
+    if not isinstance(row_id, int):
+        raise SettingUnusable(
+            "the id column of the staging table holds no whole numbers",
+            hint="dataflows test-schema says what is needed",
+        )
+    return row_id
+
+
+def _row(row_id: object, person: object, *rest: Any) -> StagedRow:
     """Make a row of what the driver gave: person_id may be a number there, and CHAR columns come with blanks."""
-    row = StagedRow(int(row_id), None if person is None else str(person), *rest)
+    row = StagedRow(_number(row_id), None if person is None else str(person), *rest)
     return row._replace(response=row.response.rstrip()) if row.response and row.response[-1:] == " " else row
 
 
