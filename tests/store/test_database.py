@@ -157,13 +157,16 @@ class Said:
         return True
 
 
+UPDATE = SimpleNamespace(isinsert=False, isupdate=True, isdelete=False)
+
+
 def test_a_trigger_that_fails_in_its_second_statement_is_heard() -> None:
     with pytest.raises(ValueError, match="second"):
-        database._take_everything(None, Said(1, ValueError("second")), "", (), SimpleNamespace(), False)  # type: ignore[arg-type]
+        database._take_everything(None, Said(1, ValueError("second")), "", (), UPDATE, False)  # type: ignore[arg-type]
 
 
 def test_the_count_of_a_statement_is_the_last_one() -> None:
-    context = SimpleNamespace()
+    context = SimpleNamespace(**vars(UPDATE))
     database._take_everything(None, Said(3, 1, 7), "", (), context, False)  # type: ignore[arg-type]
     assert context._rowcount == 7
 

@@ -153,8 +153,8 @@ def _take_everything(
     connection: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> None:
     """Ask for all that a statement has to say: a trigger's second statement fails only there, after its first count."""
-    if cursor.description is not None or context is None:
-        return  # rows, which are fetched first (``all_results``)
+    if cursor.description is not None or not (context and (context.isinsert or context.isupdate or context.isdelete)):
+        return  # rows, which are fetched first, or a batch of statements (``all_results``)
     count = cursor.rowcount
     while cursor.nextset():
         count = cursor.rowcount if cursor.rowcount >= 0 else count
@@ -208,40 +208,6 @@ def _words(url: sa.URL) -> dict[str, str]:
     if "odbc_connect" in words:
         words = {key.strip().lower(): value for key, value in _PAIR.findall(words["odbc_connect"])}
     return words
-
-
-def all_results(connection: sa.Connection, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """Execute a batch of statements at the driver; return the rows of its last result set.
-
-    Raises:
-        sqlalchemy.exc.DBAPIError: what any part of it had to say, a trigger's second statement too.
-    """
-    dialect, cursor = connection.dialect, connection.connection.cursor()
-    rows: list[tuple[Any, ...]] = []
-    try:
-        cursor.execute(statement, parameters)
-        while True:
-            if cursor.description is not None:
-                rows = [tuple(row) for row in cursor.fetchall()]
-            if not cursor.nextset():
-                return rows
-    except dialect.loaded_dbapi.Error as error:
-        lost = dialect.is_disconnect(error, None, cursor)
-        error.server = _server(connection.engine.url)  # type: ignore[attr-defined]
-        if lost:
-            connection.invalidate(error)
-        raise sa.exc.DBAPIError.instance(
-            statement,
-            None,
-            error,
-            dialect.loaded_dbapi.Error,
-            hide_parameters=True,
-            connection_invalidated=lost,
-            dialect=dialect,
-        ) from None
-    finally:
-        if not connection.invalidated:
-            cursor.close()
 
 
 class fingerprint(FunctionElement[bytes]):  # noqa: N801 - used like sa.func.lower

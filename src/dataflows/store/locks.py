@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from dataflows.errors import AlreadyRunning, SettingUnusable
 from dataflows.store.failures import translated
+from dataflows.store.results import all_results
 
 
 class DatabaseLock:
@@ -144,8 +145,8 @@ class _SqlServer(_Session):
 
     question = sa.text("SELECT APPLOCK_MODE('public', :name, 'Session')")
     answer = "Exclusive"
-    take_it = sa.text(
-        "SET NOCOUNT ON; DECLARE @got int; EXEC @got = sp_getapplock @Resource = :name, @LockMode = 'Exclusive',"
+    take_it = (
+        "SET NOCOUNT ON; DECLARE @got int; EXEC @got = sp_getapplock @Resource = ?, @LockMode = 'Exclusive',"
         " @LockOwner = 'Session', @LockTimeout = 0; SELECT @got"
     )
 
@@ -159,7 +160,7 @@ class _SqlServer(_Session):
     def _ask(self, connection: sa.Connection) -> bool:
         if self._database:  # connections of other runs may have another default
             connection.exec_driver_sql(f"USE {self._engine.dialect.identifier_preparer.quote(self._database)}")
-        return int(connection.execute(self.take_it, self.words()).scalar_one()) >= 0
+        return int(all_results(connection, self.take_it, self._name[:255])[0][0]) >= 0
 
 
 class _PostgreSql(_Session):
