@@ -202,7 +202,7 @@ class Judge:
 
     def __init__(self, *, reset: str) -> None:
         self.reset = reset
-        self.said: dict[str, Object | None | _Anything] = {}
+        self.said: dict[str, Object | _Anything | None] = {}
         self.stale: set[str] = set()
         self.given: set[str] = set()
         self.budget = 0.0
@@ -247,7 +247,7 @@ class Night:
             elif said.get(name) != _read(row.json_payload):
                 said[name] = ANYTHING  # another row speaks now, and nobody asked for it to be sent
 
-    def _of_deleted(self, name: str, row: Row) -> None | _Anything:
+    def _of_deleted(self, name: str, row: Row) -> _Anything | None:
         if contradicted(name, self.first):
             return ANYTHING
         if self.asked.requeue and any(child_of(one) == name and not deleted(one) for one in self.first):
@@ -331,13 +331,37 @@ class Night:
         if not ended.undisturbed:
             self.memory.shaken = True
             return []
+        if self.asked.child is not None:
+            return [*self._unfinished_resets(), *self._by_hand(self.asked.child, rows, held, ended)]
         self.memory.doubted |= {n for n in self.behind if self.memory.foreign(self.speaking[n], self.judge.given)}
         wrong = [*self._unfinished_resets(), *self._children(held, ended), *self._orphans(held, ended)]
-        wrong += self._rows(rows, ended)
-        if not (self.memory.shaken or self.behind or self.asked.requeue) and ended.report.get("untrusted", 0):
-            wrong.append(f"{ended.report['untrusted']} children are untrusted, and nothing ever went wrong")
+        wrong += self._rows(rows)
+        untrusted = int(ended.report.get("untrusted", 0))
+        if untrusted and not (self.memory.shaken or self.behind or self.asked.requeue or self.asked.takeover):
+            wrong.append(f"{untrusted} children are untrusted, and nothing ever went wrong")
         self.memory.shaken, self.judge.budget = False, 0.0
         self.memory.doubted &= {n for n in held if self.memory.believed.get(n) != held[n]}
+        return wrong
+
+    def _by_hand(self, name: str, rows: Sequence[Row], held: Held, ended: Ended) -> list[str]:
+        """One child was asked for: nobody else is touched, and it is held as its row says, or is gone."""
+        meant = {name} | {old for old, row in self.evidence.items() if child_of(row) == name}
+        wrong = [f"{other}: was sent, and {name} was asked for" for other, _ in self.posted if other not in meant]
+        now = {row.id: row for row in rows}
+        wrong += [f"row {row.id}: was touched" for row in self.first if not _about(row, name) and now[row.id] != row]
+        if ended.code == 2:
+            return wrong + [f"exit 2, and {self.posted} left" for _ in self.posted[:1]]
+        row, doubtful = self.speaking.get(name), contradicted(name, self.first)
+        done = ended.code == 0 and not doubtful
+        if self.asked.resend and done and row is not None and not deleted(row):
+            self.judge.said[name] = _read(row.json_payload)
+            self.judge.stale.discard(name)
+            if not same(held.get(name), self.judge.said[name]):
+                wrong.append(f"{name}: was sent again, and is held as {held.get(name)}")
+        elif self.asked.purge or self.asked.resend:
+            self.judge.said[name] = ANYTHING
+            if name in held and ended.code == 0 and (self.asked.purge or (row is not None and not doubtful)):
+                wrong.append(f"{name}: was to be purged, and is still there")
         return wrong
 
     def _learn(self, rows: Sequence[Row], held: Held) -> None:
@@ -365,8 +389,6 @@ class Night:
         ]
 
     def _children(self, held: Held, ended: Ended) -> list[str]:
-        if self.asked.child is not None or self.asked.limit is not None:
-            return []
         wrong: list[str] = []
         remain: set[str] = {name for name in self._must_be_gone() if name in held}
         for name, row in self.speaking.items():
@@ -426,22 +448,23 @@ class Night:
         return [f"held back, but exit {ended.code}"] if kept and ended.code not in (3, 4) else []
 
     def _orphans(self, held: Held, ended: Ended) -> list[str]:
-        if self.asked.child is not None or self.asked.limit is not None or not any(map(self._due, self.first)):
-            return []
+        if not any(map(self._due, self.first)):
+            return []  # nobody walked through the table
         alone = {n for n in held if n not in self.speaking and not others_speak(n, self.speaking)}
         sure = {n for n in alone if n in self.memory.latest and n not in self.memory.perhaps_owed}
         told = int(ended.report.get("orphans", 0))
         unclear = any(child_of(row) is None for row in self.first) or len(self.first) * 2 <= self.memory.most_rows
-        if self.asked.purge_orphans and sure and not unclear:
+        if self.asked.purge_orphans and not unclear and len(sure) > int(ended.report.get("held_back", 0)):
             return [f"{name}: an orphan that was to be purged is still there" for name in sorted(sure)]
-        if sure and not unclear and (told < len(sure) or ended.code not in (3, 4)):
+        ghosts = {n for n, child in self.memory.believed.items() if child is not None and n not in self.held}
+        if told > len([n for n in self.held if n not in self.speaking]) and not ghosts and not self.memory.shaken:
+            return [f"{told} orphans are told of, and {sorted(alone)} are all there are"]
+        if sure and not unclear and not self.asked.purge_orphans and (told < len(sure) or ended.code not in (3, 4)):
             return [f"{sorted(sure)} are orphans, and the report says {told}, exit {ended.code}"]
         return []
 
-    def _rows(self, rows: Sequence[Row], ended: Ended) -> list[str]:
+    def _rows(self, rows: Sequence[Row]) -> list[str]:
         """The rows that speak say that they were sent; the others that were pending say why they were not."""
-        if self.asked.child is not None or self.asked.limit is not None:
-            return []
         wrong = []
         for row in rows:
             name = child_of(row)
@@ -454,6 +477,10 @@ class Night:
             elif status in ("pending", "error") and sendable(row):
                 wrong.append(f"{name}: row {row.id} speaks, and is {status}: {row.api_response}")
         return wrong
+
+
+def _about(row: Row, name: str) -> bool:
+    return name in (named(row.json_payload), named(row.previous_json_payload), row.person_id)
 
 
 def _purged_by_its_own_word(row: Row) -> bool:

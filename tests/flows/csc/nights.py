@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ import sqlalchemy as sa
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.csc import job
+from dataflows.flows.csc.table import staging_table
 from dataflows.runs.journal import Journal
 from dataflows.runs.runner import Order, Outcome, run_job
 from dataflows.sandbox.receiver import ChildKey
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Answer
-from dataflows.settings import Secret, Settings
+from dataflows.settings import Settings
 from tests.flows.csc.judge import Night
 
 Object = dict[str, Any]
@@ -87,7 +89,7 @@ class Service:
         self._closing = ExitStack()
 
     def __enter__(self) -> Service:
-        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - memory, where there is some
+        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         with ExitStack() as closing:
             self.folder = Path(closing.enter_context(tempfile.TemporaryDirectory(dir=base)))
             closing.enter_context(self.box)
@@ -98,6 +100,10 @@ class Service:
             patch.setattr(Journal, "transaction", self._stepping(Journal.transaction))
             sa.event.listen(sa.Engine, "commit", self._before_commit)
             closing.callback(sa.event.remove, sa.Engine, "commit", self._before_commit)
+            described = cache(staging_table)  # else every night would have statements of its own to compile
+            for name, module in list(sys.modules.items()):
+                if name.startswith("dataflows.flows.csc.") and hasattr(module, "staging_table"):
+                    patch.setattr(module, "staging_table", described)
             self._commit = self.box.receiver._committed
             patch.setattr(self.box.receiver, "_committed", self._committed)
             self._closing = closing.pop_all()

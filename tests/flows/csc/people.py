@@ -154,7 +154,10 @@ class Authority(Loader):
         kept = ("person_id", "json_payload", "row_state")
         fresh = [{name: row[name] for name in kept} for row in _numbered(rows, order)]
         states = ["Deleted" if row["row_state"].strip().lower() == "deleted" else "New" for row in fresh]
-        _refill(self, [{**row, "id": n, "row_state": state} for n, (row, state) in enumerate(zip(fresh, states, strict=True), 1)])
+        _refill(
+            self,
+            [{**row, "id": n, "row_state": state} for n, (row, state) in enumerate(zip(fresh, states, strict=True), 1)],
+        )
 
 
 def _refill(loader: Loader, rows: Sequence[Mapping[str, Any]]) -> None:

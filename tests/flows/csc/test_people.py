@@ -95,7 +95,7 @@ def by_another_tool(world: World, *payloads: Child, **columns: Any) -> list[int]
     return ids
 
 
-# --- two rows of one child ---------------------------------------------------------------------------------------------
+# --- two rows of one child -------------------------------------------------------------------------------------------
 
 PERSONS = [("p1", "p2"), (None, None), ("p1", None), (None, "p2")]
 
@@ -166,7 +166,7 @@ def test_a_deleted_row_against_a_living_one_leaves_the_child_alone_until_somebod
     assert there(here) == set()
 
 
-# --- one receipt for a whole batch -------------------------------------------------------------------------------------
+# --- one receipt for a whole batch -----------------------------------------------------------------------------------
 
 
 @unmended
@@ -182,7 +182,7 @@ def test_a_receipt_that_a_whole_batch_was_given_says_nothing_of_one_child(here: 
     assert all(holds(here, one) for one in [*children[:5], later(children[5])])
 
 
-# --- a table that was copied, then a child that is renamed -------------------------------------------------------------
+# --- a table that was copied, then a child that is renamed -----------------------------------------------------------
 
 
 @unmended
@@ -220,7 +220,7 @@ def test_renames_that_the_guard_holds_back_are_not_forgotten(here: World) -> Non
     assert there(here) == {f"NEW{n}" for n in range(15)}
 
 
-# --- identifiers that are swapped --------------------------------------------------------------------------------------
+# --- identifiers that are swapped ------------------------------------------------------------------------------------
 
 
 @unmended
@@ -242,7 +242,7 @@ def test_two_children_that_swap_identifiers_have_only_their_own_episodes(
     assert holds(here, named("BB", "e-a")) and holds(here, named("AA", "e-b"))
 
 
-# --- a lost journal, another tool, another receiver --------------------------------------------------------------------
+# --- a lost journal, another tool, another receiver ------------------------------------------------------------------
 
 
 @unmended
@@ -352,7 +352,7 @@ def test_a_takeover_after_a_lost_key_still_guards_real_deletions(here: World) ->
     assert there(here) == {f"K{n}" for n in range(300)}
 
 
-# --- one child by hand -------------------------------------------------------------------------------------------------
+# --- one child by hand -----------------------------------------------------------------------------------------------
 
 
 @unmended
@@ -375,7 +375,7 @@ def test_a_child_that_is_not_found_is_wrong_usage(here: World) -> None:
     assert here.submit("--child", "K9").code == 2
 
 
-# --- a loader that stores in previous_json_payload what was staged last ------------------------------------------------
+# --- a loader that stores in previous_json_payload what was staged last ----------------------------------------------
 
 
 @unmended
@@ -402,7 +402,7 @@ def test_what_vanishes_is_purged_whatever_the_loader_keeps_as_the_previous_paylo
     assert [payload["la_child_id"] for payload in after if not holds(here, payload)] == []
 
 
-# --- messages that were not true ---------------------------------------------------------------------------------------
+# --- messages that were not true -------------------------------------------------------------------------------------
 
 
 @unmended

@@ -78,9 +78,9 @@ class People(RuleBasedStateMachine):
         reset=st.sampled_from(["object", "child"]),
         habit=st.sampled_from(HABITS),
         receipts=st.sampled_from(["array", "single"]),
-        first=st.lists(st.tuples(NAME, CONTENTS, st.sampled_from(PERSONS)), min_size=1, max_size=3),
+        data=st.data(),
     )
-    def begin(self, reset: str, habit: str, receipts: str, first: list[tuple[str, Object, str | None]]) -> None:
+    def begin(self, reset: str, habit: str, receipts: str, data: st.DataObject) -> None:
         service = self.service
         service.wrong.clear()
         service.box.reset()
@@ -91,7 +91,12 @@ class People(RuleBasedStateMachine):
         self.judges = {la: Judge(reset=self.reset) for la in (LA_CODE, OTHER_LA)}
         for installation in self.installations:
             installation.clear()
-        for name, contents, person in first:
+        self.first_load(data)
+
+    def first_load(self, data: st.DataObject) -> None:
+        """What the table holds before the first night."""
+        first = st.lists(st.tuples(NAME, CONTENTS, st.sampled_from(PERSONS)), min_size=1, max_size=3)
+        for name, contents, person in data.draw(first):
             self.table.insert(name, contents, person)
 
     def teardown(self) -> None:
@@ -272,6 +277,36 @@ class Replacing(Table):
     partial = False
 
 
+class Crowd(People):
+    """Enough children for the guard to wake."""
+
+    def first_load(self, data: st.DataObject) -> None:
+        for number in range(14):
+            self.table.insert(f"K{number}", {"child_details": {"sex": "F"}}, f"p{number}")
+
+    @rule(count=st.integers(8, 14), what=st.sampled_from(["deleted", "renamed", "removed"]), word=st.sampled_from("LM"))
+    def many(self, count: int, what: str, word: str) -> None:
+        """Many children are deleted, get other identifiers, or vanish from the table."""
+        for row in self.table.rows()[:count]:
+            match what:
+                case "deleted":
+                    self.table.change(row.id, row_state="Deleted")
+                case "renamed":
+                    self.table.rename(row, f"{word}{row.id}")
+                case _:
+                    self.table.remove(row)
+
+    @rule()
+    def all_return(self) -> None:
+        for row in self.table.rows():
+            if (name := child_of(row)) is not None:
+                self.table.reload(row, {"la_child_id": name, "child_details": {"sex": "F"}})
+
+    @rule()
+    def lift_the_guard(self) -> None:
+        self.night(Asked(allow_mass_delete=True))
+
+
 class Keepers(People):
     """People at the data folder: journals lost and restored, keys lost, other machines, other receivers."""
 
@@ -330,15 +365,12 @@ class Keepers(People):
 class AfterAnotherTool(Keepers):
     """The table was filled and sent by another tool: its receipts stand there, and nothing of them is known here."""
 
-    @initialize(sent=st.lists(st.tuples(NAME, CONTENTS, CONTENTS, st.integers(0, 4)), min_size=1, max_size=4))
-    def sent_by_another_tool(self, sent: list[tuple[str, Object, Object, int]]) -> None:
-        if not hasattr(self, "table"):
-            return
-        for name, before, after, what in sent:
-            if name in {child_of(row) for row in self.table.rows()}:
-                continue
-            old = {"la_child_id": name, **before}
-            self._sent(name, old, after, what)
+    def first_load(self, data: st.DataObject) -> None:
+        super().first_load(data)
+        kinds = st.tuples(NAME, CONTENTS, CONTENTS, st.integers(0, 4))
+        for name, before, after, what in data.draw(st.lists(kinds, min_size=1, max_size=4)):
+            if name not in {child_of(row) for row in self.table.rows()}:
+                self._sent(name, {"la_child_id": name, **before}, after, what)
 
     def _sent(self, name: str, old: Object, after: Object, what: int) -> None:
         """Unchanged since, changed since, changed with the staged payload as previous one, deleted, or purged."""
@@ -377,7 +409,7 @@ def _settings() -> settings:
     return settings(stateful_step_count=14, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
 
 
-@pytest.mark.parametrize("machine", [Table, Replacing, Keepers, AfterAnotherTool])
+@pytest.mark.parametrize("machine", [Table, Replacing, Crowd, Keepers, AfterAnotherTool])
 def test_after_whatever_people_did_a_settled_night_leaves_what_the_rows_say(
     machine: type[People], service: Service
 ) -> None:
