@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from filelock import FileLock
 
 from dataflows.errors import SettingUnusable
@@ -22,6 +24,7 @@ class Seal:
     """
 
     def __init__(self, key: bytes) -> None:
+        self._key = key
         self._cipher = AESSIV(key)
 
     @classmethod
@@ -63,6 +66,24 @@ class Seal:
             return self._cipher.decrypt(sealed, None).decode()
         except InvalidTag:
             return None
+
+    def close_bytes(self, data: bytes, about: bytes) -> bytes:
+        """Return the sealed form (16 bytes longer) of what belongs to one item; ``about`` names it.
+
+        It can only be opened with the same ``about``, so that no entry of the journal can take the place of another.
+        """
+        return self._cipher.encrypt(data, [about])
+
+    def open_bytes(self, sealed: bytes, about: bytes) -> bytes | None:
+        """Return what was sealed, or None when it was sealed with another key or about something else."""
+        try:
+            return self._cipher.decrypt(sealed, [about])
+        except (InvalidTag, ValueError):  # ValueError: shorter than a seal
+            return None
+
+    def hash_key(self, purpose: str) -> bytes:
+        """Return a key (32 bytes) for keyed hashes of one purpose, derived from the key of the data folder."""
+        return HKDF(hashes.SHA256(), 32, salt=None, info=purpose.encode()).derive(self._key)
 
 
 def _new_key(path: Path) -> bytes:

@@ -8,13 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.csc.delta import Plan, Sending, changes, deletion, purge_and_whole, settled, whole
+from dataflows.flows.csc import delta
+from dataflows.flows.csc.delta import Plan, Sending, deletion, purge_and_whole, settled, whole
 from dataflows.flows.csc.payload import CHILD, Kind, problems
+from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.sandbox.model import merge, replace
+from tests.flows.csc.payload_delta import changes_of_payloads, plain_plan
 from tests.flows.csc.strategies import children, edited
 
 Object = dict[str, Any]
 MODELS = {"merge": merge, "replace": replace}
+KEY = b"k" * 32
+
+
+def changes(baseline: Object, current: Object, *, full: bool = False) -> Plan:
+    """The plan from what the journal keeps of ``baseline``: its skeleton, written and read."""
+    kept = Skeleton.from_bytes(Skeleton.of(baseline, KEY).to_bytes(), KEY)
+    assert kept is not None
+    return delta.changes(kept, current, full=full)
 
 
 @st.composite
@@ -58,6 +69,15 @@ def test_under_merge_every_mode_leads_to_the_current_payload(pair: tuple[Object,
     before, after = pair
     held = merge(None, before)
     assert plain(applied("merge", held, changes(before, after, full=full))) == plain(merge(None, after))
+
+
+@given(before_and_after(), st.booleans())
+def test_a_skeleton_tells_as_much_as_the_payload(pair: tuple[Object, Object], full: bool) -> None:
+    before, after = pair
+    expected, found = changes_of_payloads(before, after, full=full), changes(before, after, full=full)
+    if full:
+        expected, found = plain_plan(expected), plain_plan(found)
+    assert found == expected
 
 
 @given(before_and_after())

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -154,8 +154,8 @@ class Kind:
         purgeable: whether ``purge`` is allowed on it.
         single: attributes that hold one object.
         listed: attributes that hold objects with ids.
-
-    Every other attribute is the object's own: a scalar, or a list without ids, which is only ever replaced as a whole.
+        fields: the object's own attributes that hold a scalar.
+        plain_lists: the object's own attributes that hold a list without ids, which is only ever replaced as a whole.
     """
 
     name: str
@@ -163,6 +163,8 @@ class Kind:
     purgeable: bool
     single: Mapping[str, Kind]
     listed: Mapping[str, Kind]
+    fields: tuple[str, ...]
+    plain_lists: tuple[str, ...]
 
 
 def _kind(name: str, rules: type, id_field: str | None = None) -> Kind:
@@ -175,7 +177,10 @@ def _kind(name: str, rules: type, id_field: str | None = None) -> Kind:
         for marker in getattr(hint, "__metadata__", ()):
             if isinstance(marker, attributes.ById):
                 listed[attribute] = _kind(attribute, get_args(get_args(hint)[0])[0], marker.name)
-    return Kind(name, id_field, "purge" in hints, single, listed)
+    own = sorted(hints.keys() - single.keys() - listed.keys() - {"purge"})
+    plain = get_type_hints(rules)
+    lists = tuple(attribute for attribute in own if get_origin(plain[attribute]) is list)
+    return Kind(name, id_field, "purge" in hints, single, listed, tuple(one for one in own if one not in lists), lists)
 
 
 CHILD: Final = _kind("child", attributes.Child, "la_child_id")
