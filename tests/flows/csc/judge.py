@@ -354,9 +354,9 @@ class Night:
         row, doubtful = self.speaking.get(name), contradicted(name, self.first)
         done = ended.code == 0 and not doubtful
         if self.asked.resend and done and row is not None and not deleted(row):
-            self.judge.said[name] = _read(row.json_payload)
+            said = self.judge.said[name] = _read(row.json_payload)
             self.judge.stale.discard(name)
-            if not same(held.get(name), self.judge.said[name]):
+            if not same(held.get(name), said):
                 wrong.append(f"{name}: was sent again, and is held as {held.get(name)}")
         elif self.asked.purge or self.asked.resend:
             self.judge.said[name] = ANYTHING
@@ -452,7 +452,7 @@ class Night:
             return []  # nobody walked through the table
         alone = {n for n in held if n not in self.speaking and not others_speak(n, self.speaking)}
         sure = {n for n in alone if n in self.memory.latest and n not in self.memory.perhaps_owed}
-        told = int(ended.report.get("orphans", 0))
+        told = int(ended.report.get("orphaned", 0))
         unclear = any(child_of(row) is None for row in self.first) or len(self.first) * 2 <= self.memory.most_rows
         if self.asked.purge_orphans and not unclear and len(sure) > int(ended.report.get("held_back", 0)):
             return [f"{name}: an orphan that was to be purged is still there" for name in sorted(sure)]

@@ -234,7 +234,7 @@ def _clock(days_ahead: float) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for name, module in list(sys.modules.items()):
-            if name.startswith("dataflows.") and not name.startswith("dataflows.sandbox"):
-                if getattr(module, "datetime", None) is datetime:
-                    patch.setattr(module, "datetime", Ahead)
+            ours = name.startswith("dataflows.") and not name.startswith("dataflows.sandbox")
+            if ours and getattr(module, "datetime", None) is datetime:
+                patch.setattr(module, "datetime", Ahead)
         yield

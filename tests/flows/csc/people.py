@@ -102,7 +102,7 @@ class Authority(Loader):
     def reload(self, row: sa.Row[Any], payload: Object | str, status: str = "Pending", whim: int = 0) -> None:
         """Another payload in a row, updated in place; the row lives."""
         text = payload if isinstance(payload, str) else json.dumps(payload)
-        changed = {"json_payload": text, "submission_status": status, "row_state": "Updated"}
+        changed: dict[str, Any] = {"json_payload": text, "submission_status": status, "row_state": "Updated"}
         sent = row.submission_status == "sent"
         if self.habit == "moved" or (self.habit == "moved when sent" and sent):
             changed["previous_json_payload"] = row.json_payload
@@ -114,7 +114,7 @@ class Authority(Loader):
     def anything(self, row: sa.Row[Any], whim: int) -> str | None:
         """What a loader may leave in previous_json_payload: nothing, rubbish, or something that was staged before."""
         own = [text for text in self.history if child_of(row) and f'"{child_of(row)}"' in text]
-        choices = [None, row.json_payload, "", "{", "{}", *own]
+        choices: list[str | None] = [None, row.json_payload, "", "{", "{}", *own]
         return choices[whim % len(choices)]
 
     def rename(self, row: sa.Row[Any], name: str, **columns: Any) -> None:
@@ -154,10 +154,9 @@ class Authority(Loader):
         kept = ("person_id", "json_payload", "row_state")
         fresh = [{name: row[name] for name in kept} for row in _numbered(rows, order)]
         states = ["Deleted" if row["row_state"].strip().lower() == "deleted" else "New" for row in fresh]
-        _refill(
-            self,
-            [{**row, "id": n, "row_state": state} for n, (row, state) in enumerate(zip(fresh, states, strict=True), 1)],
-        )
+        numbers = range(1, len(fresh) + 1)
+        told = zip(fresh, numbers, states, strict=True)
+        _refill(self, [{**row, "id": number, "row_state": state} for row, number, state in told])
 
 
 def _refill(loader: Loader, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -6,19 +6,19 @@ The judge says what the receiver must hold then, and that no live child was purg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, note, settings
+from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.csc import job
-from dataflows.sandbox.receiver import LA_CODE
-from dataflows.sandbox.server import SUPPLIER_KEY
+from dataflows.flows.csc.by_hand import ByHand
+from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY
 from dataflows.sandbox.token import CLIENT_ID, CLIENT_SECRET, SCOPE
 from dataflows.settings import Secret, Settings
 from tests.flows.csc.judge import Asked, Ended, Judge, Memory, child_of
@@ -39,6 +39,7 @@ from tests.flows.csc.people import (
 )
 
 OTHER_LA = "998"
+AS_EVER = Asked()
 MOST_ROWS = 6
 ROW = st.integers(0, MOST_ROWS - 1)
 NAME = st.sampled_from(NAMES)
@@ -130,7 +131,7 @@ class People(RuleBasedStateMachine):
     percent = 5.0
 
     def night(
-        self, asked: Asked = Asked(), plan: Plan | None = None, at: Installation | None = None, la_code: str = ""
+        self, asked: Asked = AS_EVER, plan: Plan | None = None, at: Installation | None = None, la_code: str = ""
     ) -> int | None:
         """One run of the program, judged; returns its exit code, None when it was killed."""
         plan, at, la_code = plan or Plan(), at or self.here, la_code or self.la_code
@@ -199,7 +200,8 @@ class People(RuleBasedStateMachine):
     def nonsense(self, number: int, kind: int, whim: int) -> None:
         if (row := self.table.at(number)) is not None:
             name = child_of(row) or "A1"
-            self.table.reload(row, (*NOBODY, unsendable(name))[kind], whim=whim)
+            payloads: list[Object | str] = [*NOBODY, unsendable(name)]
+            self.table.reload(row, payloads[kind], whim=whim)
 
     @rule(number=ROW, name=NAME)
     def rename(self, number: int, name: str) -> None:
@@ -390,8 +392,10 @@ class AfterAnotherTool(Keepers):
 
 
 def _given_options(asked: Asked) -> dict[str, Any]:
-    """Only what differs from the defaults."""
-    return {name: value for name, value in asdict(asked).items() if value}
+    """What was asked for as the options of the job."""
+    by_hand = ByHand.RESEND if asked.resend else ByHand.PURGE if asked.purge else None
+    given = {**asdict(replace(asked, resend=False, purge=False)), "by_hand": by_hand}
+    return {name: value for name, value in given.items() if value}
 
 
 def _code(ended: Any) -> int:
@@ -405,13 +409,20 @@ def service() -> Iterator[Service]:
 
 
 def _settings() -> settings:
-    """As many examples as the profile says."""
-    return settings(stateful_step_count=14, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
+    """As many examples as the profile says; a failure is made smaller only there, as that takes minutes."""
+    plain = settings()
+    shrinking = [Phase.shrink] if plain.max_examples > 100 else []
+    return settings(
+        phases=[Phase.generate, *shrinking],
+        stateful_step_count=14,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 @pytest.mark.parametrize("machine", [Table, Replacing, Crowd, Keepers, AfterAnotherTool])
 def test_after_whatever_people_did_a_settled_night_leaves_what_the_rows_say(
     machine: type[People], service: Service
 ) -> None:
-    factory: Callable[[], People] = type(machine.__name__, (machine,), {"service": service})
+    factory = type(machine.__name__, (machine,), {"service": service})
     run_state_machine_as_test(factory, settings=_settings())
