@@ -142,11 +142,13 @@ class People(RuleBasedStateMachine):
         if asked.requeue:
             at.memories[la_code] = memory = Memory()
         known = memory.recognises(rows, self._given()) if not (asked.takeover or asked.requeue) else True
-        night = judge.begins(rows, held, memory, asked)
+        night = judge.begins(rows, self.table.url, held, memory, asked)
         options = job.Options(full=not self.partial, workers=1, **_given_options(asked))
         ended = self.service.run(self._settings(at, la_code), options, night, plan, self.table.rows)
         code = None if ended is None else _code(ended)
         report = getattr(ended, "report", {})
+        for row in rows:
+            note(f"    {_told(row)}")
         note(f"    night of {la_code}: exit {code}, posted {night.posted}, { {k: v for k, v in report.items() if v} }")
         assert not self.service.wrong, self.service.wrong
         if code == 10:
@@ -396,6 +398,12 @@ def _given_options(asked: Asked) -> dict[str, Any]:
     by_hand = ByHand.RESEND if asked.resend else ByHand.PURGE if asked.purge else None
     given = {**asdict(replace(asked, resend=False, purge=False)), "by_hand": by_hand}
     return {name: value for name, value in given.items() if value}
+
+
+def _told(row: Any) -> str:
+    response = (row.api_response or "")[-24:]
+    words = f"{row.id} {row.person_id} {row.submission_status!r} {row.row_state!r} ..{response!r}"
+    return f"{words} {row.json_payload[:60]} was {(row.previous_json_payload or '')[:60]}"
 
 
 def _code(ended: Any) -> int:
