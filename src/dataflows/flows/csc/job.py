@@ -369,12 +369,21 @@ class _Submit:
                 f"the CSC API does not answer (the last {self.silent} batches in a row): {self._why_silent()}",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
             )
+        yield from self._tell_of_contradictions()
         yield from self._tell_of_orphans()
         whole_anyway = self.options.requeue or self.options.rehearsal
         if self.recorder.counts["untrusted"] and not whole_anyway:
             yield Warned(
                 f"{self.recorder.counts['untrusted']} children were sent whole because their baseline is not trusted",
                 hint="what had vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
+            )
+
+    def _tell_of_contradictions(self) -> Iterator[Event]:
+        if count := self.recorder.counts["contradicted"]:
+            yield Warned(
+                f"{count} rows are contradicted: of one child, one row is deleted and another is not, and nothing was"
+                " sent for it",
+                hint="correct the table, or decide by hand: dataflows csc-submit --child ID --purge (or --resend)",
             )
 
     def _tell_of_orphans(self) -> Iterator[Event]:

@@ -47,7 +47,7 @@ class Planner:
     def __init__(self, staging: Staging, acks: Acknowledgements, names: Names, rules: Rules) -> None:
         self._staging = staging
         self._acks = acks
-        self.speakers = Speakers(names, self.is_purged)
+        self.speakers = Speakers(names)
         self._renames = Renames(acks)
         self._rules = rules
         self._resets_children = rules.reset is ResetRule.CHILD
@@ -134,11 +134,8 @@ class Planner:
 
     # --- one child --------------------------------------------------------------------------------------------
 
-    def is_purged(self, reading: Reading) -> bool:
-        """Tell whether the removal that a row asks for is done (csc.md, "The guard")."""
-        return self._is_purged(reading, *self._known([reading]))
-
     def _is_purged(self, reading: Reading, acks: Mapping[bytes, Ack], ours: Collection[str]) -> bool:
+        """Tell whether the removal that a row asks for is done (csc.md, "The guard")."""
         if not reading.goes:
             return False
         ack = acks.get(self._key(reading))
@@ -171,7 +168,7 @@ class Planner:
     def _plan(self, reading: Reading, ack: Ack | None, ours: Collection[str], *, deferred: bool = False) -> Decision:
         row, payload = reading.row, reading.payload or {}
         goal = payload_hash(payload)
-        trusted = ack is not None and _is_ours(row, ack, ours)
+        trusted = _is_ours(row, ack, ours)
         if ack is not None and ack.held == goal and not ack.doubtful and trusted:
             return Unchanged(row, ack.child, ack.receipt, adopt=ack.unwritten is not None or not _shows(row, goal))
         if problem := broken_rules(payload):
@@ -278,11 +275,13 @@ class Planner:
         return delta.purge_and_whole(payload)
 
 
-def _is_ours(row: StagedRow, ack: Ack, ours: Collection[str]) -> bool:
+def _is_ours(row: StagedRow, ack: Ack | None, ours: Collection[str]) -> bool:
     """Tell whether nobody but this journal sent the child: the row shows a receipt of ours, our words, or nothing."""
-    if says_nothing(row.response) or row.response == ack.receipt or row.response in ours:
+    if says_nothing(row.response) or row.response in ours:
         return True
-    return ack.unwritten is not None and digest(row.response) == ack.unwritten
+    if ack is None:
+        return False
+    return row.response == ack.receipt or (ack.unwritten is not None and digest(row.response) == ack.unwritten)
 
 
 def _shows(row: StagedRow, goal: bytes) -> bool:
@@ -305,7 +304,7 @@ def _same_answer(submission: Submission, standing: Standing) -> bool:
 
 def _contradiction(reading: Reading, standing: Standing) -> str:
     if standing.variant is not None:
-        why = f"row {standing.variant} names this child in other upper or lower case"
+        why = f"this row is deleted, and row {standing.variant} names the child in other upper or lower case"
     elif standing.speaker == reading.row.id:
         why = f"this row is deleted, and row {standing.living} of the same child is not"
     else:
