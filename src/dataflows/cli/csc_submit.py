@@ -12,6 +12,7 @@ from dataflows.cli.options import DryRun, Invocation, Json, Workers, epilog, inv
 from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
+    from dataflows.flows.csc.by_hand import ByHand
     from dataflows.flows.csc.job import Options
 
 COMMAND = "csc-submit"
@@ -35,6 +36,15 @@ def csc_submit(
     child: Annotated[
         str | None, typer.Option("--child", help="Only this child: its la_child_id, else its person_id.")
     ] = None,
+    resend: Annotated[
+        bool, typer.Option("--resend", help="With --child: send it whole after a purge, whatever its status.")
+    ] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="With --child: purge a child that is deleted, or that no row names.")
+    ] = False,
+    purge_orphans: Annotated[
+        bool, typer.Option("--purge-orphans", help="Purge the children at the API that no row names any more.")
+    ] = False,
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors/--no-retry-errors", help="Also rows that ended in error before.")
     ] = True,
@@ -64,6 +74,7 @@ def csc_submit(
     """
     call = invocation(context).begin(COMMAND, as_json)
     _refuse_contradictions(dry_run=dry_run, out=out, requeue=requeue, rehearsal=rehearsal)
+    by_hand = _by_hand(child, resend=resend, purge=purge, purge_orphans=purge_orphans)
     settings = call.settings(csc_workers=workers)
     from dataflows.flows.csc import job
 
@@ -71,6 +82,8 @@ def csc_submit(
         full=mode == "full" or (mode is None and not settings.use_partial_payload),
         limit=limit,
         child=child,
+        by_hand=by_hand,
+        purge_orphans=purge_orphans,
         retry_errors=retry_errors,
         dry_run=dry_run,
         out=out,
@@ -110,6 +123,20 @@ def _refuse_contradictions(*, dry_run: bool, out: Path | None, requeue: bool, re
             "--requeue changes the table: it goes neither with --dry-run nor with --rehearsal",
             hint="look first with --dry-run alone; a rehearsal sends every row whole anyway",
         )
+
+
+def _by_hand(child: str | None, *, resend: bool, purge: bool, purge_orphans: bool) -> ByHand | None:
+    from dataflows.flows.csc.by_hand import ByHand
+
+    if resend and purge:
+        raise WrongUsage("--resend and --purge exclude each other", hint="take one of them")
+    if child is None and (resend or purge):
+        raise WrongUsage("--resend and --purge are for one child", hint="add --child ID")
+    if child is not None and purge_orphans:
+        raise WrongUsage("--purge-orphans is for the whole table", hint="for one child: --child ID --purge")
+    if resend:
+        return ByHand.RESEND
+    return ByHand.PURGE if purge else None
 
 
 def _show(call: Invocation, options: Options, row_id: int) -> int:

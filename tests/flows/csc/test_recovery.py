@@ -221,7 +221,7 @@ def test_a_reset_that_was_killed_between_its_requests_is_finished(here: World, t
 # --- the journal is lost -------------------------------------------------------------------------------------------
 
 
-def test_without_a_journal_payloads_are_whole_purges_are_repeated_and_the_operator_is_told(here: World) -> None:
+def test_without_a_journal_payloads_are_whole_and_the_operator_is_told(here: World) -> None:
     kept, gone, changed = sent_once(here, child(1), child(2), child(3))
     here.delete(gone)
     assert here.submit().code == 0
@@ -229,7 +229,7 @@ def test_without_a_journal_payloads_are_whole_purges_are_repeated_and_the_operat
     here.restage(changed, child(3, social_care_episodes=[episode("e3", child_protection_plans=[plan("p9")])]))
     here.restage(kept, child(1))
     ran = here.submit()
-    assert (ran.code, ran["full"], ran["delta"], ran["delete"], ran["untrusted"]) == (0, 2, 0, 1, 2)
+    assert (ran.code, ran["full"], ran["delta"], ran["delete"], ran["untrusted"]) == (0, 2, 0, 0, 2)
     assert "baseline" in ran.err
     assert holds(here, child(1))
     assert here.box.receiver.child("SYN2") is None
@@ -301,10 +301,12 @@ def test_a_row_that_shows_the_same_error_as_another_is_not_taken_for_it(here: Wo
     nonsense = {"child_details": {"sex": "neither"}}
     here.restage(one, {"la_child_id": "SYN3", **nonsense})
     here.restage(two, {"la_child_id": "SYN1", **nonsense})
-    assert here.submit().code == 4
+    ran = here.submit()
+    assert (ran.code, ran["invalid"], ran["delete"]) == (3, 2, 1)
+    assert {name for _, name in here.box.receiver.children} == {"SYN1"}, "the former name of row 2 is purged"
     here.restage(two, child(1))
     assert here.submit().code == 3
-    assert here.box.receiver.child("SYN2") is None, "the former name of row 2 is purged"
+    assert holds(here, child(1))
 
 
 def test_a_baseline_that_the_loader_overwrote_is_mended_when_its_payload_returns(here: World) -> None:
@@ -346,7 +348,7 @@ def test_people_without_a_person_id_are_not_taken_for_each_other(here: World) ->
     with here.engine.begin() as connection:
         connection.execute(here.table.delete())
     here.stage(child(7), id=1, person_id=None)
-    assert here.submit().code == 0
+    assert here.submit()["orphaned"] == 1
     assert {name for _, name in here.box.receiver.children} == {"SYN1", "SYN7"}
 
 
@@ -357,7 +359,7 @@ def test_a_refilled_table_is_not_taken_for_renamed_children_after_a_kill(here: W
     with here.engine.begin() as connection:
         connection.execute(here.table.delete())
     here.stage(child(7), id=1)
-    assert here.submit().code == 0
+    assert here.submit()["orphaned"] == 1
     assert {name for _, name in here.box.receiver.children} == {"SYN1", "SYN7"}
 
 

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING
 
 from dataflows.errors import WrongUsage
 from dataflows.flows.csc.acknowledgements import Acknowledgements, Place
+from dataflows.flows.csc.decisions import (
+    Contradicted,
+    Invalid,
+    Later,
+    ResetRule,
+    Rules,
+    Submission,
+    Superseded,
+    Unchanged,
+)
+from dataflows.flows.csc.names import Names
 from dataflows.flows.csc.payload import parse
-from dataflows.flows.csc.planning import Invalid, Later, Planner, ResetRule, Rules, Submission, Superseded, Unchanged
+from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.receiver import children_url
-from dataflows.flows.csc.seen import Seen
 from dataflows.flows.csc.staging import StagedRow, Staging
 from dataflows.flows.csc.table import open_engine
 from dataflows.runs.journal import Journal
@@ -41,7 +51,9 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
         place = Place(children_url(settings), str(settings.la_code or ""), target(settings))
         acks = Acknowledgements(journal, Seal.of(settings.data_dir), place)
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
-        yield from _told(staging, acks, Planner(staging, acks, Seen(journal), rules), row_id)
+        names = Names(staging, journal, engine)
+        names.pending = None
+        yield from _told(staging, acks, Planner(staging, acks, names, rules), row_id)
     finally:
         if engine is not None:
             engine.dispose()
@@ -54,11 +66,12 @@ def _told(staging: Staging, acks: Acknowledgements, planner: Planner, row_id: in
         raise WrongUsage(f"the staging table has no row {row_id}", hint="the id column of the table tells the row ids")
     row = rows[0]
     yield f"row {row.id}: status {row.status}, row state {row.row_state}"
-    planner.prepare()
-    decision = planner.decide(rows)[0]
+    *former, decision = planner.decide(rows)
     if isinstance(decision, Later):
         decision = planner.decide_deferred(rows)[0]
     yield from _acknowledged(acks, row)
+    if former:
+        yield "this row named another child before, which is to be purged unless another row names it"
     match decision:
         case Submission():
             yield f"would be sent: {decision.sending.value}, {len(decision.requests)} request(s)"
@@ -69,7 +82,7 @@ def _told(staging: Staging, acks: Acknowledgements, planner: Planner, row_id: in
             yield "would not be sent: the receiver holds this payload already"
         case Superseded(by=by):
             yield f"would not be sent: superseded by row {by}"
-        case Invalid(message=message):
+        case Invalid(message=message) | Contradicted(message=message):
             yield f"would not be sent: {message}"
         case _:
             pass

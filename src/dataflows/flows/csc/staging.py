@@ -28,6 +28,7 @@ class StagedRow(NamedTuple):
     status: str | None
     row_state: str | None
     fingerprint: bytes
+    partial: str | None = None  # of deleted rows only
 
     @property
     def deleted(self) -> bool:
@@ -69,6 +70,7 @@ class Staging:
             columns.submission_status,
             columns.row_state,
             _fingerprint(self.table).label("fingerprint"),
+            sa.case((_word(columns.row_state) == "deleted", columns.partial_json_payload)).label("partial"),
         )
         self._state = _word(columns.row_state)
         self._status = _word(columns.submission_status)
@@ -79,10 +81,6 @@ class Staging:
     def count(self, *, retry_errors: bool = True) -> int:
         """Return how many rows are to be looked at."""
         return self._number(self._waiting(retry_errors))
-
-    def sent(self) -> int:
-        """Return how many rows the table calls sent."""
-        return self._number(self._status == "sent")
 
     def _number(self, where: sa.ColumnElement[bool]) -> int:
         statement = sa.select(sa.func.count()).select_from(self.table).where(where)
@@ -117,23 +115,13 @@ class Staging:
             if chosen:
                 yield chosen
 
-    def newest_of_several(self) -> Iterator[list[tuple[str, int]]]:
-        """Yield, in pages, the persons with more than one row in the table, and the highest id of each."""
-        columns = self.table.c
-        statement = (
-            sa.select(columns.person_id, sa.func.max(columns.id))
-            .where(columns.person_id.is_not(None))
-            .group_by(columns.person_id)
-            .having(sa.func.count() > 1)
-        )
-        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
-            result = connection.execution_options(yield_per=PAGE).execute(statement)
-            for page in result.partitions():
-                yield [(str(person), int(newest)) for person, newest in page]
-
     def rows(self, ids: Sequence[int]) -> list[StagedRow]:
         """Return these rows as they are now (those that are gone are missing), at most 1,000 at a time."""
         return self._read(self._select.where(self.table.c.id.in_(ids))) if ids else []
+
+    def of_person(self, person_id: str) -> list[StagedRow]:
+        """Return the rows of a person, whatever their status, at most 1,000."""
+        return self._read(self._select.where(self.table.c.person_id == person_id).limit(PAGE))
 
     def _read(self, statement: sa.Select[Any]) -> list[StagedRow]:
         with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
