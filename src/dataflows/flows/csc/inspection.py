@@ -25,6 +25,7 @@ from dataflows.flows.csc.names import Names
 from dataflows.flows.csc.payload import parse
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.receiver import children_url
+from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.staging import StagedRow, Staging
 from dataflows.flows.csc.table import open_engine
 from dataflows.runs.journal import Journal
@@ -49,9 +50,9 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
         engine = open_engine(settings)
         staging = Staging(engine, settings.table_name)
         place = Place(children_url(settings), str(settings.la_code or ""), target(settings))
-        acks = Acknowledgements(journal, Seal.of(settings.data_dir), place)
+        acks = Acknowledgements(journal, Seal.of(settings.data_dir), place, load_schema(settings.csc_schema))
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
-        names = Names(staging, journal, engine)
+        names = Names(staging, journal, engine, acks.schema)
         names.pending = None
         yield from _told(staging, acks, Planner(staging, acks, names, rules), row_id)
     finally:
