@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from dataflows.flows.csc.delta import Payload
+from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.runs.journal import Item, Journal, now
 from dataflows.runs.keys import Seal
@@ -192,7 +193,8 @@ class Place:
 class Acknowledgements:
     """The acknowledgements of one receiver, for the rows of one staging table."""
 
-    def __init__(self, journal: Journal, seal: Seal, place: Place) -> None:
+    def __init__(self, journal: Journal, seal: Seal, place: Place, schema: ChildSchema | None = None) -> None:
+        self.schema = schema or built_in()
         self._journal = journal
         self._seal = seal
         self._skeleton_key = seal.hash_key("csc skeletons")
@@ -201,12 +203,30 @@ class Acknowledgements:
             self._receiver = _id_of(db, "csc_receivers (address, la_code)", (place.address, place.la_code))
             db.execute("UPDATE OR IGNORE csc_tables SET name = ? WHERE name = ?", (place.table, place.former))
             self._table = _id_of(db, "csc_tables (name)", (place.table,))
+        self._tables = ", ".join(str(table) for table in self._same_tables(place.table))
         self._columns = (
-            f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
+            f"child, held, receipt, in_doubt, reset, CASE WHEN table_id IN ({self._tables}) THEN row_id END, person,"
             " unwritten, skeleton, overruled"
         )
         self._written: list[bytes] = []
         self._stale: list[bytes] = []
+
+    def _same_tables(self, name: str) -> list[int]:
+        """Return this table and those that it may have been before it was moved or copied: those of other databases.
+
+        Another table of the same database is another table.
+        """
+        beside = name.rpartition("#")[0] + "#"
+        with self._journal.reading() as db:
+            rows = db.execute(
+                "SELECT id FROM csc_tables WHERE id = ? OR substr(name, 1, ?) <> ?", (self._table, len(beside), beside)
+            )
+            return [row[0] for row in rows]
+
+    def is_new(self) -> bool:
+        """Tell whether nothing was ever sent to this receiver, as far as the journal knows."""
+        with self._journal.reading() as db:
+            return not db.execute("SELECT 1 FROM csc_children WHERE receiver = ?", (self._receiver,)).fetchone()
 
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
@@ -222,7 +242,7 @@ class Acknowledgements:
 
     def skeleton(self, payload: Payload) -> Skeleton:
         """Make the skeleton of a payload, with the key of the data folder."""
-        return Skeleton.of(payload, self._skeleton_key)
+        return Skeleton.of(payload, self._skeleton_key, self.schema.kind)
 
     def close_skeleton(self, child: bytes, payload: Payload) -> bytes:
         """Return the skeleton of what a child holds, as the journal keeps it."""
@@ -231,7 +251,7 @@ class Acknowledgements:
     def open_skeleton(self, ack: Ack) -> Skeleton | None:
         """Return the skeleton of what a child holds; None where there is none, or one of another schema or key."""
         blob = self._seal.open_bytes(ack.skeleton, ack.child) if ack.skeleton else None
-        return Skeleton.from_bytes(blob, self._skeleton_key) if blob else None
+        return Skeleton.from_bytes(blob, self._skeleton_key, self.schema.kind) if blob else None
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -241,7 +261,7 @@ class Acknowledgements:
 
     def of_rows(self, row_ids: Sequence[int]) -> list[Ack]:
         """Return what was last acknowledged from these rows of the table."""
-        return list(self._select("row_id", row_ids, f"AND table_id = {self._table:d}"))
+        return list(self._select("row_id", row_ids, f"AND table_id IN ({self._tables})"))
 
     def written_by_us(self, receipts: Collection[str]) -> set[str]:
         """Return those of these receipts that this journal knows: it wrote them, for whichever child."""
@@ -290,11 +310,11 @@ class Acknowledgements:
 
     def of_table(self) -> Iterator[list[Ack]]:
         """Yield, in pages, the children that are held from this table and not owed a purge."""
-        yield from self._pages(f"table_id = {self._table:d} AND {_HELD} AND owed IS NULL")
+        yield from self._pages(f"table_id IN ({self._tables}) AND {_HELD} AND owed IS NULL")
 
     def owed_purges(self) -> Iterator[list[Ack]]:
         """Yield, in pages, the children that are owed a purge because their row names another child now."""
-        yield from self._pages(f"owed = {self._table:d}")
+        yield from self._pages(f"owed IN ({self._tables})")
 
     def owes(self) -> bool:
         """Tell whether any purge is owed."""
