@@ -156,9 +156,8 @@ class People(RuleBasedStateMachine):
             assert not night.posted and self.table.rows() == rows, "exit 10, and yet something was done"
             return code
         assert at.key_lost is False or asked.takeover or code is None, f"exit {code} without the key of the journal"
-        assert known is not False or code is None or not any(due(row) for row in rows), (
-            f"exit {code} although nothing of this table is known here"
-        )
+        strange = known is False and any(due(row) for row in rows)
+        assert not strange or code is None, f"exit {code} although nothing of this table is known here"
         if asked.takeover:
             at.key_lost = False
         assert code in (None, 0, 3, 4) or (code == 13 and plan.faults) or (code == 2 and asked.child), (code, ended)
