@@ -183,7 +183,7 @@ def test_the_data_dir_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CSC_MAX_DELETE_PERCENT", "nan", "a number from 0 to 100"),
         ("LA_CODE", "84", "3 digits"),
         ("LA_CODE", "٣٤٥", "3 digits"),
-        ("TABLE_NAME", "[dbo].[staging]", "a table name without brackets"),
+        ("TABLE_NAME", "dbo.staging; x", "a table name"),
         ("API_ENDPOINT", "http://api.example.org", "an address with https://"),
         ("TOKEN_ENDPOINT", "login.example.org/token", "an address with https://"),
         ("TOKEN_ENDPOINT", "https://me:hush@login.example.org/token", "an address with https://"),

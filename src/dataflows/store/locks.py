@@ -20,13 +20,15 @@ class DatabaseLock:
     """An application lock of this ``name``, bound to a session of its own that ends with this process.
 
     Use as a context manager. SQLite, which has no sessions, gets a lock file beside the database file; an in-memory
-    database needs none.
+    database needs none. ``database`` is where on a SQL Server the lock lives, when it is not the connection's own.
     """
 
-    def __init__(self, engine: sa.Engine, name: str, *, setting: str = "DB_CONNECTION_STRING") -> None:
+    def __init__(
+        self, engine: sa.Engine, name: str, *, database: str = "", setting: str = "DB_CONNECTION_STRING"
+    ) -> None:
         self._name = name
         self._setting = setting  # that the engine was made from, for messages
-        self._hold = _hold(engine, name)
+        self._hold = _hold(engine, name, database)
         self._turn = threading.Lock()
 
     def acquire(self) -> None:
@@ -79,9 +81,9 @@ class _Hold(Protocol):
     def holder(self) -> str: ...
 
 
-def _hold(engine: sa.Engine, name: str) -> _Hold:
+def _hold(engine: sa.Engine, name: str, database: str) -> _Hold:
     if engine.dialect.name == "mssql":
-        return _SqlServer(engine, name)
+        return _SqlServer(engine, name, database)
     if engine.dialect.name == "postgresql":
         return _PostgreSql(engine, name)
     return _LockFile(engine, name)
@@ -98,8 +100,10 @@ class _Session(ABC):
         self._connection: sa.Connection | None = None
 
     def take(self) -> bool:
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = self._engine.connect()
         connection.detach()
+        # at the driver: SQLAlchemy would want to read the isolation level first, which some servers do not allow
+        connection.connection.dbapi_connection.autocommit = True  # type: ignore[union-attr]
         self._connection = connection
         if self._ask(connection):
             return True
@@ -136,7 +140,7 @@ class _Session(ABC):
 
 
 class _SqlServer(_Session):
-    """``sp_getapplock`` with the session as owner; it lives in the database of the connection."""
+    """``sp_getapplock`` with the session as owner; it belongs to the database that the session is in."""
 
     question = sa.text("SELECT APPLOCK_MODE('public', :name, 'Session')")
     answer = "Exclusive"
@@ -145,10 +149,16 @@ class _SqlServer(_Session):
         " @LockOwner = 'Session', @LockTimeout = 0; SELECT @got"
     )
 
+    def __init__(self, engine: sa.Engine, name: str, database: str) -> None:
+        super().__init__(engine, name)
+        self._database = database
+
     def words(self) -> dict[str, object]:
         return {"name": self._name[:255]}
 
     def _ask(self, connection: sa.Connection) -> bool:
+        if self._database:  # connections of other runs may have another default
+            connection.exec_driver_sql(f"USE {self._engine.dialect.identifier_preparer.quote(self._database)}")
         return int(connection.execute(self.take_it, self.words()).scalar_one()) >= 0
 
 

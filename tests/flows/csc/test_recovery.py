@@ -145,7 +145,7 @@ def test_a_database_that_goes_after_the_answer_is_written_back_before_anything_i
 def test_a_receipt_that_was_not_written_is_written_by_the_next_run(here: World) -> None:
     (row_id,) = sent_once(here, child(1))
     here.restage(row_id, child(1, mis_child_id="m-2"))
-    killed_at(here, "record_sent")
+    killed_at(here, "record")
     arrived = len(here.requests())
     ran = here.submit()
     assert (ran.code, ran["replayed"], ran["rows"], len(here.requests())) == (0, 1, 0, arrived)
@@ -156,7 +156,7 @@ def test_a_receipt_that_was_not_written_is_written_by_the_next_run(here: World) 
 
 def test_a_receipt_that_was_written_but_not_noted_changes_nothing(here: World) -> None:
     (row_id,) = here.stage(child(1))
-    killed_at(here, "record_sent", before=False)
+    killed_at(here, "record", before=False)
     before = here.row(row_id)
     assert here.submit().code == 0
     assert here.row(row_id) == before
@@ -167,13 +167,13 @@ def test_a_row_reloaded_before_the_replay_and_again_in_flight_keeps_its_trusted_
 ) -> None:
     """Both notes of one run are about the same child; the later one counts."""
     (row_id,) = here.stage(child(1))
-    killed_at(here, "record_sent")
+    killed_at(here, "record")
     rows = Staging.rows
 
     def reloaded_after_the_replay(staging: Staging, *arguments: Any) -> Any:
         monkeypatch.undo()
         found = rows(staging, *arguments)
-        staging.record_sent = _then(staging.record_sent, lambda: here.restage(row_id, child(1, mis_child_id="m-2")))  # type: ignore[method-assign]
+        staging.record = _then(staging.record, lambda: here.restage(row_id, child(1, mis_child_id="m-2")))  # type: ignore[method-assign]
         return found
 
     monkeypatch.setattr(Staging, "rows", reloaded_after_the_replay)
@@ -355,7 +355,7 @@ def test_people_without_a_person_id_are_not_taken_for_each_other(here: World) ->
 def test_a_refilled_table_is_not_taken_for_renamed_children_after_a_kill(here: World) -> None:
     """Nothing of the killed run is in the table, so the new rows look as those did: without any response."""
     here.stage(child(1))
-    killed_at(here, "record_sent")
+    killed_at(here, "record")
     with here.engine.begin() as connection:
         connection.execute(here.table.delete())
     here.stage(child(7), id=1)
@@ -388,7 +388,7 @@ def test_a_requeue_that_was_killed_half_way_is_asked_for_again(here: World) -> N
 
 def test_a_killed_run_is_enough_to_notice_that_the_receiver_changed(here: World) -> None:
     here.stage(child(1), child(2))
-    killed_at(here, "record_sent", before=False)
+    killed_at(here, "record", before=False)
     here.stage(child(3))
     assert here.submit(LA_CODE="998").code == 10
 

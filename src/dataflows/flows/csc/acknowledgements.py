@@ -179,11 +179,15 @@ class Owed(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where children go to (receiver address and LA code) and which table they come from."""
+    """Where children go to (receiver address and LA code) and which table they come from.
+
+    ``table`` is the table's own identity; ``former`` what earlier versions called it, by the spelling of the settings.
+    """
 
     address: str
     la_code: str
     table: str
+    former: str = ""
 
 
 class Acknowledgements:
@@ -197,6 +201,7 @@ class Acknowledgements:
         journal.ensure("csc", _SCHEMA)
         with journal.transaction() as db:
             self._receiver = _id_of(db, "csc_receivers (address, la_code)", (place.address, place.la_code))
+            db.execute("UPDATE OR IGNORE csc_tables SET name = ? WHERE name = ?", (place.table, place.former))
             self._table = _id_of(db, "csc_tables (name)", (place.table,))
         self._columns = (
             f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
@@ -336,6 +341,7 @@ class Acknowledgements:
             with self._journal.reading() as db:
                 rows = db.execute(
                     "SELECT id, child, row_id, receipt, write_back, fingerprint, status, row_state FROM csc_children"
+                    " INDEXED BY csc_children_to_write"  # which holds nothing on most nights
                     " WHERE table_id = ? AND write_back IS NOT NULL AND receiver = ? AND id > ?"
                     " ORDER BY id LIMIT 200",
                     (self._table, self._receiver, after),

@@ -10,7 +10,7 @@ from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import Decision, Superseded
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.reading import name_in, read_row
-from dataflows.flows.csc.staging import StagedRow, Staging
+from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
 
 _AGAIN = "to send it again: add --resend; to remove a child that is deleted, or that no row names: add --purge"
 
@@ -42,10 +42,12 @@ class OneChild:
         """
         if by_hand is not None:
             return [rows] if (rows := self._rows()) else []
-        pages = list(self._staging.pages(retry_errors=retry_errors, about=self._identifier, wanted=self._is_about))
-        pages = pages or list(self._staging.pages(retry_errors=retry_errors, about=self._identifier, wanted=_is_person))
-        if pages or self.owed():
-            return pages
+        rows = self._staging.about(self._identifier, retry_errors=retry_errors)
+        rows = [row for row in rows if self._is_about(row, self._identifier)] or [
+            row for row in rows if row.person_id == self._identifier
+        ]
+        if rows or self.owed():
+            return [rows[start : start + PAGE] for start in range(0, len(rows), PAGE)]
         if self._rows():
             raise WrongUsage("nothing of this child is pending", hint=_AGAIN)
         raise _nothing_found()
@@ -117,7 +119,3 @@ def _nothing_found() -> WrongUsage:
         "no row of the staging table is about this child or person",
         hint="write the la_child_id as the table has it, letter for letter, else the person_id",
     )
-
-
-def _is_person(row: StagedRow, person_id: str) -> bool:
-    return row.person_id == person_id

@@ -6,10 +6,12 @@ not; docs/sql-server.md has the same statements. Nothing here is needed for a ri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from dataflows.errors import DataflowsError
 from dataflows.flows.csc.narrowing import child_key
 from dataflows.store.failures import translated
 
@@ -18,48 +20,76 @@ CHILD_KEY = "child_key"  # the computed column of SQL Server: the la_child_id in
 
 
 class Offered(NamedTuple):
-    """One index: ``columns`` lead it where it is there under whatever name; ``script`` makes it."""
+    """One index: ``columns`` lead it where it is there under whatever name; ``script`` makes it, ``called`` so."""
 
     name: str
     purpose: str
     columns: tuple[str, ...]
     script: str
+    called: str
+
+    def among(self, there: Sequence[tuple[str, tuple[str, ...]]]) -> bool:
+        """Tell whether it is there, as it is called in ``script`` or under another name."""
+        length = len(self.columns)
+        return any(name == self.called.lower() or columns[:length] == self.columns for name, columns in there)
 
 
 def offered(engine: sa.Engine, table: sa.Table) -> list[Offered]:
     """Return the indexes that are offered for this table."""
-    named = engine.dialect.identifier_preparer.format_table(table)
+    dialect, named = engine.dialect.name, engine.dialect.identifier_preparer.format_table(table)
 
-    def make(key: str, columns: str) -> str:
-        return f"CREATE INDEX ix_{table.name}_{key} ON {named} ({columns})"
+    def index(name: str, purpose: str, leading: tuple[str, ...], columns: str, before: str = "") -> Offered:
+        called = f"ix_{table.name}_{name}"
+        quoted = engine.dialect.identifier_preparer.quote(called)
+        return Offered(name, purpose, leading, f"{before}CREATE INDEX {quoted} ON {named} ({columns})", called)
 
-    child = make("child", f"({child_key(engine.dialect.name)})")
-    if engine.dialect.name == "mssql":
-        child = (
-            f"ALTER TABLE {named} ADD {CHILD_KEY} AS CAST({child_key('mssql')} AS NVARCHAR(64));"
-            f" CREATE INDEX ix_{table.name}_child ON {named} ({CHILD_KEY}, id)"
+    child, before = f"({child_key(dialect)})", ""
+    if dialect == "mssql":  # has indexes over columns only, so a computed one goes before
+        child, before = (
+            CHILD_KEY,
+            f"ALTER TABLE {named} ADD {CHILD_KEY} AS CAST({child_key(dialect)} AS NVARCHAR(64)); ",
         )
+    child += ", id" if dialect == "postgresql" else ""
+    states = "submission_status, row_state" + (", id" if dialect == "postgresql" else "")  # the others have id in it
     return [
-        Offered(
-            STATES,
-            "finds what is pending",
-            ("submission_status", "row_state"),
-            make("states", "submission_status, row_state"),
-        ),
-        Offered(CHILD, "finds the rows of one child", (CHILD_KEY,), child),
-        Offered(PERSON, "finds the rows of one person", ("person_id",), make("person", "person_id")),
+        index(STATES, "what is pending", ("submission_status", "row_state"), states),
+        index(CHILD, "the rows of one child", (CHILD_KEY,), child, before),
+        index(PERSON, "the rows of one person", ("person_id",), "person_id"),
     ]
 
 
 def missing(engine: sa.Engine, table: sa.Table) -> list[Offered]:
     """Return those that the table lacks. Raises as ``translated``."""
+    there = _there(engine, table)
+    return [index for index in offered(engine, table) if not index.among(there)]
+
+
+def has(name: str, engine: sa.Engine, table: sa.Table) -> bool:
+    """Tell whether an index, such as STATES, is there; an account that may not ask is answered no."""
+    try:
+        there = _there(engine, table)
+    except DataflowsError:
+        return False
+    return any(index.among(there) for index in offered(engine, table) if index.name == name)
+
+
+def _there(engine: sa.Engine, table: sa.Table) -> list[tuple[str, tuple[str, ...]]]:
+    """Return name and leading columns of each index of the table, in lower case."""
     with translated("DB_CONNECTION_STRING"):
-        there = sa.inspect(engine).get_indexes(table.name, schema=table.schema)
-    leading = [tuple(str(name).lower() for name in index["column_names"]) for index in there]
-    names = {str(index["name"]).lower() for index in there}
-    return [
-        index
-        for index in offered(engine, table)
-        if f"ix_{table.name}_{index.name}".lower() not in names
-        and not any(columns[: len(index.columns)] == index.columns for columns in leading)
-    ]
+        if engine.dialect.name == "sqlite":
+            return _there_in_sqlite(engine, table)
+        found = sa.inspect(engine).get_indexes(table.name, schema=table.schema)
+    return [(str(one["name"]).lower(), tuple(str(name).lower() for name in one["column_names"])) for one in found]
+
+
+def _there_in_sqlite(engine: sa.Engine, table: sa.Table) -> list[tuple[str, tuple[str, ...]]]:
+    """SQLAlchemy passes over indexes of expressions there, with a warning."""
+    columns = sa.text(
+        "SELECT lower(l.name), lower(coalesce(i.name, '')) FROM pragma_index_list(:name) l, pragma_index_info(l.name) i"
+        " ORDER BY l.name, i.seqno"
+    )
+    there: dict[str, tuple[str, ...]] = {}
+    with engine.connect() as connection:
+        for name, column in connection.execute(columns, {"name": table.name}):
+            there[name] = (*there.get(name, ()), column)
+    return list(there.items())

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dataflows.errors import WrongUsage
-from dataflows.flows.csc.acknowledgements import Acknowledgements, Place
+from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import (
     Contradicted,
     Invalid,
@@ -24,7 +24,6 @@ from dataflows.flows.csc.decisions import (
 from dataflows.flows.csc.names import Names
 from dataflows.flows.csc.payload import parse
 from dataflows.flows.csc.planning import Planner
-from dataflows.flows.csc.receiver import children_url
 from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.staging import StagedRow, Staging
 from dataflows.flows.csc.table import open_engine
@@ -42,14 +41,14 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
     Raises:
         WrongUsage: there is no such row.
     """
-    from dataflows.flows.csc.job import target
+    from dataflows.flows.csc.job import place_of
 
     journal = Journal.open(settings.data_dir)
     engine = None
     try:
         engine = open_engine(settings)
         staging = Staging(engine, settings.table_name)
-        place = Place(children_url(settings), str(settings.la_code or ""), target(settings))
+        place = place_of(settings, staging)
         acks = Acknowledgements(journal, Seal.of(settings.data_dir), place, load_schema(settings.csc_schema))
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
         names = Names(staging, journal, engine, acks.schema)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
 from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.sending import BatchFiles, Carried, Carrier, Courier
 from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
-from dataflows.flows.csc.table import open_engine
+from dataflows.flows.csc.table import open_engine, staging_table
 from dataflows.remote.oauth import TokenSource
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 UNANSWERED_IN_A_ROW = 5
 _COUNTS = (
     "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "contradicted", "orphaned",
-    "sent", "refused", "failed", "held_back", "new_errors", "known_errors", "reloaded", "replayed", "untrusted",
-    "batches",
+    "sent", "refused", "failed", "held_back", "new_errors", "known_errors", "reloaded", "unwritten", "replayed",
+    "untrusted",    "batches",
 )  # fmt: skip
 
 
@@ -75,6 +75,13 @@ class Options:
     workers: int = 4
 
 
+def place_of(settings: Settings, staging: Staging) -> Place:
+    """Say where children go to, and which table they come from, however it is spelled."""
+    url, la_code = children_url(settings), str(settings.la_code or "")
+    former = f"{identity(staging.url)}#{settings.table_name.lower()}"  # as earlier versions named it
+    return Place(url, la_code, staging.identity.key, former)
+
+
 def submit(settings: Settings, options: Options) -> Callable[[Run], Iterator[Event]]:
     """Return the job: send what is pending in the staging table to the CSC API.
 
@@ -88,7 +95,7 @@ def target(settings: Settings) -> str:
     """Name what a run locks and what acknowledgements belong to: the staging table in its database."""
     engine = open_engine(settings)
     engine.dispose()
-    return f"{identity(engine.url)}#{settings.table_name.lower()}"
+    return f"{identity(engine.url)}#{staging_table(settings.table_name).fullname.lower()}"
 
 
 class _Submit:
@@ -110,9 +117,10 @@ class _Submit:
         yield Step("opening the staging table")
         self.engine = engine = open_engine(self.settings)
         self.staging = Staging(engine, self.settings.table_name)
-        self.lock = DatabaseLock(engine, f"dataflows csc-submit {self.settings.table_name.lower()}")
         with ExitStack() as self.closing:
             self.closing.callback(engine.dispose)  # Windows deletes and moves no file that is open
+            table = self.staging.identity
+            self.lock = DatabaseLock(engine, f"dataflows csc-submit {table.table}", database=table.place)
             if not options.dry_run:
                 self.closing.enter_context(self.lock)
             yield from self._with_books()
@@ -124,6 +132,7 @@ class _Submit:
             with _rare_collections():
                 yield from self._story()
         finally:
+            self.books.close(drop=self.run.stop.hurry)
             self.acks.flush()
             self._fill_report()
 
@@ -131,9 +140,8 @@ class _Submit:
         settings, options = self.settings, self.options
         journal = Journal.in_memory() if options.rehearsal else self.run.journal
         seal = Seal.forgotten() if options.rehearsal else Seal.of(self.run.data_dir)
-        place = Place(children_url(settings), str(settings.la_code or ""), target(settings))
         schema = load_schema(settings.csc_schema)
-        self.acks = Acknowledgements(journal, seal, place, schema)
+        self.acks = Acknowledgements(journal, seal, place_of(settings, self.staging), schema)
         self.deferred = Deferred(journal)
         writes_nothing = options.dry_run or options.rehearsal
         self.books = NoBooks() if writes_nothing else TableBooks(self.staging, self.acks)
@@ -151,18 +159,19 @@ class _Submit:
             yield from self._one_child(self.options.child)
         else:
             yield from self._whole_table()
+        yield from self.recorder.recorded(wait=True)
         yield from self._end()
 
     def _whole_table(self) -> Iterator[Event]:
-        total = self.staging.count(retry_errors=self.options.retry_errors)
-        yield Planned(total, "rows")
-        if not total and not self.acks.owes() and not self.options.purge_orphans:
+        ids = self.staging.waiting(retry_errors=self.options.retry_errors)
+        yield Planned(len(ids), "rows")
+        if not ids and not self.acks.owes() and not self.options.purge_orphans:
             return
-        self.names.pending = total
+        self.names.pending = len(ids)
+        self._prove_writable(ids)
         self.carrier = self._carrier()
         yield Step("sending")
-        pages = self.staging.pages(retry_errors=self.options.retry_errors)
-        yield from self._send(self.planner.decide(page) for page in self._counted(pages))
+        yield from self._send(self.planner.decide(page) for page in self._counted(self.staging.pages(ids)))
         if not self._over():
             yield from self._look_for_orphans()
             self.owed.recall()
@@ -172,7 +181,9 @@ class _Submit:
         self.names.pending = None
         child = OneChild(self.staging, self.acks, self.planner, identifier)
         pages = child.pages(self.options.by_hand, retry_errors=self.options.retry_errors)
-        yield Planned(sum(len(page) for page in pages), "rows")
+        ids = [row.id for page in pages for row in page]
+        yield Planned(len(ids), "rows")
+        self._prove_writable(ids)
         self.carrier = self._carrier()
         yield Step("sending")
         if self.options.by_hand is None:
@@ -180,9 +191,14 @@ class _Submit:
             yield from self._send(self.planner.decide(page) for page in self._counted(pages))
         else:
             yield from self._send([child.decide(self.options.by_hand)])
+            yield from self.recorder.recorded(wait=True)
             yield from self.recorder.superseded(child.set_aside())
         if not self._over():
             yield from self._send_deferred()
+
+    def _prove_writable(self, ids: Sequence[int]) -> None:
+        if ids and isinstance(self.books, TableBooks):
+            self.staging.prove_writable(ids[0])
 
     def _same_receiver(self) -> Iterator[Event]:
         options = self.options
@@ -201,7 +217,9 @@ class _Submit:
     def _replay(self) -> Iterator[Event]:
         if isinstance(self.books, TableBooks):
             yield Step("writing back what an earlier run could not")
-            self.recorder.counts["replayed"] = sum(1 for _ in self.books.replay())
+            for one in self.books.replay():
+                self.recorder.counts["replayed"] += one.reloaded
+                yield from self.recorder.unwritten(one.refused)
             self.acks.flush()  # what is noted later of the same children, reloaded since, must not be mixed with this
 
     def _counted(self, pages: Iterable[list[StagedRow]]) -> Iterator[list[StagedRow]]:
@@ -242,6 +260,7 @@ class _Submit:
         waiting = self.deferred.count()
         if not waiting:
             return
+        yield from self.recorder.recorded(wait=True)
         if not self.options.allow_mass_delete and self.guard.stops(waiting):
             yield from self._hold_back(waiting)
             return
