@@ -7,6 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dataflows.checks.attribute_rules import attribute_rules
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.checks.engine import Opened
 from dataflows.errors import ExitCode, SettingUnusable
@@ -30,8 +31,12 @@ def check_staging(settings: Settings) -> Iterator[Check]:
 
 
 def check_schema(settings: Settings) -> Iterator[Check]:
-    """The columns of the staging table: a missing one fails, another type is a warning with the ALTER that mends it."""
+    """The rules of a child's record, and the columns of the staging table.
+
+    A missing column fails, another type is a warning with the ALTER that mends it.
+    """
     attempt = Attempt()
+    yield attempt("attribute rules", partial(attribute_rules, settings))
     with closing(_Staging(settings)) as database:
         yield attempt("connection string", database.address)
         yield attempt("table", database.look, "connection string")

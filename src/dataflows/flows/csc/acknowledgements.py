@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from dataflows.flows.csc.delta import Payload
+from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.runs.journal import Item, Journal, now
 from dataflows.runs.keys import Seal
@@ -192,7 +193,8 @@ class Place:
 class Acknowledgements:
     """The acknowledgements of one receiver, for the rows of one staging table."""
 
-    def __init__(self, journal: Journal, seal: Seal, place: Place) -> None:
+    def __init__(self, journal: Journal, seal: Seal, place: Place, schema: ChildSchema | None = None) -> None:
+        self.schema = schema or built_in()
         self._journal = journal
         self._seal = seal
         self._skeleton_key = seal.hash_key("csc skeletons")
@@ -222,7 +224,7 @@ class Acknowledgements:
 
     def skeleton(self, payload: Payload) -> Skeleton:
         """Make the skeleton of a payload, with the key of the data folder."""
-        return Skeleton.of(payload, self._skeleton_key)
+        return Skeleton.of(payload, self._skeleton_key, self.schema.kind)
 
     def close_skeleton(self, child: bytes, payload: Payload) -> bytes:
         """Return the skeleton of what a child holds, as the journal keeps it."""
@@ -231,7 +233,7 @@ class Acknowledgements:
     def open_skeleton(self, ack: Ack) -> Skeleton | None:
         """Return the skeleton of what a child holds; None where there is none, or one of another schema or key."""
         blob = self._seal.open_bytes(ack.skeleton, ack.child) if ack.skeleton else None
-        return Skeleton.from_bytes(blob, self._skeleton_key) if blob else None
+        return Skeleton.from_bytes(blob, self._skeleton_key, self.schema.kind) if blob else None
 
     # --- reading ----------------------------------------------------------------------------------------------
 

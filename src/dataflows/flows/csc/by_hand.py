@@ -43,7 +43,7 @@ class OneChild:
         if by_hand is not None:
             return [rows] if (rows := self._rows()) else []
         rows = self._staging.about(self._identifier, retry_errors=retry_errors)
-        rows = [row for row in rows if _is_about(row, self._identifier)] or [
+        rows = [row for row in rows if self._is_about(row, self._identifier)] or [
             row for row in rows if row.person_id == self._identifier
         ]
         if rows or self.owed():
@@ -57,6 +57,11 @@ class OneChild:
         child = self._acks.key(self._identifier)
         return [child] if any(ack.child == child for page in self._acks.owed_purges() for ack in page) else []
 
+    def _is_about(self, row: StagedRow, la_child_id: str) -> bool:
+        """Tell whether a row speaks of this child now, or did when it was last sent."""
+        schema = self._acks.schema
+        return la_child_id in (read_row(row, schema).name, name_in(row.previous, schema))
+
     def _rows(self) -> list[StagedRow]:
         rows = [reading.row for reading in self._planner.speakers.rows_of(self._identifier)]
         return rows or self._staging.of_person(self._identifier)
@@ -69,7 +74,7 @@ class OneChild:
         Raises:
             WrongUsage: no such child, or it is to be purged although a row that is not deleted speaks for it.
         """
-        names = sorted({name for row in self._rows() if (name := read_row(row).name) is not None})
+        names = sorted({name for row in self._rows() if (name := read_row(row, self._acks.schema).name) is not None})
         if not names:
             return self._without_rows(by_hand)
         return [self._resend(name) if by_hand is ByHand.RESEND else self._purge(name) for name in names]
@@ -114,8 +119,3 @@ def _nothing_found() -> WrongUsage:
         "no row of the staging table is about this child or person",
         hint="write the la_child_id as the table has it, letter for letter, else the person_id",
     )
-
-
-def _is_about(row: StagedRow, la_child_id: str) -> bool:
-    """Tell whether a row speaks of this child now, or did when it was last sent."""
-    return la_child_id in (read_row(row).name, name_in(row.previous))

@@ -24,6 +24,7 @@ from dataflows.flows.csc.decisions import (
 from dataflows.flows.csc.names import Names
 from dataflows.flows.csc.payload import parse
 from dataflows.flows.csc.planning import Planner
+from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.staging import StagedRow, Staging
 from dataflows.flows.csc.table import open_engine
 from dataflows.runs.journal import Journal
@@ -47,9 +48,10 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
     try:
         engine = open_engine(settings)
         staging = Staging(engine, settings.table_name)
-        acks = Acknowledgements(journal, Seal.of(settings.data_dir), place_of(settings, staging))
+        place = place_of(settings, staging)
+        acks = Acknowledgements(journal, Seal.of(settings.data_dir), place, load_schema(settings.csc_schema))
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
-        names = Names(staging, journal, engine)
+        names = Names(staging, journal, engine, acks.schema)
         names.pending = None
         yield from _told(staging, acks, Planner(staging, acks, names, rules), row_id)
     finally:

@@ -33,6 +33,7 @@ from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.purges import OwedPurges
 from dataflows.flows.csc.receiver import Figures, Pace, Receiver, children_url
 from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
+from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.sending import BatchFiles, Carried, Carrier, Courier
 from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
 from dataflows.flows.csc.table import open_engine, staging_table
@@ -139,11 +140,12 @@ class _Submit:
         settings, options = self.settings, self.options
         journal = Journal.in_memory() if options.rehearsal else self.run.journal
         seal = Seal.forgotten() if options.rehearsal else Seal.of(self.run.data_dir)
-        self.acks = Acknowledgements(journal, seal, place_of(settings, self.staging))
+        schema = load_schema(settings.csc_schema)
+        self.acks = Acknowledgements(journal, seal, place_of(settings, self.staging), schema)
         self.deferred = Deferred(journal)
         writes_nothing = options.dry_run or options.rehearsal
         self.books = NoBooks() if writes_nothing else TableBooks(self.staging, self.acks)
-        self.names = Names(self.staging, journal, self.engine)
+        self.names = Names(self.staging, journal, self.engine, schema)
         self.planner = Planner(self.staging, self.acks, self.names, Rules(options.full, ResetRule(settings.csc_reset)))
         self.speakers = self.planner.speakers
         self.owed = OwedPurges(self.acks, self.speakers, self.deferred, keeps=not options.dry_run)
@@ -344,6 +346,7 @@ class _Submit:
             pace=Pace(settings.csc_min_interval_ms / 1000, self.run.stop),
             may_send=self.lock.check,
             figures=self.figures,
+            schema=self.acks.schema,
         )
         still_right = self.planner.still_right
         return Courier(receiver, self.acks, self.run, still_right, table=not self.options.rehearsal)

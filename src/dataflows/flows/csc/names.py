@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from dataflows.flows.csc import indexes
 from dataflows.flows.csc.narrowing import UNDECIDED, child_key, named_child
 from dataflows.flows.csc.reading import SUPERSEDED, Reading, read_row
+from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.flows.csc.staging import Staging
 from dataflows.runs.journal import Journal
 from dataflows.store.transactions import in_transaction
@@ -55,8 +56,11 @@ class Names:
     ``pending``: about how many rows will be asked about in this run; None: a few at most, so that nothing is kept.
     """
 
-    def __init__(self, staging: Staging, journal: Journal, engine: sa.Engine) -> None:
+    def __init__(
+        self, staging: Staging, journal: Journal, engine: sa.Engine, schema: ChildSchema | None = None
+    ) -> None:
         self._staging = staging
+        self._schema = schema or built_in()
         self._engine = engine
         self._rows = _NamedRows(journal)
         self._indexed: bool | None = None
@@ -111,7 +115,8 @@ class Names:
 
     def readings(self, row_ids: Iterable[int]) -> list[Reading]:
         """Read these rows as they are now."""
-        return [read_row(row) for part in _parts(sorted(row_ids), _READ) for row in self._staging.rows(part)]
+        parts = _parts(sorted(row_ids), _READ)
+        return [read_row(row, self._schema) for part in parts for row in self._staging.rows(part)]
 
     def _by_key(self, keys: Sequence[str]) -> list[Seeming]:
         return [

@@ -50,13 +50,14 @@ class Planner:
         self.speakers = Speakers(names)
         self._renames = Renames(acks)
         self._rules = rules
+        self._schema = acks.schema
         self._resets_children = rules.reset is ResetRule.CHILD
 
     # --- the pages of a run -----------------------------------------------------------------------------------
 
     def decide(self, page: Sequence[StagedRow]) -> list[Decision]:
         """Decide what becomes of the rows of one page; first of all comes what is owed because of them."""
-        readings = [read_row(row) for row in page]
+        readings = [read_row(row, self._schema) for row in page]
         acks, ours = self._known(readings)
         done = {reading.row.id for reading in readings if self._is_purged(reading, acks, ours)}
         replaced = self._still_superseded([reading for reading in readings if reading.row.id not in done])
@@ -89,7 +90,7 @@ class Planner:
 
     def decide_deferred(self, page: Sequence[StagedRow]) -> list[Decision]:
         """Plan the purges that were kept for the end; who speaks is asked again just before each leaves."""
-        readings = [read_row(row) for row in page]
+        readings = [read_row(row, self._schema) for row in page]
         acks, ours = self._known(readings)
         return [
             self._purge(reading, acks.get(self._key(reading)))
@@ -129,7 +130,7 @@ class Planner:
         """Find rows whose own word that another one speaks in their place still holds: nobody has to be asked."""
         told = {r.row.id: by for r in readings if r.name and (by := superseded_by(r.row)) is not None and by > r.row.id}
         names = {reading.row.id: reading.name for reading in readings}
-        by_id = {row.id: read_row(row) for row in self._staging.rows(sorted(set(told.values())))}
+        by_id = {row.id: read_row(row, self._schema) for row in self._staging.rows(sorted(set(told.values())))}
         return {row_id: by for row_id, by in told.items() if by in by_id and by_id[by].name == names[row_id]}
 
     # --- one child --------------------------------------------------------------------------------------------
@@ -158,10 +159,10 @@ class Planner:
         ack = acks.get(self._key(reading))
         if reading.goes:
             submission = self._purge(reading, ack)
-        elif problem := broken_rules(reading.payload or {}):
+        elif problem := broken_rules(reading.payload or {}, self._schema):
             return Invalid(reading.row, "invalid", problem)
         else:
-            submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}))
+            submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}, self._schema.kind))
         submission.by_hand, submission.overruled = True, overruled
         return submission
 
@@ -171,7 +172,7 @@ class Planner:
         trusted = _is_ours(row, ack, ours)
         if ack is not None and ack.held == goal and not ack.doubtful and trusted:
             return Unchanged(row, ack.child, ack.receipt, adopt=ack.unwritten is not None or not _shows(row, goal))
-        if problem := broken_rules(payload):
+        if problem := broken_rules(payload, self._schema):
             return Invalid(row, "invalid", problem)
         baseline = self._baseline(row, ack) if trusted else None
         unknown = self._was_sent_unknown(reading, ack, trusted=trusted)
@@ -221,7 +222,7 @@ class Planner:
         if ack is not None and ack.held == PURGED and trusted:
             return False
         if row.previous:
-            return seems_to_name(row.previous, reading.name or "") or former_name(reading) is None
+            return seems_to_name(row.previous, reading.name or "") or former_name(reading, self._schema) is None
         return shows_it_was_sent(row) and not trusted
 
     def _is_mixed(self, reading: Reading, ack: Ack | None, *, unknown: bool) -> bool:
@@ -229,7 +230,7 @@ class Planner:
 
         The row's previous payload names another child, and nothing sure is known of this one (csc.md: swaps).
         """
-        former = former_name(reading)
+        former = former_name(reading, self._schema)
         if former is None:
             return False
         if ack is not None and not ack.knows_nothing:
@@ -248,7 +249,7 @@ class Planner:
             )
         if not deferred:
             return Later(reading.row)
-        submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}))
+        submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}, self._schema.kind))
         submission.guarded = True
         return submission
 
@@ -272,7 +273,7 @@ class Planner:
     def _anew(self, payload: Payload) -> Plan:
         if self._rules.reset is ResetRule.NEVER:
             return Plan(Sending.WITHHELD)
-        return delta.purge_and_whole(payload)
+        return delta.purge_and_whole(payload, self._schema.kind)
 
 
 def _is_ours(row: StagedRow, ack: Ack | None, ours: Collection[str]) -> bool:
