@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -116,6 +116,7 @@ class Receipt:
     row_id: int | None
     person: str | None
     alone: bool
+    home: str
 
 
 @dataclass
@@ -235,7 +236,9 @@ class Night:
         self.held = dict(held)
         self.speaking = speakers(rows)
         self.posted: list[tuple[str, bool]] = []
-        near = {name: {one} for name, one in memory.latest.items() if name not in memory.estranged}
+        near = {
+            name: {one if one.home == memory.home else replace(one, row_id=None)} for name, one in memory.latest.items()
+        }
         self.evidence = renamed([row for row in rows if self._due(row)], near)
         memory.perhaps_owed |= set(renamed(rows, memory.heard)) | memory.owed
         self.behind = {n for n in self.speaking if n in held and memory.believed.get(n, ANYTHING) != held[n]}
@@ -329,7 +332,7 @@ class Night:
             if receipts:
                 row = self.speaking.get(name)
                 text = receipts[place]
-                one = Receipt(text, row and row.id, row and row.person_id, receipts.count(text) == 1)
+                one = Receipt(text, row and row.id, row and row.person_id, receipts.count(text) == 1, self.memory.home)
                 self.memory.heard.setdefault(name, set()).add(one)
             if record.get("purge") is not True:
                 for old, row in self.evidence.items():

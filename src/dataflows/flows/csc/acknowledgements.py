@@ -205,7 +205,7 @@ class Acknowledgements:
             self._table = _id_of(db, "csc_tables (name)", (place.table,))
         self._tables = ", ".join(str(table) for table in self._same_tables(place.table))
         self._columns = (
-            f"child, held, receipt, in_doubt, reset, CASE WHEN table_id IN ({self._tables}) THEN row_id END, person,"
+            f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
             " unwritten, skeleton, overruled"
         )
         self._written: list[bytes] = []
@@ -261,7 +261,7 @@ class Acknowledgements:
 
     def of_rows(self, row_ids: Sequence[int]) -> list[Ack]:
         """Return what was last acknowledged from these rows of the table."""
-        return list(self._select("row_id", row_ids, f"AND table_id IN ({self._tables})"))
+        return list(self._select("row_id", row_ids, f"AND table_id = {self._table:d}"))
 
     def written_by_us(self, receipts: Collection[str]) -> set[str]:
         """Return those of these receipts that this journal knows: it wrote them, for whichever child."""

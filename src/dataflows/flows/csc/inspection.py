@@ -48,8 +48,8 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
     try:
         engine = open_engine(settings)
         staging = Staging(engine, settings.table_name)
-        place, schema = place_of(settings, staging), load_schema(settings.csc_schema)
-        acks = Acknowledgements(journal, Seal.of(settings.data_dir), place, schema)
+        place = place_of(settings, staging)
+        acks = Acknowledgements(journal, Seal.of(settings.data_dir), place, load_schema(settings.csc_schema))
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
         names = Names(staging, journal, engine, acks.schema)
         names.pending = None

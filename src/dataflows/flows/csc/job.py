@@ -140,11 +140,12 @@ class _Submit:
         settings, options = self.settings, self.options
         journal = Journal.in_memory() if options.rehearsal else self.run.journal
         seal = Seal.forgotten() if options.rehearsal else Seal.of(self.run.data_dir)
-        self.acks = Acknowledgements(journal, seal, place_of(settings, self.staging), load_schema(settings.csc_schema))
+        schema = load_schema(settings.csc_schema)
+        self.acks = Acknowledgements(journal, seal, place_of(settings, self.staging), schema)
         self.deferred = Deferred(journal)
         writes_nothing = options.dry_run or options.rehearsal
         self.books = NoBooks() if writes_nothing else TableBooks(self.staging, self.acks)
-        self.names = Names(self.staging, journal, self.engine, self.acks.schema)
+        self.names = Names(self.staging, journal, self.engine, schema)
         self.planner = Planner(self.staging, self.acks, self.names, Rules(options.full, ResetRule(settings.csc_reset)))
         self.speakers = self.planner.speakers
         self.owed = OwedPurges(self.acks, self.speakers, self.deferred, keeps=not options.dry_run)
