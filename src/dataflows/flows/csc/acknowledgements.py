@@ -359,7 +359,7 @@ class Acknowledgements:
             with self._journal.reading() as db:
                 rows = db.execute(
                     "SELECT id, child, row_id, receipt, write_back, fingerprint, status, row_state FROM csc_children"
-                    " INDEXED BY csc_children_to_write"  # which holds nothing on most nights
+                    " INDEXED BY csc_children_to_write"  # it holds nothing on most nights; others hold everybody
                     " WHERE table_id = ? AND write_back IS NOT NULL AND receiver = ? AND id > ?"
                     " ORDER BY id LIMIT 200",
                     (self._table, self._receiver, after),

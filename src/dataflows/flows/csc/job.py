@@ -53,7 +53,7 @@ UNANSWERED_IN_A_ROW = 5
 _COUNTS = (
     "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "contradicted", "orphaned",
     "sent", "refused", "failed", "held_back", "new_errors", "known_errors", "reloaded", "unwritten", "replayed",
-    "untrusted",    "batches",
+    "untrusted", "batches",
 )  # fmt: skip
 
 
@@ -177,13 +177,16 @@ class _Submit:
             self.owed.recall()
             yield from self._send_deferred()
 
+    def _prove_writable(self, ids: Sequence[int]) -> None:
+        if ids and isinstance(self.books, TableBooks):
+            self.staging.prove_writable(ids[0])
+
     def _one_child(self, identifier: str) -> Iterator[Event]:
         self.names.pending = None
         child = OneChild(self.staging, self.acks, self.planner, identifier)
         pages = child.pages(self.options.by_hand, retry_errors=self.options.retry_errors)
-        ids = [row.id for page in pages for row in page]
-        yield Planned(len(ids), "rows")
-        self._prove_writable(ids)
+        yield Planned(sum(len(page) for page in pages), "rows")
+        self._prove_writable([row.id for page in pages for row in page])
         self.carrier = self._carrier()
         yield Step("sending")
         if self.options.by_hand is None:
@@ -195,10 +198,6 @@ class _Submit:
             yield from self.recorder.superseded(child.set_aside())
         if not self._over():
             yield from self._send_deferred()
-
-    def _prove_writable(self, ids: Sequence[int]) -> None:
-        if ids and isinstance(self.books, TableBooks):
-            self.staging.prove_writable(ids[0])
 
     def _same_receiver(self) -> Iterator[Event]:
         options = self.options
