@@ -154,6 +154,10 @@ class Staging:
         found = self._read(self._select.where(chosen).order_by(column.desc()))
         return [row for row in found if row.id in wanted] if wanted else found
 
+    def look(self, statement: sa.Select[Any]) -> Sequence[Any]:
+        """Return the rows of a short read of some columns."""
+        return in_transaction(self._engine, lambda connection: connection.execute(statement).all())
+
     def _read(self, statement: sa.Select[Any]) -> list[StagedRow]:
         return in_transaction(self._engine, lambda connection: [_row(*row) for row in connection.execute(statement)])
 
