@@ -145,6 +145,10 @@ class Staging:
         """Return the rows of a person, whatever their status, at most 1,000."""
         return self._read(self._select.where(self.table.c.person_id == person_id).limit(PAGE))
 
+    def look(self, statement: sa.Select[Any]) -> Sequence[Any]:
+        """Return the rows of a short read of some columns."""
+        return in_transaction(self._engine, lambda connection: connection.execute(statement).all())
+
     def _read(self, statement: sa.Select[Any]) -> list[StagedRow]:
         return in_transaction(self._engine, lambda connection: [_row(*row) for row in connection.execute(statement)])
 
