@@ -22,13 +22,13 @@ from dataflows.flows.csc.decisions import (
     Unchanged,
 )
 from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.ownership import seal_of
 from dataflows.flows.csc.payload import parse
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.staging import StagedRow, Staging
 from dataflows.flows.csc.table import open_engine
 from dataflows.runs.journal import Journal
-from dataflows.runs.keys import Seal
 
 if TYPE_CHECKING:
     from dataflows.flows.csc.job import Options
@@ -49,7 +49,7 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
         engine = open_engine(settings)
         staging = Staging(engine, settings.table_name)
         place = place_of(settings, staging)
-        acks = Acknowledgements(journal, Seal.of(settings.data_dir), place, load_schema(settings.csc_schema))
+        acks = Acknowledgements(journal, seal_of(settings.data_dir, journal), place, load_schema(settings.csc_schema))
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
         names = Names(staging, journal, engine, acks.schema)
         names.pending = None

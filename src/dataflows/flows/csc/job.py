@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataflows.errors import DataflowsError, ServiceDown, SettingUnusable, WrongUsage
+from dataflows.errors import DataflowsError, ServiceDown, WrongUsage
 from dataflows.events import Event, Pending, Planned, Retrying, Step, Warned
 from dataflows.flows.csc.acknowledgements import Acknowledgements, Place
 from dataflows.flows.csc.by_hand import ByHand, OneChild
@@ -29,6 +29,7 @@ from dataflows.flows.csc.deferred import Deferred
 from dataflows.flows.csc.guard import Guard
 from dataflows.flows.csc.names import Names
 from dataflows.flows.csc.orphans import Orphans
+from dataflows.flows.csc.ownership import seal_of, settle_ownership
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.purges import OwedPurges
 from dataflows.flows.csc.receiver import Figures, Pace, Receiver, children_url
@@ -53,7 +54,7 @@ UNANSWERED_IN_A_ROW = 5
 _COUNTS = (
     "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "contradicted", "orphaned",
     "sent", "refused", "failed", "held_back", "new_errors", "known_errors", "reloaded", "unwritten", "replayed",
-    "untrusted",    "batches",
+    "untrusted", "batches",
 )  # fmt: skip
 
 
@@ -71,6 +72,7 @@ class Options:
     out: Path | None = None
     rehearsal: bool = False
     requeue: bool = False
+    takeover: bool = False
     allow_mass_delete: bool = False
     workers: int = 4
 
@@ -139,7 +141,8 @@ class _Submit:
     def _open_books(self) -> None:
         settings, options = self.settings, self.options
         journal = Journal.in_memory() if options.rehearsal else self.run.journal
-        seal = Seal.forgotten() if options.rehearsal else Seal.of(self.run.data_dir)
+        takeover = options.takeover and not options.dry_run
+        seal = Seal.forgotten() if options.rehearsal else seal_of(self.run.data_dir, journal, takeover=takeover)
         schema = load_schema(settings.csc_schema)
         self.acks = Acknowledgements(journal, seal, place_of(settings, self.staging), schema)
         self.deferred = Deferred(journal)
@@ -153,7 +156,7 @@ class _Submit:
         self.orphans = Orphans(self.acks, self.names)
 
     def _story(self) -> Iterator[Event]:
-        yield from self._same_receiver()
+        yield from settle_ownership(self.acks, self.staging, self.options)
         yield from self._replay()
         if self.options.child is not None:
             yield from self._one_child(self.options.child)
@@ -177,13 +180,16 @@ class _Submit:
             self.owed.recall()
             yield from self._send_deferred()
 
+    def _prove_writable(self, ids: Sequence[int]) -> None:
+        if ids and isinstance(self.books, TableBooks):
+            self.staging.prove_writable(ids[0])
+
     def _one_child(self, identifier: str) -> Iterator[Event]:
         self.names.pending = None
         child = OneChild(self.staging, self.acks, self.planner, identifier)
         pages = child.pages(self.options.by_hand, retry_errors=self.options.retry_errors)
-        ids = [row.id for page in pages for row in page]
-        yield Planned(len(ids), "rows")
-        self._prove_writable(ids)
+        yield Planned(sum(len(page) for page in pages), "rows")
+        self._prove_writable([row.id for page in pages for row in page])
         self.carrier = self._carrier()
         yield Step("sending")
         if self.options.by_hand is None:
@@ -195,24 +201,6 @@ class _Submit:
             yield from self.recorder.superseded(child.set_aside())
         if not self._over():
             yield from self._send_deferred()
-
-    def _prove_writable(self, ids: Sequence[int]) -> None:
-        if ids and isinstance(self.books, TableBooks):
-            self.staging.prove_writable(ids[0])
-
-    def _same_receiver(self) -> Iterator[Event]:
-        options = self.options
-        if options.dry_run or options.rehearsal:
-            return
-        if options.requeue:
-            rows = self.staging.requeue()  # first: else a kill in between would let the next run believe it was done
-            self.acks.start_anew()
-            yield Warned(f"{rows} rows were set to pending; all of them are sent whole")
-        elif former := self.acks.former_receiver():
-            raise SettingUnusable(
-                f"this table was last sent to another receiver: {former}",
-                hint="correct API_ENDPOINT or LA_CODE, or send everything there: dataflows csc-submit --requeue",
-            )
 
     def _replay(self) -> Iterator[Event]:
         if isinstance(self.books, TableBooks):
@@ -374,7 +362,7 @@ class _Submit:
             )
         yield from self._tell_of_contradictions()
         yield from self._tell_of_orphans()
-        whole_anyway = self.options.requeue or self.options.rehearsal
+        whole_anyway = self.options.requeue or self.options.takeover or self.options.rehearsal
         if self.recorder.counts["untrusted"] and not whole_anyway:
             yield Warned(
                 f"{self.recorder.counts['untrusted']} children were sent whole because their baseline is not trusted",
@@ -451,7 +439,7 @@ def _emptied(events: list[Event]) -> Iterator[Event]:
 
 def kept(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``: nothing that names a child."""
-    never = ("child", "by_hand", "requeue", "purge_orphans")
+    never = ("child", "by_hand", "requeue", "takeover", "purge_orphans")
     told = {name: value for name, value in asdict(options).items() if name not in never}
     return {**told, "out": str(options.out) if options.out else None, "one_child": options.child is not None}
 
