@@ -204,6 +204,8 @@ class Installation:
     folder: Path
     memories: dict[str, Memory] = field(default_factory=dict)
     key_lost: bool = False
+    receivers: dict[str, set[str]] = field(default_factory=dict)
+    """The receivers that each database was sent to."""
 
     def memory(self, la_code: str) -> Memory:
         """What its journal can know of a receiver."""
@@ -212,7 +214,7 @@ class Installation:
     def clear(self) -> None:
         """Nothing was ever here."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.memories, self.key_lost = {}, False
+        self.memories, self.key_lost, self.receivers = {}, False, {}
 
     def copy_to(self, backup: Path) -> dict[str, Memory]:
         """Back the folder up; returns what the copy knows."""
