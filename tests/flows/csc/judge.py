@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -85,9 +85,9 @@ def speakers(rows: Sequence[Row]) -> dict[str, Row]:
     return {name: row for row in sorted(rows, key=lambda one: one.id) if (name := child_of(row))}
 
 
-def others_speak(name: str, speaking: Mapping[str, Row]) -> bool:
-    """Whether a row that is not deleted speaks for this identifier in other letter case."""
-    return any(not deleted(row) for other, row in speaking.items() if other != name and other.lower() == name.lower())
+def others_speak(name: str, speaking: Mapping[str, Row]) -> list[Row]:
+    """The rows that speak for this identifier in other letter case; receivers may ignore it."""
+    return [row for other, row in speaking.items() if other != name and other.lower() == name.lower()]
 
 
 def superseded(row: Row) -> bool:
@@ -96,13 +96,13 @@ def superseded(row: Row) -> bool:
 
 
 def contradicted(name: str, rows: Sequence[Row]) -> bool:
-    """Whether the deleted row that speaks for a child has a living one against it."""
+    """Whether a living row is against the purge of a child that is deleted, or that nobody names any more."""
     speaking = speakers(rows)
     row = speaking.get(name)
     if row is not None and not deleted(row):
         return False
     against = any(child_of(one) == name and not deleted(one) and not superseded(one) for one in rows)
-    return against or others_speak(name, speaking)
+    return against or any(not deleted(one) for one in others_speak(name, speaking))
 
 
 # --- what one data folder can know -----------------------------------------------------------------------------------
@@ -116,6 +116,7 @@ class Receipt:
     row_id: int | None
     person: str | None
     alone: bool
+    home: str
 
 
 @dataclass
@@ -128,6 +129,9 @@ class Memory:
         heard: every acknowledgement that may have been noted.
         owed, perhaps_owed: children that changed their name and surely (perhaps) wait for their purge.
         doubted: children of whom a night saw that another journal sent them.
+        adopted: receipts that a takeover took for its own.
+        home: where the table was.
+        estranged: children that were sent from a table that nothing ties to the one of now.
         shaken: whether a night broke off, or anything else may have left doubts; then a figure may be too high.
     """
 
@@ -137,7 +141,9 @@ class Memory:
     owed: set[str] = field(default_factory=set)
     perhaps_owed: set[str] = field(default_factory=set)
     doubted: set[str] = field(default_factory=set)
-    adopted: set[str] = field(default_factory=set)  # receipts that a takeover took for its own
+    adopted: set[str] = field(default_factory=set)
+    home: str = ""
+    estranged: set[str] = field(default_factory=set)
     shaken: bool = False
     most_rows: int = 0
 
@@ -148,6 +154,13 @@ class Memory:
             return True
         ever = {one.text for several in self.heard.values() for one in several}
         return None if shown & ever else False
+
+    def comes_to(self, home: str, rows: Sequence[Row]) -> None:
+        """The table is there tonight; nothing but its receipts ties it to what was elsewhere."""
+        shown = {row.api_response for row in rows}
+        if home != self.home and not shown & {one.text for one in self.latest.values()}:
+            self.estranged |= set(self.believed)
+        self.home = home
 
     def foreign(self, row: Row, given: set[str]) -> bool:
         """Whether a row shows a receipt that this journal surely did not write."""
@@ -207,8 +220,9 @@ class Judge:
         self.given: set[str] = set()
         self.budget = 0.0
 
-    def begins(self, rows: Sequence[Row], held: Held, memory: Memory, asked: Asked) -> Night:
-        """A night begins with this table and this receiver."""
+    def begins(self, rows: Sequence[Row], home: str, held: Held, memory: Memory, asked: Asked) -> Night:
+        """A night begins with this table, which is there, and this receiver."""
+        memory.comes_to(home, rows)
         memory.most_rows = max(memory.most_rows, len(rows))
         return Night(self, rows, dict(held), memory, asked)
 
@@ -222,7 +236,10 @@ class Night:
         self.held = dict(held)
         self.speaking = speakers(rows)
         self.posted: list[tuple[str, bool]] = []
-        self.evidence = renamed([row for row in rows if self._due(row)], {n: {r} for n, r in memory.latest.items()})
+        near = {
+            name: {one if one.home == memory.home else replace(one, row_id=None)} for name, one in memory.latest.items()
+        }
+        self.evidence = renamed([row for row in rows if self._due(row)], near)
         memory.perhaps_owed |= set(renamed(rows, memory.heard)) | memory.owed
         self.behind = {n for n in self.speaking if n in held and memory.believed.get(n, ANYTHING) != held[n]}
         self.untold = {n for n in self.behind if n not in memory.believed} if not asked.requeue else set(self.behind)
@@ -235,11 +252,12 @@ class Night:
         """Note what the rows that speak say, as far as this night will look at them."""
         for name, row in self.speaking.items():
             said = self.judge.said
-            if deleted(row):
+            if others_speak(name, self.speaking):
+                said[name] = ANYTHING  # it may wait until somebody decides, living or deleted
+            elif deleted(row):
                 said[name] = self._of_deleted(name, row)
             elif not sendable(row):
-                said.setdefault(name, ANYTHING)
-                said[name] = ANYTHING if said[name] is None else said[name]
+                said[name] = ANYTHING  # stays as it is
             elif self._due(row):
                 said[name] = _read(row.json_payload)
                 if self._blind(name, row):
@@ -300,6 +318,8 @@ class Night:
         row = self.speaking.get(name)
         if row is None or deleted(row):
             return "was sent although no row that lives speaks for it"
+        if not sendable(row):
+            return "was sent although it breaks a rule"
         return "" if self._due(row) else "was sent although nothing of it was pending"
 
     def accepted(self, records: Sequence[Object], receipts: Sequence[str], held: Held) -> None:
@@ -308,10 +328,11 @@ class Night:
         for place, record in enumerate(records):
             name = str(record["la_child_id"])
             self.memory.believed[name] = held.get(name)
+            self.memory.estranged.discard(name)
             if receipts:
                 row = self.speaking.get(name)
                 text = receipts[place]
-                one = Receipt(text, row and row.id, row and row.person_id, receipts.count(text) == 1)
+                one = Receipt(text, row and row.id, row and row.person_id, receipts.count(text) == 1, self.memory.home)
                 self.memory.heard.setdefault(name, set()).add(one)
             if record.get("purge") is not True:
                 for old, row in self.evidence.items():
@@ -406,7 +427,7 @@ class Night:
     def _must_be_gone(self) -> set[str]:
         """Children that changed their name: nobody speaks for them, and a row shows that it was them."""
         sure = {name for name, row in self.evidence.items() if deleted(row) or sendable(row)} | self.memory.owed
-        sure = {name for name in sure if name in self.held and not contradicted(name, self.first)}
+        sure = {name for name in sure if name in self.held and not others_speak(name, self.speaking)}
         return {name for name in sure if name not in self.speaking}
 
     def _exact(self, name: str, row: Row, said: Any, held: Held) -> list[str]:
@@ -451,7 +472,7 @@ class Night:
         if not any(map(self._due, self.first)):
             return []  # nobody walked through the table
         alone = {n for n in held if n not in self.speaking and not others_speak(n, self.speaking)}
-        sure = {n for n in alone if n in self.memory.latest and n not in self.memory.perhaps_owed}
+        sure = {n for n in alone if n in self.memory.latest} - self.memory.perhaps_owed - self.memory.estranged
         told = int(ended.report.get("orphaned", 0))
         unclear = any(child_of(row) is None for row in self.first) or len(self.first) * 2 <= self.memory.most_rows
         if self.asked.purge_orphans and not unclear and len(sure) > int(ended.report.get("held_back", 0)):
@@ -469,7 +490,7 @@ class Night:
         for row in rows:
             name = child_of(row)
             status = _word(row.submission_status)
-            if deleted(row) or name is None:
+            if deleted(row) or name is None or others_speak(name, self.speaking):
                 continue
             if self.speaking[name].id != row.id:
                 if status == "pending" and not contradicted(name, self.first):

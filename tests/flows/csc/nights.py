@@ -84,7 +84,7 @@ class Service:
         self.wrong: list[str] = []
         self._night: Night | None = None
         self._la_code = ""
-        self._plan = Plan()
+        self._meanwhile: Callable[[], Any] | None = None
         self._fuse = Fuse()
         self._closing = ExitStack()
 
@@ -129,7 +129,7 @@ class Service:
         self, settings: Settings, options: job.Options, night: Night, plan: Plan, rows: Callable[[], Sequence[Any]]
     ) -> Outcome | DataflowsError | None:
         """Run the program once; None when it was killed, an error when it did not even start."""
-        self._night, self._plan, self._rows = night, plan, rows
+        self._night, self._meanwhile, self._rows = night, plan.meanwhile, rows
         self._fuse = Fuse(plan.steps)
         self._la_code = str(settings.la_code)
         self.box.receiver.faults.set(**plan.faults)
@@ -170,9 +170,9 @@ class Service:
             self.wrong.append(wrong)
         answer = self._commit(la_code, records)
         night.accepted(records, _receipts(answer, len(records)), self.held(la_code))
-        if self._plan.meanwhile is not None:
-            self._plan.meanwhile()
-            self._plan.meanwhile = None
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
             night.loader_acted(self._rows())
         return answer
 

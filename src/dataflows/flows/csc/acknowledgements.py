@@ -204,12 +204,30 @@ class Acknowledgements:
             self._receiver = _receiver_of(db, place)
             db.execute("UPDATE OR IGNORE csc_tables SET name = ? WHERE name = ?", (place.table, place.former))
             self._table = _id_of(db, "csc_tables (name)", (place.table,))
+        self._tables = ", ".join(str(table) for table in self._same_tables(place.table))
         self._columns = (
             f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
             " unwritten, skeleton, overruled"
         )
         self._written: list[bytes] = []
         self._stale: list[bytes] = []
+
+    def _same_tables(self, name: str) -> list[int]:
+        """Return this table and those that it may have been before it was moved or copied: those of other databases.
+
+        Another table of the same database is another table.
+        """
+        beside = name.rpartition("#")[0] + "#"
+        with self._journal.reading() as db:
+            rows = db.execute(
+                "SELECT id FROM csc_tables WHERE id = ? OR substr(name, 1, ?) <> ?", (self._table, len(beside), beside)
+            )
+            return [row[0] for row in rows]
+
+    def is_new(self) -> bool:
+        """Tell whether nothing was ever sent to this receiver, as far as the journal knows."""
+        with self._journal.reading() as db:
+            return not db.execute("SELECT 1 FROM csc_children WHERE receiver = ?", (self._receiver,)).fetchone()
 
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
@@ -293,11 +311,11 @@ class Acknowledgements:
 
     def of_table(self) -> Iterator[list[Ack]]:
         """Yield, in pages, the children that are held from this table and not owed a purge."""
-        yield from self._pages(f"table_id = {self._table:d} AND {_HELD} AND owed IS NULL")
+        yield from self._pages(f"table_id IN ({self._tables}) AND {_HELD} AND owed IS NULL")
 
     def owed_purges(self) -> Iterator[list[Ack]]:
         """Yield, in pages, the children that are owed a purge because their row names another child now."""
-        yield from self._pages(f"owed = {self._table:d}")
+        yield from self._pages(f"owed IN ({self._tables})")
 
     def owes(self) -> bool:
         """Tell whether any purge is owed."""
@@ -363,7 +381,7 @@ class Acknowledgements:
             with self._journal.reading() as db:
                 rows = db.execute(
                     "SELECT id, child, row_id, receipt, write_back, fingerprint, status, row_state FROM csc_children"
-                    " INDEXED BY csc_children_to_write"  # which holds nothing on most nights
+                    " INDEXED BY csc_children_to_write"  # it holds nothing on most nights; others hold everybody
                     " WHERE table_id = ? AND write_back IS NOT NULL AND receiver = ? AND id > ?"
                     " ORDER BY id LIMIT 200",
                     (self._table, self._receiver, after),

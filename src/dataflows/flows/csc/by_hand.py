@@ -10,7 +10,7 @@ from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import Decision, Superseded
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.reading import name_in, read_row
-from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
+from dataflows.flows.csc.staging import StagedRow, Staging
 
 _AGAIN = "to send it again: add --resend; to remove a child that is deleted, or that no row names: add --purge"
 
@@ -42,13 +42,12 @@ class OneChild:
         """
         if by_hand is not None:
             return [rows] if (rows := self._rows()) else []
-        rows = self._staging.about(self._identifier, retry_errors=retry_errors)
-        rows = [row for row in rows if self._is_about(row, self._identifier)] or [
-            row for row in rows if row.person_id == self._identifier
-        ]
-        if rows or self.owed():
-            return [rows[start : start + PAGE] for start in range(0, len(rows), PAGE)]
-        if self._rows():
+        rows = self._rows() or self._formerly()
+        waiting = [row for row in rows if row.waiting and (retry_errors or row.deleted or not row.failed)]
+        pages = [sorted(waiting, key=lambda row: row.id, reverse=True)] if waiting else []
+        if pages or self.owed():
+            return pages
+        if rows:
             raise WrongUsage("nothing of this child is pending", hint=_AGAIN)
         raise _nothing_found()
 
@@ -57,14 +56,15 @@ class OneChild:
         child = self._acks.key(self._identifier)
         return [child] if any(ack.child == child for page in self._acks.owed_purges() for ack in page) else []
 
-    def _is_about(self, row: StagedRow, la_child_id: str) -> bool:
-        """Tell whether a row speaks of this child now, or did when it was last sent."""
-        schema = self._acks.schema
-        return la_child_id in (read_row(row, schema).name, name_in(row.previous, schema))
-
     def _rows(self) -> list[StagedRow]:
         rows = [reading.row for reading in self._planner.speakers.rows_of(self._identifier)]
         return rows or self._staging.of_person(self._identifier)
+
+    def _formerly(self) -> list[StagedRow]:
+        """Return the row that named this child when it was sent last, by the journal."""
+        ack = self._acks.of([self._acks.key(self._identifier)]).get(self._acks.key(self._identifier))
+        rows = self._staging.rows([ack.row_id]) if ack is not None and ack.row_id is not None else []
+        return [row for row in rows if name_in(row.previous, self._acks.schema) == self._identifier]
 
     # --- by hand ----------------------------------------------------------------------------------------------
 

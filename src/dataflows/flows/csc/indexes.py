@@ -45,10 +45,8 @@ def offered(engine: sa.Engine, table: sa.Table) -> list[Offered]:
 
     child, before = f"({child_key(dialect)})", ""
     if dialect == "mssql":  # has indexes over columns only, so a computed one goes before
-        child, before = (
-            CHILD_KEY,
-            f"ALTER TABLE {named} ADD {CHILD_KEY} AS CAST({child_key(dialect)} AS NVARCHAR(64)); ",
-        )
+        child = CHILD_KEY
+        before = f"ALTER TABLE {named} ADD {CHILD_KEY} AS CAST({child_key('mssql')} AS NVARCHAR(64)); "
     child += ", id" if dialect == "postgresql" else ""
     states = "submission_status, row_state" + (", id" if dialect == "postgresql" else "")  # the others have id in it
     return [
@@ -77,19 +75,19 @@ def _there(engine: sa.Engine, table: sa.Table) -> list[tuple[str, tuple[str, ...
     """Return name and leading columns of each index of the table, in lower case."""
     with translated("DB_CONNECTION_STRING"):
         if engine.dialect.name == "sqlite":
-            return _there_in_sqlite(engine, table)
+            return _in_sqlite(engine, table)
         found = sa.inspect(engine).get_indexes(table.name, schema=table.schema)
     return [(str(one["name"]).lower(), tuple(str(name).lower() for name in one["column_names"])) for one in found]
 
 
-def _there_in_sqlite(engine: sa.Engine, table: sa.Table) -> list[tuple[str, tuple[str, ...]]]:
-    """SQLAlchemy passes over indexes of expressions there, with a warning."""
-    columns = sa.text(
-        "SELECT lower(l.name), lower(coalesce(i.name, '')) FROM pragma_index_list(:name) l, pragma_index_info(l.name) i"
-        " ORDER BY l.name, i.seqno"
+def _in_sqlite(engine: sa.Engine, table: sa.Table) -> list[tuple[str, tuple[str, ...]]]:
+    """SQLAlchemy passes over indexes on expressions here."""
+    asked = sa.text(
+        "SELECT i.name, c.name FROM pragma_index_list(:table) AS i, pragma_index_info(i.name) AS c"
+        " ORDER BY i.name, c.seqno"
     )
-    there: dict[str, tuple[str, ...]] = {}
+    columns: dict[str, tuple[str, ...]] = {}
     with engine.connect() as connection:
-        for name, column in connection.execute(columns, {"name": table.name}):
-            there[name] = (*there.get(name, ()), column)
-    return list(there.items())
+        for index, column in connection.execute(asked, {"table": table.name}):
+            columns[str(index).lower()] = (*columns.get(str(index).lower(), ()), str(column).lower())
+    return list(columns.items())

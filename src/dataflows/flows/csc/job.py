@@ -54,7 +54,7 @@ UNANSWERED_IN_A_ROW = 5
 _COUNTS = (
     "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "contradicted", "orphaned",
     "sent", "refused", "failed", "held_back", "new_errors", "known_errors", "reloaded", "unwritten", "replayed",
-    "untrusted",    "batches",
+    "untrusted", "batches",
 )  # fmt: skip
 
 
@@ -180,13 +180,16 @@ class _Submit:
             self.owed.recall()
             yield from self._send_deferred()
 
+    def _prove_writable(self, ids: Sequence[int]) -> None:
+        if ids and isinstance(self.books, TableBooks):
+            self.staging.prove_writable(ids[0])
+
     def _one_child(self, identifier: str) -> Iterator[Event]:
         self.names.pending = None
         child = OneChild(self.staging, self.acks, self.planner, identifier)
         pages = child.pages(self.options.by_hand, retry_errors=self.options.retry_errors)
-        ids = [row.id for page in pages for row in page]
-        yield Planned(len(ids), "rows")
-        self._prove_writable(ids)
+        yield Planned(sum(len(page) for page in pages), "rows")
+        self._prove_writable([row.id for page in pages for row in page])
         self.carrier = self._carrier()
         yield Step("sending")
         if self.options.by_hand is None:
@@ -198,10 +201,6 @@ class _Submit:
             yield from self.recorder.superseded(child.set_aside())
         if not self._over():
             yield from self._send_deferred()
-
-    def _prove_writable(self, ids: Sequence[int]) -> None:
-        if ids and isinstance(self.books, TableBooks):
-            self.staging.prove_writable(ids[0])
 
     def _replay(self) -> Iterator[Event]:
         if isinstance(self.books, TableBooks):
@@ -361,12 +360,21 @@ class _Submit:
                 f"the CSC API does not answer (the last {self.silent} batches in a row): {self._why_silent()}",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
             )
+        yield from self._tell_of_contradictions()
         yield from self._tell_of_orphans()
         whole_anyway = self.options.requeue or self.options.takeover or self.options.rehearsal
         if self.recorder.counts["untrusted"] and not whole_anyway:
             yield Warned(
                 f"{self.recorder.counts['untrusted']} children were sent whole because their baseline is not trusted",
                 hint="what had vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
+            )
+
+    def _tell_of_contradictions(self) -> Iterator[Event]:
+        if count := self.recorder.counts["contradicted"]:
+            yield Warned(
+                f"{count} rows are contradicted: of one child, one row is deleted and another is not, and nothing was"
+                " sent for it",
+                hint="correct the table, or decide by hand: dataflows csc-submit --child ID --purge (or --resend)",
             )
 
     def _tell_of_orphans(self) -> Iterator[Event]:

@@ -30,7 +30,6 @@ from dataflows.flows.csc.reading import (
     child_of,
     read_row,
     says_nothing,
-    seems_to_name,
     shows_it_was_sent,
     shows_its_purge,
     superseded_by,
@@ -47,10 +46,11 @@ class Planner:
     def __init__(self, staging: Staging, acks: Acknowledgements, names: Names, rules: Rules) -> None:
         self._staging = staging
         self._acks = acks
-        self.speakers = Speakers(names, self.is_purged)
+        self.speakers = Speakers(names)
         self._renames = Renames(acks)
         self._rules = rules
         self._schema = acks.schema
+        self._is_new = acks.is_new()
         self._resets_children = rules.reset is ResetRule.CHILD
 
     # --- the pages of a run -----------------------------------------------------------------------------------
@@ -86,7 +86,13 @@ class Planner:
             return Superseded(row, speaker.row.id)
         if standing.contradicted and not (overruled and standing.variant is None):
             return Contradicted(row, str(row.id), _contradiction(reading, standing))
-        return Later(row) if reading.goes else self._plan(reading, ack, ours)
+        if not reading.goes:
+            return self._plan(reading, ack, ours)
+        return Later(row) if self._may_be_held(row, ack) else self._purge(reading, ack)
+
+    def _may_be_held(self, row: StagedRow, ack: Ack | None) -> bool:
+        """Tell whether the API may hold the child, so that its purge counts for the guard."""
+        return self._is_new or shows_it_was_sent(row) or (ack is not None and not ack.knows_nothing)
 
     def decide_deferred(self, page: Sequence[StagedRow]) -> list[Decision]:
         """Plan the purges that were kept for the end; who speaks is asked again just before each leaves."""
@@ -107,10 +113,20 @@ class Planner:
         return [self._purge_of(name, child, None, {"la_child_id": name}, acks.get(child)) for child, name in named]
 
     def still_right(self, batch: Sequence[Submission]) -> list[bool]:
-        """Ask again who speaks for the children of these purges (csc.md: immediately before a purge leaves)."""
-        asked = [one.name for one in batch if one.guarded and not (one.by_hand and one.row is not None)]
+        """Ask again who speaks for children before they are purged (csc.md: immediately before a purge leaves).
+
+        Of a reset, which brings the child back at once, only the row itself is looked at again.
+        """
+        asked = {one.name for one in batch if one.guarded and not (one.by_hand and one.row is not None)}
         standings = self.speakers.now(asked)
-        return [one.name not in standings or _same_answer(one, standings[one.name]) for one in batch]
+        resets = [one.row.id for one in batch if one.row is not None and one.purges_first and one.name not in asked]
+        rows = {row.id: row for row in self._staging.rows(resets)}
+        return [
+            _same_answer(one, standings[one.name])
+            if one.name in asked
+            else one.row is None or not one.purges_first or _is_as_read(one.row, rows.get(one.row.id))
+            for one in batch
+        ]
 
     def _known(self, readings: Sequence[Reading]) -> tuple[dict[bytes, Ack], set[str]]:
         """Return what is known of the children of rows, and which of the receipts there this journal wrote."""
@@ -135,11 +151,8 @@ class Planner:
 
     # --- one child --------------------------------------------------------------------------------------------
 
-    def is_purged(self, reading: Reading) -> bool:
-        """Tell whether the removal that a row asks for is done (csc.md, "The guard")."""
-        return self._is_purged(reading, *self._known([reading]))
-
     def _is_purged(self, reading: Reading, acks: Mapping[bytes, Ack], ours: Collection[str]) -> bool:
+        """Tell whether the removal that a row asks for is done (csc.md, "The guard")."""
         if not reading.goes:
             return False
         ack = acks.get(self._key(reading))
@@ -172,7 +185,7 @@ class Planner:
     def _plan(self, reading: Reading, ack: Ack | None, ours: Collection[str], *, deferred: bool = False) -> Decision:
         row, payload = reading.row, reading.payload or {}
         goal = payload_hash(payload)
-        trusted = ack is not None and _is_ours(row, ack, ours)
+        trusted = _is_ours(row, ack, ours)
         if ack is not None and ack.held == goal and not ack.doubtful and trusted:
             return Unchanged(row, ack.child, ack.receipt, adopt=ack.unwritten is not None or not _shows(row, goal))
         if problem := broken_rules(payload, self._schema):
@@ -224,9 +237,10 @@ class Planner:
             return False
         if ack is not None and ack.held == PURGED and trusted:
             return False
-        if row.previous:
-            return seems_to_name(row.previous, reading.name or "") or former_name(reading, self._schema) is None
-        return shows_it_was_sent(row) and not trusted
+        if not trusted:
+            return former_name(reading, self._schema) is None
+        # our own words may stand where a receipt stood when the journal was lost
+        return self._is_new and bool(row.response and row.previous) and former_name(reading, self._schema) is None
 
     def _is_mixed(self, reading: Reading, ack: Ack | None, *, unknown: bool) -> bool:
         """Tell whether the API may hold another child's data under this name: only a purge by itself leads on.
@@ -279,11 +293,13 @@ class Planner:
         return delta.purge_and_whole(payload, self._schema.kind)
 
 
-def _is_ours(row: StagedRow, ack: Ack, ours: Collection[str]) -> bool:
+def _is_ours(row: StagedRow, ack: Ack | None, ours: Collection[str]) -> bool:
     """Tell whether nobody but this journal sent the child: the row shows a receipt of ours, our words, or nothing."""
-    if says_nothing(row.response) or row.response == ack.receipt or row.response in ours:
+    if says_nothing(row.response) or row.response in ours:
         return True
-    return ack.unwritten is not None and digest(row.response) == ack.unwritten
+    if ack is None:
+        return False
+    return row.response == ack.receipt or (ack.unwritten is not None and digest(row.response) == ack.unwritten)
 
 
 def _shows(row: StagedRow, goal: bytes) -> bool:
@@ -300,13 +316,18 @@ def _same_answer(submission: Submission, standing: Standing) -> bool:
         return standing.reading is None and standing.variant is None
     if standing.reading is None or standing.contradicted:
         return False
-    there = standing.reading.row
+    return _is_as_read(row, standing.reading.row)
+
+
+def _is_as_read(row: StagedRow, there: StagedRow | None) -> bool:
+    if there is None:
+        return False
     return (there.id, there.fingerprint, there.row_state) == (row.id, row.fingerprint, row.row_state)
 
 
 def _contradiction(reading: Reading, standing: Standing) -> str:
     if standing.variant is not None:
-        why = f"row {standing.variant} names this child in other upper or lower case"
+        why = f"this row is deleted, and row {standing.variant} names the child in other upper or lower case"
     elif standing.speaker == reading.row.id:
         why = f"this row is deleted, and row {standing.living} of the same child is not"
     else:

@@ -79,6 +79,7 @@ class TableBooks:
         self._write(
             {one.child: one.row.id for one in rows if one.adopt},
             (Outcome.SENT, [Change(one.row, one.response) for one in rows if one.adopt]),
+            # a purge that the row shows itself is left as it is
             (Outcome.DELETED, [Change(one.row, one.response) for one in rows if one.purged and not one.row.settled]),
             (Outcome.UNCHANGED, [Change(one.row, one.response) for one in rows if not one.adopt and not one.purged]),
         )
@@ -182,9 +183,11 @@ class Recorder:
         """Record a batch that came back."""
         pairs = list(zip(carried.submissions, carried.answers, strict=True))
         accepted = [(s, a) for s, a in pairs if a.verdict is Verdict.ACCEPTED]
-        failed = [(s.row, a.detail) for s, a in pairs if a.detail and a.verdict is not Verdict.ACCEPTED]
+        refused = [
+            (s.row, a.detail) for s, a in pairs if a.detail and a.verdict is not Verdict.ACCEPTED and s.row is not None
+        ]
         self._books.sent(accepted)
-        self._books.errors([(row, why) for row, why in failed if row is not None])
+        self._books.errors(refused)
         self.counts["batches"] += 1
         for submission, answer in pairs:
             self._count(submission, answer)
@@ -250,10 +253,10 @@ class Recorder:
             return
         self.counts["contradicted"] += len(rows)
         self._books.errors([(one.row, f"{CONTRADICTED}{one.message}") for one in rows if one.row is not None])
-        items = [Item(one.key, "failed", 0, "contradicted", one.message) for one in rows]
+        items = [Item(one.key, "pending", 0, "contradicted", one.message) for one in rows]
         self._journal.record(self._run_id, items)
         for one in rows:
-            yield self._failed(one.key, one.row, "contradicted", one.message, written=f"{CONTRADICTED}{one.message}")
+            yield Pending(one.key, "contradicted")
 
     def _failed(self, key: str, row: StagedRow | None, code: str, message: str, *, written: str) -> Failed:
         known = row is not None and _known(row, written)

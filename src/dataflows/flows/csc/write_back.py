@@ -198,6 +198,14 @@ class _Statements(ABC):
     def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
         """Update rows; yield the ids of those that were as they had been read."""
 
+    def _as_read(self, collation: str = "") -> str:
+        """Say that a row is as it was read: as a case, so that no planner joins by it and hashes the whole table."""
+        return (
+            f"CASE WHEN {self._fingerprint} = batch.fingerprint"
+            f" AND coalesce(csc_row.submission_status, '') = batch.status{collation}"
+            f" AND coalesce(csc_row.row_state, '') = batch.state{collation} THEN 1 ELSE 0 END = 1"
+        )
+
     @staticmethod
     def _set(outcome: Outcome, row: str = "csc_row.", batch: str = "batch.") -> str:
         return ", ".join(f"{name} = {value.format(row=row, batch=batch)}" for name, value in _ASSIGNED[outcome].items())
@@ -209,12 +217,11 @@ class _PostgreSql(_Statements):
             f"UPDATE {self._name} AS csc_row SET {self._set(outcome)}"  # noqa: S608
             " FROM unnest(%s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[])"
             " AS batch (id, fingerprint, status, state, response, partial)"
-            f" WHERE csc_row.id = batch.id AND {self._fingerprint} = batch.fingerprint"
-            " AND coalesce(csc_row.submission_status, '') = batch.status"
-            " AND coalesce(csc_row.row_state, '') = batch.state"
+            f" WHERE csc_row.id = batch.id AND csc_row.id = ANY(%s::bigint[]) AND {self._as_read()}"
             " RETURNING csc_row.id"
         )
-        values = tuple(list(column) for column in zip(*map(_values, part), strict=True))
+        columns = [list(column) for column in zip(*map(_values, part), strict=True)]
+        values = (*columns, columns[0])
         return (int(row[0]) for row in connection.exec_driver_sql(statement, values))
 
 
@@ -241,9 +248,7 @@ class _SqlServer(_Statements):
             "SET NOCOUNT ON; DECLARE @done TABLE (id BIGINT);"  # noqa: S608
             f" UPDATE csc_row SET {self._set(outcome)} OUTPUT inserted.id INTO @done"
             f" FROM {self._name} AS csc_row JOIN {batch} AS batch ON batch.id = csc_row.id"
-            f" WHERE {self._fingerprint} = batch.fingerprint"
-            " AND COALESCE(csc_row.submission_status, N'') = batch.status COLLATE DATABASE_DEFAULT"
-            " AND COALESCE(csc_row.row_state, N'') = batch.state COLLATE DATABASE_DEFAULT; SELECT id FROM @done"
+            f" WHERE {self._as_read(' COLLATE DATABASE_DEFAULT')}; SELECT id FROM @done"
         )
         return (int(row[0]) for row in all_results(connection, statement, *values))
 
