@@ -459,9 +459,8 @@ class Night:
 
     def _held_back(self, remain: set[str], held: Held, ended: Ended) -> list[str]:
         kept = int(ended.report.get("held_back", 0))
-        wanted = {n for n, said in self.judge.said.items() if said is None and n in self.speaking and n in self.held}
-        wanted |= self._must_be_gone()
-        perhaps = wanted | {n for n in self.memory.perhaps_owed if n not in self.speaking}
+        perhaps = {n for n, row in self.speaking.items() if deleted(row)} | self._must_be_gone()
+        perhaps |= {n for n in self.memory.perhaps_owed if n not in self.speaking}
         if kept and (self.asked.allow_mass_delete or len(perhaps) <= GUARD_FLOOR):
             return [f"{kept} purges were held back, of {len(perhaps)} that are due"]
         if len(remain) > kept:
