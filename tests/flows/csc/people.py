@@ -233,7 +233,8 @@ class Installation:
     def lose_key(self) -> bool:
         """The key of the journal is gone; tells whether there was one."""
         key = self.folder / "journal.key"
-        there = key.exists() and (self.folder / "journal.db").exists() and bool(self.memories)
+        there = key.exists() and (self.folder / "journal.db").exists()
+        there = there and any(memory.believed for memory in self.memories.values())  # else it kept nothing yet
         if there:
             key.unlink()
             self.key_lost = True
