@@ -444,9 +444,11 @@ class Night:
         return [f"{name}: too much is held, and not counted as untrusted"] if self.judge.budget < 0 else []
 
     def _may_be_stale(self, name: str, row: Row) -> bool:
-        """Whether what vanished may remain: nobody knows what the receiver held, and CSC_RESET is ``object``."""
-        other = named(row.previous_json_payload)
-        return self.judge.reset != "child" and name in self.behind and other in (None, name)
+        """Whether what vanished may remain: nobody knows what the receiver held, or CSC_RESET leaves it there."""
+        if name not in self.behind or named(row.previous_json_payload) not in (None, name):
+            return False
+        silent = name in self.untold and row.api_response not in self.judge.given
+        return silent or self.judge.reset != "child"
 
     def _contradicted(self, held: Held, ended: Ended) -> list[str]:
         names = {n for n in self.speaking if contradicted(n, self.first)}
@@ -459,9 +461,8 @@ class Night:
 
     def _held_back(self, remain: set[str], held: Held, ended: Ended) -> list[str]:
         kept = int(ended.report.get("held_back", 0))
-        wanted = {n for n, said in self.judge.said.items() if said is None and n in self.speaking and n in self.held}
-        wanted |= self._must_be_gone()
-        perhaps = wanted | {n for n in self.memory.perhaps_owed if n not in self.speaking}
+        perhaps = {n for n, row in self.speaking.items() if deleted(row)} | self._must_be_gone()
+        perhaps |= {n for n in self.memory.perhaps_owed if n not in self.speaking}
         if kept and (self.asked.allow_mass_delete or len(perhaps) <= GUARD_FLOOR):
             return [f"{kept} purges were held back, of {len(perhaps)} that are due"]
         if len(remain) > kept:

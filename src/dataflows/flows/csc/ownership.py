@@ -120,16 +120,16 @@ def _require_own(acks: Acknowledgements, staging: Staging) -> None:
     if acks.claimed():
         return
     shown = False
-    for receipts in _shown(staging):
+    for receipts in _receipts(staging):
         shown = shown or bool(receipts)
-        receivers = acks.receivers_of({text for text in receipts if text})
+        receivers = acks.receivers_of(receipts)
         if None in receivers:
             return
         if receivers:
             raise _another_receiver(str(min(filter(None, receivers))))
     if shown:
         raise SettingUnusable(
-            "rows of this table were sent by another machine or program, of which this journal knows nothing",
+            "rows of this table show receipts of another machine or program, of which this journal knows nothing",
             hint=_WAYS_ON,
         )
 
@@ -141,19 +141,12 @@ def _another_receiver(former: str) -> SettingUnusable:
     )
 
 
-def _shown(staging: Staging) -> Iterator[list[str]]:
-    """Yield, in pages, newest rows first, what rows show of having been sent: a receipt, or only that they were."""
+def _receipts(staging: Staging) -> Iterator[set[str]]:
+    """Yield what rows show as receipts, in pages, newest rows first."""
     columns = staging.table.c
-    status = sa.func.lower(sa.func.ltrim(sa.func.rtrim(sa.func.coalesce(columns.submission_status, ""))))
-    response = sa.func.coalesce(columns.api_response, "")
-    statement = (
-        sa.select(columns.id, columns.api_response, status)
-        .where(sa.or_(response != "", status == "sent"))
-        .order_by(columns.id.desc())
-        .limit(_PAGE)
-    )
+    newest = sa.select(columns.id, columns.api_response).order_by(columns.id.desc()).limit(_PAGE)
+    statement = newest.where(columns.api_response != "")
     page = staging.look(statement)
     while page:
-        texts = [((row[1] or "").rstrip(), row[2]) for row in page]
-        yield [text for text, word in texts if not says_nothing(text) or word == "sent"]
+        yield {text for row in page if not says_nothing(text := row[1].rstrip())}
         page = staging.look(statement.where(columns.id < page[-1][0]))
