@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from dataflows.flows.csc.table import create_table, staging_table
 from dataflows.settings import Secret, Settings
 from dataflows.store import schema
 from dataflows.store.database import connect
+from tests.flows.csc.schemas import DFE_FILE, grown_document
 from tests.remote.loopback import Answer, Request, closed_port, in_turn, reply, server_tls, serving
 
 SECRETS = ("synthetic-secret", "synthetic-key", "synthetic-token", "synthetic-password")
@@ -108,6 +110,26 @@ def test_the_table_as_it_should_be_passes(database: Settings) -> None:
     assert set(outcomes(found).values()) == {True}
     assert not any(check.hint for name, check in found.items() if name.startswith("column"))
     assert "column partial_json_payload" in found
+
+
+def test_it_says_which_schema_holds_and_what_differs(database: Settings, tmp_path: Path) -> None:
+    assert by_name(check_schema(database))["attribute rules"].text == "DfE's schema 1.0.1, built in"
+
+    same = by_name(check_schema(replace(database, csc_schema=DFE_FILE)))["attribute rules"]
+    assert same.text == f"DfE's schema 1.0.1 from {DFE_FILE} says the same as the built-in 1.0.1"
+
+    path = tmp_path / "openapi.json"
+    path.write_text(json.dumps(grown_document()), encoding="utf-8")
+    grown = by_name(check_schema(replace(database, csc_schema=path)))["attribute rules"]
+    assert grown.passed
+    assert grown.text.startswith(f"DfE's schema 1.1.0 from {path} differs from the built-in 1.0.1: ")
+    assert "social_care_episodes[].closure_note_code is new" in grown.text
+    assert "worker_id: pattern is ^[A-Za-z0-9._-]*$" in grown.text
+
+
+def test_a_schema_that_cannot_be_used_fails(database: Settings, tmp_path: Path) -> None:
+    check = by_name(check_schema(replace(database, csc_schema=tmp_path / "none.json")))["attribute rules"]
+    assert (check.passed, check.exit_code) == (False, ExitCode.SETTINGS)
 
 
 def test_the_indexes_are_offered_until_they_are_there(database: Settings) -> None:

@@ -7,6 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dataflows.checks.attribute_rules import attribute_rules
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.checks.engine import Opened
 from dataflows.errors import DataflowsError, ExitCode, SettingUnusable
@@ -31,11 +32,12 @@ def check_staging(settings: Settings) -> Iterator[Check]:
 
 
 def check_schema(settings: Settings) -> Iterator[Check]:
-    """The staging table: columns that are missing or cannot be used fail, others get a warning with their ALTER.
+    """The rules of a child's record, and the staging table: columns that cannot be used fail, others get their ALTER.
 
     Then the indexes that make a night cost what is pending: offered with their statement where they are missing.
     """
     attempt = Attempt()
+    yield attempt("attribute rules", partial(attribute_rules, settings))
     with closing(_Staging(settings)) as database:
         yield attempt("connection string", database.address)
         yield attempt("table", database.look, "connection string")

@@ -58,6 +58,9 @@ def csc_submit(
     requeue: Annotated[
         bool, typer.Option("--requeue", help="Send every row whole, such as to a receiver that is new.")
     ] = False,
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Go on with a table that another machine, tool or key sent before.")
+    ] = False,
     rehearsal: Annotated[
         bool, typer.Option("--rehearsal", help="Send to a test receiver; write nothing back.")
     ] = False,
@@ -73,7 +76,7 @@ def csc_submit(
     reloaded meanwhile stays pending. Running the command again goes on where an interrupted run stopped.
     """
     call = invocation(context).begin(COMMAND, as_json)
-    _refuse_contradictions(dry_run=dry_run, out=out, requeue=requeue, rehearsal=rehearsal)
+    _refuse_contradictions(dry_run=dry_run, out=out, requeue=requeue, takeover=takeover, rehearsal=rehearsal)
     by_hand = _by_hand(child, resend=resend, purge=purge, purge_orphans=purge_orphans)
     settings = call.settings(csc_workers=workers)
     from dataflows.flows.csc import job
@@ -89,6 +92,7 @@ def csc_submit(
         out=out,
         rehearsal=rehearsal,
         requeue=requeue,
+        takeover=takeover,
         allow_mass_delete=allow_mass_delete,
         workers=settings.csc_workers,
     )
@@ -115,9 +119,14 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     return run(call, job.recalled(kept))
 
 
-def _refuse_contradictions(*, dry_run: bool, out: Path | None, requeue: bool, rehearsal: bool) -> None:
+def _refuse_contradictions(*, dry_run: bool, out: Path | None, requeue: bool, takeover: bool, rehearsal: bool) -> None:
     if out is not None and not dry_run:
         raise WrongUsage("--out goes with --dry-run", hint="add --dry-run, or leave --out away")
+    if takeover and (requeue or rehearsal):
+        raise WrongUsage(
+            "--takeover goes neither with --requeue nor with --rehearsal",
+            hint="--takeover: this receiver was sent the table before; --requeue: it is new",
+        )
     if requeue and (dry_run or rehearsal):
         raise WrongUsage(
             "--requeue changes the table: it goes neither with --dry-run nor with --rehearsal",

@@ -13,6 +13,7 @@ from filelock import FileLock
 from dataflows.errors import SettingUnusable
 from dataflows.store.files import private_folder, write_whole
 
+KEY_FILE = "journal.key"
 _BITS = 256
 
 
@@ -34,14 +35,14 @@ class Seal:
         Raises:
             SettingUnusable: the key file is damaged or cannot be read.
         """
-        path = data_dir / "journal.key"
+        path = data_dir / KEY_FILE
         try:
             key = path.read_bytes() if path.exists() else _new_key(path)
             return cls(key)
         except (OSError, ValueError) as error:
             raise SettingUnusable(
                 f"the key of the journal cannot be used: {path}",
-                hint="restore it from a backup, or move it and journal.db away: the next run sends full payloads",
+                hint="restore it from a backup; without one: move it away, then dataflows csc-submit --takeover",
             ) from error
 
     @classmethod
@@ -80,6 +81,11 @@ class Seal:
             return self._cipher.decrypt(sealed, [about])
         except (InvalidTag, ValueError):  # ValueError: shorter than a seal
             return None
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What tells this key from another (16 bytes), and tells nothing of it."""
+        return self.hash_key("fingerprint")[:16]
 
     def hash_key(self, purpose: str) -> bytes:
         """Return a key (32 bytes) for keyed hashes of one purpose, derived from the key of the data folder."""

@@ -187,6 +187,9 @@ class Settings:
     use_partial_payload: bool = _switch(
         CSC, "send only what changed where that is safe; false sends every changed child whole", True
     )
+    csc_schema: Path | None = _path(
+        CSC, "file with another version of DfE's schema, their openapi.json; without one, the built-in rules of 1.0.1"
+    )
     csc_reset: str = _choice(
         CSC,
         "what is purged and sent again when a field vanished: the object around it, the child, or nothing",

@@ -228,9 +228,9 @@ def test_without_a_journal_payloads_are_whole_and_the_operator_is_told(here: Wor
     lose_the_journal(here)
     here.restage(changed, child(3, social_care_episodes=[episode("e3", child_protection_plans=[plan("p9")])]))
     here.restage(kept, child(1))
-    ran = here.submit()
+    ran = here.submit("--takeover")
     assert (ran.code, ran["full"], ran["delta"], ran["delete"], ran["untrusted"]) == (0, 2, 0, 0, 2)
-    assert "baseline" in ran.err
+    assert "everything pending is sent whole" in ran.err
     assert holds(here, child(1))
     assert here.box.receiver.child("SYN2") is None
     assert here.submit()["rows"] == 1  # the deleted row, for which nothing is sent any more
@@ -241,7 +241,7 @@ def test_csc_reset_child_clears_what_a_lost_journal_would_leave(here: World) -> 
     (row_id,) = sent_once(here, child(1))
     lose_the_journal(here)
     here.restage(row_id, REOPENED)
-    assert here.submit(CSC_RESET="child")["reset"] == 1
+    assert here.submit("--takeover", CSC_RESET="child")["reset"] == 1
     assert holds(here, REOPENED)
 
 
@@ -264,7 +264,7 @@ def test_the_very_first_run_can_be_killed_at_any_moment(here: World, monkeypatch
         here.restage(row_id, child(1, mis_child_id=f"m-{tenth}"))
         data_dir = str(here.folder / f"data-{tenth}")
         trap.arm("time", 1, trap.prelude * tenth / 10)
-        with program.start("csc-submit", DATA_DIR=data_dir) as process:
+        with program.start("csc-submit", "--takeover", DATA_DIR=data_dir) as process:
             trap.watch(process)
             process.ended()
             trap.disarm()
@@ -371,7 +371,7 @@ def test_a_child_that_another_host_brought_back_is_purged_again(here: World) -> 
     here.delete(row_id)
     assert here.submit().code == 0
     here.restage(row_id, child(1))
-    assert here.submit(DATA_DIR=str(here.folder / "other host")).code == 0
+    assert here.submit("--takeover", DATA_DIR=str(here.folder / "other host")).code == 0
     here.delete(row_id)
     assert here.submit()["delete"] == 1
     assert here.box.receiver.children == {}

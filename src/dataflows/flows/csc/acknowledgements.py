@@ -13,8 +13,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 from dataflows.flows.csc.delta import Payload
+from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.runs.journal import Item, Journal, now
 from dataflows.runs.keys import Seal
@@ -192,21 +194,40 @@ class Place:
 class Acknowledgements:
     """The acknowledgements of one receiver, for the rows of one staging table."""
 
-    def __init__(self, journal: Journal, seal: Seal, place: Place) -> None:
+    def __init__(self, journal: Journal, seal: Seal, place: Place, schema: ChildSchema | None = None) -> None:
+        self.schema = schema or built_in()
         self._journal = journal
         self._seal = seal
         self._skeleton_key = seal.hash_key("csc skeletons")
         journal.ensure("csc", _SCHEMA)
         with journal.transaction() as db:
-            self._receiver = _id_of(db, "csc_receivers (address, la_code)", (place.address, place.la_code))
+            self._receiver = _receiver_of(db, place)
             db.execute("UPDATE OR IGNORE csc_tables SET name = ? WHERE name = ?", (place.table, place.former))
             self._table = _id_of(db, "csc_tables (name)", (place.table,))
+        self._tables = ", ".join(str(table) for table in self._same_tables(place.table))
         self._columns = (
             f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
             " unwritten, skeleton, overruled"
         )
         self._written: list[bytes] = []
         self._stale: list[bytes] = []
+
+    def _same_tables(self, name: str) -> list[int]:
+        """Return this table and those that it may have been before it was moved or copied: those of other databases.
+
+        Another table of the same database is another table.
+        """
+        beside = name.rpartition("#")[0] + "#"
+        with self._journal.reading() as db:
+            rows = db.execute(
+                "SELECT id FROM csc_tables WHERE id = ? OR substr(name, 1, ?) <> ?", (self._table, len(beside), beside)
+            )
+            return [row[0] for row in rows]
+
+    def is_new(self) -> bool:
+        """Tell whether nothing was ever sent to this receiver, as far as the journal knows."""
+        with self._journal.reading() as db:
+            return not db.execute("SELECT 1 FROM csc_children WHERE receiver = ?", (self._receiver,)).fetchone()
 
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
@@ -222,7 +243,7 @@ class Acknowledgements:
 
     def skeleton(self, payload: Payload) -> Skeleton:
         """Make the skeleton of a payload, with the key of the data folder."""
-        return Skeleton.of(payload, self._skeleton_key)
+        return Skeleton.of(payload, self._skeleton_key, self.schema.kind)
 
     def close_skeleton(self, child: bytes, payload: Payload) -> bytes:
         """Return the skeleton of what a child holds, as the journal keeps it."""
@@ -231,7 +252,7 @@ class Acknowledgements:
     def open_skeleton(self, ack: Ack) -> Skeleton | None:
         """Return the skeleton of what a child holds; None where there is none, or one of another schema or key."""
         blob = self._seal.open_bytes(ack.skeleton, ack.child) if ack.skeleton else None
-        return Skeleton.from_bytes(blob, self._skeleton_key) if blob else None
+        return Skeleton.from_bytes(blob, self._skeleton_key, self.schema.kind) if blob else None
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -290,11 +311,11 @@ class Acknowledgements:
 
     def of_table(self) -> Iterator[list[Ack]]:
         """Yield, in pages, the children that are held from this table and not owed a purge."""
-        yield from self._pages(f"table_id = {self._table:d} AND {_HELD} AND owed IS NULL")
+        yield from self._pages(f"table_id IN ({self._tables}) AND {_HELD} AND owed IS NULL")
 
     def owed_purges(self) -> Iterator[list[Ack]]:
         """Yield, in pages, the children that are owed a purge because their row names another child now."""
-        yield from self._pages(f"owed = {self._table:d}")
+        yield from self._pages(f"owed IN ({self._tables})")
 
     def owes(self) -> bool:
         """Tell whether any purge is owed."""
@@ -331,6 +352,27 @@ class Acknowledgements:
                 (self._table,),
             ).fetchone()
         return f"{row[0]} (LA {row[1]})" if row and row[2] != self._receiver else None
+
+    def claimed(self) -> bool:
+        """Tell whether this journal knows this table, by its last write-back, as one of this receiver."""
+        with self._journal.reading() as db:
+            found = db.execute("SELECT receiver FROM csc_tables WHERE id = ?", (self._table,)).fetchone()
+        return found is not None and found[0] == self._receiver
+
+    def receivers_of(self, receipts: Collection[str]) -> set[str | None]:
+        """Return which receivers gave these receipts, as far as the journal knows; None stands for this one."""
+        found: set[str | None] = set()
+        values = list(receipts)
+        for start in range(0, len(values), 500):
+            part = values[start : start + 500]
+            with self._journal.reading() as db:
+                rows = db.execute(
+                    "SELECT DISTINCT r.id, r.address, r.la_code FROM csc_children c"  # noqa: S608
+                    f" JOIN csc_receivers r ON r.id = c.receiver WHERE c.receipt IN ({', '.join('?' * len(part))})",
+                    part,
+                ).fetchall()
+            found |= {None if row[0] == self._receiver else f"{row[1]} (LA {row[2]})" for row in rows}
+        return found
 
     def owed(self) -> Iterator[list[Owed]]:
         """Yield the updates of the table that are still to be made, in bounded pages, each once."""
@@ -489,7 +531,10 @@ class Acknowledgements:
         )
 
     def start_anew(self) -> None:
-        """Trust no baseline at this receiver any more (``--requeue``); doubts, pending resets and purges stay."""
+        """Trust no baseline at this receiver any more; doubts, pending resets and purges stay.
+
+        For a receiver that is new (``--requeue``), or one that somebody else sent to meanwhile (``--takeover``).
+        """
         with self._journal.transaction() as db:
             db.execute(
                 "UPDATE csc_children SET held = NULL, receipt = NULL, unwritten = NULL, write_back = NULL,"
@@ -506,6 +551,22 @@ class Acknowledgements:
 def digest(text: str | None) -> bytes:
     """Return a short digest (16 bytes) by which a row's response is recognised again."""
     return hashlib.sha256((text or "").encode()).digest()[:16]
+
+
+def _receiver_of(db: sqlite3.Connection, place: Place) -> int:
+    """Return the number of a receiver; earlier versions kept its address as API_ENDPOINT spelled it."""
+    wanted = _lower_host(place.address)
+    known = db.execute("SELECT id, address FROM csc_receivers WHERE la_code = ?", (place.la_code,)).fetchall()
+    for number, address in known:
+        if address != wanted and _lower_host(address) == wanted:
+            db.execute("UPDATE OR IGNORE csc_receivers SET address = ? WHERE id = ?", (wanted, number))
+    return _id_of(db, "csc_receivers (address, la_code)", (wanted, place.la_code))
+
+
+def _lower_host(url: str) -> str:
+    """Return an address with its scheme and host in lower case, where case means nothing."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower()))
 
 
 def _id_of(db: sqlite3.Connection, target: str, values: tuple[str, ...]) -> int:

@@ -64,7 +64,7 @@ class OneChild:
         """Return the row that named this child when it was sent last, by the journal."""
         ack = self._acks.of([self._acks.key(self._identifier)]).get(self._acks.key(self._identifier))
         rows = self._staging.rows([ack.row_id]) if ack is not None and ack.row_id is not None else []
-        return [row for row in rows if name_in(row.previous) == self._identifier]
+        return [row for row in rows if name_in(row.previous, self._acks.schema) == self._identifier]
 
     # --- by hand ----------------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ class OneChild:
         Raises:
             WrongUsage: no such child, or it is to be purged although a row that is not deleted speaks for it.
         """
-        names = sorted({name for row in self._rows() if (name := read_row(row).name) is not None})
+        names = sorted({name for row in self._rows() if (name := read_row(row, self._acks.schema).name) is not None})
         if not names:
             return self._without_rows(by_hand)
         return [self._resend(name) if by_hand is ByHand.RESEND else self._purge(name) for name in names]

@@ -47,6 +47,11 @@ class Submission:
     overruled: int | None = None
 
     @property
+    def purges_first(self) -> bool:
+        """Whether its first request purges the whole child."""
+        return self.sending is Sending.DELETE or (self.reset is Reset.CHILD and len(self.requests) > 1)
+
+    @property
     def key(self) -> str:
         """What the run calls it: the row id, else the keyed hash of the child."""
         return str(self.row.id) if self.row is not None else self.child[:8].hex()

@@ -14,6 +14,7 @@ from secrets import token_bytes
 from typing import Any, Final, TypeAlias
 
 from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.schema import CHILD_ID
 from dataflows.flows.csc.skeleton import ObjectSkeleton, Skeleton, emptied_lists, loses_a_field
 
 Payload: TypeAlias = dict[str, Any]
@@ -43,10 +44,14 @@ class Plan:
 
 @dataclass(slots=True)
 class _Change:
-    """What one object needs: ``send`` in the last request, ``purge`` in the one before; None = nothing."""
+    """What one object needs: ``send`` in the last request, ``purge`` in the one before; None = nothing.
+
+    ``stuck``: it needs a purge and cannot be purged by itself, so the object around it has to go.
+    """
 
     send: Payload | None = None
     purge: Payload | None = None
+    stuck: bool = False
 
 
 def whole(current: Payload) -> Plan:
@@ -54,9 +59,9 @@ def whole(current: Payload) -> Plan:
     return Plan(Sending.FULL, body=current)
 
 
-def purge_and_whole(current: Payload) -> Plan:
+def purge_and_whole(current: Payload, kind: Kind = CHILD) -> Plan:
     """Remove the child and send it anew (what the receiver holds cannot be told)."""
-    return Plan(Sending.RESET, first=deletion(current), body=settled(current))
+    return Plan(Sending.RESET, first=deletion(current), body=settled(current, kind))
 
 
 def deletion(payload: Mapping[str, Any]) -> Payload:
@@ -85,9 +90,9 @@ def changes(baseline: Skeleton, current: Payload, *, full: bool = False, skeleto
     return Plan(Sending.FULL if full else Sending.DELTA, body=body)
 
 
-def between(previous: Payload, current: Payload, *, full: bool = False) -> Plan:
+def between(previous: Payload, current: Payload, kind: Kind = CHILD, *, full: bool = False) -> Plan:
     """Plan the way between two payloads that are both at hand, as ``changes`` does."""
-    return changes(Skeleton.of(previous, token_bytes(16)), current, full=full)
+    return changes(Skeleton.of(previous, token_bytes(16), kind), current, full=full)
 
 
 def settled(payload: Payload, kind: Kind = CHILD) -> Payload:
@@ -124,14 +129,24 @@ def _difference(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Paylo
     if old == now:
         return _Change()
     if loses_a_field(old, now, kind):
-        # merge cannot take a field away: the object goes, and comes back whole
-        return _Change(send=new, purge=_purge_of(kind, new))
+        return _anew(kind, new)
     own = _own(kind, new)
     own.update({name: [] for name in emptied_lists(old, now, kind)})
     change = _children(kind, old, now, new, own)
+    if change.stuck:
+        return _anew(kind, new)
     if change.send is None and now.digest != old.digest:
         change.send = own
     return change
+
+
+def _anew(kind: Kind, new: Payload) -> _Change:
+    """Let an object go and come back whole: merge cannot take a field away."""
+    if not kind.purgeable:
+        return _Change(stuck=True)
+    if kind.id_field == CHILD_ID:
+        return _Change(send=new, purge=deletion(new))
+    return _Change(send=new, purge=_purged(kind, new[kind.id_field]) if kind.id_field else _REMOVED.copy())
 
 
 def _children(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload, own: Payload) -> _Change:
@@ -140,6 +155,8 @@ def _children(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload
     purges: Payload = {}
     for name, below in kind.single.items():
         change = _one(below, old.single.get(name), now.single.get(name), new.get(name))
+        if change.stuck:
+            return change
         _put(sends, name, change.send)
         _put(purges, name, change.purge)
     for name, below in kind.listed.items():
@@ -150,9 +167,11 @@ def _children(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload
 
 
 def _one(kind: Kind, before: ObjectSkeleton | None, after: ObjectSkeleton | None, new: Payload | None) -> _Change:
-    if after is None or new is None:
-        return _Change(send=_REMOVED.copy()) if before is not None else _Change()
-    return _difference(kind, before, after, new) if before is not None else _Change(send=new)
+    if after is not None and new is not None:
+        return _difference(kind, before, after, new) if before is not None else _Change(send=new)
+    if before is None:
+        return _Change()
+    return _Change(send=_REMOVED.copy()) if kind.purgeable else _Change(stuck=True)
 
 
 def _items(kind: Kind, before: _Items, after: _Items, new: Iterable[Payload]) -> list[_Change]:
@@ -160,13 +179,6 @@ def _items(kind: Kind, before: _Items, after: _Items, new: Iterable[Payload]) ->
     field = str(kind.id_field)
     found = [_one(kind, before.get(item[field]), after[item[field]], item) for item in new]
     return found + [_Change(send=_purged(kind, gone)) for gone in before if gone not in after]
-
-
-def _purge_of(kind: Kind, new: Payload) -> Payload:
-    """Build the purge of an object, which ``new`` is about to take the place of."""
-    if kind.id_field == CHILD.id_field:
-        return deletion(new)
-    return _purged(kind, new[kind.id_field]) if kind.id_field else _REMOVED.copy()
 
 
 def _purged(kind: Kind, item_id: str) -> Payload:
@@ -186,12 +198,10 @@ def _whole_with_purges(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new
     """Return the whole new object, with a purge for everything that the old one had besides."""
     result = {**new, **{name: [] for name in emptied_lists(old, now, kind)}}
     for name, below in kind.single.items():
-        if name in old.single:
-            result[name] = (
-                _whole_with_purges(below, old.single[name], now.single[name], new[name])
-                if name in now.single
-                else _REMOVED.copy()
-            )
+        if name in old.single and name in now.single:
+            result[name] = _whole_with_purges(below, old.single[name], now.single[name], new[name])
+        elif name in old.single and below.purgeable:
+            result[name] = _REMOVED.copy()
     for name, below in kind.listed.items():
         if name in old.listed:
             before, after = old.listed[name], now.listed.get(name, {})

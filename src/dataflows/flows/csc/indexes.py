@@ -47,6 +47,7 @@ def offered(engine: sa.Engine, table: sa.Table) -> list[Offered]:
     if dialect == "mssql":  # has indexes over columns only, so a computed one goes before
         child = CHILD_KEY
         before = f"ALTER TABLE {named} ADD {CHILD_KEY} AS CAST({child_key('mssql')} AS NVARCHAR(64)); "
+    child += ", id" if dialect == "postgresql" else ""
     states = "submission_status, row_state" + (", id" if dialect == "postgresql" else "")  # the others have id in it
     return [
         index(STATES, "what is pending", ("submission_status", "row_state"), states),
@@ -61,13 +62,13 @@ def missing(engine: sa.Engine, table: sa.Table) -> list[Offered]:
     return [index for index in offered(engine, table) if not index.among(there)]
 
 
-def has_states(engine: sa.Engine, table: sa.Table) -> bool:
-    """Tell whether what is pending is found by an index; an account that may not ask is answered no."""
+def has(name: str, engine: sa.Engine, table: sa.Table) -> bool:
+    """Tell whether an index, such as STATES, is there; an account that may not ask is answered no."""
     try:
         there = _there(engine, table)
     except DataflowsError:
         return False
-    return any(index.among(there) for index in offered(engine, table) if index.name == STATES)
+    return any(index.among(there) for index in offered(engine, table) if index.name == name)
 
 
 def _there(engine: sa.Engine, table: sa.Table) -> list[tuple[str, tuple[str, ...]]]:

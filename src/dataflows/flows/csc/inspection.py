@@ -22,12 +22,14 @@ from dataflows.flows.csc.decisions import (
     Unchanged,
 )
 from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.ownership import seal_of
 from dataflows.flows.csc.payload import parse
 from dataflows.flows.csc.planning import Planner
+from dataflows.flows.csc.reasons import reasons
+from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.staging import StagedRow, Staging
 from dataflows.flows.csc.table import open_engine
 from dataflows.runs.journal import Journal
-from dataflows.runs.keys import Seal
 
 if TYPE_CHECKING:
     from dataflows.flows.csc.job import Options
@@ -47,9 +49,10 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
     try:
         engine = open_engine(settings)
         staging = Staging(engine, settings.table_name)
-        acks = Acknowledgements(journal, Seal.of(settings.data_dir), place_of(settings, staging))
+        place = place_of(settings, staging)
+        acks = Acknowledgements(journal, seal_of(settings.data_dir, journal), place, load_schema(settings.csc_schema))
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
-        names = Names(staging, journal, engine)
+        names = Names(staging, journal, engine, acks.schema)
         names.pending = None
         yield from _told(staging, acks, Planner(staging, acks, names, rules), row_id)
     finally:
@@ -70,6 +73,7 @@ def _told(staging: Staging, acks: Acknowledgements, planner: Planner, row_id: in
     yield from _acknowledged(acks, row)
     if former:
         yield "this row named another child before, which is to be purged unless another row names it"
+    yield from reasons(planner.basis(row))
     match decision:
         case Submission():
             yield f"would be sent: {decision.sending.value}, {len(decision.requests)} request(s)"

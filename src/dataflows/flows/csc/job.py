@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataflows.errors import DataflowsError, ServiceDown, SettingUnusable, WrongUsage
+from dataflows.errors import DataflowsError, ServiceDown, WrongUsage
 from dataflows.events import Event, Pending, Planned, Retrying, Step, Warned
 from dataflows.flows.csc.acknowledgements import Acknowledgements, Place
 from dataflows.flows.csc.by_hand import ByHand, OneChild
@@ -29,10 +29,12 @@ from dataflows.flows.csc.deferred import Deferred
 from dataflows.flows.csc.guard import Guard
 from dataflows.flows.csc.names import Names
 from dataflows.flows.csc.orphans import Orphans
+from dataflows.flows.csc.ownership import seal_of, settle_ownership
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.purges import OwedPurges
 from dataflows.flows.csc.receiver import Figures, Pace, Receiver, children_url
 from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
+from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.sending import BatchFiles, Carried, Carrier, Courier
 from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
 from dataflows.flows.csc.table import open_engine, staging_table
@@ -70,6 +72,7 @@ class Options:
     out: Path | None = None
     rehearsal: bool = False
     requeue: bool = False
+    takeover: bool = False
     allow_mass_delete: bool = False
     workers: int = 4
 
@@ -138,13 +141,14 @@ class _Submit:
     def _open_books(self) -> None:
         settings, options = self.settings, self.options
         journal = Journal.in_memory() if options.rehearsal else self.run.journal
-        seal = Seal.forgotten() if options.rehearsal else Seal.of(self.run.data_dir)
-        place = place_of(settings, self.staging)
-        self.acks = Acknowledgements(journal, seal, place)
+        takeover = options.takeover and not options.dry_run
+        seal = Seal.forgotten() if options.rehearsal else seal_of(self.run.data_dir, journal, takeover=takeover)
+        schema = load_schema(settings.csc_schema)
+        self.acks = Acknowledgements(journal, seal, place_of(settings, self.staging), schema)
         self.deferred = Deferred(journal)
         writes_nothing = options.dry_run or options.rehearsal
         self.books = NoBooks() if writes_nothing else TableBooks(self.staging, self.acks)
-        self.names = Names(self.staging, journal, self.engine)
+        self.names = Names(self.staging, journal, self.engine, schema)
         self.planner = Planner(self.staging, self.acks, self.names, Rules(options.full, ResetRule(settings.csc_reset)))
         self.speakers = self.planner.speakers
         self.owed = OwedPurges(self.acks, self.speakers, self.deferred, keeps=not options.dry_run)
@@ -152,7 +156,7 @@ class _Submit:
         self.orphans = Orphans(self.acks, self.names)
 
     def _story(self) -> Iterator[Event]:
-        yield from self._same_receiver()
+        yield from settle_ownership(self.acks, self.staging, self.options)
         yield from self._replay()
         if self.options.child is not None:
             yield from self._one_child(self.options.child)
@@ -193,23 +197,10 @@ class _Submit:
             yield from self._send(self.planner.decide(page) for page in self._counted(pages))
         else:
             yield from self._send([child.decide(self.options.by_hand)])
+            yield from self.recorder.recorded(wait=True)
             yield from self.recorder.superseded(child.set_aside())
         if not self._over():
             yield from self._send_deferred()
-
-    def _same_receiver(self) -> Iterator[Event]:
-        options = self.options
-        if options.dry_run or options.rehearsal:
-            return
-        if options.requeue:
-            rows = self.staging.requeue()  # first: else a kill in between would let the next run believe it was done
-            self.acks.start_anew()
-            yield Warned(f"{rows} rows were set to pending; all of them are sent whole")
-        elif former := self.acks.former_receiver():
-            raise SettingUnusable(
-                f"this table was last sent to another receiver: {former}",
-                hint="correct API_ENDPOINT or LA_CODE, or send everything there: dataflows csc-submit --requeue",
-            )
 
     def _replay(self) -> Iterator[Event]:
         if isinstance(self.books, TableBooks):
@@ -343,6 +334,7 @@ class _Submit:
             pace=Pace(settings.csc_min_interval_ms / 1000, self.run.stop),
             may_send=self.lock.check,
             figures=self.figures,
+            schema=self.acks.schema,
         )
         still_right = self.planner.still_right
         return Courier(receiver, self.acks, self.run, still_right, table=not self.options.rehearsal)
@@ -368,12 +360,21 @@ class _Submit:
                 f"the CSC API does not answer (the last {self.silent} batches in a row): {self._why_silent()}",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
             )
+        yield from self._tell_of_contradictions()
         yield from self._tell_of_orphans()
-        whole_anyway = self.options.requeue or self.options.rehearsal
+        whole_anyway = self.options.requeue or self.options.takeover or self.options.rehearsal
         if self.recorder.counts["untrusted"] and not whole_anyway:
             yield Warned(
                 f"{self.recorder.counts['untrusted']} children were sent whole because their baseline is not trusted",
                 hint="what had vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
+            )
+
+    def _tell_of_contradictions(self) -> Iterator[Event]:
+        if count := self.recorder.counts["contradicted"]:
+            yield Warned(
+                f"{count} rows are contradicted: of one child, one row is deleted and another is not, and nothing was"
+                " sent for it",
+                hint="correct the table, or decide by hand: dataflows csc-submit --child ID --purge (or --resend)",
             )
 
     def _tell_of_orphans(self) -> Iterator[Event]:
@@ -438,7 +439,7 @@ def _emptied(events: list[Event]) -> Iterator[Event]:
 
 def kept(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``: nothing that names a child."""
-    never = ("child", "by_hand", "requeue", "purge_orphans")
+    never = ("child", "by_hand", "requeue", "takeover", "purge_orphans")
     told = {name: value for name, value in asdict(options).items() if name not in never}
     return {**told, "out": str(options.out) if options.out else None, "one_child": options.child is not None}
 

@@ -10,16 +10,19 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from dataflows.flows.csc import indexes
 from dataflows.flows.csc.narrowing import UNDECIDED, child_key, named_child
 from dataflows.flows.csc.reading import SUPERSEDED, Reading, read_row
+from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.flows.csc.staging import Staging
 from dataflows.runs.journal import Journal
-from dataflows.store.database import translated
+from dataflows.store.transactions import in_transaction
+
+T = TypeVar("T")
 
 _WALK_PAGE = 10_000
 _LOOK_UP = 500
@@ -53,8 +56,11 @@ class Names:
     ``pending``: about how many rows will be asked about in this run; None: a few at most, so that nothing is kept.
     """
 
-    def __init__(self, staging: Staging, journal: Journal, engine: sa.Engine) -> None:
+    def __init__(
+        self, staging: Staging, journal: Journal, engine: sa.Engine, schema: ChildSchema | None = None
+    ) -> None:
         self._staging = staging
+        self._schema = schema or built_in()
         self._engine = engine
         self._rows = _NamedRows(journal)
         self._indexed: bool | None = None
@@ -89,37 +95,44 @@ class Names:
     def find_now(self, names: Iterable[str]) -> list[Seeming]:
         """Return the same straight from the table, from nothing that is remembered."""
         keys = sorted({name.lower() for name in names})
-        found: list[Seeming] = []
-        for start in range(0, len(keys), _LOOK_UP):
-            part = keys[start : start + _LOOK_UP]
-            for page in self._pages(self._column().in_([*part, UNDECIDED])):
-                found += [one for one in page if one.name != UNDECIDED]
-                unsure = self.readings(one.row_id for one in page if one.name == UNDECIDED)
-                named = [(one, one.name) for one in unsure if one.name and one.name.lower() in part]
-                found += [Seeming(one.row.id, name, one.living, name.lower()) for one, name in named]
-        return found
+        if self._has_index():
+            unsure = self._ordered(self._column() == UNDECIDED)
+            return self._by_key(keys) + [one for page in unsure for one in self._told(page, frozenset(keys))]
+        return [
+            one
+            for part in _parts(keys, _LOOK_UP)
+            for page in self._ordered(self._column().in_([*part, UNDECIDED]))
+            for one in self._told(page, frozenset(part))
+        ]
+
+    def _told(self, page: Sequence[Seeming], keys: Set[str]) -> list[Seeming]:
+        """Return the rows of a page that name one of these children; those that SQL cannot judge are read."""
+        unsure = self.readings(one.row_id for one in page if one.name == UNDECIDED)
+        named = [(one, one.name) for one in unsure if one.name and one.name.lower() in keys]
+        return [one for one in page if one.name != UNDECIDED] + [
+            Seeming(one.row.id, name, one.living, name.lower()) for one, name in named
+        ]
 
     def readings(self, row_ids: Iterable[int]) -> list[Reading]:
         """Read these rows as they are now."""
-        ids = sorted(row_ids)
-        parts = (ids[start : start + _READ] for start in range(0, len(ids), _READ))
-        return [read_row(row) for part in parts for row in self._staging.rows(part)]
+        parts = _parts(sorted(row_ids), _READ)
+        return [read_row(row, self._schema) for part in parts for row in self._staging.rows(part)]
 
     def _by_key(self, keys: Sequence[str]) -> list[Seeming]:
-        parts = (keys[start : start + _LOOK_UP] for start in range(0, len(keys), _LOOK_UP))
-        return [one for part in parts for page in self._pages(self._column().in_(part)) for one in page]
+        return [
+            one for part in _parts(keys, _LOOK_UP) for one in self._page(self._select().where(self._column().in_(part)))
+        ]
 
     def _by_id(self, keys: Mapping[int, str]) -> list[Seeming]:
         """Return what SQL says now of rows that named these children when they were read or walked over."""
-        ids = sorted(keys)
-        found: list[Seeming] = []
-        for start in range(0, len(ids), _LOOK_UP):
-            part = self._page(self._select().where(self._staging.table.c.id.in_(ids[start : start + _LOOK_UP])))
-            found += [one._replace(key=keys[one.row_id]) if one.name == UNDECIDED else one for one in part]
-        return found
+        column = self._staging.table.c.id
+        found = [
+            one for part in _parts(sorted(keys), _LOOK_UP) for one in self._page(self._select().where(column.in_(part)))
+        ]
+        return [one._replace(key=keys[one.row_id]) if one.name == UNDECIDED else one for one in found]
 
     def _note_undecided(self) -> None:
-        for page in self._pages(self._column() == UNDECIDED):
+        for page in self._ordered(self._column() == UNDECIDED):
             self._rows.enter(self.readings(one.row_id for one in page))
         self._undecided_known = True
 
@@ -127,8 +140,7 @@ class Names:
 
     def _has_index(self) -> bool:
         if self._indexed is None:
-            missing = indexes.missing(self._engine, self._staging.table)
-            self._indexed = not any(index.name == indexes.CHILD for index in missing)
+            self._indexed = indexes.has(indexes.CHILD, self._engine, self._staging.table)
         return self._indexed
 
     def _use_index(self, pending: int) -> bool:
@@ -139,8 +151,8 @@ class Names:
 
     def _is_longer_than(self, rows: int) -> bool:
         some = sa.select(self._staging.table.c.id).limit(rows + 1).subquery()
-        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
-            return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()) > rows
+        statement = sa.select(sa.func.count()).select_from(some)
+        return in_transaction(self._engine, lambda connection: int(connection.execute(statement).scalar_one())) > rows
 
     def walk(self) -> Walked:
         """Go through the whole table, in short reads by key; only the first call does."""
@@ -181,15 +193,6 @@ class Names:
     def _select(self) -> sa.Select[Any]:
         return sa.select(self._staging.table.c.id, self._name, self._living)
 
-    def _pages(self, where: sa.ColumnElement[bool]) -> Iterator[list[Seeming]]:
-        if not self._has_index():
-            yield from self._ordered(where)
-            return
-        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
-            result = connection.execution_options(yield_per=_READ).execute(self._select().where(where))
-            for page in result.partitions():
-                yield [_seeming(row) for row in page]
-
     def _ordered(self, where: sa.ColumnElement[bool] | None) -> Iterator[list[Seeming]]:
         """Go through the table by its key, in short reads."""
         key = self._staging.table.c.id
@@ -201,8 +204,7 @@ class Names:
             page = self._page(statement.where(key > page[-1].row_id)) if len(page) == _WALK_PAGE else []
 
     def _page(self, statement: sa.Select[Any]) -> list[Seeming]:
-        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
-            return [_seeming(row) for row in connection.execute(statement)]
+        return in_transaction(self._engine, lambda connection: [_seeming(row) for row in connection.execute(statement)])
 
     def _column(self) -> sa.ColumnElement[str]:
         if self._engine.dialect.name == "mssql" and self._has_index():
@@ -234,8 +236,8 @@ class _NamedRows:
 
     def of(self, keys: Sequence[str]) -> list[tuple[str, int]]:
         found: list[tuple[str, int]] = []
-        for start in range(0, len(keys), _LOOK_UP):
-            part = {self._hash(key): key for key in keys[start : start + _LOOK_UP]}
+        for keys_of_part in _parts(keys, _LOOK_UP):
+            part = {self._hash(key): key for key in keys_of_part}
             statement = f"SELECT name, row_id FROM csc_named WHERE name IN ({', '.join('?' * len(part))})"  # noqa: S608
             with self._journal.reading() as db:
                 found += [(part[name], row_id) for name, row_id in db.execute(statement, list(part))]
@@ -243,6 +245,10 @@ class _NamedRows:
 
     def _hash(self, name: str) -> bytes:
         return hashlib.blake2b(name.lower().encode(), digest_size=16, key=self._key).digest()
+
+
+def _parts(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def _seeming(row: Any) -> Seeming:

@@ -6,6 +6,7 @@ Who speaks for a child is answered by ``speakers``, which identifiers a row had 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.acknowledgements import PURGED, Ack, Acknowledgements, Doubt, Reset, digest
@@ -30,7 +31,6 @@ from dataflows.flows.csc.reading import (
     child_of,
     read_row,
     says_nothing,
-    seems_to_name,
     shows_it_was_sent,
     shows_its_purge,
     superseded_by,
@@ -41,22 +41,34 @@ from dataflows.flows.csc.speakers import Speakers, Standing
 from dataflows.flows.csc.staging import StagedRow, Staging
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What is known of the child of one row: acknowledgement, whether nobody else sent it, skeleton of what is held."""
+
+    reading: Reading
+    ack: Ack | None
+    trusted: bool
+    baseline: Skeleton | None
+
+
 class Planner:
     """Decides page by page. It reads the table and the acknowledgements and changes neither."""
 
     def __init__(self, staging: Staging, acks: Acknowledgements, names: Names, rules: Rules) -> None:
         self._staging = staging
         self._acks = acks
-        self.speakers = Speakers(names, self.is_purged)
+        self.speakers = Speakers(names)
         self._renames = Renames(acks)
         self._rules = rules
+        self._schema = acks.schema
+        self._is_new = acks.is_new()
         self._resets_children = rules.reset is ResetRule.CHILD
 
     # --- the pages of a run -----------------------------------------------------------------------------------
 
     def decide(self, page: Sequence[StagedRow]) -> list[Decision]:
         """Decide what becomes of the rows of one page; first of all comes what is owed because of them."""
-        readings = [read_row(row) for row in page]
+        readings = [read_row(row, self._schema) for row in page]
         acks, ours = self._known(readings)
         done = {reading.row.id for reading in readings if self._is_purged(reading, acks, ours)}
         replaced = self._still_superseded([reading for reading in readings if reading.row.id not in done])
@@ -85,11 +97,17 @@ class Planner:
             return Superseded(row, speaker.row.id)
         if standing.contradicted and not (overruled and standing.variant is None):
             return Contradicted(row, str(row.id), _contradiction(reading, standing))
-        return Later(row) if reading.goes else self._plan(reading, ack, ours)
+        if not reading.goes:
+            return self._plan(reading, ack, ours)
+        return Later(row) if self._may_be_held(row, ack) else self._purge(reading, ack)
+
+    def _may_be_held(self, row: StagedRow, ack: Ack | None) -> bool:
+        """Tell whether the API may hold the child, so that its purge counts for the guard."""
+        return self._is_new or shows_it_was_sent(row) or (ack is not None and not ack.knows_nothing)
 
     def decide_deferred(self, page: Sequence[StagedRow]) -> list[Decision]:
         """Plan the purges that were kept for the end; who speaks is asked again just before each leaves."""
-        readings = [read_row(row) for row in page]
+        readings = [read_row(row, self._schema) for row in page]
         acks, ours = self._known(readings)
         return [
             self._purge(reading, acks.get(self._key(reading)))
@@ -106,10 +124,20 @@ class Planner:
         return [self._purge_of(name, child, None, {"la_child_id": name}, acks.get(child)) for child, name in named]
 
     def still_right(self, batch: Sequence[Submission]) -> list[bool]:
-        """Ask again who speaks for the children of these purges (csc.md: immediately before a purge leaves)."""
-        asked = [one.name for one in batch if one.guarded and not (one.by_hand and one.row is not None)]
+        """Ask again who speaks for children before they are purged (csc.md: immediately before a purge leaves).
+
+        Of a reset, which brings the child back at once, only the row itself is looked at again.
+        """
+        asked = {one.name for one in batch if one.guarded and not (one.by_hand and one.row is not None)}
         standings = self.speakers.now(asked)
-        return [one.name not in standings or _same_answer(one, standings[one.name]) for one in batch]
+        resets = [one.row.id for one in batch if one.row is not None and one.purges_first and one.name not in asked]
+        rows = {row.id: row for row in self._staging.rows(resets)}
+        return [
+            _same_answer(one, standings[one.name])
+            if one.name in asked
+            else one.row is None or not one.purges_first or _is_as_read(one.row, rows.get(one.row.id))
+            for one in batch
+        ]
 
     def _known(self, readings: Sequence[Reading]) -> tuple[dict[bytes, Ack], set[str]]:
         """Return what is known of the children of rows, and which of the receipts there this journal wrote."""
@@ -129,16 +157,13 @@ class Planner:
         """Find rows whose own word that another one speaks in their place still holds: nobody has to be asked."""
         told = {r.row.id: by for r in readings if r.name and (by := superseded_by(r.row)) is not None and by > r.row.id}
         names = {reading.row.id: reading.name for reading in readings}
-        by_id = {row.id: read_row(row) for row in self._staging.rows(sorted(set(told.values())))}
+        by_id = {row.id: read_row(row, self._schema) for row in self._staging.rows(sorted(set(told.values())))}
         return {row_id: by for row_id, by in told.items() if by in by_id and by_id[by].name == names[row_id]}
 
     # --- one child --------------------------------------------------------------------------------------------
 
-    def is_purged(self, reading: Reading) -> bool:
-        """Tell whether the removal that a row asks for is done (csc.md, "The guard")."""
-        return self._is_purged(reading, *self._known([reading]))
-
     def _is_purged(self, reading: Reading, acks: Mapping[bytes, Ack], ours: Collection[str]) -> bool:
+        """Tell whether the removal that a row asks for is done (csc.md, "The guard")."""
         if not reading.goes:
             return False
         ack = acks.get(self._key(reading))
@@ -155,26 +180,34 @@ class Planner:
             row, name, child, PURGED, Sending.DELETE, (body,), _former(child, ack), reset=_reset(ack), guarded=True
         )
 
+    def basis(self, row: StagedRow) -> Basis:
+        """Return what is known of the child of a row, for people."""
+        reading = read_row(row, self._schema)
+        acks, ours = self._known([reading])
+        ack = acks.get(self._key(reading))
+        trusted = _is_ours(row, ack, ours)
+        return Basis(reading, ack, trusted, self._baseline(row, ack) if trusted else None)
+
     def by_hand(self, reading: Reading, *, overruled: int | None = None) -> Decision:
         """Plan that one child is sent whole after a purge; of a deleted one, that the purge is sent."""
         acks, _ = self._known([reading])
         ack = acks.get(self._key(reading))
         if reading.goes:
             submission = self._purge(reading, ack)
-        elif problem := broken_rules(reading.payload or {}):
+        elif problem := broken_rules(reading.payload or {}, self._schema):
             return Invalid(reading.row, "invalid", problem)
         else:
-            submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}))
+            submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}, self._schema.kind))
         submission.by_hand, submission.overruled = True, overruled
         return submission
 
     def _plan(self, reading: Reading, ack: Ack | None, ours: Collection[str], *, deferred: bool = False) -> Decision:
         row, payload = reading.row, reading.payload or {}
         goal = payload_hash(payload)
-        trusted = ack is not None and _is_ours(row, ack, ours)
+        trusted = _is_ours(row, ack, ours)
         if ack is not None and ack.held == goal and not ack.doubtful and trusted:
             return Unchanged(row, ack.child, ack.receipt, adopt=ack.unwritten is not None or not _shows(row, goal))
-        if problem := broken_rules(payload):
+        if problem := broken_rules(payload, self._schema):
             return Invalid(row, "invalid", problem)
         baseline = self._baseline(row, ack) if trusted else None
         unknown = self._was_sent_unknown(reading, ack, trusted=trusted)
@@ -223,16 +256,17 @@ class Planner:
             return False
         if ack is not None and ack.held == PURGED and trusted:
             return False
-        if row.previous:
-            return seems_to_name(row.previous, reading.name or "") or former_name(reading) is None
-        return shows_it_was_sent(row) and not trusted
+        if not trusted:
+            return former_name(reading, self._schema) is None
+        # our own words may stand where a receipt stood when the journal was lost
+        return self._is_new and bool(row.response and row.previous) and former_name(reading, self._schema) is None
 
     def _is_mixed(self, reading: Reading, ack: Ack | None, *, unknown: bool) -> bool:
         """Tell whether the API may hold another child's data under this name: only a purge by itself leads on.
 
         The row's previous payload names another child, and nothing sure is known of this one (csc.md: swaps).
         """
-        former = former_name(reading)
+        former = former_name(reading, self._schema)
         if former is None:
             return False
         if ack is not None and not ack.knows_nothing:
@@ -251,7 +285,7 @@ class Planner:
             )
         if not deferred:
             return Later(reading.row)
-        submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}))
+        submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}, self._schema.kind))
         submission.guarded = True
         return submission
 
@@ -275,14 +309,16 @@ class Planner:
     def _anew(self, payload: Payload) -> Plan:
         if self._rules.reset is ResetRule.NEVER:
             return Plan(Sending.WITHHELD)
-        return delta.purge_and_whole(payload)
+        return delta.purge_and_whole(payload, self._schema.kind)
 
 
-def _is_ours(row: StagedRow, ack: Ack, ours: Collection[str]) -> bool:
+def _is_ours(row: StagedRow, ack: Ack | None, ours: Collection[str]) -> bool:
     """Tell whether nobody but this journal sent the child: the row shows a receipt of ours, our words, or nothing."""
-    if says_nothing(row.response) or row.response == ack.receipt or row.response in ours:
+    if says_nothing(row.response) or row.response in ours:
         return True
-    return ack.unwritten is not None and digest(row.response) == ack.unwritten
+    if ack is None:
+        return False
+    return row.response == ack.receipt or (ack.unwritten is not None and digest(row.response) == ack.unwritten)
 
 
 def _shows(row: StagedRow, goal: bytes) -> bool:
@@ -299,13 +335,18 @@ def _same_answer(submission: Submission, standing: Standing) -> bool:
         return standing.reading is None and standing.variant is None
     if standing.reading is None or standing.contradicted:
         return False
-    there = standing.reading.row
+    return _is_as_read(row, standing.reading.row)
+
+
+def _is_as_read(row: StagedRow, there: StagedRow | None) -> bool:
+    if there is None:
+        return False
     return (there.id, there.fingerprint, there.row_state) == (row.id, row.fingerprint, row.row_state)
 
 
 def _contradiction(reading: Reading, standing: Standing) -> str:
     if standing.variant is not None:
-        why = f"row {standing.variant} names this child in other upper or lower case"
+        why = f"this row is deleted, and row {standing.variant} names the child in other upper or lower case"
     elif standing.speaker == reading.row.id:
         why = f"this row is deleted, and row {standing.living} of the same child is not"
     else:

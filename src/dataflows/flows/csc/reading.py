@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflows.flows.csc.delta import Payload
-from dataflows.flows.csc.payload import parse, problems
+from dataflows.flows.csc.payload import parse
+from dataflows.flows.csc.schema import CHILD_ID, ChildSchema
 from dataflows.flows.csc.staging import StagedRow
 
-_CHILD_ID = re.compile(r"[A-Za-z0-9]{1,20}")
-_MIS_ID = re.compile(r"[A-Za-z0-9_-]{0,36}")
-_NAMES = re.compile(r'"la_child_id"[ \t\r\n]{0,40}:[ \t\r\n]{0,40}"([A-Za-z0-9]{1,20})"')
+_MIS_ID = "mis_child_id"
+_NAMES = re.compile(r'"la_child_id"[ \t\r\n]{0,40}:[ \t\r\n]{0,40}"([^"\\]{1,100})"')
 _SHOWN_PROBLEMS = 5
 _PLAIN_KEYS = 20
 
@@ -48,39 +48,47 @@ class Reading:
     @property
     def living(self) -> bool:
         """Whether it stands for a child that is there: neither deleted nor superseded by us."""
-        return not self.goes and superseded_by(self.row) is None
+        ours = self.row.failed and (self.row.response or "").lower().startswith(SUPERSEDED)
+        return not self.goes and not ours
 
 
-def read_row(row: StagedRow) -> Reading:
+def read_row(row: StagedRow, schema: ChildSchema) -> Reading:
     """Read a row (csc.md: unreadable JSON, or a key that stands twice at the top, names nobody)."""
     try:
         payload = read_child(row.payload or "")
     except ValueError as error:
-        return _read_deletion(row, None, f"json_payload {error}")
+        return _read_deletion(row, None, schema, f"json_payload {error}")
     if row.deleted or payload.get("purge") is True:
-        return _read_deletion(row, payload, "la_child_id is missing or malformed")
-    name = payload.get("la_child_id")
-    if not isinstance(name, str) or not _CHILD_ID.fullmatch(name):
-        return Reading(row, problem=broken_rules(payload))
+        return _read_deletion(row, payload, schema, "la_child_id is missing or malformed")
+    name = _identifier(payload, schema)
+    if name is None:
+        return Reading(row, problem=broken_rules(payload, schema))
     return Reading(row, name, payload)
 
 
-def _read_deletion(row: StagedRow, payload: Payload | None, problem: str) -> Reading:
-    ids = _identifiers(payload)
+def _read_deletion(row: StagedRow, payload: Payload | None, schema: ChildSchema, problem: str) -> Reading:
+    ids = _identifiers(payload, schema)
     if ids is None and row.deleted:
-        ids = _identifiers(child_of(row.previous))
+        ids = _identifiers(child_of(row.previous), schema)
     if ids is None:
         return Reading(row, problem=problem)
     return Reading(row, str(ids["la_child_id"]), ids, goes=True)
 
 
-def _identifiers(payload: Payload | None) -> Payload | None:
+def _identifiers(payload: Payload | None, schema: ChildSchema) -> Payload | None:
     """Return the identifiers of a payload, or None when la_child_id is not usable."""
-    child, mis = (payload or {}).get("la_child_id"), (payload or {}).get("mis_child_id")
-    if not isinstance(child, str) or not _CHILD_ID.fullmatch(child):
+    child = _identifier(payload, schema)
+    if payload is None or child is None:
         return None
-    known = {"la_child_id": child, "purge": True}
-    return {**known, "mis_child_id": mis} if isinstance(mis, str) and _MIS_ID.fullmatch(mis) else known
+    known = {CHILD_ID: child, "purge": True}
+    mis = payload.get(_MIS_ID)
+    return {**known, _MIS_ID: mis} if schema.accepts(_MIS_ID, mis) else known
+
+
+def _identifier(payload: Payload | None, schema: ChildSchema) -> str | None:
+    """Return the la_child_id of a payload, where it is one; an empty one names nobody, whatever the schema says."""
+    child = (payload or {}).get(CHILD_ID)
+    return child if isinstance(child, str) and child and schema.accepts(CHILD_ID, child) else None
 
 
 def read_child(text: str) -> Payload:
@@ -118,10 +126,9 @@ def child_of(text: str | None) -> Payload | None:
         return None
 
 
-def name_in(text: str | None) -> str | None:
+def name_in(text: str | None, schema: ChildSchema) -> str | None:
     """Return the la_child_id that a payload names."""
-    ids = _identifiers(child_of(text))
-    return str(ids["la_child_id"]) if ids else None
+    return _identifier(child_of(text), schema)
 
 
 def seems_to_name(text: str, name: str) -> bool:
@@ -130,9 +137,9 @@ def seems_to_name(text: str, name: str) -> bool:
     return found is not None and found[1] == name and text.count('"la_child_id"') == 1 and "\\u00" not in text
 
 
-def broken_rules(payload: Payload) -> str:
+def broken_rules(payload: Payload, schema: ChildSchema) -> str:
     """Return the attribute rules that a payload breaks, in one line; empty when it may be sent."""
-    found = [str(problem) for problem in problems(payload)]
+    found = [str(problem) for problem in schema.problems(payload)]
     more = f" (and {len(found) - _SHOWN_PROBLEMS} more)" if len(found) > _SHOWN_PROBLEMS else ""
     return "; ".join(found[:_SHOWN_PROBLEMS]) + more
 

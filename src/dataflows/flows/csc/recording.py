@@ -253,10 +253,10 @@ class Recorder:
             return
         self.counts["contradicted"] += len(rows)
         self._books.errors([(one.row, f"{CONTRADICTED}{one.message}") for one in rows if one.row is not None])
-        items = [Item(one.key, "failed", 0, "contradicted", one.message) for one in rows]
+        items = [Item(one.key, "pending", 0, "contradicted", one.message) for one in rows]
         self._journal.record(self._run_id, items)
         for one in rows:
-            yield self._failed(one.key, one.row, "contradicted", one.message, written=f"{CONTRADICTED}{one.message}")
+            yield Pending(one.key, "contradicted")
 
     def _failed(self, key: str, row: StagedRow | None, code: str, message: str, *, written: str) -> Failed:
         known = row is not None and _known(row, written)

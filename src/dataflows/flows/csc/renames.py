@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from dataflows.flows.csc.acknowledgements import Ack, Acknowledgements
 from dataflows.flows.csc.reading import Reading, name_in, says_nothing, seems_to_name, shows_it_was_sent
+from dataflows.flows.csc.schema import ChildSchema
 
 
 class Renames:
@@ -18,6 +19,7 @@ class Renames:
 
     def __init__(self, acks: Acknowledgements) -> None:
         self._acks = acks
+        self._schema = acks.schema
 
     def of(self, readings: Sequence[Reading], acks: Mapping[bytes, Ack]) -> list[bytes]:
         """Return the children that these rows named before and that the API holds, or may hold.
@@ -35,7 +37,7 @@ class Renames:
         return sorted({child for row_id, child in found if child != keys[row_id]})
 
     def _by_previous(self, readings: Sequence[Reading]) -> list[tuple[int, bytes]]:
-        named = [(reading, former_name(reading)) for reading in readings]
+        named = [(reading, former_name(reading, self._schema)) for reading in readings]
         former = [(reading, self._acks.key(name)) for reading, name in named if name is not None]
         acks = self._acks.of([child for _, child in former])
         return [(reading.row.id, child) for reading, child in former if _is_there(reading, acks.get(child))]
@@ -62,12 +64,12 @@ class Renames:
         return found
 
 
-def former_name(reading: Reading) -> str | None:
+def former_name(reading: Reading, schema: ChildSchema) -> str | None:
     """Return the la_child_id of the previous payload when it is another child's."""
     previous = reading.row.previous
     if not previous or seems_to_name(previous, reading.name or ""):
         return None
-    former = name_in(previous)
+    former = name_in(previous, schema)
     return former if former != reading.name else None
 
 

@@ -65,7 +65,9 @@ class Courier:
     def carry(self, batch: Sequence[Submission]) -> Carried:
         """Send a batch, request by request where a child needs several, and record what was answered."""
         began = now()
-        leaves = self.still_right(batch) if any(submission.guarded for submission in batch) else [True] * len(batch)
+        leaves = (
+            self.still_right(batch) if any(submission.purges_first for submission in batch) else [True] * len(batch)
+        )
         self.acks.mark(_doubt(one, self.acks) for one, right in zip(batch, leaves, strict=True) if right)
         carried = Carried(batch, [Answer(Verdict.ACCEPTED) if right else CHANGED_MEANWHILE for right in leaves])
         reached = [0 if right else -1 for right in leaves]

@@ -7,7 +7,7 @@ purges. SQL narrows which rows may matter (``names``), our parser decides: a row
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,7 +24,8 @@ class Standing(NamedTuple):
     Attributes:
         reading: the row that speaks, None when none does.
         living: a row that names the child and stands for it, although the row that speaks is deleted.
-        variant: a row that speaks for the identifier in other letter case, which receivers may ignore.
+        variant: a row that speaks and stands for the identifier in other letter case, which receivers may ignore, while
+            the row that speaks is deleted or there is none.
     """
 
     reading: Reading | None = None
@@ -43,11 +44,10 @@ class Standing(NamedTuple):
 
 
 class Speakers:
-    """Answers who speaks. ``gone`` tells of a row that asks for a removal whether that is done."""
+    """Answers who speaks."""
 
-    def __init__(self, names: Names, gone: Callable[[Reading], bool]) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
-        self._gone = gone
 
     def of(self, readings: Sequence[Reading], others: Iterable[str] = ()) -> dict[str, Standing]:
         """Return who speaks for the children of these rows, which were read just now, and for some others."""
@@ -74,7 +74,7 @@ class Speakers:
         for one in seeming:
             groups[one.key].seeming[one.row_id] = one
         self._read_what_matters(names, groups)
-        return {name: self._standing(name, groups[name.lower()]) for name in names}
+        return {name: groups[name.lower()].standing(name) for name in names}
 
     def _read_what_matters(self, names: set[str], groups: Mapping[str, _Group]) -> None:
         """Read rows until none is left that could change an answer; as a rule there is none at all."""
@@ -82,17 +82,6 @@ class Speakers:
             found = {reading.row.id: reading for reading in self._names.readings(unread)}
             for key in {name.lower() for name in names}:
                 groups[key].take(unread, found)
-
-    def _standing(self, name: str, group: _Group) -> Standing:
-        reading = group.speaker(name)
-        return Standing(reading, group.living(name, reading), self._variant(name, group))
-
-    def _variant(self, name: str, group: _Group) -> int | None:
-        for other in sorted({one.name for one in group.read.values() if one.name} - {name}):
-            speaker = group.speaker(other)
-            if speaker is not None and other.lower() == name.lower() and not (speaker.goes and self._gone(speaker)):
-                return speaker.row.id
-        return None
 
 
 @dataclass
@@ -104,6 +93,15 @@ class _Group:
 
     def speaker(self, name: str) -> Reading | None:
         return max((one for one in self.read.values() if one.name == name), key=lambda one: one.row.id, default=None)
+
+    def standing(self, name: str) -> Standing:
+        reading = self.speaker(name)
+        if reading is not None and not reading.goes:
+            return Standing(reading)
+        others = {one.name for one in self.read.values() if one.name} - {name}
+        variants = [one for other in others if (one := self.speaker(other)) is not None and not one.goes]
+        variant = max((one.row.id for one in variants if (one.name or "").lower() == name.lower()), default=None)
+        return Standing(reading, self.living(name, reading), variant)
 
     def living(self, name: str, speaker: Reading | None) -> int | None:
         if speaker is None or not speaker.goes:
@@ -127,9 +125,10 @@ class _Group:
         speaker = self.speaker(name)
         own = [one for one in rest if one.name == name]
         higher = [one.row_id for one in own if speaker is None or one.row_id > speaker.row.id]
-        if not higher and speaker is not None and speaker.goes and self.living(name, speaker) is None:
-            higher = [one.row_id for one in own if one.living]
-        return _highest(higher) + self._variants(name, rest)
+        if higher or (speaker is not None and not speaker.goes):
+            return _highest(higher)
+        against = [one.row_id for one in own if one.living] if self.living(name, speaker) is None else []
+        return _highest(against) + self._variants(name, rest)
 
     def _variants(self, name: str, rest: Sequence[Seeming]) -> list[int]:
         by_name: defaultdict[str, list[int]] = defaultdict(list)

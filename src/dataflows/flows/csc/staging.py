@@ -119,7 +119,7 @@ class Staging:
 
     @cached_property
     def _has_index(self) -> bool:
-        return indexes.has_states(self._engine, self.table)
+        return indexes.has(indexes.STATES, self._engine, self.table)
 
     def pages(self, ids: Sequence[int]) -> Iterator[list[StagedRow]]:
         """Yield the rows of ``ids`` that are still waiting, in pages; each is a short read of its own."""
@@ -144,6 +144,10 @@ class Staging:
     def of_person(self, person_id: str) -> list[StagedRow]:
         """Return the rows of a person, whatever their status, at most 1,000."""
         return self._read(self._select.where(self.table.c.person_id == person_id).limit(PAGE))
+
+    def look(self, statement: sa.Select[Any]) -> Sequence[Any]:
+        """Return the rows of a short read of some columns."""
+        return in_transaction(self._engine, lambda connection: connection.execute(statement).all())
 
     def _read(self, statement: sa.Select[Any]) -> list[StagedRow]:
         return in_transaction(self._engine, lambda connection: [_row(*row) for row in connection.execute(statement)])
