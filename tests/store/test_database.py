@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -246,3 +247,30 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(SettingUnusable, match="not installed"):
         connect("postgresql+psycopg2://user:hush@db.example.org/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Driver={ODBC 18};Server= tcp:a,1433 ;UID=x", {"driver": "{ODBC 18}", "server": "tcp:a,1433", "uid": "x"}),
+        ("PWD={a;b=}}c};x=y", {"pwd": "{a;b=}}c}", "x": "y"}),
+        ("Driver={never closed;Server=a", {"driver": "{never closed", "server": "a"}),
+        ("nonsense; =a; b = c ;;d=", {"b": "c", "d": ""}),
+    ],
+)
+def test_the_words_of_an_odbc_string(text: str, words: dict[str, str]) -> None:
+    assert database._pairs(text) == words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{" * 200_000, "a={;" * 50_000, "a={" + "}" * 200_001),
+        *(" " * 200_000 + "a", "a=" + " " * 200_000, "=;" * 100_000),
+    ],
+    ids=["braces", "open values", "closing braces", "blanks", "blanks as value", "no keys"],
+)
+def test_an_odbc_string_is_read_in_one_pass(text: str) -> None:
+    began = time.process_time()
+    database._pairs(text)
+    assert time.process_time() - began < 2  # a pattern that tries again takes minutes

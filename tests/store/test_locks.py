@@ -156,7 +156,7 @@ def test_a_database_in_memory_needs_no_lock() -> None:
 def test_a_folder_without_room_for_a_lock_file_is_told(tmp_path: Path) -> None:
     lock = DatabaseLock(connect(f"sqlite:///{tmp_path / 'missing' / 'staging.db'}"), NAME)
     (tmp_path / "missing").write_text("a file, no folder", encoding="utf-8")
-    with pytest.raises(SettingUnusable, match="no lock file"):
+    with pytest.raises(SettingUnusable, match="the database file cannot be used"):
         lock.acquire()
 
 

@@ -12,8 +12,11 @@ from typing import Protocol
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-from dataflows.errors import AlreadyRunning, SettingUnusable
+from dataflows.errors import AlreadyRunning
+from dataflows.store import sqlite_files
+from dataflows.store.disk import unusable
 from dataflows.store.failures import translated
+from dataflows.store.files import private_lock
 from dataflows.store.results import all_results
 
 
@@ -197,24 +200,24 @@ class _LockFile:
     """For SQLite. Two machines cannot share such a database anyway."""
 
     def __init__(self, engine: sa.Engine, name: str) -> None:
-        database = engine.url.database
+        self._engine = engine
         self._lock: FileLock | None = None
-        if database and database != ":memory:" and not database.startswith("file:"):
+        database = sqlite_files.file_of(engine.url)
+        if database is not None:
             mark = hashlib.sha256(name.encode()).hexdigest()[:8]
-            self._lock = FileLock(f"{Path(database).absolute()}.{mark}.lock", thread_local=False)
+            self._lock = private_lock(f"{database}.{mark}.lock", thread_local=False)
 
     def take(self) -> bool:
         if self._lock is None:
             return True
+        self._engine.connect().close()  # without the database, no lock is left beside it
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             return False
         except OSError as error:
-            raise SettingUnusable(
-                f"no lock file can be made beside the database file ({error.strerror})",
-                hint="let the account that runs this write into that folder",
-            ) from None
+            hint = "let the account that runs this write into that folder"
+            raise unusable(Path(self._lock.lock_file), error, "the lock beside the database file", hint) from None
         return True
 
     def alive(self) -> bool:
