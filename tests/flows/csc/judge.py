@@ -444,9 +444,11 @@ class Night:
         return [f"{name}: too much is held, and not counted as untrusted"] if self.judge.budget < 0 else []
 
     def _may_be_stale(self, name: str, row: Row) -> bool:
-        """Whether what vanished may remain: nobody knows what the receiver held, and CSC_RESET is ``object``."""
-        other = named(row.previous_json_payload)
-        return self.judge.reset != "child" and name in self.behind and other in (None, name)
+        """Whether what vanished may remain: nobody knows what the receiver held, or CSC_RESET leaves it there."""
+        if name not in self.behind or named(row.previous_json_payload) not in (None, name):
+            return False
+        silent = name in self.untold and row.api_response not in self.judge.given
+        return silent or self.judge.reset != "child"
 
     def _contradicted(self, held: Held, ended: Ended) -> list[str]:
         names = {n for n in self.speaking if contradicted(n, self.first)}

@@ -204,6 +204,8 @@ class Installation:
     folder: Path
     memories: dict[str, Memory] = field(default_factory=dict)
     key_lost: bool = False
+    receivers: dict[str, set[str]] = field(default_factory=dict)
+    """The receivers that each database was sent to."""
 
     def memory(self, la_code: str) -> Memory:
         """What its journal can know of a receiver."""
@@ -212,7 +214,7 @@ class Installation:
     def clear(self) -> None:
         """Nothing was ever here."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.memories, self.key_lost = {}, False
+        self.memories, self.key_lost, self.receivers = {}, False, {}
 
     def copy_to(self, backup: Path) -> dict[str, Memory]:
         """Back the folder up; returns what the copy knows."""
@@ -231,7 +233,8 @@ class Installation:
     def lose_key(self) -> bool:
         """The key of the journal is gone; tells whether there was one."""
         key = self.folder / "journal.key"
-        there = key.exists() and (self.folder / "journal.db").exists() and bool(self.memories)
+        there = key.exists() and (self.folder / "journal.db").exists()
+        there = there and any(memory.believed for memory in self.memories.values())  # else it kept nothing yet
         if there:
             key.unlink()
             self.key_lost = True

@@ -18,8 +18,6 @@ from tests.flows.csc.world import World
 SENT = {"submission_status": "Sent", "row_state": "Unchanged"}
 RECEIPT = "2026-01-01_02:00:00.00_00000000-0000-4000-8000-{:012d}.json"
 
-unmended = pytest.mark.xfail(strict=True, reason="who speaks for a child is not asked of the whole table yet")
-
 
 @pytest.fixture
 def here(tmp_path: Path, box: Sandbox, capsys: pytest.CaptureFixture[str]) -> Iterator[World]:
@@ -119,7 +117,6 @@ def two_rows(here: World, persons: tuple[str | None, str | None], how: str) -> t
     return moved(here, "moved.db"), new, row_1
 
 
-@unmended
 @pytest.mark.parametrize("how", ["another tool", "DATA_DIR lost", "address changed"])
 @pytest.mark.parametrize("persons", PERSONS)
 def test_a_deleted_row_does_not_purge_a_child_that_a_newer_row_speaks_for(
@@ -136,7 +133,6 @@ def test_a_deleted_row_does_not_purge_a_child_that_a_newer_row_speaks_for(
     assert len(purged(world)) == before
 
 
-@unmended
 @pytest.mark.parametrize("how", ["another tool", "DATA_DIR lost", "address changed"])
 @pytest.mark.parametrize("persons", PERSONS)
 def test_an_older_row_that_is_pending_does_not_overwrite_what_a_newer_one_said(
@@ -151,7 +147,6 @@ def test_an_older_row_that_is_pending_does_not_overwrite_what_a_newer_one_said(
     assert holds(world, new)
 
 
-@unmended
 def test_a_deleted_row_against_a_living_one_leaves_the_child_alone_until_somebody_decides(here: World) -> None:
     sent(here, named("A1", "e-old"), person_id=None)
     (row_2,) = sent(here, named("A1", "e-new"), person_id=None)
@@ -169,7 +164,6 @@ def test_a_deleted_row_against_a_living_one_leaves_the_child_alone_until_somebod
 # --- one receipt for a whole batch -----------------------------------------------------------------------------------
 
 
-@unmended
 def test_a_receipt_that_a_whole_batch_was_given_says_nothing_of_one_child(here: World) -> None:
     here.box.receiver.faults.set(receipts="single")
     children = [named(f"K{n}", f"e{n}") for n in range(1, 7)]
@@ -185,7 +179,6 @@ def test_a_receipt_that_a_whole_batch_was_given_says_nothing_of_one_child(here: 
 # --- a table that was copied, then a child that is renamed -----------------------------------------------------------
 
 
-@unmended
 @pytest.mark.parametrize("how", ["copied", "copied and renumbered", "renumbered"])
 @pytest.mark.parametrize("overwritten", [False, True])
 def test_a_child_that_is_renamed_after_the_table_was_moved_leaves_nothing_behind(
@@ -206,7 +199,6 @@ def test_a_child_that_is_renamed_after_the_table_was_moved_leaves_nothing_behind
     assert purged(world) == ["OLD1"]
 
 
-@unmended
 def test_renames_that_the_guard_holds_back_are_not_forgotten(here: World) -> None:
     rows = sent(here, *(named(f"OLD{n}", f"e{n}") for n in range(15)))
     for n, row_id in enumerate(rows):
@@ -223,7 +215,6 @@ def test_renames_that_the_guard_holds_back_are_not_forgotten(here: World) -> Non
 # --- identifiers that are swapped ------------------------------------------------------------------------------------
 
 
-@unmended
 @pytest.mark.parametrize("journal", ["kept", "lost"])
 @pytest.mark.parametrize("overwritten", [False, True])
 def test_two_children_that_swap_identifiers_have_only_their_own_episodes(
@@ -245,7 +236,6 @@ def test_two_children_that_swap_identifiers_have_only_their_own_episodes(
 # --- a lost journal, another tool, another receiver ------------------------------------------------------------------
 
 
-@unmended
 def test_a_lost_journal_does_not_let_the_guard_count_what_is_pending_for_all_there_is(here: World) -> None:
     children = [named(f"K{n}", f"e{n}") for n in range(400)]
     rows = sent(here, *children)
@@ -262,7 +252,6 @@ def test_a_lost_journal_does_not_let_the_guard_count_what_is_pending_for_all_the
     assert here.submit()["held_back"] == 0
 
 
-@unmended
 def test_a_takeover_purges_nothing_that_the_table_shows_as_purged(here: World) -> None:
     """Another tool's table: 60 children purged long ago, 30 pending, others as they are."""
     gone = by_another_tool(here, *(named(f"G{n}") for n in range(60)))
@@ -283,7 +272,6 @@ def test_a_takeover_purges_nothing_that_the_table_shows_as_purged(here: World) -
     assert (ran.code, ran["held_back"], ran["sent"]) == (0, 0, 0)
 
 
-@unmended
 @pytest.mark.parametrize("after", ["requeue", "lost journal"])
 def test_purges_that_were_acknowledged_long_ago_are_not_held_back_every_night(here: World, after: str) -> None:
     rows = sent(here, *(named(f"K{n}", f"e{n}") for n in range(40)))
@@ -303,7 +291,6 @@ def test_purges_that_were_acknowledged_long_ago_are_not_held_back_every_night(he
         assert (ran.code, ran["held_back"], ran["delete"]) == (0, 0, 0)
 
 
-@unmended
 def test_a_test_machine_does_not_take_what_is_pending_for_live(here: World) -> None:
     sent(here, named("K1"))
     (pending,) = here.stage(named("K2", "e2"))
@@ -317,7 +304,6 @@ def test_a_test_machine_does_not_take_what_is_pending_for_live(here: World) -> N
     assert holds(here, named("K2", "e2"))
 
 
-@unmended
 def test_a_lost_key_is_no_reason_to_believe_that_everybody_was_renamed(here: World) -> None:
     children = [named(f"K{n}", f"e{n}") for n in range(300)]
     rows = sent(here, *children)
@@ -337,7 +323,6 @@ def test_a_lost_key_is_no_reason_to_believe_that_everybody_was_renamed(here: Wor
     assert all(holds(here, later(payload)) for payload in children)
 
 
-@unmended
 def test_a_takeover_after_a_lost_key_still_guards_real_deletions(here: World) -> None:
     children = [named(f"K{n}", f"e{n}") for n in range(300)]
     rows = sent(here, *children)
@@ -355,7 +340,6 @@ def test_a_takeover_after_a_lost_key_still_guards_real_deletions(here: World) ->
 # --- one child by hand -----------------------------------------------------------------------------------------------
 
 
-@unmended
 def test_one_child_is_sent_again_whole_and_no_other_row_is_touched(here: World) -> None:
     rows = sent(here, *(named(f"K{n}", f"e{n}") for n in range(1, 5)))
     here.box.receiver._committed("999", [named("K3", "e-stray")])
@@ -369,7 +353,6 @@ def test_one_child_is_sent_again_whole_and_no_other_row_is_touched(here: World) 
     assert (ran["delta"], ran["full"], ran["untrusted"]) == (1, 0, 0)
 
 
-@unmended
 def test_a_child_that_is_not_found_is_wrong_usage(here: World) -> None:
     sent(here, named("K1"))
     assert here.submit("--child", "K9").code == 2
@@ -378,7 +361,6 @@ def test_a_child_that_is_not_found_is_wrong_usage(here: World) -> None:
 # --- a loader that stores in previous_json_payload what was staged last ----------------------------------------------
 
 
-@unmended
 def test_what_vanishes_is_purged_whatever_the_loader_keeps_as_the_previous_payload(here: World) -> None:
     """One bad night, in which nothing reaches the API, and everything is staged again before the next."""
     count, vanished = 460, 31
@@ -405,7 +387,6 @@ def test_what_vanishes_is_purged_whatever_the_loader_keeps_as_the_previous_paylo
 # --- messages that were not true -------------------------------------------------------------------------------------
 
 
-@unmended
 def test_a_child_of_whom_nothing_is_known_is_not_called_untrusted(here: World) -> None:
     (row_id,) = sent(here, named("OLD1"))
     here.restage(row_id, named("NEW1"))

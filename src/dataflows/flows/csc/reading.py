@@ -48,7 +48,8 @@ class Reading:
     @property
     def living(self) -> bool:
         """Whether it stands for a child that is there: neither deleted nor superseded by us."""
-        return not self.goes and superseded_by(self.row) is None
+        ours = self.row.failed and (self.row.response or "").lower().startswith(SUPERSEDED)
+        return not self.goes and not ours
 
 
 def read_row(row: StagedRow, schema: ChildSchema) -> Reading:
