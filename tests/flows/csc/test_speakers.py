@@ -117,7 +117,11 @@ def test_a_row_is_found_under_the_child_that_our_parser_reads_or_is_read(
 ) -> None:
     place.fill([{"id": 1, "json_payload": now, "previous_json_payload": before, "row_state": state}])
     dialect = place.engine.dialect.name
-    columns = sa.literal_column(named_child(dialect)), sa.literal_column(child_key(dialect))
+    expressions = named_child(dialect), child_key(dialect)
+    columns: list[sa.ColumnElement[Any]] = [sa.literal_column(expression) for expression in expressions]
+        sa.literal_column(named_child(dialect)),
+        sa.literal_column(child_key(dialect)),
+    ]
     with place.engine.connect() as connection:
         said, key = connection.execute(sa.select(*columns).select_from(place.table)).one()
     (row,) = Staging(place.engine, TABLE).rows([1])
@@ -137,7 +141,7 @@ def test_a_row_is_found_under_the_child_that_our_parser_reads_or_is_read(
 )
 def test_what_loaders_write_as_a_rule_needs_no_reading(place: Place, payload: str, found: str) -> None:
     place.fill([{"id": 1, "json_payload": payload}])
-    said = sa.literal_column(named_child(place.engine.dialect.name))
+    said: sa.ColumnElement[Any] = sa.literal_column(named_child(place.engine.dialect.name))
     with place.engine.connect() as connection:
         assert connection.execute(sa.select(said).select_from(place.table)).scalar() == found
 

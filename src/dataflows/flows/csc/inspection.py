@@ -25,6 +25,7 @@ from dataflows.flows.csc.names import Names
 from dataflows.flows.csc.ownership import seal_of
 from dataflows.flows.csc.payload import parse
 from dataflows.flows.csc.planning import Planner
+from dataflows.flows.csc.reasons import reasons
 from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.staging import StagedRow, Staging
 from dataflows.flows.csc.table import open_engine
@@ -72,6 +73,7 @@ def _told(staging: Staging, acks: Acknowledgements, planner: Planner, row_id: in
     yield from _acknowledged(acks, row)
     if former:
         yield "this row named another child before, which is to be purged unless another row names it"
+    yield from reasons(planner.basis(row))
     match decision:
         case Submission():
             yield f"would be sent: {decision.sending.value}, {len(decision.requests)} request(s)"

@@ -6,6 +6,7 @@ Who speaks for a child is answered by ``speakers``, which identifiers a row had 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.acknowledgements import PURGED, Ack, Acknowledgements, Doubt, Reset, digest
@@ -38,6 +39,16 @@ from dataflows.flows.csc.renames import Renames, former_name
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.flows.csc.speakers import Speakers, Standing
 from dataflows.flows.csc.staging import StagedRow, Staging
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What is known of the child of one row: acknowledgement, whether nobody else sent it, skeleton of what is held."""
+
+    reading: Reading
+    ack: Ack | None
+    trusted: bool
+    baseline: Skeleton | None
 
 
 class Planner:
@@ -168,6 +179,14 @@ class Planner:
         return Submission(
             row, name, child, PURGED, Sending.DELETE, (body,), _former(child, ack), reset=_reset(ack), guarded=True
         )
+
+    def basis(self, row: StagedRow) -> Basis:
+        """Return what is known of the child of a row, for people."""
+        reading = read_row(row, self._schema)
+        acks, ours = self._known([reading])
+        ack = acks.get(self._key(reading))
+        trusted = _is_ours(row, ack, ours)
+        return Basis(reading, ack, trusted, self._baseline(row, ack) if trusted else None)
 
     def by_hand(self, reading: Reading, *, overruled: int | None = None) -> Decision:
         """Plan that one child is sent whole after a purge; of a deleted one, that the purge is sent."""
