@@ -119,9 +119,6 @@ def test_a_row_is_found_under_the_child_that_our_parser_reads_or_is_read(
     dialect = place.engine.dialect.name
     expressions = named_child(dialect), child_key(dialect)
     columns: list[sa.ColumnElement[Any]] = [sa.literal_column(expression) for expression in expressions]
-        sa.literal_column(named_child(dialect)),
-        sa.literal_column(child_key(dialect)),
-    ]
     with place.engine.connect() as connection:
         said, key = connection.execute(sa.select(*columns).select_from(place.table)).one()
     (row,) = Staging(place.engine, TABLE).rows([1])

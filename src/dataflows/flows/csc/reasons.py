@@ -25,7 +25,7 @@ def _known(basis: Basis) -> Iterator[str]:
     if ack is None or ack.knows_nothing:
         yield "the journal knows nothing of this child"
         if shows_it_was_sent(row) and not basis.trusted:
-            yield "the row shows that it was sent before: by another machine or tool, or by this one whose journal was lost"
+            yield "the row shows that it was sent before, by another machine or tool, or before the journal was lost"
         return
     if ack.in_doubt is not None:
         yield "an earlier request for this child was never answered, so it is not sure that it arrived"
