@@ -29,7 +29,7 @@ MAY_KNOW = {
     "__main__": {"cli"},
 }
 # of a flow, the sandbox may only know the rules of its payload
-PAYLOAD_RULES = {"payload", "attributes"}
+PAYLOAD_RULES = {"payload", "schema"}
 # what a command calls: the story of one command each; the steps of a flow do not know them
 JOBS = {"job", "inspection"}
 PRINTERS = {"cli/output.py", "cli/progress.py", "cli/lines.py"}

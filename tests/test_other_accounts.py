@@ -12,6 +12,7 @@ import pytest
 from dataflows.sandbox.server import Sandbox
 from tests.accounts import NOBODY, as_root, run_as
 from tests.flows.cqc.world import QUICK
+from tests.flows.patients.world import name_of, registration, written
 from tests.processes import Ended
 
 pytestmark = as_root
@@ -21,7 +22,7 @@ class Shared:
     """A data folder of the service account, in which root has run a command."""
 
     def __init__(self, folder: Path, box: Sandbox) -> None:
-        self.folder = folder
+        self.folder, self.box = folder, box
         self.data = folder / "data"
         self.data.mkdir()
         self.settings = {**box.settings(), **QUICK, "DATA_DIR": str(self.data), "HOME": str(folder)}
@@ -34,6 +35,16 @@ class Shared:
         """Give files to the account."""
         for path in paths:
             os.chown(path, NOBODY, NOBODY)
+
+    def leave_by_root(self, part: str) -> None:
+        """Let root run a command; of what that made, give all but one part to the account."""
+        assert self.run(0, "cqc-fetch").code == 0
+        for path in self.everything():
+            if PARTS[part](path):
+                os.chown(path, 0, 0)
+                path.chmod(0o700 if path.is_dir() else 0o600)
+            else:
+                self.give(path)
 
     def everything(self) -> list[Path]:
         """The data folder and all in it."""
@@ -50,6 +61,7 @@ def shared() -> Iterator[Shared]:
         yield shared
 
 
+UNTOUCHED = {("runs", "logs"), ("runs", "locks"), ("serve", "locks")}
 COMMANDS = [("cqc-fetch",), ("runs", "list"), ("serve", "--port", "0")]
 PARTS = {
     "locks": lambda path: path.parent.name == "locks" or path.name == "locks",
@@ -59,25 +71,24 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda one: one[0])
+# ``runs list`` writes no log and has no running job to look after; ``serve`` takes locks for its jobs only
+CASES = [(part, command) for part in PARTS for command in COMMANDS if (command[0], part) not in UNTOUCHED]
+
+
+@pytest.mark.parametrize(("part", "command"), CASES, ids=[f"{command[0]}-{part}" for part, command in CASES])
 def test_what_root_has_left_is_named_with_its_account(shared: Shared, part: str, command: tuple[str, ...]) -> None:
-    assert shared.run(0, "cqc-fetch").code == 0
-    shared.give(*(path for path in shared.everything() if not PARTS[part](path)))
-    for path in shared.everything():
-        if PARTS[part](path):
-            os.chown(path, 0, 0)
-            path.chmod(0o700 if path.is_dir() else 0o600)
-    if (command[0], part) in (("runs", "logs"), ("runs", "locks")):
-        assert shared.run(NOBODY, *command).code == 0, "it writes no log and finds no running job to look after"
-        return
-    if (command[0], part) in (("serve", "locks"),):
-        return  # it would serve; its jobs are told by the command itself
+    shared.leave_by_root(part)
     ended = shared.run(NOBODY, *command)
     assert ended.code == 10
     assert "belongs to the account root, and this is nobody" in ended.err
     assert str(shared.data) in ended.err
     assert "hint: give DATA_DIR with all in it to nobody" in ended.err
+
+
+@pytest.mark.parametrize("part", ["logs", "locks"])
+def test_who_needs_none_of_it_is_not_disturbed(shared: Shared, part: str) -> None:
+    shared.leave_by_root(part)
+    assert shared.run(NOBODY, "runs", "list").code == 0
 
 
 @pytest.mark.parametrize("name", ["practice.db", "journal.key", "staging.db"])
@@ -90,6 +101,18 @@ def test_a_database_or_key_of_root_is_named_too(shared: Shared, name: str) -> No
     ended = shared.run(NOBODY, write, THERAPIST_IMPORT_DIR=str(folder))
     assert ended.code == 10
     assert f"{shared.data / name} belongs to the account root, and this is nobody" in ended.err
+
+
+@pytest.mark.parametrize("what", ["copies", "output"])
+def test_a_folder_of_root_is_named_too(shared: Shared, what: str) -> None:
+    folder = shared.folder / "of root"
+    folder.mkdir(mode=0o700)
+    body = registration()
+    shared.box.bucket.put(name_of(body), written(body))
+    arguments = ["patient-import"] if what == "copies" else ["cqc-fetch", "--output", str(folder)]
+    ended = shared.run(NOBODY, *arguments, PATIENT_BACKUP_DIR=str(folder))
+    assert ended.code == 10
+    assert f"{folder} belongs to the account root, and this is nobody" in ended.err
 
 
 def test_the_run_after_everything_was_given_back_works(shared: Shared) -> None:

@@ -73,7 +73,7 @@ class House:
                 patch.setenv(name, value)
             code = main(arguments)
             assert os.umask(0) == 0, "the mask of the process is as it was"
-        words = [word for word in arguments if not word.startswith("-")]
+        words = [word for word in arguments if not word.startswith(("-", "/"))]
         DONE.update({words[0], " ".join(words[:2])})
         self.look()
         return code
@@ -187,7 +187,11 @@ def test_runs_and_what_is_written_for_others(house: House) -> None:
     for arguments in (["list"], ["show", "x"], ["resume", "x"], ["abandon", "x"], ["prune", "--older-than", "1m"]):
         assert house.run("runs", *arguments) in (0, 2)
     file = house.made / "task.xml"
-    assert house.run("schedule", "csc-submit", "--daily", "02:00", "--out", str(file)) == 0
+    settings = house.given / "settings.env"
+    settings.write_text("".join(f"{name}={value}\n" for name, value in house.settings.items()))
+    settings.chmod(0o600)
+    words = ("schedule", "csc-submit", "--daily", "02:00", "--out", str(file))
+    assert house.run("--env-file", str(settings), *words) == 0
     assert file.exists()
 
 

@@ -22,7 +22,9 @@ HEAVY = [
     "dataflows.flows.therapists.job", "dataflows.checks", "dataflows.web.application", "dataflows.web.server",
     "dataflows.settings.reading", "google.cloud.storage", "google.auth.transport.requests", "google_crc32c", "psycopg",
     "pydantic_settings", "dotenv", "rich.console", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql",
-    "tests.heated", "_strptime", "locale", "zipfile", "encodings.idna",  # what another account may not read later
+    "tests.heated",
+    # what another account may not read later
+    "dataflows.store.practice.upgrading", "_strptime", "locale", "zipfile", "encodings.idna",
 ]  # fmt: skip
 POSSIBLE = hasattr(os, "fork")
 

@@ -70,7 +70,9 @@ def before_command(
         Path | None,
         typer.Option(envvar="DATAFLOWS_ENV_FILE", readable=False, help="Read this env file and no other."),
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder for journal, locks and logs (DATA_DIR).")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(readable=False, help="Folder for journal, locks and logs (DATA_DIR).")
+    ] = None,
     chosen: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting for this call alone; repeatable.")
     ] = None,

@@ -69,7 +69,9 @@ def schedule(
         Literal["task-scheduler", "systemd", "cron"] | None,
         typer.Option("--format", help="For which scheduler (default: the one of this machine)."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write into this file instead of stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", readable=False, help="Write into this file instead of stdout.")
+    ] = None,
     install: Annotated[bool, typer.Option("--install", help="Register it with the scheduler of this machine.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="Show what was installed so.")] = False,
     remove: Annotated[str | None, typer.Option("--remove", metavar="NAME", help="Take an installed one away.")] = None,

@@ -142,7 +142,7 @@ class Directory(Service):
         return {self.name: self.faults, **{f"{self.name}/{kind}": one for kind, one in self._kinds.items()}}
 
     def faults_of(self, kind: str) -> Faults:
-        """The faults of one kind of call: wake, create, list, look and delete (of a batch), activate or record (by id)."""
+        """The faults of one kind of call: wake, create, list, look, activate, delete (of a batch), record (by id)."""
         return self._kinds[kind]
 
     def judge(self, request: Request, kind: str) -> Verdict:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
+from dataflows.flows.csc.schema import ChildSchema
 from dataflows.sandbox.bucket import BUCKET, Bucket
 from dataflows.sandbox.control import Control
 from dataflows.sandbox.cqc import SOURCES, Cqc
@@ -41,10 +42,11 @@ class Sandbox:
         mail_port: int = 0,
         model: Model = "merge",
         lean: bool = False,
+        schema: ChildSchema | None = None,
         faults: Mapping[str, Mapping[str, object]] | None = None,
     ) -> None:
         self.token = TokenDesk(seed=seed, lean=lean)
-        self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean)
+        self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean, schema=schema)
         self.cqc = Cqc(seed=seed, lean=lean)
         self.directory = Directory(seed=seed, lean=lean)
         self.bucket = Bucket(seed=seed, lean=lean)

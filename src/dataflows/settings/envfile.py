@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 from dataflows.errors import SettingUnusable
 
 # An ODBC string may hold " #" in a password, so nothing behind it is ever taken for a comment.
-TAKEN_WHOLE = frozenset({"DB_CONNECTION_STRING", "IMPORT_DATABASE_URL"})
+TAKEN_WHOLE = frozenset({"DB_CONNECTION_STRING", "IMPORT_DATABASE_URL", "SQL_CONN_STR"})
 
 
 def find(named: Path | None) -> Path | None:

@@ -30,9 +30,13 @@ def unusable(path: Path, error: OSError, what: str, hint: str) -> DataflowsError
     """
     if error.errno in _FULL:
         return full(path, what)
-    if error.errno in _DENIED and (found := kept_from(path)) is not None:
-        return of_another_account(found, what)
-    return SettingUnusable(f"{what} cannot be used: {path} ({error.strerror})", hint=hint)
+    return foreign(path, error, what) or SettingUnusable(f"{what} cannot be used: {path} ({error.strerror})", hint=hint)
+
+
+def foreign(path: Path, error: OSError, what: str) -> SettingUnusable | None:
+    """The error for a file or folder of another account, where that is why it cannot be used."""
+    found = kept_from(path) if error.errno in _DENIED else None
+    return None if found is None else of_another_account(found, what)
 
 
 def full(path: Path, what: str) -> ServiceDown:
@@ -50,14 +54,19 @@ def of_another_account(path: Path, what: str) -> SettingUnusable:
 
 
 def kept_from(path: Path) -> Path | None:
-    """The file itself, or the first folder on the way to it, that is another account's and keeps this one out."""
-    for place in (*reversed(path.parents), path):
-        wanted = os.X_OK if place in path.parents and place != path.parent else os.R_OK | os.W_OK
+    """The file itself, or a folder on the way to it, that is another account's and keeps this one out.
+
+    None on Windows, where who owns a file does not tell who may use it.
+    """
+    if sys.platform == "win32":
+        return None
+    entered = [(folder, os.X_OK) for folder in reversed(path.parents)]
+    for place, wanted in (*entered, (path, os.R_OK | os.W_OK), (path.parent, os.R_OK | os.W_OK)):
         try:
-            owned = place.lstat().st_uid
+            owner = place.lstat().st_uid
         except OSError:
-            return None
-        if not os.access(place, wanted) and (sys.platform == "win32" or owned != os.geteuid()):
+            continue
+        if owner != os.geteuid() and not os.access(place, wanted):
             return place
     return None
 
@@ -82,10 +91,12 @@ def _is_full(folder: Path) -> bool:
 
 
 def _owner(path: Path) -> str:
+    if sys.platform == "win32":
+        return "another account"
     try:
         return f"the account {path.owner()}"
-    except (KeyError, NotImplementedError, OSError):
-        return "another account" if sys.platform == "win32" else f"the account with number {path.lstat().st_uid}"
+    except KeyError:
+        return f"the account with number {path.lstat().st_uid}"
 
 
 def account() -> str:

@@ -174,7 +174,7 @@ class _Request:
 def _without_slash(scope: Scope) -> Scope:
     """The same route with and without a slash at its end, as the seeds had it by redirects."""
     path = scope["path"]
-    return {**scope, "path": path[:-1]} if len(path) > 1 and path.endswith("/") else scope
+    return {**scope, "path": path[:-1]} if path.endswith("/") and path.strip("/") and path[-2:] != "//" else scope
 
 
 def _too_large(most: int) -> Refused:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable
 from dataflows.runs.pool import Stop
+from dataflows.store.disk import foreign
 from dataflows.store.files import private_folder, settle
 
 Clock = Callable[[], datetime]
@@ -75,7 +76,7 @@ class Folder:
             probe.touch(exist_ok=False)
             probe.unlink()
         except OSError as error:
-            raise SettingUnusable(
+            raise foreign(self.path, error, "the output folder") or SettingUnusable(
                 f"the output folder cannot be written: {self.path} ({_why(error)})",
                 hint="name another one with --output, or give this account the right to write there",
             ) from None

@@ -160,6 +160,12 @@ class Batch:
             if entry.unanswered:
                 self._owed[entry.row.hospital] += entry.unanswered
 
+    def take_back(self) -> None:
+        """Rows that had left it in an earlier run are its own again."""
+        for place in self._left():
+            self.entries[place].state, self.entries[place].hospital_id = State.PENDING, None
+            self.changed.add(place)
+
     # --- how it stands ----------------------------------------------------------------------------------------
 
     @property
@@ -247,11 +253,11 @@ class Batch:
             return None
         self._looked.append(now)
         self._asked = True
-        return Ask(self, Kind.LIST if self._wide or self._is_ready() else Kind.LOOK)
+        return Ask(self, Kind.LIST if self._wide or self._is_ready(now) else Kind.LOOK)
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, now: float) -> bool:
         """Whether the look will most likely be followed by the activation."""
-        if self.active or self._changed_there:
+        if self.active or self._changed_there or now < self.ripe_at():
             return False
         return all(entry.state in _SURE and not entry.unanswered for entry in self.entries)
 

@@ -255,15 +255,16 @@ def _record(value: Any, batch_id: str) -> Record:
 def _listed(value: Any) -> Listed:
     """One record of anybody's. Raises ServiceDown for what is none."""
     try:
-        record_id, active, batch_id = value["id"], value["active"], value.get("creation_batch_id")
-        name, address, phone = value["name"], value["address"], value.get("phone")
+        number, active, batch_id = value["id"], value["active"], value.get("creation_batch_id")
+        hospital = Hospital(value["name"], value["address"], value.get("phone"))
     except (TypeError, KeyError, AttributeError):
         raise _unreadable() from None
-    if type(record_id) is not int or type(active) is not bool:
+    if type(number) is not int or type(active) is not bool:
         raise _unreadable()
-    written = type(name) is str and type(address) is str and (phone is None or type(phone) is str)
+    name, address, phone = hospital
+    written = type(name) is type(address) is str and (phone is None or type(phone) is str)
     batch = batch_id.lower() if type(batch_id) is str else None
-    return Listed(record_id, Hospital(name, address, phone) if written else None, active, batch)
+    return Listed(number, hospital if written else None, active, batch)
 
 
 def _refusal(reply: Reply) -> str:

@@ -28,8 +28,10 @@ from dataflows.runs.outage import OutageDetector
 from dataflows.runs.pool import Later
 
 _SINGLES_PER_BATCH = 4
-_LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.01, 2e-5
-"""So many seconds, or so many for each record of the last list, pass before the next one leaves: batches share it."""
+_LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.2, 1e-4
+"""So many seconds, or so many for each record of the last list, pass between two lists while rows are still created:
+batches share one, which is large, and their activation can wait.
+"""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,9 @@ class Dispatcher:
             self._gather_creates(now)
 
     def _enqueue(self, ask: Ask, *, first: bool = False) -> None:
-        """Looks at everything are shared; towards the end every look is one, since the last one tells how it ended."""
-        if ask.kind is Kind.LIST or (ask.kind is Kind.LOOK and self._is_near_the_end()):
+        """Looks at everything are shared; the look after the last activations is one, since it tells how all ended."""
+        last = ask.kind is Kind.LOOK and ask.batch.was_active and self._is_near_the_end()
+        if ask.kind is Kind.LIST or last:
             self._listing.append(ask.batch)
         elif first:
             self._ready.appendleft(ask)  # not behind creates that are ready already
@@ -131,7 +134,7 @@ class Dispatcher:
         return not self._waiting and not self._creating and not any(batch.is_ahead for batch in self._open)
 
     def _gather_list(self, now: float) -> None:
-        if self._listing and now >= self._list_from:
+        if self._listing and (now >= self._list_from or self._is_near_the_end()):
             ask = Ask(self._listing[0], Kind.LIST)
             self._lists[ask], self._listing = self._listing, []
             total = self.inventory.total if self.inventory else 0
@@ -211,8 +214,6 @@ class Dispatcher:
         self._ledger.note(batch)
         if batch.over:
             self._open.remove(batch)
-            if batch.is_live:
-                self._ledger.activated(batch.batch_id)
             yield from self._teller.ended(batch)
         elif following := batch.single(now):
             self._enqueue(following, first=True)

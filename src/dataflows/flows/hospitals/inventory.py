@@ -33,20 +33,18 @@ class Inventory:
     def __init__(self, records: Sequence[Listed], started: float) -> None:
         self.started = started
         self.total = len(records)
-        self._ids = Counter(record.id for record in records)
+        self._ids = Counter([record.id for record in records])
         self._batches: defaultdict[str, list[Record]] = defaultdict(list)
         self._active: defaultdict[Hospital, list[Listed]] = defaultdict(list)
-        self._live: set[str] = set()
+        self._live: set[str | None] = set()
         for record in records:
-            self._take(record)
-
-    def _take(self, record: Listed) -> None:
-        if record.active and record.batch_id is not None:
-            self._live.add(record.batch_id)
-        if record.active and record.hospital is not None:
-            self._active[text_of(record.hospital)].append(record)
-        if record.batch_id is not None:
-            self._batches[record.batch_id].append(Record(record.id, record.hospital or _NO_TEXT, record.active))
+            number, hospital, active, batch_id = record
+            if active:
+                self._live.add(batch_id)
+                if hospital is not None:
+                    self._active[text_of(hospital)].append(record)
+            if batch_id is not None:
+                self._batches[batch_id].append(Record(number, hospital or _NO_TEXT, active))
 
     def batch(self, batch_id: str) -> list[Record]:
         """The records of one batch, in order of arrival."""
@@ -91,13 +89,17 @@ def allot(
     for place, row in rows:
         text = row.hospital
         if text not in stock:
-            free = Counter(inventory.active(text, within)) - taken.get(text, Counter())
-            stock[text] = sorted(free.elements(), reverse=True)
+            stock[text] = _free(inventory.active(text, within), taken.get(text))
         if stock[text]:
             there[place] = stock[text].pop()
         else:
             missing.append(place)
     return Allotment(there, missing)
+
+
+def _free(ids: list[int], taken: Counter[int] | None) -> list[int]:
+    """The ids that stand for no other row, the lowest last."""
+    return sorted((Counter(ids) - taken).elements() if ids and taken else ids, reverse=True)
 
 
 def excess(active: int, wanted: int, coming: int) -> int:

@@ -195,6 +195,7 @@ class _Upload:
             yield from self._decide(inventory)
             if not self.plan.open:
                 self._raise_errors()
+                assert self.plan.is_whole, "every row has a batch or is there"
                 yield from self._done(inventory)
                 return
             yield from self._carry()
@@ -207,8 +208,7 @@ class _Upload:
         raise unsettled("hospitals vanish as often as they are created")
 
     def _done(self, inventory: Inventory) -> Iterator[Event]:
-        twice = self.plan.too_often(inventory)
-        self.run.report["overlapping"] = twice
+        twice = self.plan.overlapping = self.plan.too_often(inventory)
         if twice:
             rows = ", ".join(map(str, twice[:ROWS_NAMED])) + (", ..." if len(twice) > ROWS_NAMED else "")
             yield Warned(
@@ -287,6 +287,8 @@ class _Upload:
         self._refuse_too_many(inventory)
         self._write_down()
         self.ledger.fill(fresh)
+        for batch in fresh:
+            batch.take_back()
         self.ledger.suspect([batch for batch in plan.batches if batch.is_new])
         plan.index()
         yield from self.teller.there()
@@ -312,8 +314,6 @@ class _Upload:
                 batch.seen(inventory.batch(batch.batch_id), inventory.started, time.monotonic(), sight)
             self.ledger.note(batch)
             if batch.over:
-                if batch.is_live:
-                    self.ledger.activated(batch.batch_id)
                 yield from self.teller.ended(batch)
         self.ledger.flush()
 

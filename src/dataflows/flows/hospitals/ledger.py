@@ -74,6 +74,7 @@ class Ledger:
         self._waiting: list[tuple[object, ...]] = []
         self._items: dict[str, list[Item]] = {}
         self._activated: list[tuple[str]] = []
+        self._known_active: set[str] = set()
         self._flushed = 0.0
         journal.ensure("hospitals", _SCHEMA)
 
@@ -164,7 +165,10 @@ class Ledger:
             entry.given_up = no_later_than(given_up, host, self.host, time.monotonic())
 
     def note(self, batch: Batch) -> None:
-        """Remember the changes of a batch for the next commit."""
+        """Remember the changes of a batch for the next commit, also that it was activated."""
+        if batch.was_active and batch.batch_id not in self._known_active:
+            self._known_active.add(batch.batch_id)
+            self._activated.append((batch.batch_id,))
         for place in batch.changed:
             entry = batch.entries[place]
             given_up = None if entry.given_up == NEVER else entry.given_up
@@ -200,12 +204,8 @@ class Ledger:
         """Remember the outcome of rows, for ``runs show``, until the next commit."""
         self._items.setdefault(run_id, []).extend(items)
 
-    def activated(self, batch_id: str) -> None:
-        """Remember that a batch is active and complete, until the next commit."""
-        self._activated.append((batch_id,))
-
     def active(self, batch_ids: Sequence[str]) -> set[str]:
-        """Return which of these batches were seen active and complete."""
+        """Return which of these batches were activated."""
         with self._journal.reading() as db:
             return {
                 one

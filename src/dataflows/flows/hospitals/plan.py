@@ -75,6 +75,8 @@ class Plan:
         self.again = again
         self.batches: list[Batch] = []
         self.there: dict[int, int] = {}
+        self.overlapping: list[int] = []
+        """The numbers of rows that somebody else brought there too in the same moments."""
         self._manner = manner
         self._places: dict[str, list[int]] = {}
         self._wanted = Counter(row.hospital for row in content.rows)
@@ -125,6 +127,11 @@ class Plan:
                 if entry.state is not State.MOVED:
                     found[place] = (batch, entry)
         return found
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row is in a batch or there without one."""
+        return len(self.there.keys() | self.entries().keys()) == len(self.content.rows)
 
     # --- what is there ----------------------------------------------------------------------------------------
 

@@ -171,6 +171,7 @@ def response(content: Content, plan: Plan, first: str, seconds: float) -> dict[s
         ],
         "repaired": list(_repaired(plan)),
         "surplus_deleted": sum(batch.deleted for batch in plan.batches),
+        "overlapping": plan.overlapping,
         "surplus_left": sorted(one for batch in plan.batches for one in batch.left_alone),
     }
 
