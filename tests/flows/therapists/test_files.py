@@ -290,3 +290,37 @@ def test_names_are_relative_to_the_import_folder_also_for_a_path_inside_of_it(wo
     inside.rename(elsewhere)
     world.bring_in(elsewhere)
     assert [row[0] for row in world.tracked] == ["20250708/52074.json", "20250708/52066.json"]
+
+
+def test_a_folder_in_the_future_is_not_believed_and_blocks_nothing(world: World) -> None:
+    world.put("20991231/52074.json", scrape(therapist(phone="030 23125 101"), date="2025-07-01T03:00"))
+    assert world.bring_in()["remarks"] == {"folder_in_future": 1}
+    assert world.therapists[0].last_seen == moment("2025-07-01T03:00")
+    world.put("20250708/52074.json", scrape(therapist(phone="030 23125 102"), date="2025-07-08T03:00"))
+    ran = world.bring_in()
+    assert (ran.counts, world.therapists[0].phone) == ({"updated": 1}, "030 23125 102")
+
+
+def test_a_folder_of_today_is_believed_whatever_an_archive_made_of_the_files_times(world: World) -> None:
+    path = world.put("20250708/52074.json", scrape(therapist(), date=""))
+    os.utime(path, (315_532_800, 315_532_800))  # 1980, as ZIP archives have it
+    assert (world.bring_in()["remarks"], world.therapists[0].last_seen) == ({}, moment("2025-07-08"))
+
+
+@pytest.mark.parametrize(
+    ("name", "remark"), [("20250708/52074.json", "odd_date_folder_used"), ("52074.json", "odd_date_file_used")]
+)
+def test_a_scrape_date_in_another_form_is_a_warning_that_says_what_counts_instead(
+    world: World, name: str, remark: str
+) -> None:
+    world.put(name, scrape(therapist(), date="02.07.2025 03:13"))
+    ran = world.bring_in()
+    assert (ran.code, ran.counts, ran["remarks"]) == (0, {"new": 1}, {remark: 1})
+
+
+@pytest.mark.parametrize(("encoding", "named"), [("utf-16", "UTF-16"), ("cp1252", "Windows-1252")])
+def test_a_file_in_another_encoding_is_told_by_its_name(world: World, encoding: str, named: str) -> None:
+    world.put("52074.json", json.dumps(scrape(therapist("J\u00fcrgen \u2013")), ensure_ascii=False).encode(encoding))
+    ran = world.bring_in()
+    assert ran.code == 4
+    assert named in ran.err

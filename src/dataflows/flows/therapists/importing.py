@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from dataflows.flows.therapists import tracking
 from dataflows.flows.therapists.applying import How, Suspicious, apply
 from dataflows.flows.therapists.choosing import Look
-from dataflows.flows.therapists.deciding import Sight
 from dataflows.flows.therapists.figures import Figures
 from dataflows.flows.therapists.reading import Read
 from dataflows.flows.therapists.scrape import Unreadable
+from dataflows.flows.therapists.sight import Sight
 from dataflows.flows.therapists.tracking import FAILED, PARTIAL, SUCCESS, SUSPICIOUS, Tracked, Verdict
+from dataflows.store.encodings import NAMES
 from dataflows.store.practice.database import translated
 from dataflows.store.practice.transactions import savepoint, writing
 
@@ -32,7 +33,7 @@ MEANINGS = {
     "not_json": "the file is no JSON",
     "no_therapists": "the file has no list of therapists",
     "no_usable_entry": "no entry of the file can be taken",
-    "number_too_large": "the file has a number of thousands of digits",
+    **{code: f"the file is {name}, and has to be UTF-8" for code, name in NAMES.items()},
     "not_readable": "the file cannot be read",
     "changed": "the file was changed while it was read",
     SUSPICIOUS: "the file deletes more than 20 % of the active therapists of its area at once",
@@ -113,8 +114,8 @@ class Importer:
             if figures.entries and figures.broken == figures.entries:
                 raise Unreadable("no_usable_entry")
             figures.check(look.scrape.counts)
-            if look.in_future:
-                figures.remark("date_in_future", 0)
+            for doubt in look.doubts:
+                figures.remark(doubt, 0)
             return self._recorded(connection, look, before, _verdict(figures), figures)
 
     def _failed(self, look: Look, before: Tracked | None, code: str) -> Outcome:

@@ -15,7 +15,7 @@ from dataflows.runs.runner import Run
 __all__ = ["Reporter"]
 
 _FILES = ("seen", "imported", "skipped", "failed", "dead", "superseded", "not_ready", "other")
-_THERAPISTS = ("new", "updated", "unchanged", "deleted", "revived", "refused", "older")
+_THERAPISTS = ("new", "updated", "unchanged", "deleted", "revived", "refused", "older", "locations")
 _MOST_WARNINGS = 20  # shown one by one; all are counted, and told file by file in the report
 _MOST_FILES = 1000
 _SAVE_EVERY_SECONDS, _SAVE_ITEMS = 0.5, 500  # the journal is flushed to the disk each time

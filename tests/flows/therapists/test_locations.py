@@ -1,0 +1,116 @@
+"""One person with several listings: each has its own updates, and none of them ever pushes another one aside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataflows.store.practice.tables import outbox
+from dataflows.store.practice.therapist_tables import therapist_locations
+from tests.flows.therapists.world import World, scrape, therapist
+
+FIRST, LATER, LAST = "2025-07-01T03:00", "2025-07-08T03:00", "2025-07-15T03:00"
+
+
+def second(**fields: Any) -> Any:
+    """A further listing of the same person: another id, another street."""
+    return therapist(**{"source_id": "praxis5", "street": "Neuweg", "house_number": "3", **fields})
+
+
+def streets(world: World) -> list[tuple[str, str, str, bool]]:
+    """Street, phone and state of all listings: of therapists, then further ones."""
+    rows = [*world.therapists, *world.rows(therapist_locations)]
+    return [(row.street, row.source_id, row.phone, row.active) for row in rows]
+
+
+def test_a_second_listing_of_a_known_therapist_does_not_stop_the_updates_of_the_first(world: World) -> None:
+    world.bring(therapist(), date=FIRST)
+    ran = world.bring(therapist(), second(phone="030 23125 105"), date=LATER)
+    assert (ran.code, ran.counts) == (0, {"updated": 1, "unchanged": 1, "locations": 1})
+    ran = world.bring(therapist(phone="030 23125 109"), second(phone="030 23125 106"), date=LAST)
+    assert (ran.code, ran.counts) == (0, {"updated": 2})
+    assert streets(world) == [
+        ("Musterweg", "praxis67", "030 23125 109", True),
+        ("Neuweg", "praxis5", "030 23125 106", True),
+    ]
+    assert world.names == ["Thomas Muster"]
+    assert [change[0] for change in world.changes] == ["locations", "phone", "locations.phone"]
+
+
+def test_two_listings_of_somebody_new_in_one_file(world: World) -> None:
+    ran = world.bring(therapist(), second(), therapist("Anna", source_id="praxis6"), date=FIRST)
+    assert (ran.code, ran.counts) == (0, {"new": 2, "updated": 1, "locations": 1})
+    assert [row[0] for row in streets(world)] == ["Musterweg", "Musterweg", "Neuweg"]
+    assert world.events == ["therapist.created", "therapist.created", "therapist.updated"]
+    told = world.rows(outbox)[-1].payload["therapist_data"]["locations"]
+    assert [(one["street"], one["source_id"]) for one in told] == [("Neuweg", "praxis5")]
+
+
+def test_two_listings_in_the_files_of_two_zip_codes_do_not_flap(world: World) -> None:
+    for date in (FIRST, LATER, LAST):
+        world.put("52074.json", scrape(therapist(), date=date))
+        world.put("52066.json", scrape(second(), date=date))
+        assert world.bring_in().code == 0
+    assert world.events == ["therapist.created", "therapist.updated"]
+    assert [row[0] for row in streets(world)] == ["Neuweg", "Musterweg"]
+
+
+def test_one_id_at_two_addresses_in_the_files_of_two_zip_codes_does_not_flap(world: World) -> None:
+    for date in (FIRST, LATER, LAST):
+        world.put("52074.json", scrape(therapist(), date=date))
+        world.put("52066.json", scrape(therapist(postal_code="52066", street="Neuweg"), date=date))
+        assert world.bring_in().code == 0
+    assert world.events == ["therapist.created", "therapist.updated"]
+
+
+def test_a_further_listing_that_is_deleted_leaves_the_therapist(world: World) -> None:
+    world.bring(therapist(), second(), date=FIRST)
+    ran = world.bring(therapist(), second(status="deleted"), date=LATER)
+    assert ran.counts == {"unchanged": 1, "deleted": 1}
+    assert [row[3] for row in streets(world)] == [True, False]
+    assert world.events[-1] == "therapist.updated"
+    assert world.bring(therapist(), second(), date=LAST).counts == {"unchanged": 1, "updated": 1, "revived": 1}
+    assert [row[3] for row in streets(world)] == [True, True]
+
+
+def test_the_first_listing_that_is_deleted_leaves_a_therapist_whom_another_one_shows(world: World) -> None:
+    world.bring(therapist(), second(), date=FIRST)
+    ran = world.bring(therapist(status="deleted"), second(), date=LATER)
+    assert (ran.counts, ran["remarks"]) == ({"unchanged": 2}, {"shown_elsewhere": 1})
+    assert world.names == ["Thomas Muster"]
+
+
+def test_a_therapist_who_was_deleted_comes_back_by_another_listing(world: World) -> None:
+    world.bring(therapist(), second(), date=FIRST)
+    world.bring(therapist(status="deleted"), date=LATER)
+    assert world.names == []
+    ran = world.bring(second(), date=LAST)
+    assert (ran.counts, world.names) == ({"unchanged": 1, "revived": 1}, ["Thomas Muster"])
+    assert ("active", False, True) in world.changes
+
+
+def test_a_deletion_of_a_listing_that_nobody_knows_deletes_nobody(world: World) -> None:
+    world.bring(therapist(), date=FIRST)
+    ran = world.bring(second(status="deleted"), date=LATER)
+    assert (ran.code, world.names) == (0, ["Thomas Muster"])
+    assert [row[3] for row in streets(world)] == [True, False]
+
+
+def test_importing_the_files_again_changes_nothing(world: World) -> None:
+    world.put("52074.json", scrape(therapist(), second(), date=FIRST))
+    world.bring_in()
+    before = (streets(world), world.events, world.changes)
+    assert world.bring_in(reprocess=True).counts == {"unchanged": 2}
+    assert (streets(world), world.events, world.changes) == before
+
+
+def test_an_id_that_moves_from_place_to_place_is_one_listing_while_the_street_is_the_same(world: World) -> None:
+    world.bring(therapist(), second(), date=FIRST)
+    ran = world.bring(therapist(source_id="praxis1"), second(source_id="praxis2"), date=LATER)
+    assert (ran.counts, world.rows(therapist_locations)[0].source_id) == ({"unchanged": 2}, "praxis2")
+
+
+def test_apostrophes_hyphens_and_blanks_are_compared_as_they_are_meant(world: World) -> None:
+    world.bring(therapist("Jean-Paul", "d'Arc von Berg", email=None), date=FIRST)
+    typed = therapist("Jean\u2010Paul", "D\u2019Arc\u00a0von  Berg", source_id=None, email=None)
+    assert world.bring(typed, date=LATER).code == 0
+    assert len(world.therapists) == 1
