@@ -237,10 +237,27 @@ def test_there_are_never_more_items_than_expected(world: World) -> None:
     assert planned == ["Planned(total=1, what='files')", "Planned(total=3, what='files, refused entries')"]
 
 
-def test_a_partial_file_is_told_once(world: World) -> None:
-    world.bring(therapist(), "text")
-    assert failing(world).code == 3
-    assert len(world.mails()) == 1
+def test_a_partial_file_is_told_at_first_and_when_it_is_given_up_and_never_ends_well(world: World) -> None:
+    assert world.bring(therapist(), "text").code == 3
+    assert world.bring_in().code == 3  # within the hour it is not tried, and its entry is missing all the same
+    assert [failing(world).code for _ in range(6)] == [3] * 6
+    assert [mail.partition("\n")[0] for mail in world.mails()] == [
+        "therapist-import: 1 failed", "therapist-import: 1 dead",
+    ]  # fmt: skip
+    assert world.bring(therapist(), therapist("Anna", source_id="praxis5")).code == 0
+    assert world.mails()[-1].startswith("therapist-import: 1 recovered")
+
+
+def test_a_mail_about_a_suspicious_file_gives_the_figures_and_what_to_do(world: World) -> None:
+    people = [therapist("A" * (n + 1), source_id=f"praxis{n}") for n in range(10)]
+    world.bring(*people, date="2025-07-01T03:00")
+    gone = [{**one, "status": "deleted"} for one in people[:7]]
+    assert world.bring(*gone, date="2025-07-08T03:00").code == 3
+    [mail] = world.mails()
+    assert "suspicious: the file would delete 7 of the 10 active therapists of its area at once" in mail
+    assert "    dataflows therapist-import --allow-mass-delete" in mail
+    assert world.bring_in().code == 3
+    assert world.bring_in(allow_mass_delete=True).counts == {"deleted": 7}
 
 
 def test_a_large_file_is_streamed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ from dataflows.store.practice.therapist_tables import (
 TABLES = (therapist_changes, therapist_locations, therapists, import_tracking, outbox)
 OLD = 2 * 3600.0
 """Seconds since a file was changed: whole or not, it is not on its way any more."""
-COUNTS = ("new", "updated", "unchanged", "deleted", "revived", "refused", "locations")
+COUNTS = ("new", "updated", "unchanged", "deleted", "revived", "refused")
 
 Raw = dict[str, Any]
 

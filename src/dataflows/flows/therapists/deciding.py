@@ -43,7 +43,7 @@ class Touch(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """The source deleted them. Not ``news`` when they were deleted before: only the date moves. ``at``: of the entry."""
+    """The source deleted them. Not ``news`` when they were deleted before: only the date moves. ``at``: the entry."""
 
     known: Known
     news: bool

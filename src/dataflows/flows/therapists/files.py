@@ -149,7 +149,7 @@ def _is_special(status: os.stat_result) -> bool:
 
 
 def _is_ahead(day: date, status: os.stat_result) -> bool:
-    """Whether a folder's date is more than a day ahead of the file's own time; times that archives lose tell nothing."""
+    """Whether a folder's date is more than a day ahead of the file's own time; times that are lost tell nothing."""
     begins = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
     return begins > (status.st_mtime if status.st_mtime > LOST_TIMES else time.time()) + AHEAD.total_seconds()
 

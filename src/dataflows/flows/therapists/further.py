@@ -1,6 +1,6 @@
 """Further listings of therapists: one person, another id and another street (therapists.md).
 
-Each is a row of ``therapist_locations`` with all that it says. So it has its own updates, and never those of another one.
+Each is a row of ``therapist_locations`` with all that it says: it has its own updates, never those of another one.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from dataflows.store.encodings import NAMES
 from dataflows.store.practice.database import translated
 from dataflows.store.practice.transactions import savepoint, writing
 
-__all__ = ["MEANINGS", "NOT_READY", "Importer", "Outcome"]
+__all__ = ["NOT_READY", "Importer", "Outcome", "meaning"]
 
 NOT_READY = "not_ready"
 HALF_WRITTEN_FOR = timedelta(hours=1)
@@ -36,11 +36,19 @@ MEANINGS = {
     **{code: f"the file is {name}, and has to be UTF-8" for code, name in NAMES.items()},
     "not_readable": "the file cannot be read",
     "changed": "the file was changed while it was read",
-    SUSPICIOUS: "the file deletes more than 20 % of the active therapists of its area at once",
     PARTIAL: "some entries were not taken",
 }
 """What the names of failures mean, for people."""
 _ON_ITS_WAY = frozenset({"broken_off", "not_json", "not_readable"})
+
+
+def meaning(code: str) -> str:
+    """A name of a failure in words for people; the name itself where there are none."""
+    if code.startswith(SUSPICIOUS):
+        deleted, _, active = code.removeprefix(SUSPICIOUS).strip().partition(" of ")
+        figures = f"{deleted} of the {active}" if active else "more than 20 % of the"
+        return f"the file would delete {figures} active therapists of its area at once"
+    return MEANINGS.get(code, code)
 
 
 class Outcome(NamedTuple):
@@ -102,8 +110,8 @@ class Importer:
             if _is_on_its_way(read.look, error.code):
                 return Outcome(read.look, Verdict(NOT_READY, error.code), Figures())
             code = error.code
-        except Suspicious:
-            code = SUSPICIOUS
+        except Suspicious as error:
+            code = f"{SUSPICIOUS} {error.deleted} of {error.active}"
         return self._failed(read.look, before, code)
 
     def _applied(self, read: Read, before: Tracked | None) -> Outcome:

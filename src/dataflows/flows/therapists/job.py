@@ -161,7 +161,7 @@ class _Import:
                 continue
             if why == "done":
                 self.current.add(one.found.zip_code)
-            yield self.reporter.skipped(one.found.name, why)
+            yield self.reporter.skipped(one.found.name, why, known.get(one.found.name))
         yield from self._wait(wanted)
         yield from self._each(importer, wanted, known)
         self._supersede(importer, choice.older)
@@ -259,7 +259,7 @@ class _Import:
             raise self.stopped
         if self.reporter.suspicious and not self.run.stop.is_set():
             raise MassDeletion(
-                f"too many therapists would be deleted at once by {', '.join(self.reporter.suspicious[:5])}",
+                f"too many therapists would be deleted at once: {', '.join(self.reporter.suspicious[:5])}",
                 hint="look at the scraper; if it is right: dataflows therapist-import --allow-mass-delete",
             )
 

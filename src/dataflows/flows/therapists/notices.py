@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dataflows.flows.therapists.tracking import ATTEMPTS, News
+from dataflows.flows.therapists.importing import meaning
+from dataflows.flows.therapists.tracking import ATTEMPTS, SUSPICIOUS, News
 from dataflows.remote.mail import Message
 from dataflows.runs.watch import UNREACHABLE_PASSES
 
@@ -26,6 +27,9 @@ def message(news: Sequence[News], run_id: str) -> Message:
     lines = [f"therapist-import, run {run_id[:8]}: {summary}."]
     for state, title in _SECTIONS.items():
         lines += _section(title, [one for one in news if one.state == state])
+    if any((one.error or "").startswith(SUSPICIOUS) and one.state != "recovered" for one in news):
+        lines += ["", "Files that delete too many at once wait until somebody has looked. If they are right:", ""]
+        lines += ["    dataflows therapist-import --allow-mass-delete"]
     lines += ["", "What was wrong with single entries, by their index in the file (the first one is 0):", ""]
     lines += [f"    dataflows runs show {run_id[:8]} --failed", ""]
     return Message(f"therapist-import: {summary}", "\n".join(lines))
@@ -43,8 +47,13 @@ def reachable() -> Message:
     return Message("therapist-import: works again", "therapist-import --watch: the database can be reached again.\n")
 
 
+def _why(error: str) -> str:
+    """The stable name; with the figures where somebody has to decide by them."""
+    return f"{SUSPICIOUS}: {meaning(error)}" if error.startswith(SUSPICIOUS) else error
+
+
 def _section(title: str, news: Sequence[News]) -> list[str]:
     if not news:
         return []
-    lines = [f"  {one.file_name}{f'  {one.error}' if one.error else ''}" for one in news[:MOST]]
+    lines = [f"  {one.file_name}{f'  {_why(one.error)}' if one.error else ''}" for one in news[:MOST]]
     return ["", title, "", *lines, *([f"  and {len(news) - MOST} more"] if len(news) > MOST else [])]

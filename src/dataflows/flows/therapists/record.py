@@ -80,7 +80,7 @@ def item_of(at: int, raw: Any) -> Item:
             raise _Wrong("no_object", "")
         values = _values(raw)
         source_id = _text(raw.get("id"), "id")
-        _refuse_unfit_for_index(source_id, values)
+        _refuse_too_long(source_id, values)
         key = natural_key(values)
         if key is None and source_id is None:
             raise _Wrong("no_identity", "postal_code")
@@ -133,8 +133,6 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
             text = text.strip() if type(text) is str and text.isascii() else _text(text, field)
             if text:
                 values[field] = text
-                if len(text) > _LONGEST_TEXT:
-                    raise _Wrong("too_long", field)
         if not known.issuperset(given):
             extra[section] = {name: given[name] for name in given if name not in known}
     for name in LISTS:
@@ -149,8 +147,11 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _refuse_unfit_for_index(source_id: str | None, values: Mapping[str, Any]) -> None:
-    """What therapists are found by goes into an index, which takes 2,700 bytes and no more."""
+def _refuse_too_long(source_id: str | None, values: Mapping[str, Any]) -> None:
+    """Texts have bounds; what therapists are found by goes into an index, which takes 2,700 bytes and no more."""
+    for field in _PATHS:
+        if field in values and len(values[field]) > _LONGEST_TEXT:
+            raise _Wrong("too_long", field)
     texts = (source_id or "", values["first_name"], values["last_name"], values.get("postal_code", ""))
     if sum(map(len, texts)) > _LONGEST:
         for path, text in zip(("id", *_FOUND_BY), texts, strict=True):

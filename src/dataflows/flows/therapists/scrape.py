@@ -47,7 +47,7 @@ NOTHING_SAID = Scrape(None, None, {})
 
 
 class Source:
-    """A file being read: works out its SHA-256 on the way, leaves out a byte order mark and what is beyond all bounds."""
+    """A file being read: its SHA-256 is worked out on the way; a byte order mark and what is beyond bounds left out."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

@@ -153,7 +153,7 @@ class Staging:
         column = therapists.c
         wanted = within(self._connection, column.natural_key, list(keys))
         chosen = sa.select(column.natural_key, sa.func.min(column.id)).where(wanted, column.id > self.newest)
-        return {key: number for key, number in self._connection.execute(chosen.group_by(column.natural_key))}
+        return {row[0]: row[1] for row in self._connection.execute(chosen.group_by(column.natural_key))}
 
     def shown_by_locations(self, ids: Collection[int], day: date) -> set[int]:
         """Which of these therapists a further listing shows, in a file of that day or later."""

@@ -1,4 +1,4 @@
-"""Version 3: further listings of therapists; names as they are compared now; no time of a registration in the future."""
+"""Version 3: further listings of therapists; names as they are compared now; no registration of the future."""
 
 from __future__ import annotations
 
