@@ -31,11 +31,14 @@ _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One object as the list shows it; ``moment`` is when this generation was made."""
+    """One object as the list shows it; ``moment`` is when this generation was made.
+
+    What the list does not say, or says in no usable form: a generation of 0, a size of None, no checksum.
+    """
 
     name: str
     generation: int
-    size: int
+    size: int | None
     crc32c: str
     moment: datetime
 
@@ -131,10 +134,7 @@ class Bucket:
     def _listed(self) -> list[Listed]:
         fields = "items(name,generation,size,crc32c,timeCreated,updated),nextPageToken"
         found = self._bucket().list_blobs(fields=fields, timeout=self._timeout, retry=None)
-        return [
-            Listed(one.name, one.generation, one.size, one.crc32c or "", one.time_created or datetime.now(UTC))
-            for one in found
-        ]
+        return [_as_listed(one) for one in found]
 
     def _downloaded(self, wanted: Listed) -> bytes:
         data: bytes | None = None
@@ -179,6 +179,25 @@ class Bucket:
         bucket.reload(timeout=self._timeout, retry=None)
         policy = bucket.soft_delete_policy
         return Keeping(bool(bucket.versioning_enabled), int(policy.retention_duration_seconds or 0) if policy else 0)
+
+
+def _as_listed(one: Any) -> Listed:
+    """An object of the list, whatever it is like: one that is odd must not keep the others from being imported."""
+    return Listed(
+        str(one.name or ""),
+        _said(lambda: int(one.generation)) or 0,
+        _said(lambda: int(one.size)),
+        _said(lambda: str(one.crc32c or "")) or "",
+        _said(lambda: one.time_created.astimezone(UTC)) or datetime.now(UTC),
+    )
+
+
+def _said(read: Callable[[], T]) -> T | None:
+    """What the library makes of one detail; it raises for those that are of no known form."""
+    try:
+        return read()
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return None
 
 
 def _client(settings: Settings) -> storage.Client:

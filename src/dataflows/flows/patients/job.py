@@ -24,7 +24,6 @@ from dataflows.remote import kafka, mail
 from dataflows.remote.retry import RetryPolicy
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
-from dataflows.runs.watch import UNREACHABLE_PASSES
 from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
 from dataflows.store.practice.migrate import is_current, migrate
@@ -32,7 +31,7 @@ from dataflows.store.practice.migrate import is_current, migrate
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-__all__ = ["COMMAND", "Options", "backup_dir", "bring_in", "check", "kept", "recalled", "target", "words"]
+__all__ = ["COMMAND", "Options", "backup_dir", "bring_in", "check", "kept", "recalled", "target"]
 
 COMMAND = "patient-import"
 TOPIC = "patient-events"
@@ -66,11 +65,6 @@ def check(options: Options) -> None:
         WrongUsage: the pattern is no regular expression.
     """
     names.rule(options.pattern)
-
-
-def words(reached: bool) -> mail.Message:
-    """The mail of ``--watch``: nothing can be reached (False), or it works again (True)."""
-    return notices.reachable() if reached else notices.unreachable(UNREACHABLE_PASSES)
 
 
 def backup_dir(settings: Settings) -> Path:

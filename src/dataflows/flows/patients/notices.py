@@ -30,20 +30,6 @@ def message(news: Sequence[News], seal: Seal, run_id: str, bucket: str) -> Messa
     return Message(f"patient-import: {summary}", "\n".join(lines))
 
 
-def unreachable(passes: int) -> Message:
-    """The mail of ``--watch`` when nothing can be reached for several passes."""
-    text = (
-        f"patient-import --watch: in the last {passes} passes the bucket or the database could not be reached.\n\n"
-        "It goes on trying; why it fails is told by: dataflows runs list\n"
-    )
-    return Message(f"patient-import: nothing could be imported in {passes} passes", text)
-
-
-def reachable() -> Message:
-    """The mail of ``--watch`` when it works again."""
-    return Message("patient-import: works again", "patient-import --watch: bucket and database can be reached again.\n")
-
-
 def _section(title: str, news: Sequence[News], seal: Seal) -> list[str]:
     if not news:
         return []

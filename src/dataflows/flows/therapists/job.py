@@ -32,7 +32,7 @@ from dataflows.store.practice.migrate import is_current, migrate
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-__all__ = ["COMMAND", "Options", "bring_in", "check", "kept", "others", "recalled", "target", "words"]
+__all__ = ["COMMAND", "Options", "bring_in", "check", "kept", "others", "recalled", "target"]
 
 COMMAND = "therapist-import"
 TOPIC = "therapist-events"
@@ -80,11 +80,6 @@ def check(settings: Settings, options: Options) -> None:
 def others(settings: Settings, options: Options) -> list[str]:
     """The names of files that are left alone, for a terminal: they may be anything, such as the names of patients."""
     return files.find(options.paths, settings.therapist_import_dir).others
-
-
-def words(reached: bool) -> mail.Message:
-    """The mail of ``--watch``: nothing can be reached (False), or it works again (True)."""
-    return notices.reachable() if reached else notices.unreachable()
 
 
 class _Import:

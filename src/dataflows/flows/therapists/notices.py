@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataflows.flows.therapists.importing import meaning
 from dataflows.flows.therapists.tracking import ATTEMPTS, SUSPICIOUS, News
 from dataflows.remote.mail import Message
-from dataflows.runs.watch import UNREACHABLE_PASSES
 
-__all__ = ["message", "reachable", "unreachable"]
+__all__ = ["message"]
 
 MOST = 200  # lines of one kind; the rest is counted
 
@@ -33,18 +32,6 @@ def message(news: Sequence[News], run_id: str) -> Message:
     lines += ["", "What was wrong with single entries, by their index in the file (the first one is 0):", ""]
     lines += [f"    dataflows runs show {run_id[:8]} --failed", ""]
     return Message(f"therapist-import: {summary}", "\n".join(lines))
-
-
-def unreachable() -> Message:
-    """The mail of ``--watch`` when the database cannot be reached for several passes."""
-    passes = f"{UNREACHABLE_PASSES} passes"
-    text = f"therapist-import --watch: the last {passes} did not reach the database. It goes on trying.\n"
-    return Message(f"therapist-import: nothing could be imported in {passes}", text)
-
-
-def reachable() -> Message:
-    """The mail of ``--watch`` when it works again."""
-    return Message("therapist-import: works again", "therapist-import --watch: the database can be reached again.\n")
 
 
 def _why(error: str) -> str:
