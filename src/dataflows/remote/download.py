@@ -95,7 +95,7 @@ def download(session: Session, url: str, take: Taker, *, headers: Mapping[str, s
         response, final = _followed(session, url, headers, limits)
         host = shown(final)
         try:
-            size = _body(response, host, take, limits, session.timeout[1]) if response.status == 200 else 0
+            size = _body(response, host, take, limits) if response.status == 200 else 0
         finally:
             response.close()  # cheap, and an answer that was left unread must not go back to the pool
             response.release_conn()
@@ -157,13 +157,13 @@ def _next(url: str, location: str) -> str:
     )
 
 
-def _body(response: BaseHTTPResponse, host: str, take: Taker, limits: Limits, silence: float) -> int:
+def _body(response: BaseHTTPResponse, host: str, take: Taker, limits: Limits) -> int:
     """Hand on the whole body; returns its unpacked length."""
     declared = response.headers.get("Content-Length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > limits.size:
         raise _oversized(host, limits.size)
     size = 0
-    for piece in _unpacked(response, _pieces(response, host, silence), host):
+    for piece in _unpacked(response, _pieces(response, host), host):
         size += len(piece)
         if size > limits.size:
             raise _oversized(host, limits.size)
@@ -171,20 +171,22 @@ def _body(response: BaseHTTPResponse, host: str, take: Taker, limits: Limits, si
     return size
 
 
-def _pieces(response: BaseHTTPResponse, host: str, silence: float) -> Iterator[bytes]:
+def _pieces(response: BaseHTTPResponse, host: str) -> Iterator[bytes]:
     """The body as it travels. That a declared length is reached, and a chunked body ended, is checked below us."""
     while True:
+        waiting = time.monotonic()
         try:
             piece = response.read1(_PIECE, decode_content=False)
         except (HTTPError, HTTPException, OSError) as error:
-            raise _broken(error, host, silence) from None
+            raise _broken(error, host, time.monotonic() - waiting) from None
         if not piece:
             return
         yield piece
 
 
-def _broken(error: Exception, host: str, silence: float) -> ServiceDown:
-    told = failures.broken_answer(error, host, silence)
+def _broken(error: Exception, host: str, waited: float) -> ServiceDown:
+    """``waited``: seconds since the last piece; near the deadline that is less than the setting allows."""
+    told = failures.broken_answer(error, host, round(waited, 1))
     return BrokenOff(told.message, hint=told.hint)
 
 

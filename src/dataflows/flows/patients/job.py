@@ -25,6 +25,7 @@ from dataflows.remote.retry import RetryPolicy
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
 from dataflows.store.locks import DatabaseLock
+from dataflows.store.practice import outbox
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
 from dataflows.store.practice.migrate import is_current, migrate
 
@@ -135,6 +136,7 @@ class _Import:
         self._forgive(books.tracking)
         yield Step("listing the bucket")
         objects = bucket.objects()
+        self.run.clock.shows(max((one.moment for one in objects), default=None))
         tracked = self._settled(books, objects)
         yield Planned(len(objects), "objects")
         yield Step("importing")
@@ -223,7 +225,11 @@ class _Import:
     def _publish(self, engine: sa.Engine, lock: DatabaseLock) -> Iterator[Event]:
         try:
             with translated():
-                drained = kafka.drain(self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check)
+                clock = self.run.clock
+                clock.shows_without_journal(outbox.newest(engine))
+                drained = kafka.drain(
+                    self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check, forget=not clock.jumped
+                )
         except DataflowsError as error:
             self.stopped = self.stopped or error
             return

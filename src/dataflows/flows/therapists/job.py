@@ -26,6 +26,7 @@ from dataflows.runs import pool
 from dataflows.runs.garbage import rare_collections
 from dataflows.runs.runner import Run
 from dataflows.store.locks import DatabaseLock
+from dataflows.store.practice import outbox
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
 from dataflows.store.practice.migrate import is_current, migrate
 
@@ -239,7 +240,11 @@ class _Import:
     def _publish(self, engine: sa.Engine, lock: DatabaseLock) -> Iterator[Event]:
         try:
             with translated():
-                drained = kafka.drain(self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check)
+                clock = self.run.clock
+                clock.shows_without_journal(outbox.newest(engine))
+                drained = kafka.drain(
+                    self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check, forget=not clock.jumped
+                )
         except DataflowsError as error:
             self.stopped = self.stopped or error
             return
