@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dataflows.runs import clock
+from dataflows.store.practice import outbox as outbox_module
 from tests.flows.patients.world import BEGAN, TOKEN, World, name_of, registration, written
 
 ANOTHER = "a" * 12
@@ -98,6 +101,46 @@ def test_a_registration_of_the_future_is_not_believed_and_blocks_nobody(world: W
 def test_a_time_less_than_a_day_ahead_of_its_object_is_believed(world: World) -> None:
     world.arrive(registration(after=80_000), after=0)
     assert (world.bring_in()["oddities"], world.registrations[0].registered_by) == ({}, "consent")
+
+
+def test_an_empty_database_beside_local_copies_is_said_loudly_and_once_by_mail(world: World) -> None:
+    world.arrive(registration())
+    assert "empty_database" not in world.bring_in().document
+    world.empty()
+    for _ in range(2):
+        ran = world.bring_in()
+        assert (ran.code, ran["empty_database"]) == (0, True)
+        assert "holds no registration, but 1 local copy is in" in ran.err
+        assert f'patient-import --from-copies "{world.copies}"' in ran.err
+    [mail] = world.mails()
+    assert mail.startswith("patient-import: the practice database is empty")
+    assert world.bring_in("--from-copies", str(world.copies))["imported"] == 1
+    assert "empty_database" not in world.bring_in().document
+    assert len(world.mails()) == 1
+
+
+def test_an_empty_database_is_said_where_only_the_journal_knows_of_earlier_imports(world: World) -> None:
+    world.arrive(registration())
+    world.bring_in()
+    world.empty()
+    for path in world.copies.iterdir():
+        path.unlink()
+    assert "earlier runs have imported some" in world.bring_in().err
+
+
+def test_events_that_nobody_has_published_keep_their_payload_when_the_clock_jumps(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.arrive(registration())
+    world.bring_in()
+    later = datetime.now(UTC) + timedelta(days=1500)
+    monkeypatch.setattr(clock, "utc_now", lambda: later)
+    monkeypatch.setattr(outbox_module, "KEPT_FOR", timedelta(seconds=-1))  # so every event is old
+    ran = world.bring_in()
+    assert (ran.code, ran["clock_jumped"], ran["events"]) == (0, True, {"published": 0, "waiting": 1})
+    assert world.events[0].payload is not None
+    monkeypatch.setattr(clock, "utc_now", lambda: datetime.now(UTC))
+    assert world.bring_in()["events"] == {"published": 0, "waiting": 0}
 
 
 def test_copies_need_no_file_times(world: World) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from dataflows.errors import BadInput, DataflowsError, ServiceDown
+from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Planned, Step, Warned
 from dataflows.flows.patients import names, notices
 from dataflows.flows.patients.bucket import Bucket, Listed
 from dataflows.flows.patients.copies import Copies
+from dataflows.flows.patients.emptiness import EmptyDatabase
 from dataflows.flows.patients.intake import Books, Intake
 from dataflows.flows.patients.ledger import Ledger, figures, remarks
 from dataflows.flows.patients.rehearsal import Rehearsal
@@ -24,6 +25,7 @@ from dataflows.remote import kafka, mail
 from dataflows.remote.retry import RetryPolicy
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
+from dataflows.runs.trouble import News, Trouble
 from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice import outbox
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
@@ -133,6 +135,7 @@ class _Import:
     # --- from the bucket ----------------------------------------------------------------------------------------------
 
     def _from_bucket(self, bucket: Bucket, books: Books, copies: Copies) -> Iterator[Event]:
+        yield from self._emptiness(books, copies)
         self._forgive(books.tracking)
         yield Step("listing the bucket")
         objects = bucket.objects()
@@ -151,6 +154,22 @@ class _Import:
             yield from intake.take(about, tracked.get((about.name, about.generation)))
         if not self.run.stop.is_set():
             self._end_of_answers()
+
+    def _emptiness(self, books: Books, copies: Copies) -> Iterator[Event]:
+        """Say loudly, and mail once, that nothing is in the database although something was imported before."""
+        empty = EmptyDatabase.found(books.engine, copies, self.run)
+        if empty is not None:
+            self.run.report["empty_database"] = True
+            yield Warned(empty.message, hint=empty.hint)
+
+        def tell(_: News) -> bool:
+            if empty is None:
+                return True  # it was told, and no mail is needed to say that it is over
+            sent = mail.post(self.settings, notices.empty(empty), self.run.data_dir, stop=self.run.stop)
+            return bool(sent.sent or sent.kept or sent.file)
+
+        code = ExitCode.OK if empty is None else ExitCode.SETTINGS
+        Trouble(self.run.journal, f"{COMMAND}, empty database").note(code, tell)
 
     def _end_of_answers(self) -> None:
         ledger = self.ledger

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dataflows.flows.patients.emptiness import EmptyDatabase
 from dataflows.flows.patients.tracking import ATTEMPTS, DEAD, FAILED, RECOVERED, UNRECOGNISED, News
 from dataflows.remote.mail import Message
 from dataflows.runs.keys import Seal
@@ -28,6 +29,12 @@ def message(news: Sequence[News], seal: Seal, run_id: str, bucket: str) -> Messa
     lines += ["", "To see the object behind a hash, in a console on the machine that sent this:", ""]
     lines += ["    dataflows patient-import --show HASH", "    dataflows patient-import --retry HASH", ""]
     return Message(f"patient-import: {summary}", "\n".join(lines))
+
+
+def empty(found: EmptyDatabase) -> Message:
+    """The mail about an empty database."""
+    text = f"patient-import: {found.message}.\n\nWhat to do: {found.hint}\n\nThe import goes on. This is told once.\n"
+    return Message("patient-import: the practice database is empty", text)
 
 
 def _section(title: str, news: Sequence[News], seal: Seal) -> list[str]:
