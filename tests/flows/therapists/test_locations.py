@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
+import sqlalchemy as sa
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from dataflows.flows.therapists.applying import How, apply
+from dataflows.flows.therapists.record import item_of
+from dataflows.flows.therapists.sight import Sight
+from dataflows.store.practice.migrate import migrate
 from dataflows.store.practice.tables import outbox
-from dataflows.store.practice.therapist_tables import therapist_locations
-from tests.flows.therapists.world import World, scrape, therapist
+from dataflows.store.practice.therapist_tables import therapist_changes, therapist_locations, therapists
+from tests.flows.therapists.world import TABLES, World, scrape, therapist
 
 FIRST, LATER, LAST = "2025-07-01T03:00", "2025-07-08T03:00", "2025-07-15T03:00"
 
@@ -114,3 +125,92 @@ def test_apostrophes_hyphens_and_blanks_are_compared_as_they_are_meant(world: Wo
     typed = therapist("Jean\u2010Paul", "D\u2019Arc\u00a0von  Berg", source_id=None, email=None)
     assert world.bring(typed, date=LATER).code == 0
     assert len(world.therapists) == 1
+
+
+LISTINGS = [  # of one person: id, street, postcode, the file in which each stands
+    ("praxis67", "Musterweg", "52074", "52074.json"),
+    ("praxis5", "Neuweg", "52074", "52066.json"),
+    ("praxis67", "Altweg", "52066", "52066.json"),
+    ("praxis9", "Ringweg", "52074", "52074.json"),
+]
+
+
+@cache
+def empty_database() -> sa.Engine:
+    """A database of its own, made once."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    migrate(engine)
+    return engine
+
+
+class Listings(RuleBasedStateMachine):
+    """Weeks of files of two ZIP codes, with any of the listings of one person, whose phones change now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection = empty_database().connect()
+        for table in TABLES:
+            self.connection.execute(table.delete())
+        self.week = 0
+        self.phones = dict.fromkeys(range(len(LISTINGS)), 0)
+        self.shown: set[int] = set()
+
+    @rule(
+        shown=st.sets(st.sampled_from(range(len(LISTINGS))), min_size=1),
+        changed=st.sets(st.sampled_from(range(len(LISTINGS)))),
+        turned=st.booleans(),
+    )
+    def week_of_files(self, shown: set[int], changed: set[int], turned: bool) -> None:
+        """One week: the files of both ZIP codes, in either order."""
+        self.week += 1
+        for number in changed & shown:
+            self.phones[number] += 1
+        before = self.count()
+        for name in sorted({LISTINGS[number][3] for number in shown}, reverse=turned):
+            self.apply(name, sorted(number for number in shown if LISTINGS[number][3] == name))
+        known = self.shown & shown
+        news = len(shown - self.shown) + len(changed & known)
+        assert self.count() - before <= news, "somebody has flapped"
+        self.shown |= shown
+
+    def apply(self, name: str, numbers: list[int]) -> None:
+        """Apply one file."""
+        entries = [self.entry(number) for number in numbers]
+        items = [item_of(at, entry) for at, entry in enumerate(entries)]
+        sight = Sight(datetime(2025, 7, 1, tzinfo=UTC) + timedelta(weeks=self.week), name, "52XXX")
+        figures = apply(self.connection, How(sight, "run"), lambda: items)
+        assert figures.refused == 0
+
+    def entry(self, number: int) -> Any:
+        """An entry as the source shows it now."""
+        source_id, street, postal_code, _ = LISTINGS[number]
+        phone = f"030 23125 1{number}{self.phones[number]}"
+        return therapist(source_id=source_id, street=street, postal_code=postal_code, phone=phone, email=None)
+
+    def count(self) -> int:
+        """How many changes were noted."""
+        query = sa.select(sa.func.count()).select_from(therapist_changes)
+        return int(self.connection.execute(query).scalar_one()) + self.people()
+
+    def people(self) -> int:
+        """How many therapists there are."""
+        return int(self.connection.execute(sa.select(sa.func.count()).select_from(therapists)).scalar_one())
+
+    @invariant()
+    def every_listing_says_what_it_said_last(self) -> None:
+        """Nobody is lost and nothing is pushed aside."""
+        held = {
+            (row.street, row.phone)
+            for table in (therapists, therapist_locations)
+            for row in self.connection.execute(table.select())
+        }
+        wanted = {(LISTINGS[number][1], self.entry(number)["contact"]["phone"]) for number in self.shown}
+        assert held == wanted
+
+    def teardown(self) -> None:
+        """Close the database."""
+        self.connection.close()
+
+
+TestListings = Listings.TestCase
+TestListings.settings = settings(max_examples=40, stateful_step_count=8, deadline=None, derandomize=True)

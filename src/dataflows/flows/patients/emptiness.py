@@ -18,9 +18,9 @@ _RUNS_LOOKED_AT = 200
 
 @dataclass(frozen=True)
 class EmptyDatabase:
-    """What speaks against a database that is empty; both texts name folders and figures only."""
+    """What speaks against a database that is empty, and the way back; both name folders and figures only."""
 
-    message: str
+    signs: str
     hint: str
 
     @classmethod
@@ -32,7 +32,7 @@ class EmptyDatabase:
         if not signs:
             return None
         return cls(
-            f"the practice database holds no registration, but {' and '.join(signs)}",
+            " and ".join(signs),
             f'if it was lost or is a new one: dataflows patient-import --from-copies "{copies.folder}";'
             " if it is the wrong one: check IMPORT_DATABASE_URL and DATA_DIR",
         )

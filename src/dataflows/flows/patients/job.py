@@ -160,7 +160,7 @@ class _Import:
         empty = EmptyDatabase.found(books.engine, copies, self.run)
         if empty is not None:
             self.run.report["empty_database"] = True
-            yield Warned(empty.message, hint=empty.hint)
+            yield Warned(f"the practice database holds no registration, but {empty.signs}", hint=empty.hint)
 
         def tell(_: News) -> bool:
             if empty is None:

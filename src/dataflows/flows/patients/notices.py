@@ -33,7 +33,8 @@ def message(news: Sequence[News], seal: Seal, run_id: str, bucket: str) -> Messa
 
 def empty(found: EmptyDatabase) -> Message:
     """The mail about an empty database."""
-    text = f"patient-import: {found.message}.\n\nWhat to do: {found.hint}\n\nThe import goes on. This is told once.\n"
+    what = f"patient-import: the practice database holds no registration, but {found.signs}."
+    text = f"{what}\n\nWhat to do: {found.hint}\n\nThe import goes on. This is told once.\n"
     return Message("patient-import: the practice database is empty", text)
 
 

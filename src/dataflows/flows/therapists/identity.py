@@ -114,7 +114,8 @@ def who(
     person = Person.of(entry.values)
     confirmed = [one for one in by_id if one in exact or (one.key in people and people[one.key].is_still(person))]
     reassigned = bool(by_id) and not confirmed
-    candidates = list({one.key: one for one in [*confirmed, *by_key]}.values())
+    by_place = [one for one in confirmed if one in exact or not by_key or _is_of(sight, one)]
+    candidates = list({one.key: one for one in [*by_place, *by_key]}.values())
     if not candidates:
         return Match(reassigned=reassigned)
     if len({one.id for one in candidates}) > 1:
@@ -131,7 +132,7 @@ def _listing(
     if here or entry.source_id is None:
         return Match(min(here or candidates, key=lambda one: (one not in confirmed, one.location or 0)))
     unnamed = [one for one in candidates if one.source_id is None]
-    moved = unnamed or [one for one in confirmed if _zip_file(one.seen_in) in (None, _zip_file(sight.name))]
+    moved = unnamed or [one for one in confirmed if _is_of(sight, one)]
     return Match(moved[0]) if moved else Match(further=candidates[0])
 
 
@@ -145,6 +146,6 @@ def _street(one: Known, people: Mapping[Key, Person]) -> str:
     return people[one.key].street if one.key in people else ""
 
 
-def _zip_file(name: str | None) -> str | None:
-    """The file of a ZIP code, whatever folder it is in: who is in another one too has not moved there."""
-    return name.rpartition("/")[2] if name else None
+def _is_of(sight: Sight, one: Known) -> bool:
+    """Whether a listing was last in this file of a ZIP code, whatever its folder: who is in another has not moved."""
+    return one.seen_in is None or one.seen_in.rpartition("/")[2] == sight.name.rpartition("/")[2]

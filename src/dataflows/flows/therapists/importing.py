@@ -36,6 +36,7 @@ MEANINGS = {
     **{code: f"the file is {name}, and has to be UTF-8" for code, name in NAMES.items()},
     "not_readable": "the file cannot be read",
     "changed": "the file was changed while it was read",
+    SUSPICIOUS: "the file would delete more than 20 % of the active therapists of its area at once",
     PARTIAL: "some entries were not taken",
 }
 """What the names of failures mean, for people."""
@@ -44,10 +45,9 @@ _ON_ITS_WAY = frozenset({"broken_off", "not_json", "not_readable"})
 
 def meaning(code: str) -> str:
     """A name of a failure in words for people; the name itself where there are none."""
-    if code.startswith(SUSPICIOUS):
-        deleted, _, active = code.removeprefix(SUSPICIOUS).strip().partition(" of ")
-        figures = f"{deleted} of the {active}" if active else "more than 20 % of the"
-        return f"the file would delete {figures} active therapists of its area at once"
+    deleted, _, active = code.removeprefix(SUSPICIOUS).strip().partition(" of ")
+    if code.startswith(SUSPICIOUS) and active:
+        return f"the file would delete {deleted} of the {active} active therapists of its area at once"
     return MEANINGS.get(code, code)
 
 
