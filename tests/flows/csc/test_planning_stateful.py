@@ -258,7 +258,7 @@ class Nights(RuleBasedStateMachine):
             (Acknowledgements, "mark"),
             (Acknowledgements, "settle"),
             (Acknowledgements, "flush"),
-            (Staging, "_apply"),
+            (Staging, "record"),
         ):
             patch.setattr(owner, name, _stepping(getattr(owner, name), fuse))
 
