@@ -127,11 +127,11 @@ def series(rows: int, settings: dict[str, str], workers: int) -> list[tuple[str,
 def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
     """CPU seconds per stage of a run of whole children, in this process, one worker."""
     from dataflows.cli.main import main
-    from dataflows.flows.csc import acknowledgements, planning, receiver, seen, staging
+    from dataflows.flows.csc import acknowledgements, planning, reading, receiver, speakers, staging
 
     spent: defaultdict[str, float] = defaultdict(float)
-    _timed(spent, "validation", planning, "problems")
-    _timed(spent, "reading JSON", planning, "parse")
+    _timed(spent, "validation", planning, "broken_rules")
+    _timed(spent, "reading JSON", reading, "read_child")
     _timed(spent, "hashing", planning, "payload_hash")
     _timed(spent, "serialising", planning, "canonical")
     _timed(spent, "HTTP", receiver, "send")
@@ -141,7 +141,9 @@ def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "settle")
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "flush")
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "of")
-    _timed(spent, "journal: which rows speak", seen.Seen, "first")
+    _timed(spent, "who speaks", speakers.Speakers, "of")
+    _timed(spent, "skeletons", acknowledgements.Acknowledgements, "close_skeleton")
+    _timed(spent, "skeletons", acknowledgements.Acknowledgements, "open_skeleton")
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "staging.db"
         fill(database, rows)

@@ -49,6 +49,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         (["test-endpoint", "--json"], ["test-endpoint", "--target", "csc", "--json"]),
         (["test-db"], ["test-db", "--target", "staging"]),
         (["test-schema"], ["test-schema"]),
+        (["test-db-connection"], ["test-db", "--target", "staging"]),
+        (["run-smoke", "--json"], ["test-endpoint", "--target", "csc", "--json"]),
+        (["run", "-h"], ["csc-submit", "--help"]),
+        (["--quiet", "test-db", "-h"], ["--quiet", "test-db", "--target", "staging", "--help"]),
         (["--env-file", "C:\\csc\\.env"], ["--env-file", "C:\\csc\\.env", "csc-submit"]),
         (["--data-dir=d", "--quiet", "test-db"], ["--data-dir=d", "--quiet", "test-db", "--target", "staging"]),
         (["--version"], ["--version"]),
@@ -62,8 +66,9 @@ def test_commands_and_options_are_passed_on(arguments: list[str], expected: list
 @pytest.mark.skipif(sys.platform == "win32", reason="the program is called csc_api_pipeline.exe there")
 def test_help_is_the_seeds(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setattr(sys, "argv", ["csc_api_pipeline"])
-    assert pipeline.main(["--help"]) == 0
-    assert capsys.readouterr().out == HELP
+    for asked_for in (["--help"], ["-h"]):
+        assert pipeline.main(asked_for) == 0
+        assert capsys.readouterr().out == HELP
 
 
 def test_help_of_the_exe(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

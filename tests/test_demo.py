@@ -79,8 +79,12 @@ def test_the_document_and_what_is_kept(temporary: Path, capsys: Capture) -> None
 
 def forget_vanished_items(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the reference client does: list items that are gone are never conveyed."""
-    pairs = delta._pairs
-    monkeypatch.setattr(delta, "_pairs", lambda *lists: [pair for pair in pairs(*lists) if pair[1] is not None])
+    compared = delta._items
+    monkeypatch.setattr(
+        delta,
+        "_items",
+        lambda kind, old, now, new: compared(kind, {one: old[one] for one in old if one in now}, now, new),
+    )
 
 
 def write_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:

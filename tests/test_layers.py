@@ -10,11 +10,12 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
-ANYBODY_MAY_KNOW = {"", "errors", "events", "settings"}
+ANYBODY_MAY_KNOW = {"", "errors", "events", "printable", "settings"}
 MAY_KNOW = {
     "": set[str](),
     "errors": set[str](),
     "events": set[str](),
+    "printable": set[str](),
     "settings": {"errors"},
     "store": ANYBODY_MAY_KNOW,
     "remote": ANYBODY_MAY_KNOW | {"store"},
@@ -28,7 +29,7 @@ MAY_KNOW = {
     "__main__": {"cli"},
 }
 # of a flow, the sandbox may only know the rules of its payload
-PAYLOAD_RULES = {"payload", "attributes"}
+PAYLOAD_RULES = {"payload", "schema"}
 # what a command calls: the story of one command each; the steps of a flow do not know them
 JOBS = {"job", "inspection"}
 PRINTERS = {"cli/output.py", "cli/progress.py", "cli/lines.py"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.errors import SettingUnusable
-from dataflows.settings import Secret, Settings, envfile, families, fields_of, load, table
+from dataflows.settings import Secret, Settings, d2i, envfile, families, fields_of, load, table
 
 ODBC = (
     "Driver={ODBC Driver 18 for SQL Server};Server=db.example.org\\HDM;UID=loader;PWD={p #1;x}};Encrypt=yes # no remark"
@@ -20,7 +20,7 @@ ODBC = (
 
 @pytest.fixture(autouse=True)
 def clean_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [*(spec.name for spec in table()), "NO_COLOR"]:
+    for name in [*(spec.name for spec in table()), *d2i.NAMES, "NO_COLOR"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -67,6 +67,69 @@ def test_an_odbc_string_survives(written: str, tmp_path: Path) -> None:
     found = load().db_connection_string
     assert found is not None
     assert found.reveal() == ODBC
+
+
+# --- the env file of the D2I tool ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", [ODBC, f"'{ODBC}'", f'"{ODBC}"'])
+def test_its_connection_string_is_taken_with_one_warning(written: str, tmp_path: Path) -> None:
+    path = env_file(tmp_path, f"SQL_CONN_STR={written}\nUSER_SERVER=another\nUSER_DATABASE=another\n")
+    settings = load()
+    assert settings.db_connection_string is not None
+    assert settings.db_connection_string.reveal() == ODBC
+    assert settings.origin("DB_CONNECTION_STRING") == "env file"
+    assert settings.warnings == (
+        f"SQL_CONN_STR (from {path}) is taken for DB_CONNECTION_STRING;"
+        " write instead: DB_CONNECTION_STRING= with the same value",
+    )
+
+
+@pytest.mark.parametrize(
+    ("server", "database", "made"),
+    [
+        (r"db\HDM", "HDM_Local", r"Server=db\HDM;Database=HDM_Local"),
+        ("tcp:db.example.org,1433", "Küche 2", "Server=tcp:db.example.org,1433;Database=Küche 2"),
+        ("db", "a;b}c", "Server=db;Database={a;b}}c}"),
+    ],
+)
+def test_its_server_and_database_are_taken(server: str, database: str, made: str, tmp_path: Path) -> None:
+    env_file(tmp_path, f"USER_SERVER={server}\nUSER_DATABASE='{database}'\nSQL_CONN_STR=\n")
+    settings = load()
+    assert settings.db_connection_string is not None
+    assert settings.db_connection_string.reveal() == (
+        f"Driver={{ODBC Driver 17 for SQL Server}};{made};Trusted_Connection=yes"
+    )
+    [warning] = settings.warnings
+    assert warning.startswith("USER_SERVER and USER_DATABASE (from ")
+    assert "DB_CONNECTION_STRING=Driver={ODBC Driver 17 for SQL Server};Server=<USER_SERVER>" in warning
+    assert server not in warning or server == "db"
+
+
+def test_its_settings_may_come_from_both_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file(tmp_path, "USER_SERVER=db\nUSER_DATABASE=test\n")
+    monkeypatch.setenv("USER_DATABASE", "live")
+    settings = load()
+    assert settings.db_connection_string is not None
+    assert "Server=db;Database=live;" in settings.db_connection_string.reveal()
+    assert settings.origin("DB_CONNECTION_STRING") == "environment"
+
+
+@pytest.mark.parametrize("where", ["environment", "env file"])
+def test_ours_beats_its(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "" if where == "environment" else "DB_CONNECTION_STRING=sqlite:///ours.db\n"
+    env_file(tmp_path, f"{text}SQL_CONN_STR=sqlite:///its.db\n")
+    if where == "environment":
+        monkeypatch.setenv("DB_CONNECTION_STRING", "sqlite:///ours.db")
+    settings = load()
+    assert settings.db_connection_string is not None
+    assert settings.db_connection_string.reveal() == "sqlite:///ours.db"
+    assert settings.warnings == ()
+
+
+def test_a_server_without_a_database_says_nothing(tmp_path: Path) -> None:
+    env_file(tmp_path, "USER_SERVER=db\n")
+    assert load().db_connection_string is None
 
 
 def test_a_file_as_windows_writes_it(tmp_path: Path) -> None:
@@ -183,7 +246,7 @@ def test_the_data_dir_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CSC_MAX_DELETE_PERCENT", "nan", "a number from 0 to 100"),
         ("LA_CODE", "84", "3 digits"),
         ("LA_CODE", "٣٤٥", "3 digits"),
-        ("TABLE_NAME", "[dbo].[staging]", "a table name without brackets"),
+        ("TABLE_NAME", "dbo.staging; x", "a table name"),
         ("API_ENDPOINT", "http://api.example.org", "an address with https://"),
         ("TOKEN_ENDPOINT", "login.example.org/token", "an address with https://"),
         ("TOKEN_ENDPOINT", "https://me:hush@login.example.org/token", "an address with https://"),
@@ -312,3 +375,57 @@ def test_a_name_that_no_entry_can_have_is_unknown(tmp_path: Path, key: str) -> N
     env_file(tmp_path, f"{key}=https://example.org/a\n")
     with suppress(SettingUnusable):
         assert key in " ".join(load().warnings)
+
+
+# --- blanks, and who may read the file ----------------------------------------------------------------------------
+
+BLANKS = [" ", "\t", " \r\n ", "\xa0", "\u2003"]
+
+
+@pytest.mark.parametrize("blank", BLANKS, ids=ascii)
+def test_a_setting_of_blanks_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    env_file(tmp_path, "".join(f"{spec.name}='{blank if blank.isprintable() else ' '}'\n" for spec in table()))
+    for spec in table():
+        monkeypatch.setenv(spec.name, blank)
+    monkeypatch.setenv("CQC_URL_DIRECTORY", blank)
+    settings = load(overrides={"run_token": blank, "data_dir": str(tmp_path), "app_host": blank})
+    assert {spec.name: getattr(settings, spec.name.lower()) for spec in table() if spec.name != "DATA_DIR"} == {
+        spec.name: spec.default for spec in table() if spec.name != "DATA_DIR"
+    }
+    assert settings.cqc_urls == {}
+    assert set(settings.origins.values()) == {"default", "flag"}
+
+
+@pytest.mark.parametrize("blank", BLANKS, ids=ascii)
+def test_blanks_in_the_environment_do_not_beat_the_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank: str
+) -> None:
+    url = "https://example.org/x.csv"
+    env_file(tmp_path, f"RUN_TOKEN=good-enough-for-a-test\nBATCH_SIZE=7\nDEBUG=true\nCQC_URL_DIRECTORY={url}\n")
+    for name in ("RUN_TOKEN", "BATCH_SIZE", "DEBUG", "CQC_URL_DIRECTORY"):
+        monkeypatch.setenv(name, blank)
+    settings = load()
+    assert settings.run_token == Secret("good-enough-for-a-test")
+    assert (settings.batch_size, settings.debug, settings.cqc_urls) == (7, True, {"directory": url})
+    assert settings.origin("RUN_TOKEN") == "env file"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file has the rights of its folder there")
+@pytest.mark.parametrize(
+    ("text", "mode", "told"),
+    [
+        ("CLIENT_SECRET=x", 0o644, "can read the secrets in"),
+        ("healthcheck_url_cqc_fetch=https://example.org/x", 0o604, "can read the secrets in"),
+        ("DB_CONNECTION_STRING=sqlite:///x.db", 0o666, "can read the secrets in"),
+        ("API_ENDPOINT=https://example.org", 0o602, "can change"),
+        ("API_ENDPOINT=https://example.org", 0o644, ""),
+        ("CLIENT_SECRET=x", 0o640, ""),
+        ("CLIENT_SECRET=x", 0o600, ""),
+    ],
+)
+def test_an_env_file_that_is_open_to_all_is_told(tmp_path: Path, text: str, mode: int, told: str) -> None:
+    path = env_file(tmp_path / "with blanks", text)
+    path.chmod(mode)
+    warnings = load(path).warnings
+    assert len(warnings) == bool(told)
+    assert all(told in one and one.endswith(f": chmod 600 '{path}'") for one in warnings)

@@ -27,7 +27,11 @@ _COMMANDS = {
     "test-endpoint": "test-endpoint --target csc",
     "test-db": "test-db --target staging",
     "test-schema": "test-schema",
+    # as the D2I tool calls them
+    "test-db-connection": "test-db --target staging",
+    "run-smoke": "test-endpoint --target csc",
 }
+_SHOWN = ("run", "test-endpoint", "test-db", "test-schema")
 # the options of dataflows that stand before the command; the first ones take a value
 _WITH_VALUE = ("--env-file", "--data-dir", "--log-level")
 _ALONE = ("--quiet", "--verbose", "--no-color", "--version")
@@ -37,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code, which is that of the ``dataflows`` command behind it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     before, rest = _split(arguments)
+    rest = ["--help" if argument == "-h" else argument for argument in rest]
     if rest[:1] == ["--help"]:
         return tell(_HELP.format(program=_program()))
     if not rest and "--version" in before:
@@ -45,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return dataflows([*before, "csc-submit", *rest])
     command = _COMMANDS.get(rest[0])
     if command is None:
-        error = WrongUsage(f"{_program()} has no such command", hint=f"one of {', '.join(_COMMANDS)}; see --help")
+        error = WrongUsage(f"{_program()} has no such command", hint=f"one of {', '.join(_SHOWN)}; see --help")
         return report_failure(error, arguments)
     return dataflows([*before, *command.split(), *rest[1:]])
 

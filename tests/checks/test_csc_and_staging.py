@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from dataflows.flows.csc.table import create_table, staging_table
 from dataflows.settings import Secret, Settings
 from dataflows.store import schema
 from dataflows.store.database import connect
+from tests.flows.csc.schemas import DFE_FILE, grown_document
 from tests.remote.loopback import Answer, Request, closed_port, in_turn, reply, server_tls, serving
 
 SECRETS = ("synthetic-secret", "synthetic-key", "synthetic-token", "synthetic-password")
@@ -106,8 +108,39 @@ def test_no_connection_string_at_all(tmp_path: Path) -> None:
 def test_the_table_as_it_should_be_passes(database: Settings) -> None:
     found = by_name(check_schema(database))
     assert set(outcomes(found).values()) == {True}
-    assert not any(check.hint for check in found.values())
+    assert not any(check.hint for name, check in found.items() if name.startswith("column"))
     assert "column partial_json_payload" in found
+
+
+def test_it_says_which_schema_holds_and_what_differs(database: Settings, tmp_path: Path) -> None:
+    assert by_name(check_schema(database))["attribute rules"].text == "DfE's schema 1.0.1, built in"
+
+    same = by_name(check_schema(replace(database, csc_schema=DFE_FILE)))["attribute rules"]
+    assert same.text == f"DfE's schema 1.0.1 from {DFE_FILE} says the same as the built-in 1.0.1"
+
+    path = tmp_path / "openapi.json"
+    path.write_text(json.dumps(grown_document()), encoding="utf-8")
+    grown = by_name(check_schema(replace(database, csc_schema=path)))["attribute rules"]
+    assert grown.passed
+    assert grown.text.startswith(f"DfE's schema 1.1.0 from {path} differs from the built-in 1.0.1: ")
+    assert "social_care_episodes[].closure_note_code is new" in grown.text
+    assert "worker_id: pattern is ^[A-Za-z0-9._-]*$" in grown.text
+
+
+def test_a_schema_that_cannot_be_used_fails(database: Settings, tmp_path: Path) -> None:
+    check = by_name(check_schema(replace(database, csc_schema=tmp_path / "none.json")))["attribute rules"]
+    assert (check.passed, check.exit_code) == (False, ExitCode.SETTINGS)
+
+
+def test_the_indexes_are_offered_until_they_are_there(database: Settings) -> None:
+    found = by_name(check_schema(database))
+    offers = {name: check for name, check in found.items() if name.startswith("index")}
+    assert len(offers) == 3
+    assert all(check.passed and "offered" in check.text for check in offers.values())
+    for check in offers.values():
+        run(database, check.hint)
+    found = by_name(check_schema(database))
+    assert [found[name].text for name in offers] == ["is there"] * 3
 
 
 def test_a_missing_column_fails_with_the_statement_that_adds_it(database: Settings) -> None:
@@ -120,12 +153,12 @@ def test_a_missing_column_fails_with_the_statement_that_adds_it(database: Settin
 
 
 def test_a_column_of_another_type_is_a_warning(database: Settings) -> None:
-    run(database, "ALTER TABLE checked DROP COLUMN api_response")
-    run(database, "ALTER TABLE checked ADD api_response INTEGER")
-    check = by_name(check_schema(database))["column api_response"]
+    run(database, "ALTER TABLE checked DROP COLUMN legacy_id")
+    run(database, "ALTER TABLE checked ADD legacy_id INTEGER")
+    check = by_name(check_schema(database))["column legacy_id"]
     assert check.passed
     assert "warning: is INTEGER" in check.text
-    assert "api_response" in check.hint
+    assert "legacy_id" in check.hint
 
 
 def test_a_column_that_is_too_short_is_mended_by_the_hint(postgres_url: str, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -113,6 +115,8 @@ def test_sql_server_sessions_wait_for_a_lock_and_end_when_they_are_closed() -> N
     import pyodbc
 
     class Cursor:
+        timeout = 0
+
         def __init__(self) -> None:
             self.done: list[str] = []
 
@@ -132,6 +136,55 @@ def test_sql_server_sessions_wait_for_a_lock_and_end_when_they_are_closed() -> N
     session = Cursor()
     database._bound_waits(session, None)
     assert session.done == ["SET LOCK_TIMEOUT 30000", "close", "commit"]
+    assert session.timeout == 120  # seconds per statement: one that hangs ends
+
+
+class Said:
+    """A cursor that says one thing after another, as a driver does of a statement with triggers."""
+
+    description = None
+
+    def __init__(self, *counts: int | Exception) -> None:
+        self._counts = list(counts)
+        self.rowcount = int(self._counts.pop(0))  # type: ignore[arg-type]
+
+    def nextset(self) -> bool:
+        if not self._counts:
+            return False
+        count = self._counts.pop(0)
+        if isinstance(count, Exception):
+            raise count
+        self.rowcount = count
+        return True
+
+
+UPDATE = SimpleNamespace(isinsert=False, isupdate=True, isdelete=False)
+
+
+def test_a_trigger_that_fails_in_its_second_statement_is_heard() -> None:
+    with pytest.raises(ValueError, match="second"):
+        database._take_everything(None, Said(1, ValueError("second")), "", (), UPDATE, False)  # type: ignore[arg-type]
+
+
+def test_the_count_of_a_statement_is_the_last_one() -> None:
+    context = SimpleNamespace(**vars(UPDATE))
+    database._take_everything(None, Said(3, 1, 7), "", (), context, False)  # type: ignore[arg-type]
+    assert context._rowcount == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Server=db.example.org;Database=ssd;Trusted_Connection=yes", "names no driver"),
+        ("Data Source=db.example.org;Initial Catalog=ssd;Integrated Security=SSPI", ".NET"),
+        ("Server=db.example.org;Database=ssd;User Id=me;Password=hush;", ".NET"),
+    ],
+)
+def test_an_odbc_string_without_a_driver_is_told_what_to_write(text: str, told: str) -> None:
+    with pytest.raises(SettingUnusable, match=told) as raised:
+        connect(text)
+    assert "Driver={ODBC Driver 18 for SQL Server};" in raised.value.hint
+    assert "hush" not in f"{raised.value.message} {raised.value.hint}"
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
@@ -194,3 +247,30 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(SettingUnusable, match="not installed"):
         connect("postgresql+psycopg2://user:hush@db.example.org/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Driver={ODBC 18};Server= tcp:a,1433 ;UID=x", {"driver": "{ODBC 18}", "server": "tcp:a,1433", "uid": "x"}),
+        ("PWD={a;b=}}c};x=y", {"pwd": "{a;b=}}c}", "x": "y"}),
+        ("Driver={never closed;Server=a", {"driver": "{never closed", "server": "a"}),
+        ("nonsense; =a; b = c ;;d=", {"b": "c", "d": ""}),
+    ],
+)
+def test_the_words_of_an_odbc_string(text: str, words: dict[str, str]) -> None:
+    assert database._pairs(text) == words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{" * 200_000, "a={;" * 50_000, "a={" + "}" * 200_001),
+        *(" " * 200_000 + "a", "a=" + " " * 200_000, "=;" * 100_000),
+    ],
+    ids=["braces", "open values", "closing braces", "blanks", "blanks as value", "no keys"],
+)
+def test_an_odbc_string_is_read_in_one_pass(text: str) -> None:
+    began = time.process_time()
+    database._pairs(text)
+    assert time.process_time() - began < 2  # a pattern that tries again takes minutes

@@ -13,8 +13,9 @@ from sqlalchemy import exc
 
 from dataflows.errors import AccessRefused, DataflowsError, ExitCode, ServiceDown, SettingUnusable
 from dataflows.store.database import connect
-from dataflows.store.failures import StatementRefused, translated
+from dataflows.store.failures import StatementRefused, may_work_again, translated
 from tests.remote.loopback import closed_port
+from tests.store.sqlserver_errors import SAID, Said
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -76,9 +77,10 @@ def test_errors_of_ours_pass_as_they_are() -> None:
 
 
 def test_a_sqlite_folder_that_is_missing(tmp_path: Path) -> None:
-    error = run(f"sqlite:///{tmp_path / 'missing' / 'staging.db'}", "SELECT 1")
+    url = f"sqlite:///{tmp_path / 'missing' / 'staging.db'}?mode=ro&uri=true".replace("///", "///file:")
+    error = run(url, "SELECT 1")
     assert isinstance(error, SettingUnusable)
-    assert "no such database" in error.message
+    assert "there is no database file" in error.message
 
 
 def test_a_file_that_is_no_sqlite_database(tmp_path: Path) -> None:
@@ -162,27 +164,47 @@ def as_raised(kind: type[exc.DBAPIError], state: str, text: str) -> DataflowsErr
     return raised.value
 
 
-@pytest.mark.parametrize(
-    ("kind", "state", "text", "meaning"),
-    [
-        (exc.InterfaceError, "28000", "Login failed (18456) (SQLDriverConnect)", AccessRefused),
-        (exc.ProgrammingError, "42000", "Cannot open database (4060) (SQLDriverConnect)", SettingUnusable),
-        (exc.ProgrammingError, "42000", "permission was denied (229) (SQLExecDirectW)", AccessRefused),
-        (exc.ProgrammingError, "42S02", "Invalid object name (208) (SQLExecDirectW)", SettingUnusable),
-        (exc.ProgrammingError, "42S22", "Invalid column name (207) (SQLExecDirectW)", SettingUnusable),
-        (exc.ProgrammingError, "42000", "Lock request time out (1222) (SQLExecDirectW)", ServiceDown),
-        (exc.DBAPIError, "40001", "deadlock victim (1205) (SQLExecDirectW)", ServiceDown),
-        (exc.OperationalError, "08001", "Login timeout expired (0) (SQLDriverConnect)", ServiceDown),
-        (exc.OperationalError, "08S01", "Communication link failure (10054) (SQLExecDirectW)", ServiceDown),
-        (exc.OperationalError, "HYT00", "Query timeout expired (0) (SQLExecDirectW)", ServiceDown),
-        (exc.OperationalError, "42000", "Database is not currently available (40613) (SQLDriverConnect)", ServiceDown),
-        (exc.DataError, "22001", "would be truncated (2628) (SQLExecDirectW)", SettingUnusable),
-        (exc.IntegrityError, "23000", "Violation of constraint (2627) (SQLExecDirectW)", SettingUnusable),
-        (exc.ProgrammingError, "42000", "Incorrect syntax (102) (SQLExecDirectW)", StatementRefused),
-    ],
-)
-def test_what_sql_server_says(kind: type[exc.DBAPIError], state: str, text: str, meaning: type[DataflowsError]) -> None:
-    assert type(as_raised(kind, state, text)) is meaning
+@pytest.mark.parametrize("said", SAID, ids=lambda said: f"{said.state} {said.source}")
+def test_what_sql_server_says(said: Said) -> None:
+    error = as_raised(said.kind, said.state, said.text)
+    assert error.exit_code is said.code
+    assert said.words in error.message
+
+
+def test_an_untrusted_certificate_is_told_with_both_ways_on() -> None:
+    error = as_raised(SAID[0].kind, SAID[0].state, SAID[0].text)
+    assert "certificate" in error.message
+    assert "TrustServerCertificate=yes" in error.hint
+
+
+@pytest.mark.parametrize("number", [1205, 1222, 3960])
+def test_after_a_lock_the_same_transaction_may_go_through(number: int) -> None:
+    (said,) = [one for one in SAID if f"sys.messages {number}" == one.source]
+    assert may_work_again(said.kind("UPDATE", None, Exception(said.state, f"[{said.state}] {said.text}")))
+
+
+@pytest.mark.parametrize("number", [2628, 515, 3609, 50000, 229, 3906])
+def test_what_is_refused_is_not_tried_again(number: int) -> None:
+    (said,) = [one for one in SAID if f"sys.messages {number}" == one.source]
+    assert not may_work_again(said.kind("UPDATE", None, Exception(said.state, f"[{said.state}] {said.text}")))
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    port = closed_port()
+    assert f"server 127.0.0.1:{port}" in run(f"postgresql://user@127.0.0.1:{port}/ssd", "SELECT 1").message
+
+
+def test_the_server_of_an_odbc_string_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pyodbc = pytest.importorskip("pyodbc", reason="there is no ODBC driver manager", exc_type=ImportError)
+
+    def fail(*_: object, **__: object) -> None:
+        raise pyodbc.OperationalError("HYT00", "[HYT00] Login timeout expired (0) (SQLDriverConnect)")
+
+    monkeypatch.setattr("pyodbc.connect", fail)
+    error = run("Driver={any};Server=tcp:sql01.example.org,1433;UID=me;PWD=hush", "SELECT 1")
+    assert isinstance(error, ServiceDown)
+    assert "tcp:sql01.example.org,1433" in error.message
+    assert "hush" not in error.message
 
 
 @pytest.mark.parametrize(

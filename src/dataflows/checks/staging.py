@@ -7,13 +7,15 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dataflows.checks.attribute_rules import attribute_rules
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.checks.engine import Opened
-from dataflows.errors import ExitCode, SettingUnusable
+from dataflows.errors import DataflowsError, ExitCode, SettingUnusable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from dataflows.flows.csc.indexes import Offered
     from dataflows.settings import Settings
     from dataflows.store.schema import Finding
 
@@ -30,13 +32,19 @@ def check_staging(settings: Settings) -> Iterator[Check]:
 
 
 def check_schema(settings: Settings) -> Iterator[Check]:
-    """The columns of the staging table: a missing one fails, another type is a warning with the ALTER that mends it."""
+    """The rules of a child's record, and the staging table: columns that cannot be used fail, others get their ALTER.
+
+    Then the indexes that make a night cost what is pending: offered with their statement where they are missing.
+    """
     attempt = Attempt()
+    yield attempt("attribute rules", partial(attribute_rules, settings))
     with closing(_Staging(settings)) as database:
         yield attempt("connection string", database.address)
         yield attempt("table", database.look, "connection string")
         for column in database.table().columns:
             yield attempt(f"column {column.name}", partial(database.column, column.name), "table")
+        for index in database.offered():
+            yield attempt(f"index {index.called}", partial(database.index, index), "table")
 
 
 class _Staging(Opened):
@@ -47,6 +55,7 @@ class _Staging(Opened):
 
         super().__init__(settings, "DB_CONNECTION_STRING", open_engine)
         self._columns: dict[str, Finding] = {}
+        self._missing: set[str] | None = None
 
     def table(self) -> sa.Table:
         from dataflows.flows.csc.table import staging_table
@@ -66,11 +75,12 @@ class _Staging(Opened):
         """Writes into the columns that a run writes what they hold already, in one row, and takes it back."""
         import sqlalchemy as sa
 
+        from dataflows.flows.csc.write_back import WRITTEN
         from dataflows.store.database import translated
 
         table = self.table()
         newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
-        same = {name: table.c[name] for name in _WRITTEN}
+        same = {name: table.c[name] for name in WRITTEN}
         with translated("DB_CONNECTION_STRING"), self.engine.connect() as connection:
             try:
                 connection.execute(sa.update(table).where(table.c.id == newest).values(same))
@@ -79,9 +89,10 @@ class _Staging(Opened):
         return f"{self._settings.table_name} can be written (the trial was rolled back)"
 
     def look(self) -> str:
+        from dataflows.flows.csc.columns import refusal
         from dataflows.store.schema import findings
 
-        name, found = self._settings.table_name, findings(self.engine, self.table())
+        name, found = self._settings.table_name, findings(self.engine, self.table(), refusal)
         if found is None:
             raise SettingUnusable(f"{name} is not there", hint="check TABLE_NAME, and: dataflows test-db")
         self._columns = {finding.column: finding for finding in found}
@@ -91,17 +102,28 @@ class _Staging(Opened):
         there = self._columns[name]
         if there.there is None:
             return Check(f"column {name}", False, "is missing", there.mend, ExitCode.SETTINGS)
+        if there.refused:
+            text = f"is {there.there}, and cannot be used: {there.refused}"
+            return Check(f"column {name}", False, text, there.mend, ExitCode.SETTINGS)
         if there.fits:
             return Check(f"column {name}", True, there.there)
         return Check(f"column {name}", True, f"warning: is {there.there}, wanted is {there.wanted}", there.mend)
 
+    def offered(self) -> list[Offered]:
+        """Return the indexes that are offered; none where there is no database to make them in."""
+        from dataflows.flows.csc.indexes import offered
 
-_WRITTEN = (
-    "submission_status",
-    "submission_timestamp",
-    "api_response",
-    "previous_json_payload",
-    "previous_hash",
-    "partial_json_payload",
-    "row_state",
-)
+        try:
+            return offered(self.engine, self.table())
+        except DataflowsError:
+            return []
+
+    def index(self, index: Offered) -> Check:
+        from dataflows.flows.csc.indexes import missing
+
+        name = f"index {index.called}"
+        if self._missing is None:
+            self._missing = {one.name for one in missing(self.engine, self.table())}
+        if index.name not in self._missing:
+            return Check(name, True, "is there")
+        return Check(name, True, f"offered: without it {index.purpose} is looked for in the whole table", index.script)

@@ -12,6 +12,7 @@ from dataflows.cli.options import DryRun, Invocation, Json, Workers, epilog, inv
 from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
+    from dataflows.flows.csc.by_hand import ByHand
     from dataflows.flows.csc.job import Options
 
 COMMAND = "csc-submit"
@@ -35,18 +36,30 @@ def csc_submit(
     child: Annotated[
         str | None, typer.Option("--child", help="Only this child: its la_child_id, else its person_id.")
     ] = None,
+    resend: Annotated[
+        bool, typer.Option("--resend", help="With --child: send it whole after a purge, whatever its status.")
+    ] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="With --child: purge a child that is deleted, or that no row names.")
+    ] = False,
+    purge_orphans: Annotated[
+        bool, typer.Option("--purge-orphans", help="Purge the children at the API that no row names any more.")
+    ] = False,
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors/--no-retry-errors", help="Also rows that ended in error before.")
     ] = True,
     dry_run: DryRun = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="With --dry-run: write the batches into this folder.")
+        Path | None, typer.Option("--out", readable=False, help="With --dry-run: write the batches into this folder.")
     ] = None,
     show: Annotated[
         int | None, typer.Option("--show", help="Print what would be sent for the row of this id; terminal only.")
     ] = None,
     requeue: Annotated[
         bool, typer.Option("--requeue", help="Send every row whole, such as to a receiver that is new.")
+    ] = False,
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Go on with a table that another machine, tool or key sent before.")
     ] = False,
     rehearsal: Annotated[
         bool, typer.Option("--rehearsal", help="Send to a test receiver; write nothing back.")
@@ -63,7 +76,8 @@ def csc_submit(
     reloaded meanwhile stays pending. Running the command again goes on where an interrupted run stopped.
     """
     call = invocation(context).begin(COMMAND, as_json)
-    _refuse_contradictions(dry_run=dry_run, out=out, requeue=requeue, rehearsal=rehearsal)
+    _refuse_contradictions(dry_run=dry_run, out=out, requeue=requeue, takeover=takeover, rehearsal=rehearsal)
+    by_hand = _by_hand(child, resend=resend, purge=purge, purge_orphans=purge_orphans)
     settings = call.settings(csc_workers=workers)
     from dataflows.flows.csc import job
 
@@ -71,11 +85,14 @@ def csc_submit(
         full=mode == "full" or (mode is None and not settings.use_partial_payload),
         limit=limit,
         child=child,
+        by_hand=by_hand,
+        purge_orphans=purge_orphans,
         retry_errors=retry_errors,
         dry_run=dry_run,
         out=out,
         rehearsal=rehearsal,
         requeue=requeue,
+        takeover=takeover,
         allow_mass_delete=allow_mass_delete,
         workers=settings.csc_workers,
     )
@@ -102,14 +119,33 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     return run(call, job.recalled(kept))
 
 
-def _refuse_contradictions(*, dry_run: bool, out: Path | None, requeue: bool, rehearsal: bool) -> None:
+def _refuse_contradictions(*, dry_run: bool, out: Path | None, requeue: bool, takeover: bool, rehearsal: bool) -> None:
     if out is not None and not dry_run:
         raise WrongUsage("--out goes with --dry-run", hint="add --dry-run, or leave --out away")
+    if takeover and (requeue or rehearsal):
+        raise WrongUsage(
+            "--takeover goes neither with --requeue nor with --rehearsal",
+            hint="--takeover: this receiver was sent the table before; --requeue: it is new",
+        )
     if requeue and (dry_run or rehearsal):
         raise WrongUsage(
             "--requeue changes the table: it goes neither with --dry-run nor with --rehearsal",
             hint="look first with --dry-run alone; a rehearsal sends every row whole anyway",
         )
+
+
+def _by_hand(child: str | None, *, resend: bool, purge: bool, purge_orphans: bool) -> ByHand | None:
+    from dataflows.flows.csc.by_hand import ByHand
+
+    if resend and purge:
+        raise WrongUsage("--resend and --purge exclude each other", hint="take one of them")
+    if child is None and (resend or purge):
+        raise WrongUsage("--resend and --purge are for one child", hint="add --child ID")
+    if child is not None and purge_orphans:
+        raise WrongUsage("--purge-orphans is for the whole table", hint="for one child: --child ID --purge")
+    if resend:
+        return ByHand.RESEND
+    return ByHand.PURGE if purge else None
 
 
 def _show(call: Invocation, options: Options, row_id: int) -> int:

@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
 
 def hospitals_bulk(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV with the columns name, address and phone.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", readable=False, help="A CSV with the columns name, address and phone.")
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only, and report on it.")] = False,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out rows that are wrong or refused; exit code 3.")

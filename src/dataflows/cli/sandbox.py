@@ -49,7 +49,7 @@ def sandbox(
         Literal["merge", "replace"], typer.Option("--model", help="What the receiver does with absent attributes.")
     ] = "merge",
     write_env: Annotated[
-        Path | None, typer.Option("--write-env", help="Write the settings into this env file.")
+        Path | None, typer.Option("--write-env", readable=False, help="Write the settings into this env file.")
     ] = None,
     latency_ms: Annotated[float, typer.Option("--latency-ms", min=0, help="Every answer waits so long.")] = 0,
     jitter_ms: Annotated[float, typer.Option("--jitter-ms", min=0, help="And up to so much longer.")] = 0,
@@ -98,6 +98,9 @@ def sandbox(
     bad_hash_share: Annotated[
         float, typer.Option("--bad-hash-share", min=0, max=1, help="Share of the bucket's downloads with a wrong hash.")
     ] = 0,
+    schema: Annotated[
+        Path | None, typer.Option("--schema", help="DfE's openapi.json whose attribute rules hold, as CSC_SCHEMA.")
+    ] = None,
     lean: Annotated[
         bool, typer.Option("--lean", help="Check and remember nothing but what is stored: for measuring speed.")
     ] = False,
@@ -129,6 +132,7 @@ def sandbox(
     }
     call = invocation(context).begin(COMMAND)
     _refuse_to_overwrite(write_env)
+    from dataflows.flows.csc.schema import load_schema
     from dataflows.sandbox.server import Sandbox
 
     every = {name: value for name, value in receiver.items() if name != "max_batch"}
@@ -140,7 +144,8 @@ def sandbox(
         "bucket": {**every, "bad_hash_share": bad_hash_share},
         "mailbox": {name: value for name, value in every.items() if name not in _OF_HTTP},
     }
-    box = Sandbox(seed, port, mail_port=mail_port, model=model, lean=lean, faults=faults)
+    rules = load_schema(schema)
+    box = Sandbox(seed, port, mail_port=mail_port, model=model, lean=lean, schema=rules, faults=faults)
     for text in fault or ():
         _begin_with(box, text)
     raise typer.Exit(_serve(call, box, write_env))
@@ -187,7 +192,7 @@ def _tell(call: Invocation, box: Sandbox, write_env: Path | None) -> None:
     if write_env is not None:
         from dataflows.store.files import write_whole
 
-        write_whole(write_env, _env_text(settings).encode(), private=True)
+        write_whole(write_env, _env_text(settings).encode())
     for name, value in settings.items():
         call.output.say(f"{name}={value}")
     how = f"dataflows --env-file {write_env}" if write_env else "with these settings, dataflows"

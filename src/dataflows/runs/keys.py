@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-from filelock import FileLock
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dataflows.errors import SettingUnusable
-from dataflows.store.files import private_folder, write_whole
+from dataflows.store.disk import unusable
+from dataflows.store.files import private_folder, private_lock, write_whole
 
+KEY_FILE = "journal.key"
 _BITS = 256
+_WHAT = "the key of the journal"
+_RESTORE = "restore it from a backup; without one: move it away, then dataflows csc-submit --takeover"
 
 
 class Seal:
@@ -22,6 +27,7 @@ class Seal:
     """
 
     def __init__(self, key: bytes) -> None:
+        self._key = key
         self._cipher = AESSIV(key)
 
     @classmethod
@@ -29,17 +35,17 @@ class Seal:
         """Return the seal of a data folder; its key is made at first use (``journal.key``, readable by the owner).
 
         Raises:
-            SettingUnusable: the key file is damaged or cannot be read.
+            SettingUnusable: the key file is damaged, cannot be read or is another account's.
+            ServiceDown: the disk is full.
         """
-        path = data_dir / "journal.key"
+        path = data_dir / KEY_FILE
         try:
             key = path.read_bytes() if path.exists() else _new_key(path)
             return cls(key)
-        except (OSError, ValueError) as error:
-            raise SettingUnusable(
-                f"the key of the journal cannot be used: {path}",
-                hint="restore it from a backup, or move it and journal.db away: the next run sends full payloads",
-            ) from error
+        except OSError as error:
+            raise unusable(path, error, _WHAT, _RESTORE) from None
+        except ValueError as error:
+            raise SettingUnusable(f"{_WHAT} cannot be used: {path}", hint=_RESTORE) from error
 
     @classmethod
     def forgotten(cls) -> Seal:
@@ -64,10 +70,33 @@ class Seal:
         except InvalidTag:
             return None
 
+    def close_bytes(self, data: bytes, about: bytes) -> bytes:
+        """Return the sealed form (16 bytes longer) of what belongs to one item; ``about`` names it.
+
+        It can only be opened with the same ``about``, so that no entry of the journal can take the place of another.
+        """
+        return self._cipher.encrypt(data, [about])
+
+    def open_bytes(self, sealed: bytes, about: bytes) -> bytes | None:
+        """Return what was sealed, or None when it was sealed with another key or about something else."""
+        try:
+            return self._cipher.decrypt(sealed, [about])
+        except (InvalidTag, ValueError):  # ValueError: shorter than a seal
+            return None
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What tells this key from another (16 bytes), and tells nothing of it."""
+        return self.hash_key("fingerprint")[:16]
+
+    def hash_key(self, purpose: str) -> bytes:
+        """Return a key (32 bytes) for keyed hashes of one purpose, derived from the key of the data folder."""
+        return HKDF(hashes.SHA256(), 32, salt=None, info=purpose.encode()).derive(self._key)
+
 
 def _new_key(path: Path) -> bytes:
     locks = private_folder(path.parent / "locks")
-    with FileLock(locks / f"{path.name}.lock"):
+    with private_lock(locks / f"{path.name}.lock"):
         if not path.exists():  # else two first runs met here, and the other one was quicker
             write_whole(path, AESSIV.generate_key(_BITS))
     return path.read_bytes()

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from dataflows.errors import DataflowsError, ExitCode, Interrupted
 from dataflows.events import Event, Planned, Step, Tally, Waiting, Warned
 from dataflows.runs import journal as states
+from dataflows.runs.garbage import sweep
 from dataflows.runs.journal import Journal
 from dataflows.runs.lock import only_one
 from dataflows.runs.pool import Stop
@@ -90,6 +91,7 @@ def run_job(order: Order, job: Job, listener: Listener, *, stop: Stop | None = N
         AlreadyRunning: the same job runs on the same target.
         SettingUnusable: the data folder or the journal cannot be used.
     """
+    sweep()
     journal = Journal.open(order.data_dir)
     try:
         with only_one(order.data_dir, order.command, order.target):

@@ -16,26 +16,26 @@ Stored = dict[str, Any]
 Model = Literal["merge", "replace"]
 
 
-def merge(stored: Mapping[str, Any] | None, sent: Mapping[str, Any]) -> Stored | None:
+def merge(stored: Mapping[str, Any] | None, sent: Mapping[str, Any], kind: Kind = CHILD) -> Stored | None:
     """Bring one sent child into the stored one (None: not stored yet), key by key.
 
     Objects merge, lists with ids upsert by id, lists without ids are replaced when present, ``purge: true`` removes,
     what is absent stays. Returns the child in normal form, or None when it is purged. ``stored`` is left as it is.
     """
-    return None if _purged(sent) else _merged(CHILD, stored or {}, sent)
+    return None if _purged(sent) else _merged(kind, stored or {}, sent)
 
 
-def replace(stored: Mapping[str, Any] | None, sent: Mapping[str, Any]) -> Stored | None:
+def replace(stored: Mapping[str, Any] | None, sent: Mapping[str, Any], kind: Kind = CHILD) -> Stored | None:
     """Take the sent child for the whole truth: what is absent is cleared. Returns it in normal form, None if purged."""
-    return None if _purged(sent) else _merged(CHILD, {}, sent)
+    return None if _purged(sent) else _merged(kind, {}, sent)
 
 
-def normal(payload: Mapping[str, Any]) -> Stored | None:
+def normal(payload: Mapping[str, Any], kind: Kind = CHILD) -> Stored | None:
     """What is stored when ``payload`` is all that was ever sent (the same under both readings)."""
-    return merge(None, payload)
+    return merge(None, payload, kind)
 
 
-MODELS: Mapping[Model, Callable[[Mapping[str, Any] | None, Mapping[str, Any]], Stored | None]] = {
+MODELS: Mapping[Model, Callable[[Mapping[str, Any] | None, Mapping[str, Any], Kind], Stored | None]] = {
     "merge": merge,
     "replace": replace,
 }

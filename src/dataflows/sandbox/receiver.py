@@ -18,7 +18,8 @@ from typing import Any
 
 import orjson
 
-from dataflows.flows.csc.payload import canonical, problems
+from dataflows.flows.csc.payload import canonical
+from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.sandbox.faults import Faults
 from dataflows.sandbox.model import MODELS, Model, Stored, normal
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
@@ -78,10 +79,12 @@ class Receiver(Service):
         seed: int = 0,
         model: Model = "merge",
         lean: bool = False,
+        schema: ChildSchema | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(ReceiverFaults(seed=seed, clock=clock), lean=lean)
         self.model = model
+        self.schema = schema or built_in()
         self.overlaps = 0
         self._token = token
         self._dice = Random(f"{seed}/receipts")  # noqa: S311 - chance that repeats
@@ -111,11 +114,11 @@ class Receiver(Service):
         """All stored children in normal form (see ``model``), by (LA code, la_child_id)."""
         with self._lock:
             stored = dict(self._stored)
-        return {key: child for key, text in stored.items() if (child := _read(text))}
+        return {key: child for key, text in stored.items() if (child := self._read(text))}
 
     def child(self, la_child_id: str, la_code: str = LA_CODE) -> Stored | None:
         """One stored child, None if there is none (never sent, or purged)."""
-        return _read(self._stored.get((la_code, la_child_id)))
+        return self._read(self._stored.get((la_code, la_child_id)))
 
     def receipt(self, la_child_id: str, la_code: str = LA_CODE) -> str | None:
         """The receipt that the latest commit of a child was given (also when the answer was lost)."""
@@ -173,7 +176,7 @@ class Receiver(Service):
         unwanted = set(self.faults.refuse_ids)
         bad: dict[int, list[str]] = {}
         for index, record in enumerate(records):
-            found = _unusable(record) if self.lean else [str(one) for one in problems(record)]
+            found = _unusable(record) if self.lean else [str(one) for one in self.schema.problems(record)]
             if not found and record["la_child_id"] in unwanted:
                 found = ["la_child_id is not wanted"]
             if found:
@@ -202,12 +205,16 @@ class Receiver(Service):
 
     def _store(self, key: ChildKey, record: dict[str, Any]) -> None:
         """Keep the text that was sent, as long as it is the only one: most are, and reading brings it into form."""
-        before = _read(self._stored.get(key))
-        after = record if before is None and record.get("purge") is not True else MODELS[self.model](before, record)
+        before = self._read(self._stored.get(key))
+        alone = before is None and record.get("purge") is not True
+        after = record if alone else MODELS[self.model](before, record, self.schema.kind)
         if after is None:
             self._stored.pop(key, None)
         else:
             self._stored[key] = canonical(after)
+
+    def _read(self, text: bytes | None) -> Stored | None:
+        return None if text is None else normal(orjson.loads(text), self.schema.kind)
 
     def _receipt(self) -> str:
         moment = datetime.now(UTC)
@@ -239,10 +246,6 @@ _RECEIPTS: dict[str, Callable[[list[str]], Answer]] = {
     "nulls": lambda receipts: Answer.json(200, [None] * len(receipts)),
     "object": lambda receipts: Answer.json(200, {"receipts": receipts}),
 }
-
-
-def _read(text: bytes | None) -> Stored | None:
-    return None if text is None else normal(orjson.loads(text))
 
 
 def _refused(status: int, errors: list[str]) -> Answer:

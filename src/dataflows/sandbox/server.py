@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
+from dataflows.flows.csc.schema import ChildSchema
 from dataflows.sandbox.bucket import BUCKET, Bucket
 from dataflows.sandbox.control import Control
 from dataflows.sandbox.cqc import SOURCES, Cqc
@@ -41,10 +42,11 @@ class Sandbox:
         mail_port: int = 0,
         model: Model = "merge",
         lean: bool = False,
+        schema: ChildSchema | None = None,
         faults: Mapping[str, Mapping[str, object]] | None = None,
     ) -> None:
         self.token = TokenDesk(seed=seed, lean=lean)
-        self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean)
+        self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean, schema=schema)
         self.cqc = Cqc(seed=seed, lean=lean)
         self.directory = Directory(seed=seed, lean=lean)
         self.bucket = Bucket(seed=seed, lean=lean)
@@ -171,6 +173,8 @@ class Desk:
         service.leaves(request, exchange, verdict.fate.value, answer.status if answer and told else None)
         if answer and told:
             line.send(answer, cut=verdict.fate is Fate.CUT)
+        elif verdict.endless:
+            line.never_end(verdict.endless)
         elif verdict.silently or verdict.fate is Fate.SILENT:
             line.keep_silent()
         else:
@@ -193,7 +197,7 @@ class Desk:
         if verdict.fate is Fate.ERROR:
             headers = {"Retry-After": verdict.retry_after} if verdict.retry_after else {}
             return Answer(verdict.status, b"<html><body>A synthetic error.</body></html>", "text/html", headers)
-        if verdict.fate in (Fate.ANSWERED, Fate.LOST, Fate.CUT):
+        if verdict.fate in (Fate.ANSWERED, Fate.LOST, Fate.CUT, Fate.ENDLESS):
             return self._commit(route, request, exchange)
         return None
 

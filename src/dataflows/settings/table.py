@@ -154,7 +154,10 @@ def _number(flow: str, meaning: str, default: float, low: float, high: float) ->
 
 _MAILBOX = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+$"
 _BROKERS = r"^[A-Za-z0-9._-]+:\d{1,5}(,[A-Za-z0-9._-]+:\d{1,5})*$"
-_TABLE_NAME = r"^[\w$#-]+(\.[\w$#-]+){0,2}$"
+_NAME = (
+    r"(\[[^\[\]]+\]|\"[^\"]+\"|[\w$#@-]+)"  # one part of a table's name, as SQL Server's own tools write it or plain
+)
+_TABLE_NAME = rf"^({_NAME}(\.{_NAME})?|{_NAME}\.{_NAME}?\.{_NAME})$"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +174,7 @@ class Settings:
         "the staging table, with its schema where it has one",
         "ssd_api_data_staging",
         pattern=_TABLE_NAME,
-        rule="a table name without brackets or quotes, such as dbo.ssd_api_data_staging",
+        rule="a table name, such as dbo.ssd_api_data_staging or [dbo].[ssd_api_data_staging]",
     )
     token_endpoint: str | None = _address(CSC, "OAuth2 token endpoint, as supplied by DfE")
     api_endpoint: str | None = _address(CSC, "address of the CSC API, as supplied by DfE")
@@ -183,6 +186,9 @@ class Settings:
     batch_size: int = _whole(CSC, "children in one request", 100, 1, 100)
     use_partial_payload: bool = _switch(
         CSC, "send only what changed where that is safe; false sends every changed child whole", True
+    )
+    csc_schema: Path | None = _path(
+        CSC, "file with another version of DfE's schema, their openapi.json; without one, the built-in rules of 1.0.1"
     )
     csc_reset: str = _choice(
         CSC,
@@ -307,7 +313,9 @@ class Settings:
     upload_max_bytes: int = _whole(
         SERVE, "largest upload that is taken, in bytes", 10 * 1024 * 1024, 1024, 1_000_000_000
     )
-    http_timeout_seconds: float = _number(HTTP, "how long to wait for an answer, per request", 30.0, 0.1, 3600)
+    http_timeout_seconds: float = _number(
+        HTTP, "how long a request may take, from its first byte out to the last byte in", 30.0, 0.1, 3600
+    )
     http_connect_timeout_seconds: float = _number(HTTP, "how long to wait for a connection", 10.0, 0.1, 600)
     http_attempts: int = _whole(HTTP, "attempts per request, the first one included", 8, 1, 100)
     http_deadline_seconds: float = _number(

@@ -18,28 +18,32 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from dataflows.errors import SettingUnusable
-from dataflows.store.failures import StatementRefused, no_odbc, translated
+from dataflows.store import sqlite_files
+from dataflows.store.failures import RowRefused, StatementRefused, no_odbc, translated
 from dataflows.store.locks import DatabaseLock
 
 if TYPE_CHECKING:
     from dataflows.settings import Secret
 
-__all__ = ["DatabaseLock", "StatementRefused", "connect", "fingerprint", "identity", "translated"]
+__all__ = ["DatabaseLock", "RowRefused", "StatementRefused", "connect", "fingerprint", "identity", "translated"]
 
 _TELLING = ("driver", "dsn", "server", "address", "addr", "database")
 LOGIN_SECONDS = 15
+STATEMENT_SECONDS = 120  # how long a statement may take: a hung one must not hang the night
 LOCK_WAIT_SECONDS = 30  # how long a statement waits for the authority's loader before it gives up
 
 _IS_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+_.-]*://")
-_PAIR = re.compile(r"\s*([^=;]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
+_OPENS = re.compile(r"\s*+\{")
+_BRACED = re.compile(r"\{[^}]*+(?:\}\}[^}]*+)*+\}")
 
 
-def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING") -> sa.Engine:
+def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING", create: bool = True) -> sa.Engine:
     """Make the engine of a database; nothing is connected yet. No repr and no message of it shows a password.
 
     Args:
         setting: a raw ODBC string (``Driver={ODBC Driver 18 for SQL Server};Server=...``) or a SQLAlchemy URL.
         name: the setting it comes from, for messages.
+        create: make a SQLite file where there is none, for its owner alone; else a mistyped name is no database.
 
     Raises:
         SettingUnusable: it is neither, or the library for it is missing.
@@ -47,7 +51,7 @@ def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING") -> sa.
     text = (setting if isinstance(setting, str) else setting.reveal()).strip()
     engine: sa.Engine | None = None
     try:
-        engine = _by_url(text) if _IS_URL.match(text) else _by_odbc(text)
+        engine = _by_url(text) if _IS_URL.match(text) else _by_odbc(text, name)
     except ImportError as error:
         missing = _no_library(name, error)
     except (ArgumentError, NoSuchModuleError, ValueError):
@@ -58,7 +62,7 @@ def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING") -> sa.
         )
     if engine is None:  # outside the except block: SQLAlchemy's error shows the string with its password
         raise missing
-    return _prepared(engine)
+    return _prepared(engine, name, create=create)
 
 
 def _by_url(text: str) -> sa.Engine:
@@ -70,11 +74,13 @@ def _by_url(text: str) -> sa.Engine:
     return sa.create_engine(url, connect_args=own, **_common(dialect))
 
 
-def _by_odbc(text: str) -> sa.Engine:
+def _by_odbc(text: str, name: str) -> sa.Engine:
     """The string goes to the driver as it is, past the engine's URL: that one would show the password in its repr."""
-    words = {key.lower(): value for key, value in _PAIR.findall(text)}
+    words = _pairs(text)
     if "=" not in text:
         raise ArgumentError("no ODBC string")
+    if not words.keys() & {"driver", "dsn", "filedsn"}:
+        raise _no_driver_named(name, words)
     import pyodbc
 
     shown = sa.URL.create("mssql+pyodbc", query={key: words[key] for key in _TELLING if key in words})
@@ -85,6 +91,50 @@ def _by_odbc(text: str) -> sa.Engine:
     return sa.create_engine(shown, creator=open_connection, **_common("mssql"))
 
 
+# what .NET programs write, and what the ODBC driver wants instead
+_ADO_NET = {
+    "data source": "Server",
+    "initial catalog": "Database",
+    "integrated security": "Trusted_Connection",
+    "user id": "UID",
+    "password": "PWD",
+    "trust server certificate": "TrustServerCertificate",
+    "multipleactiveresultsets": "MARS_Connection",
+}
+
+
+def _no_driver_named(name: str, words: Mapping[str, str]) -> SettingUnusable:
+    """Tell what to write, without a value of the string, for one that names no driver."""
+    driver = "Driver={ODBC Driver 18 for SQL Server};"
+    foreign = [f"{_ADO_NET[key]}= instead of {key}=" for key in words if key in _ADO_NET]
+    if not foreign:
+        return SettingUnusable(f"{name} names no driver", hint=f"write in front of it: {driver}")
+    return SettingUnusable(
+        f"{name} is a connection string for .NET programs, and ODBC has other words",
+        hint=f"write {driver} in front of it, and {', '.join(foreign)} (yes, not True or SSPI)",
+    )
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """The words of an ODBC string by their keys in small letters; a value in braces may hold any character.
+
+    Read in one pass: after one brace that is never closed, none that follows is.
+    """
+    words: dict[str, str] = {}
+    start, closed = 0, True
+    while (equals := text.find("=", start)) >= 0:
+        key = text[start:equals].rpartition(";")[2].strip().lower()
+        opens = _OPENS.match(text, equals + 1)
+        braced = _BRACED.match(text, opens.end() - 1) if opens and closed else None
+        closed = closed and (opens is None or braced is not None)
+        end = text.find(";", braced.end() if braced else equals + 1)
+        end = len(text) if end < 0 else end
+        if key:
+            words[key] = braced.group() if braced else text[equals + 1 : end].strip()
+        start = end + 1
+    return words
+
+
 def _common(dialect: str) -> dict[str, Any]:
     return {"hide_parameters": True, "pool_pre_ping": dialect != "sqlite"}
 
@@ -93,7 +143,7 @@ _ARGUMENTS: Mapping[str, dict[str, Any]] = {
     "sqlite": {"timeout": LOCK_WAIT_SECONDS},
     "postgresql": {
         "connect_timeout": LOGIN_SECONDS,
-        "options": f"-c lock_timeout={LOCK_WAIT_SECONDS}s",
+        "options": f"-c lock_timeout={LOCK_WAIT_SECONDS}s -c statement_timeout={STATEMENT_SECONDS}s",
         "tcp_user_timeout": LOCK_WAIT_SECONDS * 1000,
         "application_name": f"dataflows {platform.node()} {os.getpid()}"[:63],  # a lock tells its holder by this
         "client_encoding": "utf8",  # else the database's own: JSON is handed over in UTF-8, and would be taken for that
@@ -103,15 +153,36 @@ _ARGUMENTS: Mapping[str, dict[str, Any]] = {
 _ALWAYS = frozenset({"client_encoding"})  # whatever the URL says
 
 
-def _prepared(engine: sa.Engine) -> sa.Engine:
+def _prepared(engine: sa.Engine, name: str, *, create: bool) -> sa.Engine:
+    sa.event.listen(engine, "handle_error", _name_server)
     if engine.dialect.name == "sqlite":
+        sqlite_files.watch_over(engine, name, create=create)
         sa.event.listen(engine, "connect", _teach_sqlite)
     elif engine.dialect.name == "mssql":
         import pyodbc
 
         pyodbc.pooling = False  # else the driver manager keeps a closed session alive, and its application lock
         sa.event.listen(engine, "connect", _bound_waits)
+        sa.event.listen(engine, "after_cursor_execute", _take_everything)
     return engine
+
+
+def _name_server(context: sa.engine.ExceptionContext) -> None:
+    """Let whoever words the error (``store.failures``) say which server it was: the driver's text is not passed on."""
+    if context.engine is not None and (server := _server(context.engine.url)):
+        context.original_exception.server = server  # type: ignore[attr-defined]
+
+
+def _take_everything(
+    connection: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+) -> None:
+    """Ask for all that a statement has to say: a trigger's second statement fails only there, after its first count."""
+    if cursor.description is not None or not (context and (context.isinsert or context.isupdate or context.isdelete)):
+        return  # rows, which are fetched first, or a batch of statements (``all_results``)
+    count = cursor.rowcount
+    while cursor.nextset():
+        count = cursor.rowcount if cursor.rowcount >= 0 else count
+    context._rowcount = count  # the last one is the statement's own, those before it are its triggers'
 
 
 def _teach_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -119,6 +190,7 @@ def _teach_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _bound_waits(connection: Any, _record: object) -> None:
+    connection.timeout = STATEMENT_SECONDS
     cursor = connection.cursor()
     cursor.execute(f"SET LOCK_TIMEOUT {LOCK_WAIT_SECONDS * 1000}")
     cursor.close()
@@ -140,16 +212,26 @@ def _no_library(name: str, error: ImportError) -> SettingUnusable:
 
 def identity(url: sa.URL) -> str:
     """Name a database by where it is, without account, password and driver, since these change and it does not."""
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite://{Path(url.database).absolute()}" if url.database else "sqlite://"
+    host, place = _server(url).lower().removeprefix("tcp:"), url.database or _words(url).get("database", "")
+    port = "" if url.port is None else str(url.port)
+    return f"{url.get_backend_name()}://{host.removesuffix(f':{port}')}:{port}/{place.strip(' {}').lower()}"
+
+
+def _server(url: sa.URL) -> str:
+    """Return host and port (or the data source's name) of a database server; empty for a file or a socket."""
+    words = _words(url)
+    named = (words[key] for key in ("server", "address", "addr", "host", "dsn") if key in words)
+    host = (url.host or next(named, "")).strip(" {}")
+    return f"{host}:{url.port}" if url.port is not None else host
+
+
+def _words(url: sa.URL) -> dict[str, str]:
     words = {key.lower(): str(value) for key, value in url.query.items()}
     if "odbc_connect" in words:
-        words = {key.strip().lower(): value for key, value in _PAIR.findall(words["odbc_connect"])}
-    named = (words[key] for key in ("server", "address", "addr", "host", "dsn") if key in words)
-    host = url.host or next(named, "")
-    place = url.database or words.get("database", "")
-    if url.get_backend_name() == "sqlite":
-        return f"sqlite://{Path(place).absolute()}" if place else "sqlite://"
-    host = host.strip(" {}").lower().removeprefix("tcp:")
-    return f"{url.get_backend_name()}://{host}:{url.port or ''}/{place.strip(' {}').lower()}"
+        words = _pairs(words["odbc_connect"])
+    return words
 
 
 class fingerprint(FunctionElement[bytes]):  # noqa: N801 - used like sa.func.lower

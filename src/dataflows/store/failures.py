@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -22,6 +22,10 @@ class StatementRefused(DataflowsError):
     code = "statement_refused"
 
 
+class RowRefused(SettingUnusable):
+    """A column, a constraint or a trigger does not take what is written: one row may be the cause, others may pass."""
+
+
 @contextmanager
 def translated(name: str) -> Iterator[None]:
     """Turn what a driver raises inside the block into an error an operator understands.
@@ -32,7 +36,8 @@ def translated(name: str) -> Iterator[None]:
     Raises:
         ServiceDown: the database cannot be reached, is locked or full, or the connection was lost.
         AccessRefused: login or permission.
-        SettingUnusable: driver, database, table or column missing, or a column that does not take a value.
+        SettingUnusable: driver, database, table or column missing, a replica, a certificate.
+        RowRefused: a column or a trigger that does not take what is written.
         StatementRefused: anything else.
     """
     try:
@@ -47,6 +52,17 @@ _LATER = "run again later; to see more: dataflows test-db"
 _SCHEMA = "compare the table with what is needed: dataflows test-schema"
 _LOGIN = "check user and password; with Trusted_Connection it is the account that runs this, also in Task Scheduler"
 _GRANT = "the account needs SELECT and UPDATE on the table; a SQLite file and its folder must be writable"
+_CERTIFICATE = (
+    "install the server's certificate, or the authority's that issued it, on this machine; on a network that you"
+    " trust, TrustServerCertificate=yes in the connection string takes any"
+)
+_TICKET = (
+    "Windows: run it as a domain account, and name the server as its service principal does; elsewhere get a ticket"
+    " first (kinit), or use UID and PWD instead of Trusted_Connection"
+)
+_REPLICA = "name the listener or the primary server in the connection string, without ApplicationIntent=ReadOnly"
+_TRIGGER = "ask whoever looks after the table's triggers; the rows stay as they were"
+_RULES = "let whoever runs the server allow this machine's address"
 
 
 class _Kind(NamedTuple):
@@ -58,26 +74,44 @@ class _Kind(NamedTuple):
     states: tuple[str, ...] = ()
     numbers: frozenset[int] = frozenset()
     texts: tuple[str, ...] = ()
+    again: bool = False  # the same transaction, tried again at once, may well go through
 
-    def fits(self, state: str, number: int, text: str) -> bool:
+    def fits(self, state: str, numbers: Sequence[int], text: str) -> bool:
         told = bool(state and self.states) and state.startswith(self.states)
-        return told or number in self.numbers or any(re.search(sign, text) for sign in self.texts)
+        return told or not self.numbers.isdisjoint(numbers) or any(re.search(sign, text) for sign in self.texts)
 
 
 # fmt: off
-_KINDS = (
+_KINDS = (  # the first that fits; the numbers are those of sys.messages, the negative ones Schannel's
+    _Kind(
+        SettingUnusable, "the certificate of the database server is not trusted", _CERTIFICATE,
+        (), frozenset({-2146893019, -2146893022, -2146893048}),
+        (r"certificate verify failed", r"certificate chain was issued by an authority", r"ssl provider:.*certificate"),
+    ),
+    _Kind(
+        AccessRefused, "no Kerberos ticket or Windows identity for the database server", _TICKET,
+        (), frozenset({851968, -2146893042, -2146893053}),
+        ("sspi provider", "sspi context", "no kerberos credentials", "could not initiate gssapi"),
+    ),
+    _Kind(
+        AccessRefused, "the database server does not let this machine in", _RULES, (), frozenset({40615, 40914}),
+    ),
     _Kind(
         AccessRefused, "the database does not accept our login", _LOGIN,
-        ("28",), frozenset({916, 18452, 18456, 18486, 18487, 18488}),
+        ("28",), frozenset({916, 4064, 18401, 18452, 18456, 18470, 18486, 18487, 18488, 40532}),
         ("password authentication failed", "no pg_hba.conf entry", "no password supplied", 'role ".*" does not exist'),
     ),
     _Kind(
+        SettingUnusable, "the database can only be read (a replica, or set to read-only)", _REPLICA,
+        ("25006",), frozenset({978, 3906, 3908}),
+    ),
+    _Kind(
         AccessRefused, "the database does not let us read or write there", _GRANT,
-        ("42501", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_PERM"), frozenset({229, 230, 262, 297, 300}),
+        ("42501", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_PERM"), frozenset({229, 230, 262, 297, 300, 371}),
     ),
     _Kind(
         SettingUnusable, "there is no such database", "check its name or path in the connection string",
-        ("3D", "SQLITE_CANTOPEN"), frozenset({911, 4060, 40615}), ('^(?!.*relation).*database ".*" does not exist',),
+        ("3D", "SQLITE_CANTOPEN"), frozenset({911, 4060}), ('^(?!.*relation).*database ".*" does not exist',),
     ),
     _Kind(
         SettingUnusable, "the database file is damaged or is none", "check its path, or restore a backup",
@@ -93,15 +127,28 @@ _KINDS = (
     ),
     _Kind(
         ServiceDown, "the table is held by another program", "run again when the loader has ended",
-        ("55P03", "40", "SQLITE_BUSY", "SQLITE_LOCKED"), frozenset({1205, 1222}),
+        ("55P03", "40", "SQLITE_BUSY", "SQLITE_LOCKED"), frozenset({1204, 1205, 1222, 3960}), again=True,
     ),
     _Kind(
         ServiceDown, "the disk of the database is full", "make room, then run again",
-        ("53100", "SQLITE_FULL"), frozenset({1105, 9002}),
+        ("53100", "SQLITE_FULL"), frozenset({1101, 1105, 9002, 40544}),
     ),
     _Kind(
-        SettingUnusable, "a column does not take what belongs into it", _SCHEMA,
-        ("22", "23", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG"),
+        RowRefused, "a trigger of the table refuses what is written", _TRIGGER,
+        ("P0001",), frozenset({3609, 3616, 50000}),
+    ),
+    _Kind(
+        RowRefused, "a column does not take what belongs into it", _SCHEMA,
+        ("22", "23", "42804", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG"),
+        frozenset({206, 245, 257, 271, 306, 402, 515, 547, 2601, 2627, 2628, 8102, 8114, 8115, 8116, 8152, 8169}),
+    ),
+    _Kind(
+        ServiceDown, "the database server is short of memory", _LATER,
+        ("53200",), frozenset({701, 802, 8645, 8651, 8657, 40549}),
+    ),
+    _Kind(
+        ServiceDown, "the database server shuts down, starts or changes its replica", _LATER,
+        ("57P",), frozenset({921, 922, 927, 976, 983, 6005, 6006, 17142, 18461, 40613}),
     ),
 )
 # fmt: on
@@ -109,19 +156,34 @@ _DOWN = _Kind(
     ServiceDown,
     "the database cannot be reached or cannot work now",
     _LATER,
-    ("08", "53", "57", "58", "HYT", "SQLITE_IOERR"),
-    frozenset({10928, 10929, 40197, 40501, 40613}),
+    ("08", "53", "57", "58", "HYT", "HY008", "SQLITE_IOERR"),
+    frozenset({233, 10053, 10054, 10060, 10061, 10928, 10929, 40143, 40197, 40501, 49918, 49919, 49920}),
 )
 _BUG = _Kind(StatementRefused, "the database refuses a statement", "please report this")
+
+
+def may_work_again(error: exc.DBAPIError) -> bool:
+    """Whether the same transaction may go through at once: a deadlock, a lock, a session that was lost."""
+    kind = _kind(error)
+    return kind.again or error.connection_invalidated
 
 
 def _meaning(error: exc.DBAPIError, name: str) -> DataflowsError:
     state, text = _state(error.orig), str(error.orig).lower()
     if state in ("IM002", "IM003") or "can't open lib" in text:
         return no_driver(name)
-    kind = next((kind for kind in (*_KINDS, _DOWN) if kind.fits(state, _number(text), text)), None)
-    kind = kind or _by_class(error, state)
-    return kind.error(f"{name}: {kind.words}{f' ({state})' if state else ''}", hint=kind.hint)
+    kind = _kind(error)
+    told = [f" ({state})" if state else ""]
+    if server := getattr(error.orig, "server", None):  # set by the engine (store.database)
+        told.insert(0, f" (server {server})")
+    return kind.error(f"{name}: {kind.words}{''.join(told)}", hint=kind.hint)
+
+
+def _kind(error: exc.DBAPIError) -> _Kind:
+    state, text = _state(error.orig), str(error.orig).lower()
+    numbers = _numbers(text)
+    kind = next((kind for kind in (*_KINDS, _DOWN) if kind.fits(state, numbers, text)), None)
+    return kind or _by_class(error, state)
 
 
 def _by_class(error: exc.DBAPIError, state: str) -> _Kind:
@@ -138,10 +200,9 @@ def _state(error: BaseException | None) -> str:
     return found if isinstance(found, str) and re.fullmatch(r"[0-9A-Z]{5}|SQLITE_[A-Z_]+", found) else ""
 
 
-def _number(text: str) -> int:
-    """SQL Server's own number of an error, which pyodbc has in the text only: ``... (18456) (SQLDriverConnect)``."""
-    found = re.search(r"\((\d{3,5})\) \(sql", text)
-    return int(found.group(1)) if found else 0
+def _numbers(text: str) -> list[int]:
+    """SQL Server's own numbers, which pyodbc has in the text only: ``... (18456) (SQLDriverConnect); [..] .. (0)``."""
+    return [int(number) for number in re.findall(r"\((-?\d{1,10})\)(?= \(sql|;|$)", text)]
 
 
 def no_driver(name: str) -> SettingUnusable:

@@ -12,21 +12,27 @@ from typing import Protocol
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-from dataflows.errors import AlreadyRunning, SettingUnusable
+from dataflows.errors import AlreadyRunning
+from dataflows.store import sqlite_files
+from dataflows.store.disk import unusable
 from dataflows.store.failures import translated
+from dataflows.store.files import private_lock
+from dataflows.store.results import all_results
 
 
 class DatabaseLock:
     """An application lock of this ``name``, bound to a session of its own that ends with this process.
 
     Use as a context manager. SQLite, which has no sessions, gets a lock file beside the database file; an in-memory
-    database needs none.
+    database needs none. ``database`` is where on a SQL Server the lock lives, when it is not the connection's own.
     """
 
-    def __init__(self, engine: sa.Engine, name: str, *, setting: str = "DB_CONNECTION_STRING") -> None:
+    def __init__(
+        self, engine: sa.Engine, name: str, *, database: str = "", setting: str = "DB_CONNECTION_STRING"
+    ) -> None:
         self._name = name
         self._setting = setting  # that the engine was made from, for messages
-        self._hold = _hold(engine, name)
+        self._hold = _hold(engine, name, database)
         self._turn = threading.Lock()
 
     def acquire(self) -> None:
@@ -79,9 +85,9 @@ class _Hold(Protocol):
     def holder(self) -> str: ...
 
 
-def _hold(engine: sa.Engine, name: str) -> _Hold:
+def _hold(engine: sa.Engine, name: str, database: str) -> _Hold:
     if engine.dialect.name == "mssql":
-        return _SqlServer(engine, name)
+        return _SqlServer(engine, name, database)
     if engine.dialect.name == "postgresql":
         return _PostgreSql(engine, name)
     return _LockFile(engine, name)
@@ -98,8 +104,10 @@ class _Session(ABC):
         self._connection: sa.Connection | None = None
 
     def take(self) -> bool:
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = self._engine.connect()
         connection.detach()
+        # at the driver: SQLAlchemy would want to read the isolation level first, which some servers do not allow
+        connection.connection.dbapi_connection.autocommit = True  # type: ignore[union-attr]
         self._connection = connection
         if self._ask(connection):
             return True
@@ -136,20 +144,26 @@ class _Session(ABC):
 
 
 class _SqlServer(_Session):
-    """``sp_getapplock`` with the session as owner; it lives in the database of the connection."""
+    """``sp_getapplock`` with the session as owner; it belongs to the database that the session is in."""
 
     question = sa.text("SELECT APPLOCK_MODE('public', :name, 'Session')")
     answer = "Exclusive"
-    take_it = sa.text(
-        "SET NOCOUNT ON; DECLARE @got int; EXEC @got = sp_getapplock @Resource = :name, @LockMode = 'Exclusive',"
+    take_it = (
+        "SET NOCOUNT ON; DECLARE @got int; EXEC @got = sp_getapplock @Resource = ?, @LockMode = 'Exclusive',"
         " @LockOwner = 'Session', @LockTimeout = 0; SELECT @got"
     )
+
+    def __init__(self, engine: sa.Engine, name: str, database: str) -> None:
+        super().__init__(engine, name)
+        self._database = database
 
     def words(self) -> dict[str, object]:
         return {"name": self._name[:255]}
 
     def _ask(self, connection: sa.Connection) -> bool:
-        return int(connection.execute(self.take_it, self.words()).scalar_one()) >= 0
+        if self._database:  # connections of other runs may have another default
+            connection.exec_driver_sql(f"USE {self._engine.dialect.identifier_preparer.quote(self._database)}")
+        return int(all_results(connection, self.take_it, self._name[:255])[0][0]) >= 0
 
 
 class _PostgreSql(_Session):
@@ -186,24 +200,24 @@ class _LockFile:
     """For SQLite. Two machines cannot share such a database anyway."""
 
     def __init__(self, engine: sa.Engine, name: str) -> None:
-        database = engine.url.database
+        self._engine = engine
         self._lock: FileLock | None = None
-        if database and database != ":memory:" and not database.startswith("file:"):
+        database = sqlite_files.file_of(engine.url)
+        if database is not None:
             mark = hashlib.sha256(name.encode()).hexdigest()[:8]
-            self._lock = FileLock(f"{Path(database).absolute()}.{mark}.lock", thread_local=False)
+            self._lock = private_lock(f"{database}.{mark}.lock", thread_local=False)
 
     def take(self) -> bool:
         if self._lock is None:
             return True
+        self._engine.connect().close()  # without the database, no lock is left beside it
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             return False
         except OSError as error:
-            raise SettingUnusable(
-                f"no lock file can be made beside the database file ({error.strerror})",
-                hint="let the account that runs this write into that folder",
-            ) from None
+            hint = "let the account that runs this write into that folder"
+            raise unusable(Path(self._lock.lock_file), error, "the lock beside the database file", hint) from None
         return True
 
     def alive(self) -> bool:

@@ -2,43 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.sql.type_api import TypeEngine
 
 from dataflows.store.failures import translated
 
+Refusal: TypeAlias = Callable[[str, str, Mapping[str, Any]], str]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One column that is needed: what is there instead (None: it is missing), what is wanted, how to mend it."""
+    """One column that is needed: what is there (None: it is missing), what is wanted, how to mend it.
+
+    ``refused`` is why it cannot be used as it is; one that does not fit and is not refused works, within its limits.
+    """
 
     column: str
     there: str | None
     wanted: str
     fits: bool
     mend: str = ""
+    refused: str = ""
 
 
-def findings(engine: sa.Engine, table: sa.Table) -> list[Finding] | None:
-    """Compare every column of ``table``; None when the database has no such table. Raises as ``translated``."""
+def findings(engine: sa.Engine, table: sa.Table, refusal: Refusal) -> list[Finding] | None:
+    """Compare every column of ``table``; None when the database has no such table. Raises as ``translated``.
+
+    ``refusal`` is asked with the dialect's name, a column's name and all columns why the column cannot be used.
+    """
     with translated("DB_CONNECTION_STRING"):
         inspector = sa.inspect(engine)
         if not inspector.has_table(table.name, schema=table.schema):
             return None
         there = {column["name"].lower(): column for column in inspector.get_columns(table.name, schema=table.schema)}
-    return [_finding(engine.dialect, column, there.get(column.name.lower())) for column in table.columns]
+    return [_finding(engine.dialect, column, there, refusal) for column in table.columns]
 
 
-def _finding(dialect: sa.Dialect, column: sa.Column[Any], there: Any) -> Finding:
-    wanted = column.type.compile(dialect=dialect)
+def _finding(dialect: sa.Dialect, wanted: sa.Column[Any], columns: Mapping[str, Any], refusal: Refusal) -> Finding:
+    kind, there = wanted.type.compile(dialect=dialect), columns.get(wanted.name.lower())
     if there is None:
-        return Finding(column.name, None, wanted, False, _statement(dialect, column, "ADD"))
-    fits = _fits(dialect.name, there["type"], column.type.dialect_impl(dialect))
-    mend = "" if fits else _statement(dialect, column, "ALTER")
-    return Finding(column.name, _worded(dialect, there["type"]), wanted, fits, mend)
+        return Finding(wanted.name, None, kind, False, _statement(dialect, wanted, "ADD"))
+    refused = refusal(dialect.name, wanted.name.lower(), columns)
+    fits = not refused and _fits(dialect.name, there["type"], wanted.type.dialect_impl(dialect))
+    mend = "" if fits else _mend(dialect, wanted, there)
+    return Finding(wanted.name, _worded(dialect, there["type"]), kind, fits, mend, refused)
+
+
+def _mend(dialect: sa.Dialect, wanted: sa.Column[Any], there: Mapping[str, Any]) -> str:
+    """Word the ALTER: of the type, and on PostgreSQL of what only the NOT NULL is wrong with."""
+    same = family(there["type"]) == family(wanted.type)
+    if dialect.name == "postgresql" and same and wanted.nullable and there.get("nullable") is False:
+        quoted = dialect.identifier_preparer
+        return f"ALTER TABLE {quoted.format_table(wanted.table)} ALTER COLUMN {quoted.quote(wanted.name)} DROP NOT NULL"
+    return _statement(dialect, wanted, "ALTER")
 
 
 def _worded(dialect: sa.Dialect, kind: TypeEngine[Any]) -> str:
@@ -50,17 +70,18 @@ def _worded(dialect: sa.Dialect, kind: TypeEngine[Any]) -> str:
 
 def _fits(dialect: str, there: TypeEngine[Any], wanted: TypeEngine[Any]) -> bool:
     """Whether everything that belongs into the column goes in and comes out as it was."""
-    if _family(there) != _family(wanted):
+    if family(there) != family(wanted):
         return False
     if dialect == "sqlite":  # its lengths are words without effect
         return True
-    if dialect == "mssql" and _family(there) == "text" and not isinstance(there, sa.Unicode | sa.UnicodeText):
+    if dialect == "mssql" and family(there) == "text" and not isinstance(there, sa.Unicode | sa.UnicodeText):
         return False  # VARCHAR turns letters beyond its code page into question marks
     held, needed = getattr(there, "length", None), getattr(wanted, "length", None)
     return held is None or (needed is not None and held >= needed)
 
 
-def _family(kind: TypeEngine[Any]) -> str:
+def family(kind: TypeEngine[Any]) -> str:
+    """Return what a type is for: number, small number, bytes, text, moment, or the name of the type."""
     if isinstance(kind, sa.Integer):
         return "small number" if isinstance(kind, sa.SmallInteger) else "number"
     families = ((sa.types._Binary, "bytes"), (sa.String, "text"), (sa.DateTime, "moment"))

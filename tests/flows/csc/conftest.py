@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,15 +16,18 @@ def box() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mssql"])
 def world(
     request: pytest.FixtureRequest, tmp_path: Path, box: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[World]:
-    """The same tests for both databases: SQL Server runs the same statements."""
+    """The same tests for every database; SQL Server where TEST_SQLSERVER_URL names one."""
     if request.param == "sqlite":
         yield World(tmp_path, box, capsys)
         return
-    world = World(tmp_path, box, capsys, request.getfixturevalue("postgres_url"))
+    if request.param == "mssql" and "TEST_SQLSERVER_URL" not in os.environ:
+        pytest.skip("SQL Server is not tested: TEST_SQLSERVER_URL is not set")
+    url = os.environ["TEST_SQLSERVER_URL"] if request.param == "mssql" else request.getfixturevalue("postgres_url")
+    world = World(tmp_path, box, capsys, url)
     yield world
     world.table.drop(world.engine)
     world.engine.dispose()

@@ -71,6 +71,8 @@ _OWN: dict[str, dict[str, SearchStrategy[Any]]] = {
         "change_reason": _CODE,
     },
     "adoption": {"initial_decision_date": _DAYS, "matched_date": _DAYS, "placed_date": _DAYS},
+    "family_meetings": {"held_on": _DAYS, "topics": _CODES},
+    "court_order": {"order_code": _CODE, "granted_on": _DAYS},
     "care_leavers": {"contact_date": _DAYS, "activity": _CODE, "accommodation": _CODE},
 }
 _ITEM_IDS = ["", "i1", "I1", "i_2", "i-3"]
@@ -78,31 +80,38 @@ _CHILD_IDS = st.sampled_from(["SYN1", "syn1", "SYN2", "9"])
 
 
 @st.composite
-def children(draw: DrawFn, purge_flags: bool = False) -> Object:
+def children(draw: DrawFn, purge_flags: bool = False, kind: Kind = CHILD) -> Object:
     """Valid children of every shape; with ``purge_flags`` some objects carry ``purge: false``, as real ones do."""
-    child = draw(_object(CHILD, purge_flags))
+    child = draw(_object(kind, purge_flags))
     return {"la_child_id": draw(_CHILD_IDS), **child}
 
 
 @st.composite
-def edited(draw: DrawFn, child: Object, purge_flags: bool = False) -> Object:
+def edited(draw: DrawFn, child: Object, purge_flags: bool = False, kind: Kind = CHILD) -> Object:
     """The same child later: a few attributes, items or blocks added, changed, reordered, emptied or gone.
 
     Sometimes nothing changed, sometimes everything.
     """
     if draw(st.integers(0, 9)) == 0:
-        return {**draw(children(purge_flags)), "la_child_id": child["la_child_id"]}
+        return {**draw(children(purge_flags, kind)), "la_child_id": child["la_child_id"]}
     later = copy.deepcopy(child)
     for _ in range(draw(st.integers(0, 4))):
-        _edit(draw, CHILD, later, purge_flags)
+        _edit(draw, kind, later, purge_flags)
     return later
 
 
+def _own(kind: Kind) -> dict[str, SearchStrategy[Any]]:
+    """An object's own attributes but its id, those that a grown schema knows besides included."""
+    known = _OWN[kind.name]
+    names = {*kind.fields, *kind.plain_lists} - {kind.id_field}
+    return {name: known.get(name, _CODE) for name in sorted(names)}
+
+
 def _object(kind: Kind, purge_flags: bool) -> SearchStrategy[Object]:
-    optional: dict[str, SearchStrategy[Any]] = dict(_OWN[kind.name])
+    optional: dict[str, SearchStrategy[Any]] = _own(kind)
     optional |= {name: _object(below, purge_flags) for name, below in kind.single.items()}
     optional |= {name: _listed(below, purge_flags) for name, below in kind.listed.items()}
-    if purge_flags:
+    if purge_flags and kind.purgeable:
         optional["purge"] = st.just(False)
     return st.fixed_dictionaries({}, optional=optional)
 
@@ -119,7 +128,8 @@ def _item(kind: Kind, item_id: str, purge_flags: bool) -> SearchStrategy[Object]
 
 def _edit(draw: DrawFn, kind: Kind, at: Object, purge_flags: bool) -> None:
     """Change one thing in ``at``, or in something below it."""
-    name = draw(st.sampled_from(sorted([*_OWN[kind.name], *kind.single, *kind.listed])))
+    own = _own(kind)
+    name = draw(st.sampled_from(sorted([*own, *kind.single, *kind.listed])))
     if name in at and draw(st.integers(0, 3)) == 0:
         del at[name]
     elif name in kind.single:
@@ -127,7 +137,7 @@ def _edit(draw: DrawFn, kind: Kind, at: Object, purge_flags: bool) -> None:
     elif name in kind.listed:
         _edit_list(draw, kind.listed[name], at.setdefault(name, []), purge_flags)
     else:
-        at[name] = draw(_OWN[kind.name][name])
+        at[name] = draw(own[name])
 
 
 def _edit_single(draw: DrawFn, kind: Kind, at: Object, name: str, purge_flags: bool) -> None:

@@ -8,23 +8,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.csc.delta import Plan, Sending, changes, deletion, purge_and_whole, settled, whole
-from dataflows.flows.csc.payload import CHILD, Kind, problems
+from dataflows.flows.csc import delta
+from dataflows.flows.csc.delta import Plan, Sending, deletion, purge_and_whole, settled, whole
+from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.schema import ChildSchema, built_in
+from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.sandbox.model import merge, replace
+from tests.flows.csc.payload_delta import changes_of_payloads, plain_plan
+from tests.flows.csc.schemas import SCHEMAS
 from tests.flows.csc.strategies import children, edited
 
 Object = dict[str, Any]
 MODELS = {"merge": merge, "replace": replace}
+KEY = b"k" * 32
+under_every_schema = pytest.mark.parametrize("schema", SCHEMAS.values(), ids=list(SCHEMAS))
 
 
-@st.composite
-def before_and_after(draw: st.DrawFn) -> tuple[Object, Object]:
+def changes(baseline: Object, current: Object, kind: Kind = CHILD, *, full: bool = False) -> Plan:
+    """The plan from what the journal keeps of ``baseline``: its skeleton, written and read."""
+    kept = Skeleton.from_bytes(Skeleton.of(baseline, KEY, kind).to_bytes(), KEY, kind)
+    assert kept is not None
+    return delta.changes(kept, current, full=full)
+
+
+def before_and_after(data: st.DataObject, schema: ChildSchema) -> tuple[Object, Object]:
     """A child, and what became of it after up to three edits."""
-    flags = draw(st.booleans())  # real loaders write ``purge: false``
-    before = draw(children(flags))
+    flags = data.draw(st.booleans())  # real loaders write ``purge: false``
+    before = data.draw(children(flags, schema.kind))
     after = before
-    for _ in range(draw(st.integers(1, 3))):
-        after = draw(edited(after, flags))
+    for _ in range(data.draw(st.integers(1, 3))):
+        after = data.draw(edited(after, flags, schema.kind))
     return before, after
 
 
@@ -44,56 +57,93 @@ def plain(payload: Object | None, kind: Kind = CHILD) -> Object | None:
     return {key: value for key, value in result.items() if value != []}
 
 
-def applied(model: str, held: Object | None, plan: Plan) -> Object | None:
+def applied(model: str, held: Object | None, plan: Plan, schema: ChildSchema) -> Object | None:
     """What the receiver holds after the requests of a plan."""
     for request in (plan.first, plan.body):
         if request is not None:
-            assert problems(request) == []
-            held = MODELS[model](held, request)
+            assert schema.problems(request) == []
+            held = MODELS[model](held, request, schema.kind)
     return held
 
 
-@given(before_and_after(), st.booleans())
-def test_under_merge_every_mode_leads_to_the_current_payload(pair: tuple[Object, Object], full: bool) -> None:
-    before, after = pair
-    held = merge(None, before)
-    assert plain(applied("merge", held, changes(before, after, full=full))) == plain(merge(None, after))
+@under_every_schema
+@given(data=st.data(), full=st.booleans())
+def test_under_merge_every_mode_leads_to_the_current_payload(
+    schema: ChildSchema, data: st.DataObject, full: bool
+) -> None:
+    kind = schema.kind
+    before, after = before_and_after(data, schema)
+    found = applied("merge", merge(None, before, kind), changes(before, after, kind, full=full), schema)
+    assert plain(found, kind) == plain(merge(None, after, kind), kind)
 
 
-@given(before_and_after())
-def test_full_mode_leads_there_under_replace_too(pair: tuple[Object, Object]) -> None:
-    before, after = pair
-    plan = changes(before, after, full=True)
-    held = replace(None, before)
-    assert plain(applied("replace", held, plan)) == plain(replace(None, after))
+@given(data=st.data(), full=st.booleans())
+def test_a_skeleton_tells_as_much_as_the_payload(data: st.DataObject, full: bool) -> None:
+    before, after = before_and_after(data, built_in())
+    expected, found = changes_of_payloads(before, after, full=full), changes(before, after, full=full)
+    if full:
+        expected, found = plain_plan(expected), plain_plan(found)
+    assert found == expected
 
 
-@given(before_and_after(), st.sampled_from(sorted(MODELS)))
-def test_a_purge_and_the_whole_child_lead_there_from_anywhere(pair: tuple[Object, Object], model: str) -> None:
-    before, after = pair
-    held = MODELS[model](None, before)
-    assert plain(applied(model, held, purge_and_whole(after))) == plain(MODELS[model](None, after))
+@under_every_schema
+@given(data=st.data())
+def test_full_mode_leads_there_under_replace_too(schema: ChildSchema, data: st.DataObject) -> None:
+    kind = schema.kind
+    before, after = before_and_after(data, schema)
+    found = applied("replace", replace(None, before, kind), changes(before, after, kind, full=True), schema)
+    assert plain(found, kind) == plain(replace(None, after, kind), kind)
 
 
-@given(before_and_after())
-def test_sending_twice_is_sending_once(pair: tuple[Object, Object]) -> None:
+@under_every_schema
+@given(data=st.data(), model=st.sampled_from(sorted(MODELS)))
+def test_a_purge_and_the_whole_child_lead_there_from_anywhere(
+    schema: ChildSchema, data: st.DataObject, model: str
+) -> None:
+    kind = schema.kind
+    before, after = before_and_after(data, schema)
+    found = applied(model, MODELS[model](None, before, kind), purge_and_whole(after, kind), schema)
+    assert plain(found, kind) == plain(MODELS[model](None, after, kind), kind)
+
+
+@under_every_schema
+@given(data=st.data())
+def test_sending_twice_is_sending_once(schema: ChildSchema, data: st.DataObject) -> None:
     """A lost answer is repeated as it was, so every plan has to be idempotent."""
-    before, after = pair
-    plan = changes(before, after)
-    once = applied("merge", merge(None, before), plan)
-    assert plain(applied("merge", once, plan)) == plain(once)
+    kind = schema.kind
+    before, after = before_and_after(data, schema)
+    plan = changes(before, after, kind)
+    once = applied("merge", merge(None, before, kind), plan, schema)
+    assert plain(applied("merge", once, plan, schema), kind) == plain(once, kind)
 
 
 @given(children(), st.sampled_from(sorted(MODELS)))
 def test_deletion_and_return(child: Object, model: str) -> None:
     gone = MODELS[model](MODELS[model](None, child), deletion(child))
     assert gone is None
-    assert plain(applied(model, gone, whole(child))) == plain(MODELS[model](None, child))
+    assert plain(applied(model, gone, whole(child), built_in())) == plain(MODELS[model](None, child))
 
 
-@given(children())
-def test_nothing_changed_means_nothing_sent(child: Object) -> None:
-    assert changes(child, dict(child)) == Plan(Sending.UNCHANGED)
+@under_every_schema
+@given(data=st.data())
+def test_nothing_changed_means_nothing_sent(schema: ChildSchema, data: st.DataObject) -> None:
+    child = data.draw(children(kind=schema.kind))
+    assert changes(child, dict(child), schema.kind) == Plan(Sending.UNCHANGED)
+
+
+@pytest.mark.parametrize("left", [{"order_code": "A"}, None], ids=["a field of it vanished", "it vanished"])
+def test_an_object_without_purge_goes_with_the_object_around_it(left: Object | None) -> None:
+    kind = SCHEMAS["grown"].kind
+    episode = {"social_care_episode_id": "e1", "court_order": {"order_code": "A", "granted_on": "2024-01-01"}}
+    before = {"la_child_id": "1", "social_care_episodes": [episode]}
+    remains = {"social_care_episode_id": "e1", **({"court_order": left} if left else {})}
+    after = {"la_child_id": "1", "social_care_episodes": [remains]}
+    plan = changes(before, after, kind)
+    assert plan.first == {
+        "la_child_id": "1",
+        "social_care_episodes": [{"social_care_episode_id": "e1", "purge": True}],
+    }
+    assert plan.body == after
 
 
 def test_the_order_of_items_with_ids_is_no_change() -> None:

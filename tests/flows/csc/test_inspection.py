@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dataflows.cli.output import Output
-from tests.flows.csc.children import child
+from tests.flows.csc.children import child, episode, plan
 from tests.flows.csc.world import World
 
 
@@ -68,3 +68,25 @@ def test_it_tells_other_decisions_too(world: World, terminal: None, changes: dic
 
 def test_an_unknown_row_is_a_usage_error(world: World, terminal: None) -> None:
     assert world.call("csc-submit", "--show", "99").code == 2
+
+
+def test_it_says_in_words_why(world: World, terminal: None) -> None:
+    (row_id,) = world.stage(child(1))
+    assert "the journal knows nothing of this child" in shown(world, row_id)
+    world.submit()
+    changed = [plan("p2"), plan("p3")]
+    world.restage(row_id, child(1, child_details={"sex": "F"}, social_care_episodes=[episode("e1")]))
+    assert "child_details: a field vanished" in shown(world, row_id)
+    world.restage(row_id, child(1, social_care_episodes=[episode("e1", child_protection_plans=changed)]))
+    text = shown(world, row_id)
+    assert "social_care_episodes[e1].child_protection_plans[p3]: is new" in text
+    assert "social_care_episodes[e1].child_protection_plans[p1]: vanished" in text
+    assert "child_details" not in text.split("---")[0]
+    world.change(row_id, api_response="2026-01-01_00:00:00.00_another-host.json")
+    assert "another machine sent it" in shown(world, row_id)
+
+
+def test_it_says_what_stands_against_a_removal(world: World, terminal: None) -> None:
+    world.stage(child(1), submission_status="Sent")
+    (deleted,) = world.stage(child(1), row_state="Deleted")
+    assert "this row is deleted, and row" in shown(world, deleted)

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import sqlalchemy as sa
 
 from dataflows.errors import SettingUnusable
+from dataflows.flows.csc.indexes import missing, offered
+from dataflows.flows.csc.staging import Staging, _row
 from dataflows.flows.csc.table import staging_table
 from dataflows.store.database import identity
+from tests.flows.csc.world import TABLE, World
 
 ODBC = "Driver={ODBC Driver 18 for SQL Server};Server=tcp:SQL01.example.org,1433;Database=SSD;UID=loader;PWD={a;b}"
 
@@ -55,13 +60,85 @@ def test_a_relative_sqlite_path_is_told_apart_by_where_it_is() -> None:
     assert identity(sa.make_url("sqlite:///staging.db")) != "sqlite://staging.db"
 
 
-@pytest.mark.parametrize("name", ["t", "dbo.t", "db.dbo.t", "[dbo].[t]", "ssd_api_data_staging_anon"])
+@pytest.mark.parametrize(
+    "name", ["t", "dbo.t", "db.dbo.t", "[dbo].[t]", "db..t", "[my db]..[t]", "ssd_api_data_staging_anon"]
+)
 def test_table_names(name: str) -> None:
     table = staging_table(name)
     assert table.name in ("t", "ssd_api_data_staging_anon")
 
 
-@pytest.mark.parametrize("name", ["", "a.b.c.d", "t; DROP TABLE x", "a b"])
+@pytest.mark.parametrize("name", ["", "a.b.c.d", "t; DROP TABLE x", "a b", ".t", "t.", "a..b.c", "[a]]b]"])
 def test_what_is_no_table_name_is_refused(name: str) -> None:
     with pytest.raises(SettingUnusable, match="TABLE_NAME"):
         staging_table(name)
+
+
+# --- what is waiting ------------------------------------------------------------------------------------------------
+
+STATUSES = [
+    None,
+    "",
+    "Pending",
+    "pending",
+    "PENDING",
+    " pEnding ",
+    "error",
+    "ERROR",
+    "sent",
+    "Sent",
+    "Held",
+    "Pendingly",
+]
+STATES = [None, "New", "Updated", "Deleted", "deleted", " DELETED ", "Unchanged"]
+
+
+def is_waiting(status: str | None, state: str | None, *, retry_errors: bool) -> bool:
+    statuses = ("pending", "error") if retry_errors else ("pending",)
+    return (status or "").strip().lower() in statuses or (state or "").strip().lower() == "deleted"
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize("retry_errors", [False, True])
+def test_what_is_waiting_is_found_however_it_is_spelled(world: World, indexed: bool, retry_errors: bool) -> None:
+    words = list(itertools.product(STATUSES, STATES))
+    ids = [
+        world.stage({"la_child_id": f"SYN{n}"}, submission_status=status, row_state=state)[0]
+        for n, (status, state) in enumerate(words)
+    ]
+    staging = Staging(world.engine, TABLE)
+    if indexed:
+        with world.engine.begin() as connection:
+            script = next(one.script for one in offered(world.engine, staging.table) if one.name == "states")
+            connection.exec_driver_sql(script)
+    assert staging._has_index is indexed
+    wanted = [row_id for row_id, pair in zip(ids, words, strict=True) if is_waiting(*pair, retry_errors=retry_errors)]
+    assert list(staging.waiting(retry_errors=retry_errors)) == sorted(wanted, reverse=True)
+
+
+def test_the_offered_indexes_can_be_made_and_are_then_found(world: World) -> None:
+    table = staging_table(TABLE)
+    world.stage({"la_child_id": "SYN1"}, '{"la_child_id": "SYN2', "", '["\\u0000"]')  # unreadable JSON does no harm
+    while there := missing(world.engine, table):
+        with world.engine.begin() as connection:
+            for statement in there[0].script.split("; "):
+                connection.exec_driver_sql(statement)
+    world.stage("no JSON", {"la_child_id": "SYN3"})
+
+
+def test_rows_are_read_whether_their_ids_lie_close_together_or_not(world: World) -> None:
+    ids = world.stage(*({"la_child_id": f"SYN{n}"} for n in range(40)))
+    staging = Staging(world.engine, TABLE)
+    for chosen in (ids, ids[:1], ids[3:5], ids[::13], [*ids[:20], 10**6], [], [10**6]):
+        found = [row.id for row in staging.rows(chosen)]
+        assert found == sorted(set(chosen) & set(ids), reverse=True)
+
+
+def test_a_waiting_row_without_a_payload_is_passed_over(world: World) -> None:
+    world.stage("", {"la_child_id": "SYN1"})
+    staging = Staging(world.engine, TABLE)
+    assert [row.id for page in staging.pages(staging.waiting()) for row in page] == [2]
+
+
+def test_a_person_may_be_a_number() -> None:
+    assert _row(7, 4711, "{}", None, None, "Pending", "New", b"").person_id == "4711"

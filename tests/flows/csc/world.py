@@ -46,7 +46,10 @@ class Loader:
         self.engine = connect(url)
         self.table = staging_table(TABLE)
         self._begun: sa.Connection | None = None
-        create_table(self.engine, TABLE)
+        if self.engine.dialect.name == "mssql":  # the program makes none there
+            self.table.create(self.engine, checkfirst=True)
+        else:
+            create_table(self.engine, TABLE)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

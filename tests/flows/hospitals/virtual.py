@@ -695,7 +695,7 @@ def _run(run_id: str, journal: Journal, data_dir: Path, notify: Listener, _stop:
     return Run(run_id, journal, data_dir, notify, stop=_Stop(_far()))
 
 
-def _session(settings: Settings, _workers: int) -> SimpleNamespace:
+def _session(settings: Settings, _workers: int, *_: object) -> SimpleNamespace:
     host = Host.hosts[settings.data_dir.name]
     return SimpleNamespace(line=Line(host.far, host), close=lambda: None)
 

@@ -1,23 +1,29 @@
-"""What the receiver is known to hold: per child the hash of the payload it acknowledged, and what is in doubt.
+"""What the receiver is known to hold: per child the hash and the skeleton of the payload it acknowledged, what is in
+doubt, and which purges are owed.
 
-The table lives in the journal. Children are named by sealed identifiers, payloads by their hash, so no personal data
-is in it. What is written here is never pruned.
+The tables live in the journal. Children are named by sealed identifiers, payloads by their hash, skeletons are sealed,
+so no personal data can be read in it. What is written here is never pruned.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
+from dataflows.flows.csc.delta import Payload
+from dataflows.flows.csc.schema import ChildSchema, built_in
+from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.runs.journal import Item, Journal, now
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
 
 PURGED = b"purged"  # stands where the hash of a payload would: the receiver holds nothing of this child
+UNKNOWN = b"unknown"  # stands there too: it holds something of this child, and it is not known what
 _FLUSH_EVERY = 1000
 
 _SCHEMA = (
@@ -50,9 +56,21 @@ _SCHEMA = (
     CREATE INDEX csc_children_by_row ON csc_children (table_id, row_id);
     CREATE INDEX csc_children_to_write ON csc_children (table_id) WHERE write_back IS NOT NULL
     """,
+    """
+    ALTER TABLE csc_children ADD COLUMN skeleton BLOB;
+    ALTER TABLE csc_children ADD COLUMN owed INTEGER;
+    ALTER TABLE csc_children ADD COLUMN overruled INTEGER;
+    CREATE INDEX csc_children_by_receipt ON csc_children (receipt) WHERE receipt IS NOT NULL;
+    CREATE INDEX csc_children_owed ON csc_children (owed) WHERE owed IS NOT NULL;
+    CREATE TABLE csc_walks (
+        receiver INTEGER NOT NULL, table_id INTEGER NOT NULL, usual INTEGER NOT NULL, orphans INTEGER, at TEXT,
+        PRIMARY KEY (receiver, table_id)
+    )
+    """,
 )
 
 # where nothing is acknowledged, only the row that was sent last can tell which child it was, should it be renamed
+_THERE = f"(held <> X'{PURGED.hex()}' OR (held IS NULL AND in_doubt <> X'{PURGED.hex()}'))"
 _HELD = f"coalesce(held, X'{PURGED.hex()}') <> X'{PURGED.hex()}'"
 _MARK = (
     "INSERT INTO csc_children (receiver, table_id, child, in_doubt, reset, row_id, person, at)"  # noqa: S608
@@ -87,6 +105,7 @@ class Ack(NamedTuple):
     the hash of what was sent without a well-formed answer. ``row_id`` is the row it was last acknowledged from (None:
     of another table), ``person`` is the row's person_id, sealed. ``unwritten`` is the digest of the response that the
     row shows in place of the receipt: the one from before, until the receipt reaches the row, or our own words since.
+    ``skeleton`` is sealed. ``overruled`` is the deleted row that somebody set aside by hand in favour of an older one.
     """
 
     child: bytes
@@ -97,6 +116,28 @@ class Ack(NamedTuple):
     row_id: int | None
     person: bytes | None
     unwritten: bytes | None
+    skeleton: bytes | None
+    overruled: int | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the receiver holds a payload of this child."""
+        return self.held not in (None, PURGED)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether an answer is missing, or a reset was begun and not finished."""
+        return self.in_doubt is not None or self.reset is not None
+
+    @property
+    def purged(self) -> bool:
+        """Whether the receiver acknowledged that this child is gone."""
+        return self.held == PURGED and not self.doubtful
+
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether nothing is known but that this child was met once."""
+        return self.held is None and not self.doubtful
 
 
 class Doubt(NamedTuple):
@@ -115,13 +156,15 @@ class Receipt(NamedTuple):
     child: bytes
     held: bytes
     receipt: str
-    row_id: int
-    person: bytes
-    unwritten: bytes
-    write_back: str | None
-    fingerprint: bytes | None
-    status: str | None
-    row_state: str | None
+    row_id: int | None = None
+    person: bytes = b""
+    unwritten: bytes = b""
+    write_back: str | None = None
+    fingerprint: bytes | None = None
+    status: str | None = None
+    row_state: str | None = None
+    skeleton: bytes | None = None
+    overruled: int | None = None
 
 
 class Owed(NamedTuple):
@@ -138,25 +181,54 @@ class Owed(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where children go to (receiver address and LA code) and which table they come from."""
+    """Where children go to (receiver address and LA code) and which table they come from.
+
+    ``table`` is the table's own identity; ``former`` what earlier versions called it, by the spelling of the settings.
+    """
 
     address: str
     la_code: str
     table: str
+    former: str = ""
 
 
 class Acknowledgements:
     """The acknowledgements of one receiver, for the rows of one staging table."""
 
-    def __init__(self, journal: Journal, seal: Seal, place: Place) -> None:
+    def __init__(self, journal: Journal, seal: Seal, place: Place, schema: ChildSchema | None = None) -> None:
+        self.schema = schema or built_in()
         self._journal = journal
         self._seal = seal
+        self._skeleton_key = seal.hash_key("csc skeletons")
         journal.ensure("csc", _SCHEMA)
         with journal.transaction() as db:
-            self._receiver = _id_of(db, "csc_receivers (address, la_code)", (place.address, place.la_code))
+            self._receiver = _receiver_of(db, place)
+            db.execute("UPDATE OR IGNORE csc_tables SET name = ? WHERE name = ?", (place.table, place.former))
             self._table = _id_of(db, "csc_tables (name)", (place.table,))
+        self._tables = ", ".join(str(table) for table in self._same_tables(place.table))
+        self._columns = (
+            f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
+            " unwritten, skeleton, overruled"
+        )
         self._written: list[bytes] = []
         self._stale: list[bytes] = []
+
+    def _same_tables(self, name: str) -> list[int]:
+        """Return this table and those that it may have been before it was moved or copied: those of other databases.
+
+        Another table of the same database is another table.
+        """
+        beside = name.rpartition("#")[0] + "#"
+        with self._journal.reading() as db:
+            rows = db.execute(
+                "SELECT id FROM csc_tables WHERE id = ? OR substr(name, 1, ?) <> ?", (self._table, len(beside), beside)
+            )
+            return [row[0] for row in rows]
+
+    def is_new(self) -> bool:
+        """Tell whether nothing was ever sent to this receiver, as far as the journal knows."""
+        with self._journal.reading() as db:
+            return not db.execute("SELECT 1 FROM csc_children WHERE receiver = ?", (self._receiver,)).fetchone()
 
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
@@ -170,6 +242,19 @@ class Acknowledgements:
         """Return the la_child_id behind a name; None when the key of the data folder was changed since."""
         return self._seal.open(key)
 
+    def skeleton(self, payload: Payload) -> Skeleton:
+        """Make the skeleton of a payload, with the key of the data folder."""
+        return Skeleton.of(payload, self._skeleton_key, self.schema.kind)
+
+    def close_skeleton(self, child: bytes, payload: Payload) -> bytes:
+        """Return the skeleton of what a child holds, as the journal keeps it."""
+        return self._seal.close_bytes(self.skeleton(payload).to_bytes(), child)
+
+    def open_skeleton(self, ack: Ack) -> Skeleton | None:
+        """Return the skeleton of what a child holds; None where there is none, or one of another schema or key."""
+        blob = self._seal.open_bytes(ack.skeleton, ack.child) if ack.skeleton else None
+        return Skeleton.from_bytes(blob, self._skeleton_key, self.schema.kind) if blob else None
+
     # --- reading ----------------------------------------------------------------------------------------------
 
     def of(self, children: Sequence[bytes]) -> dict[bytes, Ack]:
@@ -180,14 +265,76 @@ class Acknowledgements:
         """Return what was last acknowledged from these rows of the table."""
         return list(self._select("row_id", row_ids, f"AND table_id = {self._table:d}"))
 
+    def written_by_us(self, receipts: Collection[str]) -> set[str]:
+        """Return those of these receipts that this journal knows: it wrote them, for whichever child."""
+        return {receipt for receipt, _ in self._by_receipt(receipts)}
+
+    def of_receipts(self, receipts: Collection[str]) -> dict[str, Ack]:
+        """Return, for each of these receipts that was given to one child alone, what is known of that child."""
+        by_child = {child: receipt for receipt, child in self._by_receipt(receipts) if child is not None}
+        return {by_child[child]: ack for child, ack in self.of(list(by_child)).items()}
+
+    def _by_receipt(self, receipts: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
+        values = list(receipts)
+        for start in range(0, len(values), 500):
+            part = values[start : start + 500]
+            with self._journal.reading() as db:
+                yield from db.execute(
+                    "SELECT receipt, CASE WHEN count(*) = 1 THEN max(child) END FROM csc_children"  # noqa: S608
+                    f" WHERE receiver = ? AND receipt IN ({', '.join('?' * len(part))}) GROUP BY receipt",
+                    (self._receiver, *part),
+                ).fetchall()
+
     def holds(self) -> int:
-        """Return how many children the receiver holds, as far as we know."""
+        """Return how many children the receiver holds, or may hold, as far as we know."""
         with self._journal.reading() as db:
             row = db.execute(
-                "SELECT count(*) FROM csc_children WHERE receiver = ? AND held IS NOT NULL AND held <> ?",
-                (self._receiver, PURGED),
+                f"SELECT count(*) FROM csc_children WHERE receiver = ? AND {_THERE}",  # noqa: S608
+                (self._receiver,),
             ).fetchone()
         return int(row[0])
+
+    def holds_with(self, pages: Iterable[Sequence[bytes]]) -> int:
+        """Return how many children the receiver holds when these, which the table shows, are counted too."""
+        with self._journal.reading() as db:
+            db.execute("CREATE TEMP TABLE IF NOT EXISTS csc_shown (child BLOB PRIMARY KEY) WITHOUT ROWID")
+            db.execute("DELETE FROM csc_shown")
+        for page in pages:
+            with self._journal.transaction() as db:
+                db.executemany("INSERT OR IGNORE INTO csc_shown VALUES (?)", [(child,) for child in page])
+        with self._journal.reading() as db:
+            row = db.execute(
+                "SELECT count(*) FROM csc_shown WHERE child NOT IN (SELECT child FROM csc_children"  # noqa: S608
+                f" WHERE receiver = ? AND ({_THERE} OR held = ?))",
+                (self._receiver, PURGED),
+            ).fetchone()
+        return self.holds() + int(row[0])
+
+    def of_table(self) -> Iterator[list[Ack]]:
+        """Yield, in pages, the children that are held from this table and not owed a purge."""
+        yield from self._pages(f"table_id IN ({self._tables}) AND {_HELD} AND owed IS NULL")
+
+    def owed_purges(self) -> Iterator[list[Ack]]:
+        """Yield, in pages, the children that are owed a purge because their row names another child now."""
+        yield from self._pages(f"owed IN ({self._tables})")
+
+    def owes(self) -> bool:
+        """Tell whether any purge is owed."""
+        return next(self.owed_purges(), None) is not None
+
+    def _pages(self, where: str) -> Iterator[list[Ack]]:
+        after = 0
+        while True:
+            with self._journal.reading() as db:
+                rows = db.execute(
+                    f"SELECT id, {self._columns} FROM csc_children"  # noqa: S608
+                    f" WHERE receiver = ? AND {where} AND id > ? ORDER BY id LIMIT 1000",
+                    (self._receiver, after),
+                ).fetchall()
+            if not rows:
+                return
+            yield [Ack(*row[1:]) for row in rows]
+            after = rows[-1][0]
 
     def in_doubt(self) -> int:
         """Return for how many children the receiver's answer is missing."""
@@ -207,27 +354,47 @@ class Acknowledgements:
             ).fetchone()
         return f"{row[0]} (LA {row[1]})" if row and row[2] != self._receiver else None
 
+    def claimed(self) -> bool:
+        """Tell whether this journal knows this table, by its last write-back, as one of this receiver."""
+        with self._journal.reading() as db:
+            found = db.execute("SELECT receiver FROM csc_tables WHERE id = ?", (self._table,)).fetchone()
+        return found is not None and found[0] == self._receiver
+
+    def receivers_of(self, receipts: Collection[str]) -> set[str | None]:
+        """Return which receivers gave these receipts, as far as the journal knows; None stands for this one."""
+        found: set[str | None] = set()
+        values = list(receipts)
+        for start in range(0, len(values), 500):
+            part = values[start : start + 500]
+            with self._journal.reading() as db:
+                rows = db.execute(
+                    "SELECT DISTINCT r.id, r.address, r.la_code FROM csc_children c"  # noqa: S608
+                    f" JOIN csc_receivers r ON r.id = c.receiver WHERE c.receipt IN ({', '.join('?' * len(part))})",
+                    part,
+                ).fetchall()
+            found |= {None if row[0] == self._receiver else f"{row[1]} (LA {row[2]})" for row in rows}
+        return found
+
     def owed(self) -> Iterator[list[Owed]]:
         """Yield the updates of the table that are still to be made, in bounded pages, each once."""
-        after = -1
-        while page := self._owed_after(after):
-            yield page
-            after = page[-1].row_id
-
-    def _owed_after(self, after: int) -> list[Owed]:
-        with self._journal.reading() as db:
-            rows = db.execute(
-                "SELECT child, row_id, receipt, write_back, fingerprint, status, row_state FROM csc_children"
-                " WHERE table_id = ? AND write_back IS NOT NULL AND receiver = ? AND row_id > ?"
-                " ORDER BY row_id LIMIT 200",
-                (self._table, self._receiver, after),
-            ).fetchall()
-        return [Owed(*row) for row in rows]
+        after = 0
+        while True:
+            with self._journal.reading() as db:
+                rows = db.execute(
+                    "SELECT id, child, row_id, receipt, write_back, fingerprint, status, row_state FROM csc_children"
+                    " INDEXED BY csc_children_to_write"  # it holds nothing on most nights; others hold everybody
+                    " WHERE table_id = ? AND write_back IS NOT NULL AND receiver = ? AND id > ?"
+                    " ORDER BY id LIMIT 200",
+                    (self._table, self._receiver, after),
+                ).fetchall()
+            if not rows:
+                return
+            yield [Owed(*row[1:]) for row in rows]
+            after = rows[-1][0]
 
     def _select(self, column: str, values: Sequence[object], extra: str = "") -> Iterator[Ack]:
         statement = (
-            "SELECT child, held, receipt, in_doubt, reset,"  # noqa: S608
-            f" CASE WHEN table_id = {self._table:d} THEN row_id END, person, unwritten FROM csc_children"
+            f"SELECT {self._columns} FROM csc_children"  # noqa: S608
             f" WHERE receiver = ? {extra} AND {column} IN ({{marks}})"
         )
         with self._journal.reading() as db:
@@ -261,7 +428,8 @@ class Acknowledgements:
         with self._journal.transaction() as db:
             db.executemany(
                 "UPDATE csc_children SET held = ?, receipt = ?, row_id = ?, person = ?, unwritten = ?, write_back = ?,"
-                " fingerprint = ?, status = ?, row_state = ?, in_doubt = NULL, reset = NULL, table_id = ?, at = ?"
+                " fingerprint = ?, status = ?, row_state = ?, skeleton = ?, overruled = coalesce(?, overruled),"
+                " in_doubt = NULL, reset = NULL, owed = NULL, table_id = ?, at = ?"
                 " WHERE receiver = ? AND child = ?",
                 [(*receipt[1:], self._table, at, self._receiver, receipt.child) for receipt in receipts],
             )
@@ -272,6 +440,54 @@ class Acknowledgements:
             if receipts:
                 self._claim(db)
             run.journal.record(run.id, items, db if run.journal is self._journal else None)
+
+    def owe(self, children: Iterable[bytes]) -> None:
+        """Commit that children are owed a purge, before the rows that named them send anything else."""
+        at = now()
+        with self._journal.transaction() as db:
+            db.executemany(
+                "INSERT INTO csc_children (receiver, child, owed, table_id, at) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (receiver, child) DO UPDATE SET owed = excluded.owed",
+                [(self._receiver, child, self._table, self._table, at) for child in children],
+            )
+
+    def owe_no_more(self, children: Iterable[bytes]) -> None:
+        """Commit that children need no purge: a row speaks for them again."""
+        with self._journal.transaction() as db:
+            self._clear(db, children, "owed = NULL")
+
+    def note_walk(self, rows: int) -> bool:
+        """Note how long the table is; returns whether that is at least half of what is usual.
+
+        What is usual follows a table that grows at once, and one that shrinks slowly.
+        """
+        with self._journal.transaction() as db:
+            found = db.execute(
+                "SELECT usual FROM csc_walks WHERE receiver = ? AND table_id = ?", (self._receiver, self._table)
+            ).fetchone()
+            usual = max(rows, found[0] * 9 // 10 if found else 0)
+            db.execute(
+                "INSERT INTO csc_walks (receiver, table_id, usual) VALUES (?, ?, ?)"
+                " ON CONFLICT (receiver, table_id) DO UPDATE SET usual = excluded.usual",
+                (self._receiver, self._table, usual),
+            )
+        return found is None or rows * 2 >= found[0]
+
+    def note_orphans(self, count: int) -> None:
+        """Keep how many orphans were counted, with the moment."""
+        with self._journal.transaction() as db:
+            db.execute(
+                "UPDATE csc_walks SET orphans = ?, at = ? WHERE receiver = ? AND table_id = ?",
+                (count, now(), self._receiver, self._table),
+            )
+
+    def orphans(self) -> tuple[int, str]:
+        """Return how many orphans were counted last, and when (ISO 8601); 0 and nothing before the first time."""
+        with self._journal.reading() as db:
+            found = db.execute(
+                "SELECT orphans, at FROM csc_walks WHERE receiver = ? AND table_id = ?", (self._receiver, self._table)
+            ).fetchone()
+        return (int(found[0] or 0), found[1] or "") if found else (0, "")
 
     def overwritten(self, responses: Iterable[tuple[int, str | None, str | None]]) -> None:
         """Commit, before our own words replace the response of rows, that they stand for our receipt from then on.
@@ -316,12 +532,22 @@ class Acknowledgements:
         )
 
     def start_anew(self) -> None:
-        """Trust no baseline at this receiver any more (``--requeue``); doubts and pending resets stay."""
+        """Trust no baseline at this receiver any more (``--requeue``); doubts, pending resets and purges stay."""
         with self._journal.transaction() as db:
             db.execute(
-                "UPDATE csc_children SET held = NULL, receipt = NULL, unwritten = NULL, write_back = NULL"
-                " WHERE receiver = ?",
-                (self._receiver,),
+                "UPDATE csc_children SET held = NULL, receipt = NULL, unwritten = NULL, write_back = NULL,"
+                " skeleton = NULL WHERE receiver = ? AND held IS NOT ?",
+                (self._receiver, PURGED),
+            )
+            self._claim(db)
+
+    def take_over(self) -> None:
+        """Go on after somebody else: what is held is not known any more; doubts, pending resets and purges stay."""
+        with self._journal.transaction() as db:
+            db.execute(
+                "UPDATE csc_children SET held = ?, receipt = NULL, unwritten = NULL, write_back = NULL,"
+                " skeleton = NULL WHERE receiver = ? AND held <> ?",
+                (UNKNOWN, self._receiver, PURGED),
             )
             self._claim(db)
 
@@ -333,6 +559,22 @@ class Acknowledgements:
 def digest(text: str | None) -> bytes:
     """Return a short digest (16 bytes) by which a row's response is recognised again."""
     return hashlib.sha256((text or "").encode()).digest()[:16]
+
+
+def _receiver_of(db: sqlite3.Connection, place: Place) -> int:
+    """Return the number of a receiver; earlier versions kept its address as API_ENDPOINT spelled it."""
+    wanted = _lower_host(place.address)
+    known = db.execute("SELECT id, address FROM csc_receivers WHERE la_code = ?", (place.la_code,)).fetchall()
+    for number, address in known:
+        if address != wanted and _lower_host(address) == wanted:
+            db.execute("UPDATE OR IGNORE csc_receivers SET address = ? WHERE id = ?", (wanted, number))
+    return _id_of(db, "csc_receivers (address, la_code)", (wanted, place.la_code))
+
+
+def _lower_host(url: str) -> str:
+    """Return an address with its scheme and host in lower case, where case means nothing."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower()))
 
 
 def _id_of(db: sqlite3.Connection, target: str, values: tuple[str, ...]) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
+import orjson
+
 from dataflows.errors import DataflowsError
-from dataflows.flows.csc.payload import attribute_paths
+from dataflows.flows.csc.schema import ChildSchema
 from dataflows.remote.session import Reply
 
 _INDEX = re.compile(r"\[(\d{1,3})\]")
@@ -48,7 +49,7 @@ def receipts(reply: Reply, count: int) -> list[Answer]:
     if reply.status == 204:
         return [Answer(Verdict.ACCEPTED, f"accepted without receipt {uuid.uuid4()}")] * count
     try:
-        document = json.loads(reply.body)
+        document = orjson.loads(reply.body)
     except ValueError:
         document = None
     if isinstance(document, str) and document:
@@ -73,13 +74,14 @@ def _kept(document: object) -> str:
     return f"{len(document)} receipts ({listed})" if kept else f"{len(document)} receipts"
 
 
-def refusal(reply: Reply) -> Answer:
+def refusal(reply: Reply, schema: ChildSchema) -> Answer:
     """Put the refusal of a single record into our own words; of the far side's text only attribute paths are kept."""
     words = {
         403: "a firewall in front of the API refuses the record (ids that contain 0x are known to do this)",
         413: "the record is too large",
     }.get(reply.status, "the record is refused")
-    paths = attribute_paths(reply.body[:20_000].decode("utf-8", "replace")) if reply.status != 403 else []
+    text = reply.body[:20_000].decode("utf-8", "replace") if reply.status != 403 else ""
+    paths = schema.attribute_paths(text)
     about = f": {', '.join(paths[:5])}" if paths else ""
     return Answer(Verdict.REFUSED, f"API error ({reply.status}): {words}{about}", code=f"api_{reply.status}")
 

@@ -1,4 +1,4 @@
-"""What has to be sent so that the receiver, which holds ``baseline``, holds ``current`` afterwards.
+"""What has to be sent so that the receiver, of which a skeleton is known, holds ``current`` afterwards.
 
 The receiver is taken to merge (csc.md): objects key by key, lists with ids by id, lists without ids replaced when
 present, ``purge: true`` removes, absent leaves alone. An object that is sent at all is sent with all its own fields
@@ -7,14 +7,19 @@ and id-less lists, so that a receiver which replaces objects instead is not harm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from secrets import token_bytes
+from typing import Any, Final, TypeAlias
 
 from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.schema import CHILD_ID
+from dataflows.flows.csc.skeleton import ObjectSkeleton, Skeleton, emptied_lists, loses_a_field
 
 Payload: TypeAlias = dict[str, Any]
+_Items: TypeAlias = Mapping[str, ObjectSkeleton]
+_REMOVED: Final[Payload] = {"purge": True}
 
 
 class Sending(StrEnum):
@@ -39,10 +44,14 @@ class Plan:
 
 @dataclass(slots=True)
 class _Change:
-    """What one object needs: ``send`` in the last request, ``purge`` in the one before; None = nothing."""
+    """What one object needs: ``send`` in the last request, ``purge`` in the one before; None = nothing.
+
+    ``stuck``: it needs a purge and cannot be purged by itself, so the object around it has to go.
+    """
 
     send: Payload | None = None
     purge: Payload | None = None
+    stuck: bool = False
 
 
 def whole(current: Payload) -> Plan:
@@ -50,9 +59,9 @@ def whole(current: Payload) -> Plan:
     return Plan(Sending.FULL, body=current)
 
 
-def purge_and_whole(current: Payload) -> Plan:
+def purge_and_whole(current: Payload, kind: Kind = CHILD) -> Plan:
     """Remove the child and send it anew (what the receiver holds cannot be told)."""
-    return Plan(Sending.RESET, first=deletion(current), body=settled(current))
+    return Plan(Sending.RESET, first=deletion(current), body=settled(current, kind))
 
 
 def deletion(payload: Mapping[str, Any]) -> Payload:
@@ -61,22 +70,29 @@ def deletion(payload: Mapping[str, Any]) -> Payload:
     return {**ids, "purge": True}
 
 
-def changes(baseline: Payload, current: Payload, *, full: bool = False) -> Plan:
+def changes(baseline: Skeleton, current: Payload, *, full: bool = False, skeleton: Skeleton | None = None) -> Plan:
     """Plan the way from a trusted baseline to the current payload.
 
     Args:
         baseline: what the receiver holds.
-        current: what it shall hold; both have passed the attribute rules.
+        current: what it shall hold; it has passed the attribute rules.
         full: send the whole child with the purges, instead of the delta.
+        skeleton: the one of ``current``, where it is at hand; made with the key of ``baseline``.
     """
-    old, new = settled(baseline), settled(current)
-    change = _difference(CHILD, old, new)
+    kind, old, new = baseline.kind, baseline.child, settled(current, baseline.kind)
+    now = (skeleton or baseline.now(new)).child
+    change = _difference(kind, old, now, new)
     if change.send is None:
         return Plan(Sending.UNCHANGED)
-    body = _whole_with_purges(CHILD, old, new) if full else change.send
+    body = _whole_with_purges(kind, old, now, new) if full else change.send
     if change.purge is not None:
         return Plan(Sending.RESET, first=change.purge, body=body)
     return Plan(Sending.FULL if full else Sending.DELTA, body=body)
+
+
+def between(previous: Payload, current: Payload, kind: Kind = CHILD, *, full: bool = False) -> Plan:
+    """Plan the way between two payloads that are both at hand, as ``changes`` does."""
+    return changes(Skeleton.of(previous, token_bytes(16), kind), current, full=full)
 
 
 def settled(payload: Payload, kind: Kind = CHILD) -> Payload:
@@ -109,66 +125,68 @@ def _without_flags(payload: Payload, kind: Kind) -> Payload:
     return state
 
 
-def _difference(kind: Kind, old: Payload, new: Payload) -> _Change:
-    if old == new:
+def _difference(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload) -> _Change:
+    if old == now:
         return _Change()
-    own, previous = _own(kind, new), _own(kind, old)
-    if any(key not in own and not isinstance(value, list) for key, value in previous.items()):
-        # merge cannot take a field away: the object goes, and comes back whole
-        return _Change(send=new, purge=_removal(kind, new))
-    own.update({key: [] for key, value in previous.items() if value and key not in own})
-    change = _children(kind, old, new, own)
-    if change.send is None and not _same(own, previous):
-        change.send = dict(own)
+    if loses_a_field(old, now, kind):
+        return _anew(kind, new)
+    own = _own(kind, new)
+    own.update({name: [] for name in emptied_lists(old, now, kind)})
+    change = _children(kind, old, now, new, own)
+    if change.stuck:
+        return _anew(kind, new)
+    if change.send is None and now.digest != old.digest:
+        change.send = own
     return change
 
 
-def _children(kind: Kind, old: Payload, new: Payload, own: Payload) -> _Change:
+def _anew(kind: Kind, new: Payload) -> _Change:
+    """Let an object go and come back whole: merge cannot take a field away."""
+    if not kind.purgeable:
+        return _Change(stuck=True)
+    if kind.id_field == CHILD_ID:
+        return _Change(send=new, purge=deletion(new))
+    return _Change(send=new, purge=_purged(kind, new[kind.id_field]) if kind.id_field else _REMOVED.copy())
+
+
+def _children(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload, own: Payload) -> _Change:
     """Collect what the objects below need; an ancestor carries its own fields along."""
     sends: Payload = {}
     purges: Payload = {}
     for name, below in kind.single.items():
-        change = _one(below, old.get(name), new.get(name))
+        change = _one(below, old.single.get(name), now.single.get(name), new.get(name))
+        if change.stuck:
+            return change
         _put(sends, name, change.send)
         _put(purges, name, change.purge)
     for name, below in kind.listed.items():
-        found = [_one(below, before, after) for before, after in _pairs(below, old.get(name), new.get(name))]
+        found = _items(below, old.listed.get(name, {}), now.listed.get(name, {}), new.get(name, ()))
         _put(sends, name, [change.send for change in found if change.send is not None])
         _put(purges, name, [change.purge for change in found if change.purge is not None])
     return _Change(send={**own, **sends} if sends else None, purge={**own, **purges} if purges else None)
 
 
-def _one(kind: Kind, before: Payload | None, after: Payload | None) -> _Change:
-    if before is not None and after is not None:
-        return _difference(kind, before, after)
-    if after is not None:
-        return _Change(send=after)
-    return _Change(send=_removal(kind, before)) if before is not None else _Change()
+def _one(kind: Kind, before: ObjectSkeleton | None, after: ObjectSkeleton | None, new: Payload | None) -> _Change:
+    if after is not None and new is not None:
+        return _difference(kind, before, after, new) if before is not None else _Change(send=new)
+    if before is None:
+        return _Change()
+    return _Change(send=_REMOVED.copy()) if kind.purgeable else _Change(stuck=True)
 
 
-def _pairs(
-    kind: Kind, old: list[Payload] | None, new: list[Payload] | None
-) -> list[tuple[Payload | None, Payload | None]]:
-    """Pair the items of two lists by id: those of the new list in its order, then the vanished ones."""
-    field = kind.id_field or ""
-    before = {item[field]: item for item in old or ()}
-    pairs: list[tuple[Payload | None, Payload | None]] = [(before.pop(item[field], None), item) for item in new or ()]
-    return pairs + [(item, None) for item in before.values()]
+def _items(kind: Kind, before: _Items, after: _Items, new: Iterable[Payload]) -> list[_Change]:
+    """Compare the items of two lists by id: those of the new list in its order, then the vanished ones."""
+    field = str(kind.id_field)
+    found = [_one(kind, before.get(item[field]), after[item[field]], item) for item in new]
+    return found + [_Change(send=_purged(kind, gone)) for gone in before if gone not in after]
 
 
-def _removal(kind: Kind, item: Payload) -> Payload:
-    if kind is CHILD:
-        return deletion(item)
-    return {**({kind.id_field: item[kind.id_field]} if kind.id_field else {}), "purge": True}
+def _purged(kind: Kind, item_id: str) -> Payload:
+    return {str(kind.id_field): item_id, **_REMOVED}
 
 
 def _own(kind: Kind, payload: Payload) -> Payload:
     return {key: value for key, value in payload.items() if key not in kind.single and key not in kind.listed}
-
-
-def _same(own: Payload, previous: Payload) -> bool:
-    """Tell whether own fields say the same; an absent list says no more than an empty one."""
-    return {k: v for k, v in own.items() if v != []} == {k: v for k, v in previous.items() if v != []}
 
 
 def _put(into: Payload, name: str, value: Payload | list[Any] | None) -> None:
@@ -176,19 +194,25 @@ def _put(into: Payload, name: str, value: Payload | list[Any] | None) -> None:
         into[name] = value
 
 
-def _whole_with_purges(kind: Kind, old: Payload, new: Payload) -> Payload:
+def _whole_with_purges(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload) -> Payload:
     """Return the whole new object, with a purge for everything that the old one had besides."""
-    result = dict(new)
-    result.update({key: [] for key, value in _own(kind, old).items() if isinstance(value, list) and key not in new})
+    result = {**new, **{name: [] for name in emptied_lists(old, now, kind)}}
     for name, below in kind.single.items():
-        if name in old:
-            result[name] = (
-                _whole_with_purges(below, old[name], new[name]) if name in new else _removal(below, old[name])
-            )
+        if name in old.single and name in now.single:
+            result[name] = _whole_with_purges(below, old.single[name], now.single[name], new[name])
+        elif name in old.single and below.purgeable:
+            result[name] = _REMOVED.copy()
     for name, below in kind.listed.items():
-        if name in old:
-            result[name] = [
-                _removal(below, before or {}) if after is None else _whole_with_purges(below, before or {}, after)
-                for before, after in _pairs(below, old[name], new.get(name))
-            ]
+        if name in old.listed:
+            before, after = old.listed[name], now.listed.get(name, {})
+            result[name] = _whole_items(below, before, after, new.get(name, ()))
     return result
+
+
+def _whole_items(kind: Kind, before: _Items, after: _Items, new: Iterable[Payload]) -> list[Payload]:
+    field = str(kind.id_field)
+    known = [
+        _whole_with_purges(kind, before[item[field]], after[item[field]], item) if item[field] in before else item
+        for item in new
+    ]
+    return known + [_purged(kind, gone) for gone in before if gone not in after]

@@ -10,15 +10,26 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dataflows.errors import WrongUsage
-from dataflows.flows.csc.acknowledgements import Acknowledgements, Place
+from dataflows.flows.csc.acknowledgements import Acknowledgements
+from dataflows.flows.csc.decisions import (
+    Contradicted,
+    Invalid,
+    Later,
+    ResetRule,
+    Rules,
+    Submission,
+    Superseded,
+    Unchanged,
+)
+from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.ownership import seal_of
 from dataflows.flows.csc.payload import parse
-from dataflows.flows.csc.planning import Invalid, Later, Planner, ResetRule, Rules, Submission, Superseded, Unchanged
-from dataflows.flows.csc.receiver import children_url
-from dataflows.flows.csc.seen import Seen
+from dataflows.flows.csc.planning import Planner
+from dataflows.flows.csc.reasons import reasons
+from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.staging import StagedRow, Staging
 from dataflows.flows.csc.table import open_engine
 from dataflows.runs.journal import Journal
-from dataflows.runs.keys import Seal
 
 if TYPE_CHECKING:
     from dataflows.flows.csc.job import Options
@@ -31,17 +42,19 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
     Raises:
         WrongUsage: there is no such row.
     """
-    from dataflows.flows.csc.job import target
+    from dataflows.flows.csc.job import place_of
 
     journal = Journal.open(settings.data_dir)
     engine = None
     try:
         engine = open_engine(settings)
         staging = Staging(engine, settings.table_name)
-        place = Place(children_url(settings), str(settings.la_code or ""), target(settings))
-        acks = Acknowledgements(journal, Seal.of(settings.data_dir), place)
+        place = place_of(settings, staging)
+        acks = Acknowledgements(journal, seal_of(settings.data_dir, journal), place, load_schema(settings.csc_schema))
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
-        yield from _told(staging, acks, Planner(staging, acks, Seen(journal), rules), row_id)
+        names = Names(staging, journal, engine, acks.schema)
+        names.pending = None
+        yield from _told(staging, acks, Planner(staging, acks, names, rules), row_id)
     finally:
         if engine is not None:
             engine.dispose()
@@ -54,11 +67,13 @@ def _told(staging: Staging, acks: Acknowledgements, planner: Planner, row_id: in
         raise WrongUsage(f"the staging table has no row {row_id}", hint="the id column of the table tells the row ids")
     row = rows[0]
     yield f"row {row.id}: status {row.status}, row state {row.row_state}"
-    planner.prepare()
-    decision = planner.decide(rows)[0]
+    *former, decision = planner.decide(rows)
     if isinstance(decision, Later):
         decision = planner.decide_deferred(rows)[0]
     yield from _acknowledged(acks, row)
+    if former:
+        yield "this row named another child before, which is to be purged unless another row names it"
+    yield from reasons(planner.basis(row))
     match decision:
         case Submission():
             yield f"would be sent: {decision.sending.value}, {len(decision.requests)} request(s)"
@@ -69,7 +84,7 @@ def _told(staging: Staging, acks: Acknowledgements, planner: Planner, row_id: in
             yield "would not be sent: the receiver holds this payload already"
         case Superseded(by=by):
             yield f"would not be sent: superseded by row {by}"
-        case Invalid(message=message):
+        case Invalid(message=message) | Contradicted(message=message):
             yield f"would not be sent: {message}"
         case _:
             pass

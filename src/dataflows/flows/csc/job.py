@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataflows.errors import DataflowsError, ServiceDown, SettingUnusable, WrongUsage
-from dataflows.events import Event, Planned, Retrying, Step, Warned
+from dataflows.errors import DataflowsError, ServiceDown, WrongUsage
+from dataflows.events import Event, Pending, Planned, Retrying, Step, Warned
 from dataflows.flows.csc.acknowledgements import Acknowledgements, Place
-from dataflows.flows.csc.planning import (
+from dataflows.flows.csc.by_hand import ByHand, OneChild
+from dataflows.flows.csc.decisions import (
+    Contradicted,
     Decision,
+    Former,
     Invalid,
     Later,
-    Planner,
     ResetRule,
     Rules,
     Submission,
     Superseded,
     Unchanged,
-    is_about,
 )
+from dataflows.flows.csc.deferred import Deferred
+from dataflows.flows.csc.guard import Guard
+from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.orphans import Orphans
+from dataflows.flows.csc.ownership import seal_of, settle_ownership
+from dataflows.flows.csc.planning import Planner
+from dataflows.flows.csc.purges import OwedPurges
 from dataflows.flows.csc.receiver import Figures, Pace, Receiver, children_url
 from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
-from dataflows.flows.csc.seen import Seen
+from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.sending import BatchFiles, Carried, Carrier, Courier
 from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
-from dataflows.flows.csc.table import open_engine
+from dataflows.flows.csc.table import open_engine, staging_table
 from dataflows.remote.oauth import TokenSource
 from dataflows.remote.retry import RetryPolicy
-from dataflows.remote.session import make_session
+from dataflows.remote.session import Session, make_session
 from dataflows.runs import pool
+from dataflows.runs.garbage import rare_collections
 from dataflows.runs.journal import Journal
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
@@ -43,10 +51,10 @@ if TYPE_CHECKING:
     from dataflows.settings import Settings
 
 UNANSWERED_IN_A_ROW = 5
-GUARD_FLOOR = 10
 _COUNTS = (
-    "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "sent", "refused", "failed",
-    "held_back", "new_errors", "known_errors", "reloaded", "replayed", "untrusted", "batches",
+    "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "contradicted", "orphaned",
+    "sent", "refused", "failed", "held_back", "new_errors", "known_errors", "reloaded", "unwritten", "replayed",
+    "untrusted", "batches",
 )  # fmt: skip
 
 
@@ -57,13 +65,23 @@ class Options:
     full: bool = False
     limit: int | None = None
     child: str | None = None
+    by_hand: ByHand | None = None
+    purge_orphans: bool = False
     retry_errors: bool = True
     dry_run: bool = False
     out: Path | None = None
     rehearsal: bool = False
     requeue: bool = False
+    takeover: bool = False
     allow_mass_delete: bool = False
     workers: int = 4
+
+
+def place_of(settings: Settings, staging: Staging) -> Place:
+    """Say where children go to, and which table they come from, however it is spelled."""
+    url, la_code = children_url(settings), str(settings.la_code or "")
+    former = f"{identity(staging.url)}#{settings.table_name.lower()}"  # as earlier versions named it
+    return Place(url, la_code, staging.identity.key, former)
 
 
 def submit(settings: Settings, options: Options) -> Callable[[Run], Iterator[Event]]:
@@ -79,7 +97,7 @@ def target(settings: Settings) -> str:
     """Name what a run locks and what acknowledgements belong to: the staging table in its database."""
     engine = open_engine(settings)
     engine.dispose()
-    return f"{identity(engine.url)}#{settings.table_name.lower()}"
+    return f"{identity(engine.url)}#{staging_table(settings.table_name).fullname.lower()}"
 
 
 class _Submit:
@@ -99,11 +117,12 @@ class _Submit:
         """Tell the story of one run."""
         options = self.options
         yield Step("opening the staging table")
-        engine = open_engine(self.settings)
+        self.engine = engine = open_engine(self.settings)
         self.staging = Staging(engine, self.settings.table_name)
-        self.lock = DatabaseLock(engine, f"dataflows csc-submit {self.settings.table_name.lower()}")
         with ExitStack() as self.closing:
             self.closing.callback(engine.dispose)  # Windows deletes and moves no file that is open
+            table = self.staging.identity
+            self.lock = DatabaseLock(engine, f"dataflows csc-submit {table.table}", database=table.place)
             if not options.dry_run:
                 self.closing.enter_context(self.lock)
             yield from self._with_books()
@@ -112,66 +131,83 @@ class _Submit:
         self._open_books()
         self.recorder = Recorder(self.books, self.run.journal, self.run.id)
         try:
-            with _rare_collections():
+            with rare_collections(200_000, 50):  # payloads have no cycles, and looking costs a quarter of the run
                 yield from self._story()
         finally:
+            self.books.close(drop=self.run.stop.hurry)
             self.acks.flush()
             self._fill_report()
 
     def _open_books(self) -> None:
         settings, options = self.settings, self.options
         journal = Journal.in_memory() if options.rehearsal else self.run.journal
-        seal = Seal.forgotten() if options.rehearsal else Seal.of(self.run.data_dir)
-        place = Place(children_url(settings), str(settings.la_code or ""), target(settings))
-        self.acks = Acknowledgements(journal, seal, place)
-        self.seen = Seen(journal)
+        takeover = options.takeover and not options.dry_run
+        seal = Seal.forgotten() if options.rehearsal else seal_of(self.run.data_dir, journal, takeover=takeover)
+        schema = load_schema(settings.csc_schema)
+        self.acks = Acknowledgements(journal, seal, place_of(settings, self.staging), schema)
+        self.deferred = Deferred(journal)
         writes_nothing = options.dry_run or options.rehearsal
         self.books = NoBooks() if writes_nothing else TableBooks(self.staging, self.acks)
-        rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
-        self.planner = Planner(self.staging, self.acks, self.seen, rules)
+        self.names = Names(self.staging, journal, self.engine, schema)
+        self.planner = Planner(self.staging, self.acks, self.names, Rules(options.full, ResetRule(settings.csc_reset)))
+        self.speakers = self.planner.speakers
+        self.owed = OwedPurges(self.acks, self.speakers, self.deferred, keeps=not options.dry_run)
+        self.guard = Guard(self.acks, self.names, settings.csc_max_delete_percent)
+        self.orphans = Orphans(self.acks, self.names)
 
     def _story(self) -> Iterator[Event]:
-        yield from self._same_receiver()
+        yield from settle_ownership(self.acks, self.staging, self.options)
         yield from self._replay()
-        total, pages = self._work()
-        yield Planned(total, "rows")
-        if not total:
-            return
-        self.carrier = self._carrier()
-        yield Step("sending")
-        self.planner.prepare()
-        yield from self._send(self.planner.decide(page) for page in self._counted(pages))
-        if not self._over():
-            yield from self._send_deferred()
+        if self.options.child is not None:
+            yield from self._one_child(self.options.child)
+        else:
+            yield from self._whole_table()
+        yield from self.recorder.recorded(wait=True)
         yield from self._end()
 
-    def _work(self) -> tuple[int, Iterable[list[StagedRow]]]:
-        """Return how many rows are to be looked at, and the rows in pages."""
-        child, retry_errors = self.options.child, self.options.retry_errors
-        if child is None:
-            return self.staging.count(retry_errors=retry_errors), self.staging.pages(retry_errors=retry_errors)
-        pages = list(self.staging.pages(retry_errors=retry_errors, about=child, wanted=is_about))
-        pages = pages or list(self.staging.pages(retry_errors=retry_errors, about=child, wanted=_is_person))
-        return sum(len(page) for page in pages), pages
-
-    def _same_receiver(self) -> Iterator[Event]:
-        options = self.options
-        if options.dry_run or options.rehearsal:
+    def _whole_table(self) -> Iterator[Event]:
+        ids = self.staging.waiting(retry_errors=self.options.retry_errors)
+        yield Planned(len(ids), "rows")
+        if not ids and not self.acks.owes() and not self.options.purge_orphans:
             return
-        if options.requeue:
-            rows = self.staging.requeue()  # first: else a kill in between would let the next run believe it was done
-            self.acks.start_anew()
-            yield Warned(f"{rows} rows were set to pending; all of them are sent whole")
-        elif former := self.acks.former_receiver():
-            raise SettingUnusable(
-                f"this table was last sent to another receiver: {former}",
-                hint="correct API_ENDPOINT or LA_CODE, or send everything there: dataflows csc-submit --requeue",
-            )
+        self.names.pending = len(ids)
+        self._prove_writable(ids)
+        self.carrier = self._carrier()
+        yield Step("sending")
+        yield from self._send(self.planner.decide(page) for page in self._counted(self.staging.pages(ids)))
+        if not self._over():
+            yield from self._look_for_orphans()
+            self.owed.recall()
+            yield from self._send_deferred()
+
+    def _prove_writable(self, ids: Sequence[int]) -> None:
+        if ids and isinstance(self.books, TableBooks):
+            self.staging.prove_writable(ids[0])
+
+    def _one_child(self, identifier: str) -> Iterator[Event]:
+        self.names.pending = None
+        child = OneChild(self.staging, self.acks, self.planner, identifier)
+        pages = child.pages(self.options.by_hand, retry_errors=self.options.retry_errors)
+        yield Planned(sum(len(page) for page in pages), "rows")
+        self._prove_writable([row.id for page in pages for row in page])
+        self.carrier = self._carrier()
+        yield Step("sending")
+        if self.options.by_hand is None:
+            self.owed.owe(child.owed())
+            yield from self._send(self.planner.decide(page) for page in self._counted(pages))
+        else:
+            yield from self._send([child.decide(self.options.by_hand)])
+            yield from self.recorder.recorded(wait=True)
+            yield from self.recorder.superseded(child.set_aside())
+        if not self._over():
+            yield from self._send_deferred()
 
     def _replay(self) -> Iterator[Event]:
         if isinstance(self.books, TableBooks):
             yield Step("writing back what an earlier run could not")
-            self.recorder.counts["replayed"] = sum(1 for _ in self.books.replay())
+            for one in self.books.replay():
+                self.recorder.counts["replayed"] += one.reloaded
+                yield from self.recorder.unwritten(one.refused)
             self.acks.flush()  # what is noted later of the same children, reloaded since, must not be mixed with this
 
     def _counted(self, pages: Iterable[list[StagedRow]]) -> Iterator[list[StagedRow]]:
@@ -179,29 +215,60 @@ class _Submit:
             self.recorder.counts["rows"] += len(page)
             yield page
 
-    # --- deletions --------------------------------------------------------------------------------------------
+    # --- purges of whole children -----------------------------------------------------------------------------
+
+    def _look_for_orphans(self) -> Iterator[Event]:
+        """Count the children that no row names any more, on the walk that was made anyway; purge them where asked to.
+
+        Raises:
+            SettingUnusable: they are to be purged, and the table does not allow to tell them.
+        """
+        if self.options.purge_orphans:
+            self.names.walk()
+        if not self.orphans.may_be_counted():
+            if self.options.purge_orphans:
+                yield Warned(
+                    "no orphan was purged: the table has rows that name nobody, or is under half its usual size",
+                    hint="look at the loader, and run it again when the table is as it should be",
+                )
+            return
+        self.orphans.counted = 0
+        for page in self.orphans.found():
+            if self.options.purge_orphans:
+                self.owed.owe(page)
+            else:
+                self.orphans.counted += len(page)
+                yield from self.recorder.withheld(self.owed.keys(page), "orphaned")
+        if not self.options.dry_run:
+            self.acks.note_orphans(self.orphans.counted)
 
     def _send_deferred(self) -> Iterator[Event]:
-        waiting = self.seen.deferred()
+        for contradicted in self.owed.look_through():
+            yield from self.recorder.contradicted(contradicted)
+        waiting = self.deferred.count()
         if not waiting:
             return
-        if not self.options.allow_mass_delete and self._too_many(waiting):
+        yield from self.recorder.recorded(wait=True)
+        if not self.options.allow_mass_delete and self.guard.stops(waiting):
             yield from self._hold_back(waiting)
             return
         yield Step("sending deletions")
-        pages = self.seen.deferred_pages(PAGE // 2)
-        yield from self._send(self.planner.decide_deferred(self.staging.rows(ids)) for ids in pages)
+        yield from self._send(self._purges())
 
-    def _too_many(self, purges: int) -> bool:
-        held = self.acks.holds() or self.staging.sent()
-        return purges > GUARD_FLOOR and purges * 100 > held * self.settings.csc_max_delete_percent
+    def _purges(self) -> Iterator[list[Decision]]:
+        for ids in self.deferred.rows(PAGE // 2):
+            yield self.planner.decide_deferred(self.staging.rows(ids))
+        for children in self.deferred.purges(PAGE // 2):
+            yield self.planner.purges_of(children)
 
     def _hold_back(self, waiting: int) -> Iterator[Event]:
-        for ids in self.seen.deferred_pages(PAGE):
-            yield from self.recorder.withheld(ids)
-        held = self.acks.holds() or self.staging.sent()
+        for ids in self.deferred.rows(PAGE):
+            yield from self.recorder.withheld([str(row_id) for row_id in ids])
+        for children in self.deferred.purges(PAGE):
+            yield from self.recorder.withheld(self.owed.keys(children))
         yield Warned(
-            f"{waiting} of {held} children would be removed: no purge was sent, everything else was",
+            f"{waiting} of {max(waiting, self.guard.held())} children would be removed: they were left as they are,"
+            " everything else was sent",
             hint="look at the loader; if this is right: dataflows csc-submit --allow-mass-delete",
         )
 
@@ -236,10 +303,12 @@ class _Submit:
 
     def _sorted_out(self, page: list[Decision], aside: list[Event]) -> list[Submission]:
         recorder = self.recorder
+        self.owed.owe(one.child for one in page if isinstance(one, Former))  # first: it must not be lost
         aside.extend(recorder.unchanged([one for one in page if isinstance(one, Unchanged)]))
         aside.extend(recorder.invalid([one for one in page if isinstance(one, Invalid)]))
         aside.extend(recorder.superseded([one for one in page if isinstance(one, Superseded)]))
-        self.seen.defer(one.row.id for one in page if isinstance(one, Later))
+        aside.extend(recorder.contradicted([one for one in page if isinstance(one, Contradicted)]))
+        self.deferred.keep_rows(one.row.id for one in page if isinstance(one, Later))
         wanted = [one for one in page if isinstance(one, Submission)]
         if self.left is not None:
             wanted = wanted[: self.left]
@@ -251,9 +320,9 @@ class _Submit:
             return BatchFiles(self.options.out)
         settings = self.settings
         settings.require("SUPPLIER_KEY", "TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE")
-        session = self.closing.enter_context(closing(make_session(settings, self.options.workers)))
+        session = self._session(self.options.workers)
         policy = RetryPolicy.of(settings, stop=self.run.stop, on_retry=self._retrying)
-        tokens = TokenSource(settings, session, policy)
+        tokens = TokenSource(settings, self._session(), policy)
         tokens.token()  # before any row is touched: refused access changes nothing
         receiver = Receiver(
             url=children_url(settings),
@@ -265,8 +334,16 @@ class _Submit:
             pace=Pace(settings.csc_min_interval_ms / 1000, self.run.stop),
             may_send=self.lock.check,
             figures=self.figures,
+            schema=self.acks.schema,
         )
-        return Courier(receiver, self.acks, self.run, table=not self.options.rehearsal)
+        still_right = self.planner.still_right
+        return Courier(receiver, self.acks, self.run, still_right, table=not self.options.rehearsal)
+
+    def _session(self, workers: int = 1) -> Session:
+        """A session for one far side, closed with the run."""
+        session = make_session(self.settings, workers, self.run.stop.grace_is_over)
+        self.closing.callback(session.close)
+        return session
 
     def _retrying(self, event: Retrying) -> None:
         self.retries += 1
@@ -289,12 +366,40 @@ class _Submit:
                 f"the CSC API does not answer (the last {self.silent} batches in a row): {self._why_silent()}",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
             )
-        whole_anyway = self.options.requeue or self.options.rehearsal
+        yield from self._tell_of_contradictions()
+        yield from self._tell_of_orphans()
+        whole_anyway = self.options.requeue or self.options.takeover or self.options.rehearsal
         if self.recorder.counts["untrusted"] and not whole_anyway:
             yield Warned(
                 f"{self.recorder.counts['untrusted']} children were sent whole because their baseline is not trusted",
                 hint="what had vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
             )
+
+    def _tell_of_contradictions(self) -> Iterator[Event]:
+        if count := self.recorder.counts["contradicted"]:
+            yield Warned(
+                f"{count} rows are contradicted: of one child, one row is deleted and another is not, and nothing was"
+                " sent for it",
+                hint="correct the table, or decide by hand: dataflows csc-submit --child ID --purge (or --resend)",
+            )
+
+    def _tell_of_orphans(self) -> Iterator[Event]:
+        if self.options.child is not None or self.options.rehearsal:
+            return
+        count, at = self.acks.orphans()
+        if self.orphans.counted is not None:
+            count, at = self.orphans.counted, ""
+        if not count:
+            return
+        if at:
+            self.recorder.counts["orphaned"] = count
+            yield Pending("orphans", "orphaned")
+        few = count * 100 <= self.acks.holds() * self.settings.csc_max_delete_percent
+        yield Warned(
+            f"{count} children are at the API although no row names them"
+            f"{f' (counted on {at[:10]})' if at else ''}; nobody said that they may go",
+            hint="if they are to go: dataflows csc-submit --purge-orphans" if few else "look at the loader first",
+        )
 
     def _why_silent(self) -> str:
         return self.carrier.receiver.last_failure if isinstance(self.carrier, Courier) else ""
@@ -320,23 +425,6 @@ class _Halt:
         return self.stop.hurry
 
 
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let the garbage collector look for cycles seldom: payloads have none, and looking costs a quarter of the run."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
-
-
-def _is_person(row: StagedRow, person_id: str) -> bool:
-    return row.person_id == person_id
-
-
 def _emptied(events: list[Event]) -> Iterator[Event]:
     yield from events
     events.clear()
@@ -344,7 +432,8 @@ def _emptied(events: list[Event]) -> Iterator[Event]:
 
 def kept(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``: nothing that names a child."""
-    told = {name: value for name, value in asdict(options).items() if name not in ("child", "requeue")}
+    never = ("child", "by_hand", "requeue", "takeover", "purge_orphans")
+    told = {name: value for name, value in asdict(options).items() if name not in never}
     return {**told, "out": str(options.out) if options.out else None, "one_child": options.child is not None}
 
 

@@ -1,276 +1,298 @@
-"""From rows to requests: who speaks for a child, what the receiver is trusted to hold, and so what has to be sent."""
+"""From rows to requests: what the receiver is trusted to hold, and so what has to be sent.
+
+Who speaks for a child is answered by ``speakers``, which identifiers a row had before by ``renames``.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TypeAlias
 
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.acknowledgements import PURGED, Ack, Acknowledgements, Doubt, Reset, digest
+from dataflows.flows.csc.decisions import (
+    Contradicted,
+    Decision,
+    Former,
+    Invalid,
+    Later,
+    ResetRule,
+    Rules,
+    Submission,
+    Superseded,
+    Unchanged,
+)
 from dataflows.flows.csc.delta import Payload, Plan, Sending
-from dataflows.flows.csc.payload import canonical, parse, payload_hash, problems
-from dataflows.flows.csc.seen import Seen
+from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.payload import canonical, payload_hash
+from dataflows.flows.csc.reading import (
+    Reading,
+    broken_rules,
+    child_of,
+    read_row,
+    says_nothing,
+    shows_it_was_sent,
+    shows_its_purge,
+    superseded_by,
+)
+from dataflows.flows.csc.renames import Renames, former_name
+from dataflows.flows.csc.skeleton import Skeleton
+from dataflows.flows.csc.speakers import Speakers, Standing
 from dataflows.flows.csc.staging import StagedRow, Staging
 
-_CHILD_ID = re.compile(r"[A-Za-z0-9]{1,20}")
-_MIS_ID = re.compile(r"[A-Za-z0-9_-]{0,36}")
-_SHOWN_PROBLEMS = 5
-
-
-class ResetRule(StrEnum):
-    """``CSC_RESET``: what may be purged so that a vanished field is conveyed."""
-
-    OBJECT = "object"
-    CHILD = "child"
-    NEVER = "never"
-
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """How requests are built: ``full`` sends whole children instead of deltas."""
+class Basis:
+    """What is known of the child of one row: acknowledgement, whether nobody else sent it, skeleton of what is held."""
 
-    full: bool = False
-    reset: ResetRule = ResetRule.OBJECT
-
-
-@dataclass(slots=True)
-class Submission:
-    """One child to be sent: its requests in order, and what is known once they are acknowledged."""
-
-    row: StagedRow
-    child: bytes
-    goal: bytes  # hash of the payload the receiver shall hold, or PURGED
-    sending: Sending
-    requests: tuple[bytes, ...]
-    former: Doubt  # what was in doubt before, to be restored when nothing changed
-    reset: Reset | None = None
-    replaced: tuple[Ack, ...] = ()  # identifiers this row was known by, each purged by a request of its own before
-    untrusted: bool = False
-    delta: bool = False  # the last request holds only what changed
-
-
-@dataclass(frozen=True, slots=True)
-class Invalid:
-    """A row that cannot be sent; ``message`` names paths and rules, never a value."""
-
-    row: StagedRow
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Superseded:
-    """A row that another row of the same child, with a higher id, speaks for."""
-
-    row: StagedRow
-    by: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unchanged:
-    """A row that says what the receiver holds already; ``response`` is what its api_response shall be.
-
-    ``adopt``: the payload was acknowledged, but a crash or the loader keeps the table from saying so as its baseline;
-    it is written like one just sent.
-    """
-
-    row: StagedRow
-    child: bytes
-    response: str | None
-    adopt: bool = False
-    purged: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """A row that needs a purge of a whole child: decided at the end of the run, when the number of them is known."""
-
-    row: StagedRow
-
-
-Decision: TypeAlias = Submission | Invalid | Superseded | Unchanged | Later
-
-
-@dataclass(slots=True)
-class _Reading:
-    """A row with what its payload says; ``problem`` when it cannot be read."""
-
-    row: StagedRow
-    child: bytes | None = None
-    payload: Payload | None = None
-    problem: str = ""
+    reading: Reading
+    ack: Ack | None
+    trusted: bool
+    baseline: Skeleton | None
 
 
 class Planner:
     """Decides page by page. It reads the table and the acknowledgements and changes neither."""
 
-    def __init__(self, staging: Staging, acks: Acknowledgements, seen: Seen, rules: Rules) -> None:
+    def __init__(self, staging: Staging, acks: Acknowledgements, names: Names, rules: Rules) -> None:
         self._staging = staging
         self._acks = acks
-        self._seen = seen
+        self.speakers = Speakers(names)
+        self._renames = Renames(acks)
         self._rules = rules
+        self._schema = acks.schema
+        self._is_new = acks.is_new()
         self._resets_children = rules.reset is ResetRule.CHILD
 
-    # --- first pass -------------------------------------------------------------------------------------------
-
-    def prepare(self) -> None:
-        """Learn which persons have several rows, so that an old row is not taken for the newest."""
-        for page in self._staging.newest_of_several():
-            self._seen.enter_newest((self._acks.key(person), newest) for person, newest in page)
+    # --- the pages of a run -----------------------------------------------------------------------------------
 
     def decide(self, page: Sequence[StagedRow]) -> list[Decision]:
-        """Decide what becomes of the rows of one page (newest first, as they are read)."""
-        readings = [self._read(row) for row in page]
-        acks = self._acks.of([reading.child for reading in readings if reading.child])
-        speakers = self._speakers(readings, acks)
-        renamed = self._renamed(readings)
-        return [
-            self._decide(reading, speakers, acks.get(reading.child or b""), reading.row.id in renamed)
-            for reading in readings
-        ]
-
-    def _decide(self, reading: _Reading, speakers: dict[bytes, int], ack: Ack | None, renamed: bool) -> Decision:
-        row = reading.row
-        if reading.child is None:
-            return Invalid(row, "invalid", reading.problem)
-        if speakers[reading.child] != row.id:
-            return Superseded(row, speakers[reading.child])
-        if reading.payload is None:
-            return Invalid(row, "invalid", reading.problem)
-        if _goes(row, reading.payload):
-            purged = ack is not None and ack.held == PURGED and not _doubtful(ack) and _evident(row, ack)
-            if ack is not None and purged and not renamed:
-                return Unchanged(row, reading.child, ack.receipt, purged=True)
-            return Later(row)
-        return Later(row) if renamed else self._plan(row, reading.child, reading.payload, ack)
-
-    def _read(self, row: StagedRow) -> _Reading:
-        try:
-            payload = parse(row.payload or "")
-        except ValueError as error:
-            return self._read_deletion(row, None, f"json_payload {error}")
-        identifier = payload.get("la_child_id")
-        if _goes(row, payload):
-            return self._read_deletion(row, payload, "la_child_id is missing or malformed")
-        if not isinstance(identifier, str) or not _CHILD_ID.fullmatch(identifier):
-            return _Reading(row, problem=_told(payload))
-        return _Reading(row, self._acks.key(identifier), payload)
-
-    def _read_deletion(self, row: StagedRow, payload: Payload | None, problem: str) -> _Reading:
-        if not row.deleted:
-            ids = _identifiers(payload) if payload else None
-        else:
-            ids = _identifiers(payload) or _identifiers(_parsed(row.previous))
-        if ids is None:
-            return _Reading(row, problem=problem)
-        return _Reading(row, self._acks.key(str(ids["la_child_id"])), ids)
-
-    def _speakers(self, readings: Sequence[_Reading], acks: dict[bytes, Ack]) -> dict[bytes, int]:
-        """Find, for every child of a page, the row with the highest id in the whole table."""
-        speakers = self._seen.first([(reading.child, reading.row.id) for reading in readings if reading.child])
-        for rival in self._staging.rows(sorted(self._rivals(readings, acks))):
-            child = self._read(rival).child
-            if child is not None and speakers.get(child, rival.id) < rival.id:
-                speakers[child] = rival.id
-        return speakers
-
-    def _rivals(self, readings: Sequence[_Reading], acks: dict[bytes, Ack]) -> set[int]:
-        """Find rows with higher ids that may speak for the same children, though there is nothing to do about them."""
-        people = {r.row.id: self._acks.key(r.row.person_id) for r in readings if r.child and r.row.person_id}
-        newest = self._seen.newest_of(list(people.values()))
-        rivals = {newest[key] for row_id, key in people.items() if newest.get(key, row_id) > row_id}
+        """Decide what becomes of the rows of one page; first of all comes what is owed because of them."""
+        readings = [read_row(row, self._schema) for row in page]
+        acks, ours = self._known(readings)
+        done = {reading.row.id for reading in readings if self._is_purged(reading, acks, ours)}
+        replaced = self._still_superseded([reading for reading in readings if reading.row.id not in done])
+        asked = [one for one in readings if one.name and one.row.id not in done and one.row.id not in replaced]
+        standings = self.speakers.of(asked)
+        named = [reading for reading in readings if reading.name]
+        decisions: list[Decision] = [Former(child) for child in self._renames.of(named, acks)]
         for reading in readings:
-            ack = acks.get(reading.child or b"")
-            if ack is not None and (ack.row_id or 0) > reading.row.id:
-                rivals.add(ack.row_id or 0)
-        return rivals
-
-    def _renamed(self, readings: Sequence[_Reading]) -> dict[int, list[Ack]]:
-        """Find rows that were acknowledged, or sent without an answer, under another la_child_id."""
-        rows = {reading.row.id: reading for reading in readings if reading.child}
-        renamed: dict[int, list[Ack]] = {}
-        for ack in self._acks.of_rows(list(rows)):
-            there = _holds(ack) or ack.in_doubt is not None
-            if ack.row_id is not None and there and self._other_child(rows[ack.row_id], ack):
-                renamed.setdefault(ack.row_id, []).append(ack)
-        return renamed
-
-    def _other_child(self, reading: _Reading, ack: Ack) -> bool:
-        return reading.child != ack.child and self._same_row(reading.row, ack)
-
-    def _same_row(self, row: StagedRow, ack: Ack) -> bool:
-        # after the loader emptied and refilled the table, an id may belong to somebody else
-        known = ack.receipt is not None and row.response == ack.receipt
-        return known or (bool(row.person_id) and ack.person == self._acks.person(row.person_id))
-
-    # --- last pass --------------------------------------------------------------------------------------------
-
-    def decide_deferred(self, page: Sequence[StagedRow]) -> list[Decision]:
-        """Decide the rows that were kept for the end: deletions, and children that got another identifier."""
-        readings = [self._read(row) for row in page]
-        acks = self._acks.of([reading.child for reading in readings if reading.child])
-        renamed = self._renamed(readings)
-        claimed = self._seen.rows_of([ack.child for acks_of_row in renamed.values() for ack in acks_of_row])
-        decisions: list[Decision] = []
-        for reading in readings:
-            if reading.child is None or reading.payload is None:
-                decisions.append(Invalid(reading.row, "invalid", reading.problem))
-                continue
-            replaced = [ack for ack in renamed.get(reading.row.id, ()) if ack.child not in claimed]
-            decisions.append(self._decide_deferred(reading, acks.get(reading.child), replaced))
+            row, ack = reading.row, acks.get(self._key(reading))
+            if reading.name is None:
+                decisions.append(Invalid(row, "invalid", reading.problem))
+            elif row.id in done:
+                decisions.append(Unchanged(row, self._key(reading), ack.receipt if ack else row.response, purged=True))
+            elif row.id in replaced:
+                decisions.append(Superseded(row, replaced[row.id]))
+            else:
+                decisions.append(self._decide(reading, standings[reading.name], ack, ours))
         return decisions
 
-    def _decide_deferred(self, reading: _Reading, ack: Ack | None, replaced: Sequence[Ack]) -> Decision:
-        row, child, payload = reading.row, reading.child or b"", reading.payload or {}
-        if _goes(row, payload):
-            body = canonical(delta.deletion(payload))
-            decision: Decision = Submission(
-                row, child, PURGED, Sending.DELETE, (body,), _former(child, ack), _reset(ack)
-            )
-        else:
-            decision = self._plan(row, child, payload, ack)
-        former_ids = {old: name for old in replaced if (name := self._acks.child(old.child)) is not None}
-        if isinstance(decision, Submission):
-            decision.replaced = tuple(former_ids)
-            purges = [canonical(delta.deletion({"la_child_id": name})) for name in former_ids.values()]
-            decision.requests = (*purges, *decision.requests)
-        return decision
+    def _decide(self, reading: Reading, standing: Standing, ack: Ack | None, ours: Collection[str]) -> Decision:
+        row, speaker = reading.row, standing.reading or reading
+        overruled = standing.living is not None and ack is not None and ack.overruled == speaker.row.id
+        if overruled and row.id != standing.living:
+            return Superseded(row, standing.living or 0)
+        if not overruled and speaker.row.id != row.id and (standing.living is None or not reading.living):
+            return Superseded(row, speaker.row.id)
+        if standing.contradicted and not (overruled and standing.variant is None):
+            return Contradicted(row, str(row.id), _contradiction(reading, standing))
+        if not reading.goes:
+            return self._plan(reading, ack, ours)
+        return Later(row) if self._may_be_held(row, ack) else self._purge(reading, ack)
+
+    def _may_be_held(self, row: StagedRow, ack: Ack | None) -> bool:
+        """Tell whether the API may hold the child, so that its purge counts for the guard."""
+        return self._is_new or shows_it_was_sent(row) or (ack is not None and not ack.knows_nothing)
+
+    def decide_deferred(self, page: Sequence[StagedRow]) -> list[Decision]:
+        """Plan the purges that were kept for the end; who speaks is asked again just before each leaves."""
+        readings = [read_row(row, self._schema) for row in page]
+        acks, ours = self._known(readings)
+        return [
+            self._purge(reading, acks.get(self._key(reading)))
+            if reading.goes
+            else self._plan(reading, acks.get(self._key(reading)), ours, deferred=True)
+            for reading in readings
+            if reading.name
+        ]
+
+    def purges_of(self, children: Sequence[bytes]) -> list[Decision]:
+        """Plan the purges of children that no row speaks for."""
+        acks = self._acks.of(children)
+        named = [(child, name) for child in children if (name := self._acks.child(child)) is not None]
+        return [self._purge_of(name, child, None, {"la_child_id": name}, acks.get(child)) for child, name in named]
+
+    def still_right(self, batch: Sequence[Submission]) -> list[bool]:
+        """Ask again who speaks for children before they are purged (csc.md: immediately before a purge leaves).
+
+        Of a reset, which brings the child back at once, only the row itself is looked at again.
+        """
+        asked = {one.name for one in batch if one.guarded and not (one.by_hand and one.row is not None)}
+        standings = self.speakers.now(asked)
+        resets = [one.row.id for one in batch if one.row is not None and one.purges_first and one.name not in asked]
+        rows = {row.id: row for row in self._staging.rows(resets)}
+        return [
+            _same_answer(one, standings[one.name])
+            if one.name in asked
+            else one.row is None or not one.purges_first or _is_as_read(one.row, rows.get(one.row.id))
+            for one in batch
+        ]
+
+    def _known(self, readings: Sequence[Reading]) -> tuple[dict[bytes, Ack], set[str]]:
+        """Return what is known of the children of rows, and which of the receipts there this journal wrote."""
+        acks = self._acks.of([self._key(reading) for reading in readings if reading.name])
+        strange = {
+            str(reading.row.response)
+            for reading in readings
+            if not says_nothing(reading.row.response)
+            and ((ack := acks.get(self._key(reading))) is None or ack.receipt != reading.row.response)
+        }
+        return acks, self._acks.written_by_us(strange)
+
+    def _key(self, reading: Reading) -> bytes:
+        return self._acks.key(reading.name) if reading.name else b""
+
+    def _still_superseded(self, readings: Sequence[Reading]) -> dict[int, int]:
+        """Find rows whose own word that another one speaks in their place still holds: nobody has to be asked."""
+        told = {r.row.id: by for r in readings if r.name and (by := superseded_by(r.row)) is not None and by > r.row.id}
+        names = {reading.row.id: reading.name for reading in readings}
+        by_id = {row.id: read_row(row, self._schema) for row in self._staging.rows(sorted(set(told.values())))}
+        return {row_id: by for row_id, by in told.items() if by in by_id and by_id[by].name == names[row_id]}
 
     # --- one child --------------------------------------------------------------------------------------------
 
-    def _plan(self, row: StagedRow, child: bytes, payload: Payload, ack: Ack | None) -> Decision:
-        goal = payload_hash(payload)
-        if ack is not None and ack.held == goal and not _doubtful(ack) and _evident(row, ack):
-            shown = row.previous == row.payload or _baseline(row, ack) is not None
-            return Unchanged(row, child, ack.receipt, adopt=ack.unwritten is not None or not shown)
-        if problem := _told(payload):
-            return Invalid(row, "invalid", problem)
-        baseline = _baseline(row, ack)
-        unknown = _sent_unknown(row, ack)
-        plan = self._anew(payload) if unknown and self._resets_children else self._ways(payload, goal, ack, baseline)
-        if plan.sending is Sending.UNCHANGED:
-            return Unchanged(row, child, ack.receipt if ack else None)
-        if plan.sending is Sending.WITHHELD or plan.body is None:
-            return Invalid(
-                row, "reset_needed", "not sent: conveying this change needs a purge, and CSC_RESET=never forbids it"
-            )
-        requests = tuple(canonical(part) for part in (plan.first, plan.body) if part is not None)
-        holds = ack is not None and _holds(ack)
-        untrusted = plan.sending is Sending.FULL and baseline is None and (unknown or holds)
-        scope = _scope(plan, ack)
-        partly = plan.sending is Sending.DELTA or (scope is Reset.OBJECT and not self._rules.full)
+    def _is_purged(self, reading: Reading, acks: Mapping[bytes, Ack], ours: Collection[str]) -> bool:
+        """Tell whether the removal that a row asks for is done (csc.md, "The guard")."""
+        if not reading.goes:
+            return False
+        ack = acks.get(self._key(reading))
+        if ack is None or ack.knows_nothing:
+            return shows_its_purge(reading.row)
+        return ack.purged and _is_ours(reading.row, ack, ours)
+
+    def _purge(self, reading: Reading, ack: Ack | None) -> Submission:
+        return self._purge_of(reading.name or "", self._key(reading), reading.row, reading.payload or {}, ack)
+
+    def _purge_of(self, name: str, child: bytes, row: StagedRow | None, ids: Payload, ack: Ack | None) -> Submission:
+        body = canonical(delta.deletion(ids))
         return Submission(
-            row, child, goal, plan.sending, requests, _former(child, ack), scope, untrusted=untrusted, delta=partly
+            row, name, child, PURGED, Sending.DELETE, (body,), _former(child, ack), reset=_reset(ack), guarded=True
         )
 
-    def _ways(self, payload: Payload, goal: bytes, ack: Ack | None, baseline: Payload | None) -> Plan:
+    def basis(self, row: StagedRow) -> Basis:
+        """Return what is known of the child of a row, for people."""
+        reading = read_row(row, self._schema)
+        acks, ours = self._known([reading])
+        ack = acks.get(self._key(reading))
+        trusted = _is_ours(row, ack, ours)
+        return Basis(reading, ack, trusted, self._baseline(row, ack) if trusted else None)
+
+    def by_hand(self, reading: Reading, *, overruled: int | None = None) -> Decision:
+        """Plan that one child is sent whole after a purge; of a deleted one, that the purge is sent."""
+        acks, _ = self._known([reading])
+        ack = acks.get(self._key(reading))
+        if reading.goes:
+            submission = self._purge(reading, ack)
+        elif problem := broken_rules(reading.payload or {}, self._schema):
+            return Invalid(reading.row, "invalid", problem)
+        else:
+            submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}, self._schema.kind))
+        submission.by_hand, submission.overruled = True, overruled
+        return submission
+
+    def _plan(self, reading: Reading, ack: Ack | None, ours: Collection[str], *, deferred: bool = False) -> Decision:
+        row, payload = reading.row, reading.payload or {}
+        goal = payload_hash(payload)
+        trusted = _is_ours(row, ack, ours)
+        if ack is not None and ack.held == goal and not ack.doubtful and trusted:
+            return Unchanged(row, ack.child, ack.receipt, adopt=ack.unwritten is not None or not _shows(row, goal))
+        if problem := broken_rules(payload, self._schema):
+            return Invalid(row, "invalid", problem)
+        baseline = self._baseline(row, ack) if trusted else None
+        unknown = self._was_sent_unknown(reading, ack, trusted=trusted)
+        if baseline is None and self._is_mixed(reading, ack, trusted=trusted):
+            return self._separated(reading, ack, deferred=deferred)
+        plan = self._anew(payload) if unknown and self._resets_children else self._ways(payload, goal, ack, baseline)
+        if plan.sending is Sending.UNCHANGED:
+            return Unchanged(row, self._key(reading), ack.receipt if ack else None)
+        if plan.sending is Sending.WITHHELD or plan.body is None:
+            return Invalid(row, "reset_needed", _withheld(ack, goal))
+        submission = self._submission(reading, ack, plan)
+        holds = ack is not None and ack.holds
+        submission.untrusted = plan.sending is Sending.FULL and baseline is None and (unknown or holds)
+        return submission
+
+    def _submission(self, reading: Reading, ack: Ack | None, plan: Plan) -> Submission:
+        child, payload, scope = self._key(reading), reading.payload or {}, _scope(plan, ack)
+        return Submission(
+            reading.row,
+            reading.name or "",
+            child,
+            payload_hash(payload),
+            plan.sending,
+            tuple(canonical(part) for part in (plan.first, plan.body) if part is not None),
+            _former(child, ack),
+            payload=payload,
+            reset=scope,
+            delta=plan.sending is Sending.DELTA or (scope is Reset.OBJECT and not self._rules.full),
+        )
+
+    def _baseline(self, row: StagedRow, ack: Ack | None) -> Skeleton | None:
+        """Return the skeleton of what the receiver holds; made anew where the journal has none that can be read."""
+        if ack is None or not ack.holds:
+            return None
+        skeleton = self._acks.open_skeleton(ack)
+        if skeleton is not None:
+            return skeleton
+        previous = child_of(row.previous)
+        known = previous is not None and payload_hash(previous) == ack.held
+        return self._acks.skeleton(previous) if previous is not None and known else None
+
+    def _was_sent_unknown(self, reading: Reading, ack: Ack | None, *, trusted: bool) -> bool:
+        """Tell whether this child was sent before, but not as this journal knows (it was lost, or another host did)."""
+        row = reading.row
+        if ack is not None and (ack.holds or ack.in_doubt is not None):
+            return False
+        if ack is not None and ack.held == PURGED and trusted:
+            return False
+        if not trusted:
+            return former_name(reading, self._schema) is None
+        # our own words may stand where a receipt stood when the journal was lost
+        return self._is_new and bool(row.response and row.previous) and former_name(reading, self._schema) is None
+
+    def _is_mixed(self, reading: Reading, ack: Ack | None, *, trusted: bool) -> bool:
+        """Tell whether the API may hold another child's data under this name: only a purge by itself leads on.
+
+        The row's previous payload names another child, and nothing sure is known of this one (csc.md: swaps).
+        """
+        former = former_name(reading, self._schema)
+        if former is None:
+            return False
+        if ack is not None and not ack.knows_nothing:
+            return ack.holds
+        # under our own receipt the journal would know this child, had it ever been sent
+        return not trusted and shows_it_was_sent(reading.row)
+
+    def _separated(self, reading: Reading, ack: Ack | None, *, deferred: bool) -> Decision:
+        if self._rules.reset is ResetRule.NEVER:
+            return Invalid(
+                reading.row,
+                "reset_needed",
+                "not sent: the row named another child before and it is not known what the API holds of this one,"
+                " so it would have to be purged first, and CSC_RESET=never forbids it",
+            )
+        if not deferred:
+            return Later(reading.row)
+        submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}, self._schema.kind))
+        submission.guarded = True
+        return submission
+
+    def _ways(self, payload: Payload, goal: bytes, ack: Ack | None, baseline: Skeleton | None) -> Plan:
         """Choose between the whole child, the delta and a reset (csc.md, the job, steps 2 to 4)."""
         if ack is None:
             return delta.whole(payload)
-        if _doubtful(ack) and not (ack.in_doubt == goal and ack.reset != Reset.CHILD):
+        if ack.doubtful and not (ack.in_doubt == goal and ack.reset != Reset.CHILD):
             return self._anew(payload)
         if ack.held in (None, PURGED):
             return delta.whole(payload) if ack.reset is None else self._anew(payload)
@@ -279,77 +301,68 @@ class Planner:
             by_object = self._rules.reset is ResetRule.OBJECT
             return plan if plan.sending is not Sending.RESET or by_object else self._anew(payload)
         # acknowledged, but never seen in the table, or in doubt beside a baseline that is lost: its content is unknown
-        if _doubtful(ack) or ack.unwritten is not None or self._resets_children:
+        if ack.doubtful or ack.unwritten is not None or self._resets_children:
             return self._anew(payload)
         return delta.whole(payload)
 
     def _anew(self, payload: Payload) -> Plan:
         if self._rules.reset is ResetRule.NEVER:
             return Plan(Sending.WITHHELD)
-        return delta.purge_and_whole(payload)
+        return delta.purge_and_whole(payload, self._schema.kind)
 
 
-def is_about(row: StagedRow, la_child_id: str) -> bool:
-    """Tell whether a row speaks of this child now, or did when it was last sent."""
-    payloads = (_parsed(row.payload), _parsed(row.previous))
-    return any(payload is not None and payload.get("la_child_id") == la_child_id for payload in payloads)
-
-
-def _goes(row: StagedRow, payload: Payload) -> bool:
-    """Tell whether a row asks for the removal of its child: by its state, or by a purge of the whole child."""
-    return row.deleted or payload.get("purge") is True
-
-
-def _doubtful(ack: Ack) -> bool:
-    return ack.in_doubt is not None or ack.reset is not None
-
-
-def _holds(ack: Ack) -> bool:
-    return ack.held not in (None, PURGED)
-
-
-def _evident(row: StagedRow, ack: Ack) -> bool:
-    """Tell whether the row still shows our receipt, or what it showed before when the receipt never got there."""
-    if ack.receipt is not None and row.response == ack.receipt:
+def _is_ours(row: StagedRow, ack: Ack | None, ours: Collection[str]) -> bool:
+    """Tell whether nobody but this journal sent the child: the row shows a receipt of ours, our words, or nothing."""
+    if says_nothing(row.response) or row.response in ours:
         return True
-    return ack.unwritten is not None and ack.row_id == row.id and digest(row.response) == ack.unwritten
+    if ack is None:
+        return False
+    return row.response == ack.receipt or (ack.unwritten is not None and digest(row.response) == ack.unwritten)
 
 
-def _sent_unknown(row: StagedRow, ack: Ack | None) -> bool:
-    """Tell whether the row was sent before, but not as this journal knows (it was lost, or another host did)."""
-    if ack is None or ack.held is None:
-        return bool(row.previous)
-    return ack.held == PURGED and bool(row.previous) and not _evident(row, ack)
+def _shows(row: StagedRow, goal: bytes) -> bool:
+    """Tell whether a row shows what the receiver holds as its previous payload."""
+    if row.previous == row.payload:
+        return True
+    previous = child_of(row.previous)
+    return previous is not None and payload_hash(previous) == goal
 
 
-def _baseline(row: StagedRow, ack: Ack | None) -> Payload | None:
-    """Return what the receiver is trusted to hold: the previous payload, if it is the one that was acknowledged."""
-    if ack is None or not _holds(ack) or not row.previous or not _evident(row, ack):
-        return None
-    previous = _parsed(row.previous)
-    return previous if previous is not None and payload_hash(previous) == ack.held else None
+def _same_answer(submission: Submission, standing: Standing) -> bool:
+    row = submission.row
+    if row is None:
+        return standing.reading is None and standing.variant is None
+    if standing.reading is None or standing.contradicted:
+        return False
+    return _is_as_read(row, standing.reading.row)
 
 
-def _parsed(text: str | None) -> Payload | None:
-    try:
-        return parse(text) if text else None
-    except ValueError:
-        return None
+def _is_as_read(row: StagedRow, there: StagedRow | None) -> bool:
+    if there is None:
+        return False
+    return (there.id, there.fingerprint, there.row_state) == (row.id, row.fingerprint, row.row_state)
 
 
-def _identifiers(payload: Payload | None) -> Payload | None:
-    """Return the identifiers of a payload, or None when la_child_id is not usable."""
-    child, mis = (payload or {}).get("la_child_id"), (payload or {}).get("mis_child_id")
-    if not isinstance(child, str) or not _CHILD_ID.fullmatch(child):
-        return None
-    known = {"la_child_id": child, "purge": True}
-    return {**known, "mis_child_id": mis} if isinstance(mis, str) and _MIS_ID.fullmatch(mis) else known
+def _contradiction(reading: Reading, standing: Standing) -> str:
+    if standing.variant is not None:
+        why = f"this row is deleted, and row {standing.variant} names the child in other upper or lower case"
+    elif standing.speaker == reading.row.id:
+        why = f"this row is deleted, and row {standing.living} of the same child is not"
+    else:
+        why = f"row {standing.speaker} of the same child is deleted, and this row is not"
+    return f"{why}: nothing is sent for it until somebody decides"
 
 
-def _told(payload: Payload) -> str:
-    found = [str(problem) for problem in problems(payload)]
-    more = f" (and {len(found) - _SHOWN_PROBLEMS} more)" if len(found) > _SHOWN_PROBLEMS else ""
-    return "; ".join(found[:_SHOWN_PROBLEMS]) + more
+def _withheld(ack: Ack | None, goal: bytes) -> str:
+    if ack is not None and ack.in_doubt is not None and ack.in_doubt != goal:
+        why = "an earlier request was never answered and the record changed since"
+    elif ack is not None and ack.reset is not None:
+        why = "a purge of this child was begun and not finished"
+    elif ack is not None and ack.holds:
+        why = "a field vanished, or what the API holds is not known"
+    else:
+        why = "it is not known what the API holds"
+    return f"not sent: {why}, so something would have to be purged first, and CSC_RESET=never forbids it"
 
 
 def _former(child: bytes, ack: Ack | None) -> Doubt:

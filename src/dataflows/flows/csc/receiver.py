@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from dataflows.errors import AccessRefused, AlreadyRunning, DataflowsError, Interrupted, ServiceDown, SettingUnusable
 from dataflows.flows.csc.answers import Answer, Delivery, Verdict, receipts, refusal, suspects
+from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import Reply, Session, send
 
@@ -115,6 +116,7 @@ class Receiver:
     pace: Pace
     may_send: Callable[[], None] = lambda: None
     figures: Figures = field(default_factory=Figures)
+    schema: ChildSchema = field(default_factory=built_in)
     last_failure: str = ""
 
     def deliver(self, bodies: Sequence[bytes]) -> Delivery:
@@ -146,7 +148,7 @@ class Receiver:
         self, reply: Reply, records: list[tuple[int, bytes]], delivery: Delivery, *, trust_names: bool
     ) -> None:
         if len(records) == 1:
-            self._enter(delivery, records, refusal(reply))
+            self._enter(delivery, records, refusal(reply, self.schema))
             return
         named = suspects(reply, len(records)) if trust_names and reply.status == 400 else set()
         if named:

@@ -1,34 +1,59 @@
-"""From answers to the staging table, the report and the events of the run. Runs in the main thread only."""
+"""From answers to the staging table, the report and the events of the run.
+
+The table is written in a thread of its own (``writer_thread``); everything else here runs in the main thread.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Protocol
 
-from dataflows.events import Done, Event, Failed, Pending, Skipped
+from dataflows.errors import DataflowsError
+from dataflows.events import Done, Event, Failed, Pending, Skipped, Warned
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.acknowledgements import Acknowledgements, Owed, WriteBack
 from dataflows.flows.csc.answers import Answer, Verdict
+from dataflows.flows.csc.decisions import Contradicted, Invalid, Submission, Superseded, Unchanged
 from dataflows.flows.csc.delta import Sending
-from dataflows.flows.csc.payload import canonical, parse
-from dataflows.flows.csc.planning import Invalid, Submission, Superseded, Unchanged
+from dataflows.flows.csc.payload import canonical
+from dataflows.flows.csc.reading import CONTRADICTED, INVALID, SUPERSEDED, child_of
 from dataflows.flows.csc.sending import Carried
 from dataflows.flows.csc.staging import Change, StagedRow, Staging
+from dataflows.flows.csc.write_back import Outcome, Written
+from dataflows.flows.csc.writer_thread import WriterThread
 from dataflows.runs.journal import Item, Journal
 
 
-class Books(Protocol):
-    """Where outcomes are written besides the journal. Each method returns the ids of rows reloaded meanwhile."""
+@dataclass(frozen=True)
+class Recorded:
+    """What became of rows that were handed to the books: how many had been reloaded, which were not written and why."""
 
-    def sent(self, carried: Sequence[tuple[Submission, Answer]]) -> set[int]:
+    reloaded: int = 0
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+
+class Books(Protocol):
+    """Where outcomes are written besides the journal; beside the requests, so what became of them is told later."""
+
+    def sent(self, carried: Sequence[tuple[Submission, Answer]]) -> None:
         """Write that children were acknowledged."""
 
-    def unchanged(self, rows: Sequence[Unchanged]) -> set[int]:
+    def unchanged(self, rows: Sequence[Unchanged]) -> None:
         """Write that rows needed nothing."""
 
-    def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> set[int]:
+    def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> None:
         """Write why rows were not sent."""
+
+    def recorded(self, *, wait: bool = False) -> Iterator[Recorded]:
+        """Yield what became of rows; with ``wait`` of all that were handed over. Raises what writing raised."""
+
+    def close(self, *, drop: bool = False) -> None:
+        """Write what waits, unless it is to be dropped: it is owed then, and the next run writes it."""
 
 
 class TableBooks:
@@ -37,70 +62,111 @@ class TableBooks:
     def __init__(self, staging: Staging, acks: Acknowledgements) -> None:
         self._staging = staging
         self._acks = acks
+        self._thread: WriterThread[tuple[dict[bytes, int], Written]] = WriterThread()
 
-    def sent(self, carried: Sequence[tuple[Submission, Answer]]) -> set[int]:
+    def sent(self, carried: Sequence[tuple[Submission, Answer]]) -> None:
         """Write that children were acknowledged; a row reloaded meanwhile stays as its loader left it."""
-        changes = {s.child: _change(s, answer) for s, answer in carried}
+        changes = {s.child: _change(s, s.row, answer) for s, answer in carried if s.row is not None}
         deleted = {s.child for s, _ in carried if s.sending is Sending.DELETE}
-        stale = self._staging.record_deleted([changes[child] for child in changes if child in deleted])
-        stale |= self._staging.record_sent([changes[child] for child in changes if child not in deleted])
-        self._written({child: change.row.id for child, change in changes.items()}, stale)
-        return stale
+        self._write(
+            {child: change.row.id for child, change in changes.items()},
+            (Outcome.DELETED, [changes[child] for child in changes if child in deleted]),
+            (Outcome.SENT, [changes[child] for child in changes if child not in deleted]),
+        )
 
-    def unchanged(self, rows: Sequence[Unchanged]) -> set[int]:
+    def unchanged(self, rows: Sequence[Unchanged]) -> None:
         """Write that rows say what the receiver holds."""
-        adopted = [Change(one.row, one.response) for one in rows if one.adopt]
-        purged = [Change(one.row, one.response) for one in rows if one.purged and not one.row.settled]
-        same = [Change(one.row, one.response) for one in rows if not one.adopt and not one.purged]
-        stale = self._staging.record_sent(adopted) | self._staging.record_deleted(purged)
-        stale |= self._staging.record_unchanged(same)
-        self._written({one.child: one.row.id for one in rows if one.adopt}, stale)
-        return stale
+        self._write(
+            {one.child: one.row.id for one in rows if one.adopt},
+            (Outcome.SENT, [Change(one.row, one.response) for one in rows if one.adopt]),
+            # a purge that the row shows itself is left as it is
+            (Outcome.DELETED, [Change(one.row, one.response) for one in rows if one.purged and not one.row.settled]),
+            (Outcome.UNCHANGED, [Change(one.row, one.response) for one in rows if not one.adopt and not one.purged]),
+        )
 
-    def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> set[int]:
+    def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> None:
         """Write why rows were not sent; what a row says already is not written again."""
         news = [Change(row, message) for row, message in rows if not _known(row, message)]
-        self._acks.overwritten([(row.id, row.response, message) for row, message, _ in news])
-        return self._staging.record_errors(news)
+        if news:
+            self._acks.overwritten([(row.id, row.response, message) for row, message, _ in news])
+            self._write({}, (Outcome.ERROR, news))
 
-    def _written(self, rows: dict[bytes, int], stale: set[int]) -> None:
-        if rows:
-            late = [child for child, row_id in rows.items() if row_id in stale]
-            self._acks.written([child for child, row_id in rows.items() if row_id not in stale], stale=late)
+    def _write(self, children: dict[bytes, int], *updates: tuple[Outcome, list[Change]]) -> None:
+        if any(changes for _, changes in updates):
+            self._thread.put(lambda: (children, self._record(updates)))
 
-    def replay(self) -> Iterator[Owed]:
-        """Make the updates that an earlier run could not make; yields each."""
+    def _record(self, updates: Iterable[tuple[Outcome, list[Change]]]) -> Written:
+        written = (self._staging.record(outcome, changes) for outcome, changes in updates if changes)
+        return reduce(or_, written, Written())
+
+    def recorded(self, *, wait: bool = False) -> Iterator[Recorded]:
+        """Yield what became of rows, and note in the journal which acknowledgements are in the table now."""
+        thread = self._thread
+        for children, written in thread.finish() if wait else thread.results():
+            self._written(children, written)
+            yield Recorded(len(written.reloaded), written.refused)
+
+    def _written(self, children: Mapping[bytes, int], written: Written) -> None:
+        late = [child for child, row_id in children.items() if row_id in written.reloaded]
+        open_ones = written.reloaded | written.refused.keys()  # those refused stay owed
+        done = [child for child, row_id in children.items() if row_id not in open_ones]
+        if done or late:
+            self._acks.written(done, stale=late)
+
+    def close(self, *, drop: bool = False) -> None:
+        """Write what waits, unless it is to be dropped; what that raises was raised already, or is found again."""
+        self._thread.close(drop=drop)
+        with suppress(DataflowsError):
+            for _ in self.recorded():
+                pass
+
+    def replay(self) -> Iterator[Recorded]:
+        """Make the updates that an earlier run could not make, in pages."""
         for page in self._acks.owed():
             rows = {row.id: row for row in self._staging.rows([owed.row_id for owed in page])}
-            stale = self._replay(page, rows)
-            self._acks.written(
-                [owed.child for owed in page if owed.row_id not in stale],
-                stale=[owed.child for owed in page if owed.row_id in stale],
-            )
-            yield from page
+            written = self._replay(page, rows)
+            self._written({owed.child: owed.row_id for owed in page}, written)
+            yield Recorded(len(page) - len(written.refused), written.refused)
 
-    def _replay(self, page: Sequence[Owed], rows: dict[int, StagedRow]) -> set[int]:
+    def _replay(self, page: Sequence[Owed], rows: dict[int, StagedRow]) -> Written:
         missing = {owed.row_id for owed in page if owed.row_id not in rows}
         waiting = [owed for owed in page if owed.row_id in rows and rows[owed.row_id].response != owed.receipt]
-        deleted = [_owed_change(one, rows) for one in waiting if one.write_back == WriteBack.DELETE]
-        sent = [_owed_change(one, rows) for one in waiting if one.write_back != WriteBack.DELETE]
-        return missing | self._staging.record_deleted(deleted) | self._staging.record_sent(sent)
+        deleted = [self._owed_change(one, rows) for one in waiting if one.write_back == WriteBack.DELETE]
+        sent = [self._owed_change(one, rows) for one in waiting if one.write_back != WriteBack.DELETE]
+        return Written(missing) | self._record([(Outcome.DELETED, deleted), (Outcome.SENT, sent)])
+
+    def _owed_change(self, owed: Owed, rows: dict[int, StagedRow]) -> Change:
+        row = rows[owed.row_id]
+        guarded = row._replace(fingerprint=owed.fingerprint, status=owed.status, row_state=owed.row_state)
+        return Change(guarded, owed.receipt, self._partial(row) if owed.write_back == WriteBack.DELTA else None)
+
+    def _partial(self, row: StagedRow) -> str | None:
+        """Work out once more, for people, what was sent: the row still shows what it was before."""
+        before, after = child_of(row.previous), child_of(row.payload)
+        if before is None or after is None:
+            return None
+        body = delta.changes(self._acks.skeleton(before), after).body
+        return canonical(body).decode() if body is not None else None
 
 
 class NoBooks:
     """Writes nothing (``--dry-run``, ``--rehearsal``)."""
 
-    def sent(self, carried: Sequence[tuple[Submission, Answer]]) -> set[int]:
+    def sent(self, carried: Sequence[tuple[Submission, Answer]]) -> None:
         """Leave the table alone."""
-        return set()
 
-    def unchanged(self, rows: Sequence[Unchanged]) -> set[int]:
+    def unchanged(self, rows: Sequence[Unchanged]) -> None:
         """Leave the table alone."""
-        return set()
 
-    def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> set[int]:
+    def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> None:
         """Leave the table alone."""
-        return set()
+
+    def recorded(self, *, wait: bool = False) -> Iterator[Recorded]:
+        """Tell nothing."""
+        return iter(())
+
+    def close(self, *, drop: bool = False) -> None:
+        """Do nothing."""
 
 
 class Recorder:
@@ -111,19 +177,37 @@ class Recorder:
         self._journal = journal
         self._run_id = run_id
         self.counts: Counter[str] = Counter()
+        self._told: set[str] = set()  # why rows could not be written: each reason is told once
 
     def carried(self, carried: Carried) -> Iterator[Event]:
         """Record a batch that came back."""
         pairs = list(zip(carried.submissions, carried.answers, strict=True))
         accepted = [(s, a) for s, a in pairs if a.verdict is Verdict.ACCEPTED]
-        refused = [(s.row, a.detail) for s, a in pairs if a.detail and a.verdict is not Verdict.ACCEPTED]
-        reloaded = self._books.sent(accepted)
+        refused = [
+            (s.row, a.detail) for s, a in pairs if a.detail and a.verdict is not Verdict.ACCEPTED and s.row is not None
+        ]
+        self._books.sent(accepted)
         self._books.errors(refused)
         self.counts["batches"] += 1
-        self.counts["reloaded"] += len(reloaded)
         for submission, answer in pairs:
             self._count(submission, answer)
             yield self._event(submission, answer)
+        yield from self.recorded()
+
+    def recorded(self, *, wait: bool = False) -> Iterator[Event]:
+        """Count what became of rows in the table; with ``wait`` of all rows that were handed over so far."""
+        for one in self._books.recorded(wait=wait):
+            self.counts["reloaded"] += one.reloaded
+            yield from self.unwritten(one.refused)
+
+    def unwritten(self, refused: Mapping[int, str]) -> Iterator[Event]:
+        """Record rows that the table does not take: their outcome is in the journal, and tried again every night."""
+        self.counts["unwritten"] += len(refused)
+        for row_id, why in refused.items():
+            if why not in self._told:
+                self._told.add(why)
+                yield Warned(f"row {row_id} cannot be written, and maybe others: {why}", hint=_REFUSED)
+            yield Pending(str(row_id), "unwritten")
 
     def _count(self, submission: Submission, answer: Answer) -> None:
         counts = self.counts
@@ -135,20 +219,18 @@ class Recorder:
         counts["failed"] += refused
 
     def _event(self, submission: Submission, answer: Answer) -> Event:
-        row = submission.row
         if answer.verdict is Verdict.ACCEPTED:
-            return Done(str(row.id), submission.sending.value)
+            return Done(submission.key, submission.sending.value)
         if answer.detail:
-            return self._failed(row, answer.code, answer.detail, written=answer.detail)
-        return Pending(str(row.id), answer.code)
+            return self._failed(submission.key, submission.row, answer.code, answer.detail, written=answer.detail)
+        return Pending(submission.key, answer.code)
 
     def unchanged(self, rows: Sequence[Unchanged]) -> Iterator[Event]:
         """Record rows that needed nothing."""
         if not rows:
             return
         self.counts["unchanged"] += len(rows)
-        self._books.unchanged(rows)
-        self._journal.record(self._run_id, [Item(str(one.row.id), "skipped", 0, "unchanged") for one in rows])
+        self._books.unchanged(rows)  # no item of the journal: a table staged anew would make it large every night
         for one in rows:
             yield Skipped(str(one.row.id), "unchanged")
 
@@ -158,54 +240,53 @@ class Recorder:
             return
         self.counts["invalid"] += len(rows)
         self.counts["failed"] += len(rows)
-        messages = [(one.row, f"Validation error: {one.message}") for one in rows]
+        messages = [(one.row, f"{INVALID}{one.message}") for one in rows]
         self._books.errors(messages)
         items = [Item(str(one.row.id), "failed", 0, one.code, one.message) for one in rows]
         self._journal.record(self._run_id, items)
         for one, (row, message) in zip(rows, messages, strict=True):
-            yield self._failed(row, one.code, one.message, written=message)
+            yield self._failed(str(row.id), row, one.code, one.message, written=message)
 
-    def _failed(self, row: StagedRow, code: str, message: str, *, written: str) -> Failed:
-        known = row.failed and row.response == written
+    def contradicted(self, rows: Sequence[Contradicted]) -> Iterator[Event]:
+        """Record children of whom the table says two things."""
+        if not rows:
+            return
+        self.counts["contradicted"] += len(rows)
+        self._books.errors([(one.row, f"{CONTRADICTED}{one.message}") for one in rows if one.row is not None])
+        items = [Item(one.key, "pending", 0, "contradicted", one.message) for one in rows]
+        self._journal.record(self._run_id, items)
+        for one in rows:
+            yield Pending(one.key, "contradicted")
+
+    def _failed(self, key: str, row: StagedRow | None, code: str, message: str, *, written: str) -> Failed:
+        known = row is not None and _known(row, written)
         self.counts["known_errors" if known else "new_errors"] += 1
-        return Failed(str(row.id), code, message, known=known)
+        return Failed(key, code, message, known=known)
 
     def superseded(self, rows: Sequence[Superseded]) -> Iterator[Event]:
         """Record rows that a newer row of the same child speaks for."""
         if not rows:
             return
         self.counts["superseded"] += len(rows)
-        self._books.errors([(one.row, f"error: superseded by row {one.by}") for one in rows])
+        self._books.errors([(one.row, f"{SUPERSEDED}{one.by}") for one in rows])
         self._journal.record(self._run_id, [Item(str(one.row.id), "skipped", 0, "superseded") for one in rows])
         for one in rows:
             yield Skipped(str(one.row.id), f"superseded by row {one.by}")
 
-    def withheld(self, row_ids: Sequence[int]) -> Iterator[Event]:
-        """Record purges that the guard keeps back."""
-        self.counts["held_back"] += len(row_ids)
-        self._journal.record(self._run_id, [Item(str(row_id), "pending", 0, "mass_delete") for row_id in row_ids])
-        for row_id in row_ids:
-            yield Pending(str(row_id), "mass_delete")
+    def withheld(self, keys: Sequence[str], code: str = "mass_delete") -> Iterator[Event]:
+        """Record purges that the guard keeps back, or children that no row speaks for."""
+        self.counts["held_back" if code == "mass_delete" else code] += len(keys)
+        self._journal.record(self._run_id, [Item(key, "pending", 0, code) for key in keys])
+        for key in keys:
+            yield Pending(key, code)
+
+
+_REFUSED = "nothing is lost or sent twice; compare the table with what is needed: dataflows test-schema"
 
 
 def _known(row: StagedRow, message: str) -> bool:
     return row.failed and row.response == message
 
 
-def _change(submission: Submission, answer: Answer) -> Change:
-    return Change(submission.row, answer.detail, submission.requests[-1].decode() if submission.delta else None)
-
-
-def _owed_change(owed: Owed, rows: dict[int, StagedRow]) -> Change:
-    row = rows[owed.row_id]
-    guarded = row._replace(fingerprint=owed.fingerprint, status=owed.status, row_state=owed.row_state)
-    return Change(guarded, owed.receipt, _partial(row) if owed.write_back == WriteBack.DELTA else None)
-
-
-def _partial(row: StagedRow) -> str | None:
-    """Work out once more what was sent: the row still holds the payload, and the baseline from before."""
-    try:
-        plan = delta.changes(parse(row.previous or ""), parse(row.payload or ""))
-    except ValueError:
-        return None
-    return canonical(plan.body).decode() if plan.body is not None else None
+def _change(submission: Submission, row: StagedRow, answer: Answer) -> Change:
+    return Change(row, answer.detail, submission.requests[-1].decode() if submission.delta else None)

@@ -5,21 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from dataflows.errors import DataflowsError
-from dataflows.flows.csc.acknowledgements import PURGED, Acknowledgements, Doubt, Receipt, WriteBack, digest
+from dataflows.flows.csc.acknowledgements import Acknowledgements, Doubt, Receipt, WriteBack, digest
 from dataflows.flows.csc.answers import Answer, Verdict
+from dataflows.flows.csc.decisions import Submission
 from dataflows.flows.csc.delta import Sending
-from dataflows.flows.csc.planning import Submission
 from dataflows.flows.csc.receiver import Receiver
 from dataflows.runs.journal import Item, now
 from dataflows.runs.runner import Run
 from dataflows.store.files import private_folder, write_whole
 
+CHANGED_MEANWHILE = Answer(Verdict.NOT_SENT, code="speaker_changed")  # another row speaks, or says something else
 _STATES = {
     Verdict.ACCEPTED: "done",
     Verdict.REFUSED: "failed",
@@ -50,19 +51,26 @@ class Carrier(Protocol):
 
 @dataclass
 class Courier:
-    """Sends batches to the receiver. ``table`` is False in rehearsals: no row waits for an update then."""
+    """Sends batches to the receiver. ``table`` is False in rehearsals: no row waits for an update then.
+
+    ``still_right`` is asked before anything leaves whether the purges of a batch are still what the table wants.
+    """
 
     receiver: Receiver
     acks: Acknowledgements
     run: Run
+    still_right: Callable[[Sequence[Submission]], list[bool]]
     table: bool = True
 
     def carry(self, batch: Sequence[Submission]) -> Carried:
         """Send a batch, request by request where a child needs several, and record what was answered."""
         began = now()
-        self.acks.mark(doubt for submission in batch for doubt in self._doubts(submission))
-        carried = Carried(batch, [Answer(Verdict.ACCEPTED)] * len(batch))
-        reached = [0] * len(batch)
+        leaves = (
+            self.still_right(batch) if any(submission.purges_first for submission in batch) else [True] * len(batch)
+        )
+        self.acks.mark(_doubt(one, self.acks) for one, right in zip(batch, leaves, strict=True) if right)
+        carried = Carried(batch, [Answer(Verdict.ACCEPTED) if right else CHANGED_MEANWHILE for right in leaves])
+        reached = [0 if right else -1 for right in leaves]
         for turn in range(max(len(submission.requests) for submission in batch)):
             self._send_turn(turn, carried, reached)
         self._settle(carried, reached, began)
@@ -88,21 +96,24 @@ class Courier:
         for submission, answer, turns in zip(carried.submissions, carried.answers, reached, strict=True):
             if turns == len(submission.requests):
                 receipts.append(self._receipt(submission, answer))
-            elif answer.verdict is not Verdict.UNANSWERED or _only_replacing(submission, turns):
-                restored.append(_restored(submission, turns))
-            restored.extend(_still_there(submission, answer, turns))
-            receipts.extend(_replaced(submission, answer, turns))
+            elif turns > 0 and answer.verdict is not Verdict.UNANSWERED:
+                # the purge is done, the rest is not: the next run has to finish it
+                restored.append(Doubt(submission.child, None, submission.reset))
+            elif turns == 0 and answer.verdict is not Verdict.UNANSWERED:
+                restored.append(submission.former)
         items = [
-            Item(str(s.row.id), _STATES[a.verdict], len(s.requests), a.code or None, _told(a), began)
-            for s, a in zip(carried.submissions, carried.answers, strict=True)
+            Item(s.key, _STATES[a.verdict], len(s.requests) if turns >= 0 else 0, a.code or None, _told(a), began)
+            for s, a, turns in zip(carried.submissions, carried.answers, reached, strict=True)
         ]
         self.acks.settle(receipts, restored, self.run, items)
 
     def _receipt(self, submission: Submission, answer: Answer) -> Receipt:
-        row = submission.row
+        row, child = submission.row, submission.child
+        if row is None:
+            return Receipt(child, submission.goal, answer.detail)
         kind = WriteBack.DELTA if submission.delta else WriteBack.FULL
         return Receipt(
-            submission.child,
+            child,
             submission.goal,
             answer.detail,
             row.id,
@@ -112,42 +123,21 @@ class Courier:
             row.fingerprint,
             row.status,
             row.row_state,
+            self.acks.close_skeleton(child, submission.payload) if submission.payload is not None else None,
+            submission.overruled,
         )
 
-    def _doubts(self, submission: Submission) -> Iterator[Doubt]:
-        row = submission.row
-        yield Doubt(submission.child, submission.goal, submission.reset, row.id, self.acks.person(row.person_id))
-        for old in submission.replaced:
-            yield Doubt(old.child, PURGED, old.reset)
+
+def _doubt(submission: Submission, acks: Acknowledgements) -> Doubt:
+    row = submission.row
+    if row is None:
+        return Doubt(submission.child, submission.goal, submission.reset)
+    return Doubt(submission.child, submission.goal, submission.reset, row.id, acks.person(row.person_id))
 
 
 def _told(answer: Answer) -> str | None:
     """Return our words for a record that was not accepted; a receipt is in the table."""
     return answer.detail if answer.detail and answer.verdict is not Verdict.ACCEPTED else None
-
-
-def _only_replacing(submission: Submission, turns: int) -> bool:
-    """Whether nothing but the purges of former identifiers has left: the child itself is as it was."""
-    return turns < len(submission.replaced)
-
-
-def _restored(submission: Submission, turns: int) -> Doubt:
-    """Return what is in doubt after a request that changed nothing, when ``turns`` earlier ones were acknowledged."""
-    if turns > len(submission.replaced):  # the purge is done, the rest is not: the next run has to finish it
-        return Doubt(submission.child, None, submission.reset)
-    return submission.former
-
-
-def _still_there(submission: Submission, answer: Answer, turns: int) -> Iterator[Doubt]:
-    """Return what is in doubt about former identifiers whose purge did not leave, or changed nothing."""
-    for old in submission.replaced[turns + (answer.verdict is Verdict.UNANSWERED) :]:
-        yield Doubt(old.child, old.in_doubt, old.reset)
-
-
-def _replaced(submission: Submission, answer: Answer, turns: int) -> Iterator[Receipt]:
-    """Record that former identifiers of a row are purged."""
-    for old in submission.replaced[:turns]:
-        yield Receipt(old.child, PURGED, answer.detail, submission.row.id, b"", b"", None, None, None, None)
 
 
 @dataclass

@@ -1,20 +1,28 @@
 """The staging table: it belongs to the authority, whose loader may write to it at any moment.
 
-It is read in short pages by key and updated row by row, each update only where the row still is what was read.
-One code path serves SQL Server, PostgreSQL and SQLite.
+Which rows are waiting is asked once, by an index over the states where there is one; they are read in short pages by
+key. Writing is in ``write_back``. One code path serves SQL Server, PostgreSQL and SQLite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from dataflows.flows.csc.table import staging_table
-from dataflows.store.database import fingerprint, translated
+from dataflows.errors import SettingUnusable
+from dataflows.flows.csc import indexes
+from dataflows.flows.csc.table import TableIdentity, identified, staging_table
+from dataflows.flows.csc.write_back import Outcome, TableWriter, Written
+from dataflows.store.database import fingerprint
+from dataflows.store.transactions import in_transaction
 
 PAGE = 1000
+_MOST_WORDS = 100  # pairs of status and row state in one condition; a table with more is walked
+_DENSE = 1.1  # a page is read as a range of ids when at most so many rows lie in it per row that is wanted
 
 
 class StagedRow(NamedTuple):
@@ -28,6 +36,7 @@ class StagedRow(NamedTuple):
     status: str | None
     row_state: str | None
     fingerprint: bytes
+    partial: str | None = None  # of deleted rows only
 
     @property
     def deleted(self) -> bool:
@@ -38,6 +47,11 @@ class StagedRow(NamedTuple):
     def failed(self) -> bool:
         """Whether an earlier run ended this row in error."""
         return (self.status or "").strip().lower() == "error"
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there may be something to do about the row: pending or in error with a payload, or deleted."""
+        return self.deleted or bool(self.payload and (self.status or "").strip().lower() in ("pending", "error"))
 
     @property
     def settled(self) -> bool:
@@ -58,6 +72,7 @@ class Staging:
 
     def __init__(self, engine: sa.Engine, name: str) -> None:
         self._engine = engine
+        self._named = name
         self.table = staging_table(name)
         columns = self.table.c
         self._select = sa.select(
@@ -69,172 +84,170 @@ class Staging:
             columns.submission_status,
             columns.row_state,
             _fingerprint(self.table).label("fingerprint"),
+            sa.case((_word(columns.row_state) == "deleted", columns.partial_json_payload)).label("partial"),
         )
-        self._state = _word(columns.row_state)
-        self._status = _word(columns.submission_status)
-        self._updates = _Updates(self.table)
+        self._writer = TableWriter(engine, self.table)
+
+    @property
+    def url(self) -> sa.URL:
+        """The address of its database, as the engine shows it."""
+        return self._engine.url
+
+    @cached_property
+    def identity(self) -> TableIdentity:
+        """Which table this is, however it is spelled. Raises SettingUnusable where it is missing."""
+        return identified(self._engine, self._named)
 
     # --- reading ----------------------------------------------------------------------------------------------
 
-    def count(self, *, retry_errors: bool = True) -> int:
-        """Return how many rows are to be looked at."""
-        return self._number(self._waiting(retry_errors))
+    def waiting(self, *, retry_errors: bool = True) -> Sequence[int]:
+        """Return the ids of the rows to be looked at, newest first (eight bytes each)."""
+        wanted = _Wanted(self.table, retry_errors=retry_errors)
+        pairs_there = _pairs(self._engine.dialect, self.table)
 
-    def sent(self) -> int:
-        """Return how many rows the table calls sent."""
-        return self._number(self._status == "sent")
+        def asked(connection: sa.Connection) -> array[int]:
+            condition = wanted.by_function
+            if self._has_index:
+                pairs = [tuple(row) for row in connection.execute(pairs_there)]
+                condition = wanted.among(pairs) if len(pairs) <= _MOST_WORDS else condition
+            found = connection.execution_options(yield_per=20 * PAGE).execute(
+                sa.select(self.table.c.id).where(condition)
+            )
+            return array("q", (_number(row[0]) for row in found))
 
-    def _number(self, where: sa.ColumnElement[bool]) -> int:
-        statement = sa.select(sa.func.count()).select_from(self.table).where(where)
-        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
-            return int(connection.execute(statement).scalar_one())
+        return array("q", sorted(in_transaction(self._engine, asked), reverse=True))
 
-    def pages(
-        self,
-        *,
-        retry_errors: bool = True,
-        about: str | None = None,
-        wanted: Callable[[StagedRow, str], bool] | None = None,
-    ) -> Iterator[list[StagedRow]]:
-        """Yield the rows to be looked at, newest id first, in pages; each page is a short read of its own.
+    @cached_property
+    def _has_index(self) -> bool:
+        return indexes.has(indexes.STATES, self._engine, self.table)
 
-        Args:
-            retry_errors: also rows that ended in error.
-            about: only rows that mention this identifier somewhere; ``wanted`` then tells which of them are meant.
-            wanted: asked with a row and ``about``.
-        """
-        where = self._waiting(retry_errors)
-        if about is not None:
-            where = sa.and_(where, self._mentions(about))
-        before: int | None = None
-        while True:
-            below = where if before is None else sa.and_(where, self.table.c.id < before)
-            page = self._read(self._select.where(below).order_by(self.table.c.id.desc()).limit(PAGE))
-            if not page:
-                return
-            before = page[-1].id
-            chosen = [row for row in page if wanted is None or about is None or wanted(row, about)]
-            if chosen:
-                yield chosen
-
-    def newest_of_several(self) -> Iterator[list[tuple[str, int]]]:
-        """Yield, in pages, the persons with more than one row in the table, and the highest id of each."""
-        columns = self.table.c
-        statement = (
-            sa.select(columns.person_id, sa.func.max(columns.id))
-            .where(columns.person_id.is_not(None))
-            .group_by(columns.person_id)
-            .having(sa.func.count() > 1)
-        )
-        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
-            result = connection.execution_options(yield_per=PAGE).execute(statement)
-            for page in result.partitions():
-                yield [(str(person), int(newest)) for person, newest in page]
+    def pages(self, ids: Sequence[int]) -> Iterator[list[StagedRow]]:
+        """Yield the rows of ``ids`` that are still waiting, in pages; each is a short read of its own."""
+        for start in range(0, len(ids), PAGE):
+            page = [row for row in self.rows(ids[start : start + PAGE]) if row.waiting]
+            if page:
+                yield page
 
     def rows(self, ids: Sequence[int]) -> list[StagedRow]:
-        """Return these rows as they are now (those that are gone are missing), at most 1,000 at a time."""
-        return self._read(self._select.where(self.table.c.id.in_(ids))) if ids else []
+        """Return these rows as they are now, newest first, at most 1,000 at a time; those that are gone are missing."""
+        if not ids:
+            return []
+        lowest, highest = min(ids), max(ids)
+        column = self.table.c.id
+        if highest - lowest < _DENSE * len(ids):
+            chosen, wanted = column.between(lowest, highest), frozenset(ids)
+        else:
+            chosen, wanted = column.in_(list(ids)), frozenset()
+        found = self._read(self._select.where(chosen).order_by(column.desc()))
+        return [row for row in found if row.id in wanted] if wanted else found
+
+    def of_person(self, person_id: str) -> list[StagedRow]:
+        """Return the rows of a person, whatever their status, at most 1,000."""
+        return self._read(self._select.where(self.table.c.person_id == person_id).limit(PAGE))
+
+    def look(self, statement: sa.Select[Any]) -> Sequence[Any]:
+        """Return the rows of a short read of some columns."""
+        return in_transaction(self._engine, lambda connection: connection.execute(statement).all())
 
     def _read(self, statement: sa.Select[Any]) -> list[StagedRow]:
-        with translated("DB_CONNECTION_STRING"), self._engine.connect() as connection:
-            return [StagedRow(*row) for row in connection.execute(statement)]
-
-    def _waiting(self, retry_errors: bool) -> sa.ColumnElement[bool]:
-        columns = self.table.c
-        statuses = ["pending", "error"] if retry_errors else ["pending"]
-        waiting = sa.and_(self._status.in_(statuses), columns.json_payload.is_not(None), columns.json_payload != "")
-        return sa.or_(waiting, self._state == "deleted")
-
-    def _mentions(self, identifier: str) -> sa.ColumnElement[bool]:
-        columns = self.table.c
-        texts = (columns.json_payload, columns.previous_json_payload)
-        return sa.or_(columns.person_id == identifier, *(text.contains(identifier, autoescape=True) for text in texts))
+        return in_transaction(self._engine, lambda connection: [_row(*row) for row in connection.execute(statement)])
 
     # --- writing ----------------------------------------------------------------------------------------------
 
-    def record_sent(self, changes: Sequence[Change]) -> set[int]:
-        """Write that rows were acknowledged; returns the ids of those that had been reloaded and stay as they are."""
-        return self._apply(self._updates.sent, changes)
+    def prove_writable(self, row_id: int) -> None:
+        """Make sure, before anything is sent, that this account may write. Raises as ``translated``."""
+        self._writer.prove(row_id)
 
-    def record_deleted(self, changes: Sequence[Change]) -> set[int]:
-        """Write that the children of rows were purged; returns the ids of rows that had been reloaded."""
-        return self._apply(self._updates.deleted, changes)
-
-    def record_unchanged(self, changes: Sequence[Change]) -> set[int]:
-        """Write that the receiver already holds what rows say; returns the ids of rows that had been reloaded."""
-        return self._apply(self._updates.unchanged, changes)
-
-    def record_errors(self, changes: Sequence[Change]) -> set[int]:
-        """Write why rows were not sent; returns the ids of rows that had been reloaded."""
-        return self._apply(self._updates.error, changes, "error")
+    def record(self, outcome: Outcome, changes: Collection[Change]) -> Written:
+        """Write an outcome of rows; a row that was reloaded meanwhile stays as its loader left it."""
+        return self._writer.write(outcome, changes)
 
     def requeue(self) -> int:
-        """Set every row that carries a payload and is not deleted to pending; returns how many."""
-        statement = (
-            sa.update(self.table)
-            .where(self._state != "deleted", self.table.c.json_payload.is_not(None))
-            .values(submission_status="Pending")
-        )
-        with translated("DB_CONNECTION_STRING"), self._engine.begin() as connection:
-            return int(connection.execute(statement).rowcount)
-
-    def _apply(self, statement: sa.Update, changes: Sequence[Change], status: str = "sent") -> set[int]:
-        if not changes:
-            return set()
-        with translated("DB_CONNECTION_STRING"), self._engine.begin() as connection:
-            done = connection.execute(statement, [_values(change) for change in changes]).rowcount
-            return set() if done == len(changes) else self._left_alone(connection, changes, status)
-
-    def _left_alone(self, connection: sa.Connection, changes: Sequence[Change], status: str) -> set[int]:
-        """Find the rows that do not hold what was written: some drivers count no rows, and some were reloaded."""
+        """Set every row with a payload that is not deleted to pending, in short transactions; return how many."""
         columns = self.table.c
-        wanted = {change.row.id: change.response for change in changes}
-        found = connection.execute(
-            sa.select(columns.id, columns.api_response).where(columns.id.in_(wanted), self._status == status)
-        )
-        return set(wanted) - {row.id for row in found if row.api_response == wanted[row.id]}
+        wanted = sa.and_(_word(columns.row_state) != "deleted", columns.json_payload.is_not(None))
+        return sum(self._set_pending(sa.and_(wanted, part)) for part in self._ranges())
+
+    def _set_pending(self, where: sa.ColumnElement[bool]) -> int:
+        statement = sa.update(self.table).where(where).values(submission_status="Pending")
+        return in_transaction(self._engine, lambda connection: int(connection.execute(statement).rowcount))
+
+    def _ranges(self) -> Iterator[sa.ColumnElement[bool]]:
+        """Yield conditions that hold for a page of rows each, in ascending order, and together for all."""
+        column = self.table.c.id
+        ids = self._ids(sa.select(column))
+        while ids:
+            yield column.between(ids[0], ids[-1])
+            ids = self._ids(sa.select(column).where(column > ids[-1]))
+
+    def _ids(self, statement: sa.Select[Any]) -> Sequence[int]:
+        page = statement.order_by(self.table.c.id).limit(PAGE)
+        return in_transaction(self._engine, lambda connection: connection.execute(page).scalars().all())
 
 
-class _Updates:
-    """The four updates. Each applies only where payload, status and row state still are what was read."""
+class _Wanted:
+    """Which rows are waiting, in SQL. Loaders differ in case and blanks of their words."""
 
-    def __init__(self, table: sa.Table) -> None:
-        columns = table.c
-        clock = sa.func.current_timestamp()  # the database's own, as the loader's
-        self.sent = self._guarded(table).values(
-            submission_status="sent",
-            submission_timestamp=clock,
-            api_response=sa.bindparam("b_response"),
-            previous_json_payload=columns.json_payload,
-            previous_hash=columns.current_hash,
-            partial_json_payload=sa.bindparam("b_partial"),
-            row_state="unchanged",
-        )
-        self.deleted = self._guarded(table).values(
-            submission_status="sent",
-            submission_timestamp=clock,
-            api_response=sa.bindparam("b_response"),
-            previous_json_payload=sa.null(),  # not a parameter: a driver would send it as text, which BINARY refuses
-            previous_hash=sa.null(),
-            partial_json_payload=sa.null(),
-        )
-        self.unchanged = self._guarded(table).values(
-            submission_status="sent",
-            api_response=sa.bindparam("b_response"),
-            previous_hash=columns.current_hash,
-            row_state="unchanged",
-        )
-        self.error = self._guarded(table).values(submission_status="error", api_response=sa.bindparam("b_response"))
+    def __init__(self, table: sa.Table, *, retry_errors: bool) -> None:
+        self.words = (table.c.submission_status, table.c.row_state)
+        self._statuses = ("pending", "error") if retry_errors else ("pending",)
 
-    @staticmethod
-    def _guarded(table: sa.Table) -> sa.Update:
-        columns = table.c
-        return sa.update(table).where(
-            columns.id == sa.bindparam("b_id"),
-            _fingerprint(table) == sa.bindparam("b_fingerprint", type_=sa.LargeBinary),
-            sa.func.coalesce(columns.submission_status, "") == sa.bindparam("b_status"),
-            sa.func.coalesce(columns.row_state, "") == sa.bindparam("b_state"),
+    @property
+    def by_function(self) -> sa.ColumnElement[bool]:
+        """For a walk through the table."""
+        status, state = self.words
+        return sa.or_(_word(status).in_(self._statuses), _word(state) == "deleted")
+
+    def among(self, pairs: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
+        """For an index: the spellings that there are, as they are."""
+        fitting = [pair for pair in pairs if self._fits(*pair)]
+        return sa.or_(sa.false(), *(sa.and_(*map(_same, self.words, pair)) for pair in fitting))
+
+    def _fits(self, status: str | None, state: str | None) -> bool:
+        return (status or "").strip().lower() in self._statuses or (state or "").strip().lower() == "deleted"
+
+
+def _pairs(dialect: sa.Dialect, table: sa.Table) -> sa.Executable:
+    """Ask for the pairs of status and row state that there are; of some, (status, NULL), there may be none.
+
+    An index tells the next word in a moment, so no row is counted; only SQL Server does not take it said like this,
+    and goes through the index once.
+    """
+    status, state = table.c.submission_status, table.c.row_state
+    if dialect.name == "mssql":
+        return sa.select(status, state).group_by(status, state).limit(_MOST_WORDS + 1)
+    name = dialect.identifier_preparer.format_table(table)
+    return sa.text(
+        f"WITH RECURSIVE a (v) AS (SELECT min(submission_status) FROM {name} UNION ALL"  # noqa: S608
+        f" SELECT (SELECT min(submission_status) FROM {name} WHERE submission_status > a.v) FROM a"
+        " WHERE a.v IS NOT NULL),"
+        f" b (v, w) AS (SELECT a.v, (SELECT min(row_state) FROM {name} WHERE submission_status = a.v) FROM a"
+        f" WHERE a.v IS NOT NULL UNION ALL SELECT b.v, (SELECT min(row_state) FROM {name} WHERE submission_status = b.v"
+        " AND row_state > b.w) FROM b WHERE b.w IS NOT NULL),"
+        f" c (w) AS (SELECT min(row_state) FROM {name} WHERE submission_status IS NULL UNION ALL"
+        f" SELECT (SELECT min(row_state) FROM {name} WHERE submission_status IS NULL AND row_state > c.w) FROM c"
+        " WHERE c.w IS NOT NULL)"
+        f" SELECT v, w FROM b UNION ALL SELECT NULL, w FROM c LIMIT {_MOST_WORDS + 1}"
+    )
+
+
+def _same(column: sa.Column[Any], value: str | None) -> sa.ColumnElement[bool]:
+    return column.is_(None) if value is None else column == value
+
+
+def _number(row_id: object) -> int:
+    if not isinstance(row_id, int):
+        raise SettingUnusable(
+            "the id column of the staging table holds no whole numbers",
+            hint="dataflows test-schema says what is needed",
         )
+    return row_id
+
+
+def _row(row_id: object, person: object, *rest: Any) -> StagedRow:
+    """Make a row of what the driver gave: person_id may be a number there, and CHAR columns come with blanks."""
+    row = StagedRow(_number(row_id), None if person is None else str(person), *rest)
+    return row._replace(response=row.response.rstrip()) if row.response and row.response[-1:] == " " else row
 
 
 def _fingerprint(table: sa.Table) -> sa.ColumnElement[bytes]:
@@ -242,17 +255,5 @@ def _fingerprint(table: sa.Table) -> sa.ColumnElement[bytes]:
 
 
 def _word(column: sa.Column[Any]) -> sa.ColumnElement[str]:
-    """Compare status words without case and blanks: loaders differ in both."""
+    """Compare status words without case and blanks."""
     return sa.func.lower(sa.func.ltrim(sa.func.rtrim(sa.func.coalesce(column, ""))))
-
-
-def _values(change: Change) -> dict[str, object]:
-    row = change.row
-    return {
-        "b_id": row.id,
-        "b_fingerprint": row.fingerprint,
-        "b_status": row.status or "",
-        "b_state": row.row_state or "",
-        "b_response": change.response,
-        "b_partial": change.partial,
-    }

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mssql
 
 from dataflows.errors import SettingUnusable
-from dataflows.store.database import connect, translated
+from dataflows.store.database import connect, identity, translated
+from dataflows.store.transactions import in_transaction
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-_NAME = re.compile(r"[\w$#-]+")
+_PART = re.compile(r"\[([^\[\]]+)\]|\"([^\"]+)\"|`([^`]+)`|([\w$#@-]*)")  # quoted as SQL Server, others or not at all
 
 LONG = sa.UnicodeText().with_variant(mssql.NVARCHAR(None), "mssql")
 HASH = sa.LargeBinary(32).with_variant(mssql.BINARY(32), "mssql")
@@ -48,34 +51,130 @@ def staging_table(name: str) -> sa.Table:
 
 
 def _parts(name: str) -> list[str]:
-    parts = [part.strip('[]"` ') for part in name.split(".")]
-    if not 1 <= len(parts) <= 3 or not all(_NAME.fullmatch(part) for part in parts):
+    """Split a name as people write it: ``x``, ``dbo.x``, ``[dbo].[x]``, ``db..x``, ``db.dbo.x``."""
+    parts, rest = [], f".{name.strip()}"
+    while rest.startswith(".") and (part := _PART.match(rest, 1)):
+        parts.append(next((group for group in part.groups() if group), ""))
+        rest = rest[part.end() :]
+    if len(parts) == 3 and not parts[1]:
+        parts[1] = "dbo"
+    if rest or not 1 <= len(parts) <= 3 or not all(parts):
         raise SettingUnusable(
             f"TABLE_NAME is not a table name: {name!r}", hint="write it as table, schema.table or database.schema.table"
         )
     return parts
 
 
-def open_engine(settings: Settings) -> sa.Engine:
+class TableIdentity(NamedTuple):
+    """Which table it is, however it is spelled and by whatever name its server is reached.
+
+    Attributes:
+        database: the database's own id (it stays through a failover or a renamed server).
+        table: schema and table as the database names them.
+        place: SQL Server: the name of the database that the table is in, where TABLE_NAME names one.
+    """
+
+    database: str
+    table: str
+    place: str = ""
+
+    @property
+    def key(self) -> str:
+        """One text for both: what a lock and owed write-backs belong to."""
+        return f"{self.database}#{self.table}"
+
+
+def identified(engine: sa.Engine, name: str) -> TableIdentity:
+    """Ask the database which table a name means.
+
+    Raises:
+        SettingUnusable: it has no such table.
+    """
+    table, ask = staging_table(name), _ASK[engine.dialect.name]
+    found = in_transaction(engine, lambda connection: ask(connection, table))
+    if found is None:
+        raise SettingUnusable("the database has no such table", hint="check TABLE_NAME: dataflows test-schema")
+    return found
+
+
+def _sqlite(connection: sa.Connection, table: sa.Table) -> TableIdentity | None:
+    known = sa.text("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = lower(:name)")
+    name = connection.execute(known, {"name": table.name}).scalar()
+    file = connection.exec_driver_sql("PRAGMA database_list").first()
+    path = os.path.normcase(os.path.realpath(file[2])) if file and file[2] else ""
+    return TableIdentity(f"sqlite://{path}", f"main.{name}") if name else None
+
+
+def _postgresql(connection: sa.Connection, table: sa.Table) -> TableIdentity | None:
+    named = sa.text(
+        "SELECT n.nspname, c.relname, d.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " JOIN pg_database d ON d.datname = current_database() WHERE c.oid = to_regclass(:name)"
+    )
+    full = connection.dialect.identifier_preparer.format_table(table)
+    found = connection.execute(named, {"name": full}).first()
+    if found is None:
+        return None
+    may_ask = connection.exec_driver_sql("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')").scalar()
+    asked = "SELECT system_identifier FROM pg_control_system()"
+    cluster = connection.exec_driver_sql(asked).scalar() if may_ask else identity(connection.engine.url)
+    return TableIdentity(f"postgresql://{cluster}/{found.oid}", f"{found.nspname}.{found.relname}")
+
+
+def _sql_server(connection: sa.Connection, table: sa.Table) -> TableIdentity | None:
+    owner = (table.schema or "").split(".")
+    place = owner[0] if len(owner) == 2 else ""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    views = f"{quote(place)}.sys" if place else "sys"
+    full = ".".join(quote(part) for part in (*filter(None, owner), table.name))
+    named = sa.text(
+        "SELECT s.name AS owner, o.name, o.type, (SELECT base_object_name"  # noqa: S608
+        f" FROM {views}.synonyms y WHERE y.object_id = o.object_id) AS meant FROM {views}.objects o"
+        f" JOIN {views}.schemas s ON s.schema_id = o.schema_id WHERE o.object_id = OBJECT_ID(:name)"
+    )
+    found = connection.execute(named, {"name": full}).first()
+    if found is None:
+        return None
+    if found.meant and str(found.meant) != full:
+        return _sql_server(connection, staging_table(_with_database(str(found.meant), place)))
+    own = sa.text(
+        "SELECT name, CAST(service_broker_guid AS NVARCHAR(36)) AS guid, CAST(@@SERVERNAME AS NVARCHAR(128)) AS server"
+        " FROM sys.databases WHERE name = COALESCE(NULLIF(:place, N''), DB_NAME())"
+    )
+    database = connection.execute(own, {"place": place}).one()
+    known = database.guid if database.guid and set(database.guid) - set("0-") else f"{database.server}/{database.name}"
+    return TableIdentity(f"mssql://{known.lower()}", f"{found.owner}.{found.name}", place and database.name)
+
+
+def _with_database(name: str, place: str) -> str:
+    """Return what a synonym means, with the database that it was found in where it names none."""
+    parts = _parts(name)
+    return name if not place or len(parts) == 3 else ".".join(f"[{part}]" for part in (place, "dbo", *parts)[-3:])
+
+
+_ASK: Mapping[str, Callable[[sa.Connection, sa.Table], TableIdentity | None]] = {
+    "sqlite": _sqlite,
+    "postgresql": _postgresql,
+    "mssql": _sql_server,
+}
+
+
+def open_engine(settings: Settings, *, create: bool = False) -> sa.Engine:
     """Open the database of DB_CONNECTION_STRING, else the embedded ``staging.db`` in DATA_DIR if it was made.
+
+    ``create``: a SQLite file is made where there is none, for its owner alone.
 
     Raises:
         SettingUnusable: neither is there (an empty database made in passing would look like a night without work).
     """
     if settings.db_connection_string is not None:
-        return connect(settings.db_connection_string)
+        return connect(settings.db_connection_string, create=create)
     embedded = settings.data_dir / "staging.db"
-    if not embedded.exists():
+    if not create and not embedded.exists():
         raise SettingUnusable(
             "DB_CONNECTION_STRING is not set, and there is no embedded staging.db in the data folder",
             hint="set it; or make an embedded table to try things out: dataflows test-schema --create",
         )
-    return connect(embedded_url(settings))
-
-
-def embedded_url(settings: Settings) -> str:
-    """Return the address of the embedded staging database."""
-    return f"sqlite:///{settings.data_dir / 'staging.db'}"
+    return connect(f"sqlite:///{embedded}", create=create)
 
 
 def create_table(engine: sa.Engine, name: str) -> None:

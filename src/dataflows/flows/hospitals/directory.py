@@ -16,7 +16,7 @@ import orjson
 
 from dataflows.errors import AccessRefused, DataflowsError, Interrupted, ServiceDown, SettingUnusable
 from dataflows.flows.hospitals.rows import Hospital
-from dataflows.remote.connections import PATIENCE, OutOfTime, Patience, Stopped
+from dataflows.remote.connections import Stopped
 from dataflows.remote.failures import Blocked
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import MAX_ANSWER, Reply, Session, send
@@ -112,16 +112,17 @@ class Directory:
         self._policy.call(lambda: self._greet(seconds, stop), SERVICE)
 
     def _greet(self, seconds: float, stop: threading.Event) -> None:
-        connect = self._session.timeout[0]
-        token = PATIENCE.set(Patience(time.monotonic() + seconds, seconds, stop.is_set))
+        timeout, until = (self._session.timeout[0], seconds), time.monotonic() + seconds
         try:
-            reply = send(self._session, "GET", f"{self._address}/", headers=_HEADERS, timeout=(connect, seconds))
-        except OutOfTime:
-            raise ServiceDown(f"{SERVICE} did not wake up within {seconds:g} s", hint="try again later") from None
+            reply = send(
+                self._session, "GET", f"{self._address}/", headers=_HEADERS, timeout=timeout, broken_off=stop.is_set
+            )
         except Stopped:
             raise Interrupted("stopped while the Directory woke up", hint="dataflows runs resume goes on") from None
-        finally:
-            PATIENCE.reset(token)
+        except ServiceDown:
+            if time.monotonic() < until:
+                raise
+            raise ServiceDown(f"{SERVICE} did not wake up within {seconds:g} s", hint="try again later") from None
         _refuse_strange(reply, (200,))
         if not isinstance(_parsed(reply), dict):
             raise _not_a_directory("answers in another way than the Directory does")
@@ -244,7 +245,9 @@ def _record(value: Any, batch_id: str) -> Record:
         record_id, active = value["id"], value["active"]
     except (TypeError, KeyError):
         raise _unreadable() from None
-    if not own or not isinstance(record_id, int) or not isinstance(active, bool):
+    phone = "" if hospital.phone is None else hospital.phone
+    texts = all(isinstance(one, str) for one in (hospital.name, hospital.address, phone))
+    if not own or not texts or type(record_id) is not int or not isinstance(active, bool):
         raise _unreadable()
     return Record(record_id, hospital, active)
 

@@ -165,7 +165,7 @@ class _Upload:
         yield Planned(len(content.rows) + content.invalid_count, "rows")
         for one in content.invalid:
             yield Failed(str(one.row), one.code, one.message)
-        self.session = make_session(self.settings, self.lanes.threads)
+        self.session = make_session(self.settings, self.lanes.threads, self.run.stop.grace_is_over)
         self.policy = RetryPolicy.of(self.settings, self.run.stop, self.run.notify)
         self.directory = Directory(base_url(self.settings), self.session, self.policy)
         try:

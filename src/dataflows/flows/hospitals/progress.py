@@ -151,7 +151,7 @@ def gone(settings: Settings, journal: Journal, record: RunRecord) -> set[int]:
 def _listed(settings: Settings, content: Content) -> Inventory:
     refuse_another_directory(settings, content)
     session = make_session(settings)
-    session.timeout = (min(_PATIENCE, session.timeout[0]), min(_PATIENCE, session.timeout[1]))
+    session.adapter.timeout = (min(_PATIENCE, session.timeout[0]), min(_PATIENCE, session.timeout[1]))
     once = RetryPolicy(attempts=1, deadline=_PATIENCE, max_wait=0)
     try:
         return inventory_of(Directory(base_url(settings), session, once))

@@ -136,7 +136,7 @@ def sweep(journal: Journal, data_dir: Path) -> None:
 def _work(settings: Settings, run: Run, upload: Upload | None) -> Iterator[Work]:
     if upload is None:
         raise WrongUsage("that run did not come as far as creating anything", hint="dataflows runs list")
-    session = make_session(settings, settings.max_concurrent_requests)
+    session = make_session(settings, settings.max_concurrent_requests, run.stop.grace_is_over)
     try:
         yield work_of(settings, run, upload, session)
     finally:

@@ -1,0 +1,161 @@
+"""Whose table: whether this machine, with its journal and key, may send what a staging table says to this receiver.
+
+A journal recognises a table by the receipts in its rows, wherever the table was copied or moved. One that knows nothing
+of a table whose rows show that somebody sent them does not send: two machines that both mark rows as sent, for two
+receivers, would each hide changes from the other. The same with the key: under another one, every child in the journal
+would seem to be unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from dataflows.errors import SettingUnusable
+from dataflows.events import Event, Warned
+from dataflows.flows.csc.acknowledgements import Acknowledgements
+from dataflows.flows.csc.reading import says_nothing
+from dataflows.runs.journal import Journal
+from dataflows.runs.keys import KEY_FILE, Seal
+
+if TYPE_CHECKING:
+    from dataflows.flows.csc.job import Options
+    from dataflows.flows.csc.staging import Staging
+
+_PAGE = 1000
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_KEYS = ("CREATE TABLE csc_keys (fingerprint BLOB NOT NULL)",)
+_KEY_HINT = (
+    "restore it from a backup, or name the DATA_DIR that it belongs to; without it: dataflows csc-submit --takeover,"
+    " which sends everything pending whole"
+)
+_WAYS_ON = (
+    "is this the right DATA_DIR? If the table was sent to this receiver: dataflows csc-submit --takeover;"
+    " if this receiver is new: --requeue; to try without writing back: --rehearsal"
+)
+
+
+# --- the key of the journal ---------------------------------------------------------------------------------------
+
+
+def seal_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> Seal:
+    """Return the seal that the children of the journal are named with.
+
+    With ``takeover`` another key than the one from before is taken, and the children of that one are put away: kept,
+    but never looked at again.
+
+    Raises:
+        SettingUnusable: the key is missing, damaged, or not the one of this journal.
+    """
+    journal.ensure("csc key", _KEYS)
+    known, sample = _known_key(journal)
+    if (known or sample) and not takeover and not (data_dir / KEY_FILE).exists():
+        raise SettingUnusable(f"the key of the journal is missing: {data_dir / KEY_FILE}", hint=_KEY_HINT)
+    seal = Seal.of(data_dir)
+    fits = seal.fingerprint == known if known else sample is None or seal.open(sample) is not None
+    if not fits and not takeover:
+        raise SettingUnusable(f"the journal was written with another key than {data_dir / KEY_FILE}", hint=_KEY_HINT)
+    if known is None or not fits:
+        _remember(journal, seal.fingerprint, archive=not fits)
+    return seal
+
+
+def _known_key(journal: Journal) -> tuple[bytes | None, bytes | None]:
+    """Return the fingerprint of the journal's key, and some child that was named with it."""
+    with journal.reading() as db:
+        known = db.execute("SELECT fingerprint FROM csc_keys").fetchone()
+        if known is not None:
+            return known[0], None
+        there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'csc_children'").fetchone()
+        # a journal of an earlier version: whether a key fits is seen by a child
+        sample = db.execute("SELECT child FROM csc_children WHERE receiver > 0 LIMIT 1").fetchone() if there else None
+    return None, sample[0] if sample else None
+
+
+def _remember(journal: Journal, fingerprint: bytes, *, archive: bool) -> None:
+    with journal.transaction() as db:
+        if archive:  # no receiver has such a number
+            db.execute("UPDATE OR REPLACE csc_children SET receiver = -receiver, write_back = NULL WHERE receiver > 0")
+            db.execute("UPDATE csc_tables SET receiver = NULL")
+        db.execute("DELETE FROM csc_keys")
+        db.execute("INSERT INTO csc_keys VALUES (?)", (fingerprint,))
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+def settle_ownership(acks: Acknowledgements, staging: Staging, options: Options) -> Iterator[Event]:
+    """Make sure that this journal may send what the table says, or make it so where that is asked for.
+
+    Raises:
+        SettingUnusable: it may not.
+    """
+    if options.rehearsal:
+        return
+    if options.dry_run:
+        yield from _foreseen(acks, staging)
+    elif options.requeue:
+        rows = staging.requeue()  # first: else a kill in between would let the next run believe it was done
+        acks.start_anew()
+        yield Warned(f"{rows} rows were set to pending; all of them are sent whole")
+    elif options.takeover:
+        acks.take_over()
+        yield Warned("this table belongs to this machine's journal now; everything pending is sent whole")
+    else:
+        _require_own(acks, staging)
+
+
+def _foreseen(acks: Acknowledgements, staging: Staging) -> Iterator[Event]:
+    try:
+        _require_own(acks, staging)
+    except SettingUnusable as error:
+        yield Warned(f"without --dry-run this would end with 10: {error.message}", hint=error.hint)
+
+
+def _require_own(acks: Acknowledgements, staging: Staging) -> None:
+    if former := acks.former_receiver():
+        raise _another_receiver(former)
+    if acks.claimed():
+        return
+    shown = False
+    for receipts in _receipts(staging):
+        shown = shown or bool(receipts)
+        receivers = acks.receivers_of(receipts)
+        if None in receivers:
+            return
+        if receivers:
+            raise _another_receiver(str(min(filter(None, receivers))))
+    if shown:
+        raise SettingUnusable(
+            "rows of this table show receipts of another machine or program, of which this journal knows nothing",
+            hint=_WAYS_ON,
+        )
+
+
+def _another_receiver(former: str) -> SettingUnusable:
+    return SettingUnusable(
+        f"this table was last sent to another receiver: {former}",
+        hint="correct API_ENDPOINT or LA_CODE, or send everything there: dataflows csc-submit --requeue",
+    )
+
+
+def _receipts(staging: Staging) -> Iterator[set[str]]:
+    """Yield what rows show as receipts, in pages, newest rows first."""
+    columns = staging.table.c
+    newest = sa.select(columns.id, columns.api_response, columns.submission_status).order_by(columns.id.desc())
+    statement = newest.where(columns.api_response != "").limit(_PAGE)
+    page = staging.look(statement)
+    while page:
+        yield {row[1].rstrip() for row in page if _is_receipt(row[1], row[2])}
+        page = staging.look(statement.where(columns.id < page[-1][0]))
+
+
+def _is_receipt(response: str, status: str | None) -> bool:
+    """Tell a receipt (all that were ever seen hold a UUID) from somebody's words about a failure."""
+    if says_nothing(response.rstrip()):
+        return False
+    return (status or "").strip().lower() == "sent" or _UUID.search(response) is not None

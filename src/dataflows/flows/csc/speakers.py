@@ -1,0 +1,146 @@
+"""Who speaks for a child: the answer from the table as a whole, whatever a row's status, person or age.
+
+The row with the highest id among those that name the child, letter for letter, speaks for it; no other row sends or
+purges. SQL narrows which rows may matter (``names``), our parser decides: a row counts once it was read.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dataflows.flows.csc.names import Names, Seeming
+from dataflows.flows.csc.narrowing import UNDECIDED
+from dataflows.flows.csc.reading import Reading
+
+_AT_ONCE = 20  # rows of one child that are read in one go, highest first
+
+
+class Standing(NamedTuple):
+    """Who speaks for one child.
+
+    Attributes:
+        reading: the row that speaks, None when none does.
+        living: a row that names the child and stands for it, although the row that speaks is deleted.
+        variant: a row that speaks and stands for the identifier in other letter case, which receivers may ignore, while
+            the row that speaks is deleted or there is none.
+    """
+
+    reading: Reading | None = None
+    living: int | None = None
+    variant: int | None = None
+
+    @property
+    def speaker(self) -> int | None:
+        """The id of the row that speaks."""
+        return self.reading.row.id if self.reading else None
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the table says two things, so that only a person can decide."""
+        return self.living is not None or self.variant is not None
+
+
+class Speakers:
+    """Answers who speaks."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    def of(self, readings: Sequence[Reading], others: Iterable[str] = ()) -> dict[str, Standing]:
+        """Return who speaks for the children of these rows, which were read just now, and for some others."""
+        wanted = {reading.name for reading in readings if reading.name} | set(others)
+        if not wanted:
+            return {}
+        return self._resolve(wanted, readings, self._names.find(wanted, {reading.row.id for reading in readings}))
+
+    def now(self, names: Iterable[str]) -> dict[str, Standing]:
+        """Return who speaks for these children at this moment (csc.md: asked again before a purge leaves)."""
+        wanted = set(names)
+        return self._resolve(wanted, (), self._names.find_now(wanted)) if wanted else {}
+
+    def rows_of(self, name: str) -> list[Reading]:
+        """Return every row that names a child, highest id first."""
+        found = self._names.readings(one.row_id for one in self._names.find_now([name]))
+        return sorted((one for one in found if one.name == name), key=lambda one: one.row.id, reverse=True)
+
+    def _resolve(self, names: set[str], readings: Sequence[Reading], seeming: Sequence[Seeming]) -> dict[str, Standing]:
+        groups: defaultdict[str, _Group] = defaultdict(_Group)
+        for reading in readings:
+            if reading.name:
+                groups[reading.name.lower()].read[reading.row.id] = reading
+        for one in seeming:
+            groups[one.key].seeming[one.row_id] = one
+        self._read_what_matters(names, groups)
+        return {name: groups[name.lower()].standing(name) for name in names}
+
+    def _read_what_matters(self, names: set[str], groups: Mapping[str, _Group]) -> None:
+        """Read rows until none is left that could change an answer; as a rule there is none at all."""
+        while unread := {row_id for name in names for row_id in groups[name.lower()].unread(name)}:
+            found = {reading.row.id: reading for reading in self._names.readings(unread)}
+            for key in {name.lower() for name in names}:
+                groups[key].take(unread, found)
+
+
+@dataclass
+class _Group:
+    """The rows that may name a child in any letter case: what SQL says of them, and those that were read."""
+
+    seeming: dict[int, Seeming] = field(default_factory=dict)
+    read: dict[int, Reading] = field(default_factory=dict)
+
+    def speaker(self, name: str) -> Reading | None:
+        return max((one for one in self.read.values() if one.name == name), key=lambda one: one.row.id, default=None)
+
+    def standing(self, name: str) -> Standing:
+        reading = self.speaker(name)
+        if reading is not None and not reading.goes:
+            return Standing(reading)
+        others = {one.name for one in self.read.values() if one.name} - {name}
+        variants = [one for other in others if (one := self.speaker(other)) is not None and not one.goes]
+        variant = max((one.row.id for one in variants if (one.name or "").lower() == name.lower()), default=None)
+        return Standing(reading, self.living(name, reading), variant)
+
+    def living(self, name: str, speaker: Reading | None) -> int | None:
+        if speaker is None or not speaker.goes:
+            return None
+        return max((one.row.id for one in self.read.values() if one.name == name and one.living), default=None)
+
+    def take(self, unread: set[int], found: Mapping[int, Reading]) -> None:
+        for row_id in unread & self.seeming.keys():
+            if row_id in found:
+                self.read[row_id] = found[row_id]
+            del self.seeming[row_id]
+
+    def unread(self, name: str) -> list[int]:
+        """Return the rows that have to be read next, for they could change who speaks for this child."""
+        rest = [one for one in self.seeming.values() if one.row_id not in self.read]
+        if not rest:
+            return []
+        unsure = [one.row_id for one in rest if one.name == UNDECIDED]
+        if unsure:
+            return unsure
+        speaker = self.speaker(name)
+        own = [one for one in rest if one.name == name]
+        higher = [one.row_id for one in own if speaker is None or one.row_id > speaker.row.id]
+        if higher or (speaker is not None and not speaker.goes):
+            return _highest(higher)
+        against = [one.row_id for one in own if one.living] if self.living(name, speaker) is None else []
+        return _highest(against) + self._variants(name, rest)
+
+    def _variants(self, name: str, rest: Sequence[Seeming]) -> list[int]:
+        by_name: defaultdict[str, list[int]] = defaultdict(list)
+        for one in rest:
+            if one.name != name:
+                by_name[one.name].append(one.row_id)
+        return [row_id for other, ids in by_name.items() for row_id in _highest(self._above(other, ids))]
+
+    def _above(self, other: str, row_ids: Sequence[int]) -> list[int]:
+        speaker = self.speaker(other)
+        return [row_id for row_id in row_ids if speaker is None or row_id > speaker.row.id]
+
+
+def _highest(row_ids: Iterable[int]) -> list[int]:
+    return sorted(row_ids, reverse=True)[:_AT_ONCE]
