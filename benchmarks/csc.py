@@ -5,8 +5,8 @@
 
 For every number of rows: synthetic children of about 3 KB in a staging table, then three runs of the real program: all
 new (whole children), all staged again with the same content (unchanged), a third changed (deltas). PostgreSQL is the
-one of the tests, mssql the server of TEST_SQLSERVER_URL. With --table: nights over a large table, of which nothing, then
---pending rows are pending, then --child, with the offered indexes or without. CPU
+one of the tests, mssql the server of TEST_SQLSERVER_URL. With --table: nights over a large table, of which nothing,
+then --pending rows are pending, then --child, with the offered indexes or without. CPU
 and peak memory are the operating system's figures of the finished process; what an empty run costs is taken off the
 CPU per row. The last table says where the time of a run goes (measured in a run of its own, per thread).
 """
