@@ -24,6 +24,7 @@ from dataflows.runs.runner import Run
 
 PURGED = b"purged"  # stands where the hash of a payload would: the receiver holds nothing of this child
 _FLUSH_EVERY = 1000
+_KEPT_KEYS = 4000
 
 _SCHEMA = (
     """
@@ -209,6 +210,7 @@ class Acknowledgements:
             f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
             " unwritten, skeleton, overruled"
         )
+        self._keys: dict[str, bytes] = {}
         self._written: list[bytes] = []
         self._stale: list[bytes] = []
 
@@ -231,7 +233,12 @@ class Acknowledgements:
 
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
-        return self._seal.close(la_child_id)
+        key = self._keys.get(la_child_id)
+        if key is None:
+            if len(self._keys) >= _KEPT_KEYS:
+                self._keys.clear()
+            key = self._keys[la_child_id] = self._seal.close(la_child_id)
+        return key
 
     def person(self, person_id: str | None) -> bytes:
         """Return the name of a person in the journal; empty for nobody."""

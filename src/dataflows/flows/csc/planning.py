@@ -218,18 +218,18 @@ class Planner:
             return Unchanged(row, self._key(reading), ack.receipt if ack else None)
         if plan.sending is Sending.WITHHELD or plan.body is None:
             return Invalid(row, "reset_needed", _withheld(ack, goal))
-        submission = self._submission(reading, ack, plan)
+        submission = self._submission(reading, ack, plan, goal)
         holds = ack is not None and ack.holds
         submission.untrusted = plan.sending is Sending.FULL and baseline is None and (unknown or holds)
         return submission
 
-    def _submission(self, reading: Reading, ack: Ack | None, plan: Plan) -> Submission:
+    def _submission(self, reading: Reading, ack: Ack | None, plan: Plan, goal: bytes | None = None) -> Submission:
         child, payload, scope = self._key(reading), reading.payload or {}, _scope(plan, ack)
         return Submission(
             reading.row,
             reading.name or "",
             child,
-            payload_hash(payload),
+            goal or payload_hash(payload),
             plan.sending,
             tuple(canonical(part) for part in (plan.first, plan.body) if part is not None),
             _former(child, ack),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dataflows.flows.csc.delta import Payload
-from dataflows.flows.csc.payload import parse
+from dataflows.flows.csc.payload import canonical, parse
 from dataflows.flows.csc.schema import CHILD_ID, ChildSchema
 from dataflows.flows.csc.staging import StagedRow
 
@@ -99,10 +100,17 @@ def read_child(text: str) -> Payload:
     """
     payload = parse(text)
     # a key that stands twice is seen in the text; only what is odd there is read once more, slowly
-    odd = len(payload) > _PLAIN_KEYS or "\\u00" in text or any(text.count(f'"{key}"') != 1 for key in payload)
+    often = {key: number for key in list(payload)[:_PLAIN_KEYS] if (number := text.count(f'"{key}"')) != 1}
+    odd = len(payload) > _PLAIN_KEYS or "\\u00" in text or (often and _lost_a_key(payload, often))
     if odd and _repeats_a_key(text):
         raise ValueError("holds a key twice at its top")
     return payload
+
+
+def _lost_a_key(payload: Payload, often: Mapping[str, int]) -> bool:
+    """Tell whether some of these keys stand less often in what was read than in the text, at whatever depth."""
+    written = canonical(payload)
+    return any(written.count(f'"{key}"'.encode()) != number for key, number in often.items())
 
 
 def _repeats_a_key(text: str) -> bool:
