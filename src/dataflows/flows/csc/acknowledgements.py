@@ -252,9 +252,9 @@ class Acknowledgements:
         """Make the skeleton of a payload, with the key of the data folder."""
         return Skeleton.of(payload, self._skeleton_key, self.schema.kind)
 
-    def close_skeleton(self, child: bytes, payload: Payload) -> bytes:
+    def close_skeleton(self, child: bytes, skeleton: Skeleton) -> bytes:
         """Return the skeleton of what a child holds, as the journal keeps it."""
-        return self._seal.close_bytes(self.skeleton(payload).to_bytes(), child)
+        return self._seal.close_bytes(skeleton.to_bytes(), child)
 
     def open_skeleton(self, ack: Ack) -> Skeleton | None:
         """Return the skeleton of what a child holds; None where there is none, or one of another schema or key."""
