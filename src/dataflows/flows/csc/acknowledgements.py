@@ -23,6 +23,7 @@ from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
 
 PURGED = b"purged"  # stands where the hash of a payload would: the receiver holds nothing of this child
+UNKNOWN = b"unknown"  # stands there too: it holds something of this child, and it is not known what
 _FLUSH_EVERY = 1000
 _KEPT_KEYS = 4000
 
@@ -538,15 +539,22 @@ class Acknowledgements:
         )
 
     def start_anew(self) -> None:
-        """Trust no baseline at this receiver any more; doubts, pending resets and purges stay.
-
-        For a receiver that is new (``--requeue``), or one that somebody else sent to meanwhile (``--takeover``).
-        """
+        """Trust no baseline at this receiver any more (``--requeue``); doubts, pending resets and purges stay."""
         with self._journal.transaction() as db:
             db.execute(
                 "UPDATE csc_children SET held = NULL, receipt = NULL, unwritten = NULL, write_back = NULL,"
                 " skeleton = NULL WHERE receiver = ? AND held IS NOT ?",
                 (self._receiver, PURGED),
+            )
+            self._claim(db)
+
+    def take_over(self) -> None:
+        """Go on after somebody else: what is held is not known any more; doubts, pending resets and purges stay."""
+        with self._journal.transaction() as db:
+            db.execute(
+                "UPDATE csc_children SET held = ?, receipt = NULL, unwritten = NULL, write_back = NULL,"
+                " skeleton = NULL WHERE receiver = ? AND held <> ?",
+                (UNKNOWN, self._receiver, PURGED),
             )
             self._claim(db)
 

@@ -211,7 +211,7 @@ class Planner:
             return Invalid(row, "invalid", problem)
         baseline = self._baseline(row, ack) if trusted else None
         unknown = self._was_sent_unknown(reading, ack, trusted=trusted)
-        if baseline is None and self._is_mixed(reading, ack, unknown=unknown):
+        if baseline is None and self._is_mixed(reading, ack, trusted=trusted):
             return self._separated(reading, ack, deferred=deferred)
         skeleton = self._acks.skeleton(payload) if baseline is not None else None
         anew = unknown and self._resets_children
@@ -264,7 +264,7 @@ class Planner:
         # our own words may stand where a receipt stood when the journal was lost
         return self._is_new and bool(row.response and row.previous) and former_name(reading, self._schema) is None
 
-    def _is_mixed(self, reading: Reading, ack: Ack | None, *, unknown: bool) -> bool:
+    def _is_mixed(self, reading: Reading, ack: Ack | None, *, trusted: bool) -> bool:
         """Tell whether the API may hold another child's data under this name: only a purge by itself leads on.
 
         The row's previous payload names another child, and nothing sure is known of this one (csc.md: swaps).
@@ -274,9 +274,8 @@ class Planner:
             return False
         if ack is not None and not ack.knows_nothing:
             return ack.holds
-        other = self._acks.of([self._acks.key(former)])
-        journal_knows = any(not one.knows_nothing for one in other.values())
-        return not journal_knows and shows_it_was_sent(reading.row)
+        # under our own receipt the journal would know this child, had it ever been sent
+        return not trusted and shows_it_was_sent(reading.row)
 
     def _separated(self, reading: Reading, ack: Ack | None, *, deferred: bool) -> Decision:
         if self._rules.reset is ResetRule.NEVER:
