@@ -233,6 +233,19 @@ def test_two_children_that_swap_identifiers_have_only_their_own_episodes(
     assert holds(here, named("BB", "e-a")) and holds(here, named("AA", "e-b"))
 
 
+@pytest.mark.parametrize("reset", ["object", "child"])
+def test_a_ring_of_identifiers_is_taken_apart_without_a_journal_though_a_new_row_speaks_for_one(
+    here: World, reset: str
+) -> None:
+    one, two = sent(here, named("D4", "e4"), named("C3", "e3"))
+    lose_data_dir(here)
+    here.restage(one, named("A1", "e4"))
+    here.restage(two, named("D4", "e3"))
+    here.stage(named("C3", "e9"))
+    assert here.submit("--takeover", CSC_RESET=reset).code == 0
+    assert holds(here, named("A1", "e4")) and holds(here, named("D4", "e3"))
+
+
 # --- a lost journal, another tool, another receiver ------------------------------------------------------------------
 
 
