@@ -22,7 +22,7 @@ from pathlib import Path
 import orjson
 import sqlalchemy as sa
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from csc import TABLE, Measured, measure, receiver
 
