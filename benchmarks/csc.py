@@ -136,7 +136,7 @@ def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
     _timed(spent, "serialising", planning, "canonical")
     _timed(spent, "HTTP", receiver, "send")
     _timed(spent, "table: read", staging.Staging, "_read")
-    _timed(spent, "table: write back", staging.Staging, "_apply")
+    _timed(spent, "table: write back", staging.Staging, "record")
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "mark")
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "settle")
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "flush")
