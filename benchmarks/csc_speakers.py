@@ -22,9 +22,9 @@ from pathlib import Path
 import orjson
 import sqlalchemy as sa
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from benchmarks.csc import TABLE, Measured, measure, receiver
+from csc import TABLE, Measured, measure, receiver
 
 from dataflows.flows.csc import indexes
 from dataflows.flows.csc.table import create_table, staging_table

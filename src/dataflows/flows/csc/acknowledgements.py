@@ -25,6 +25,7 @@ from dataflows.runs.runner import Run
 PURGED = b"purged"  # stands where the hash of a payload would: the receiver holds nothing of this child
 UNKNOWN = b"unknown"  # stands there too: it holds something of this child, and it is not known what
 _FLUSH_EVERY = 1000
+_KEPT_KEYS = 4000
 
 _SCHEMA = (
     """
@@ -210,6 +211,7 @@ class Acknowledgements:
             f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
             " unwritten, skeleton, overruled"
         )
+        self._keys: dict[str, bytes] = {}
         self._written: list[bytes] = []
         self._stale: list[bytes] = []
 
@@ -232,7 +234,12 @@ class Acknowledgements:
 
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
-        return self._seal.close(la_child_id)
+        key = self._keys.get(la_child_id)
+        if key is None:
+            if len(self._keys) >= _KEPT_KEYS:
+                self._keys.clear()
+            key = self._keys[la_child_id] = self._seal.close(la_child_id)
+        return key
 
     def person(self, person_id: str | None) -> bytes:
         """Return the name of a person in the journal; empty for nobody."""
@@ -246,9 +253,9 @@ class Acknowledgements:
         """Make the skeleton of a payload, with the key of the data folder."""
         return Skeleton.of(payload, self._skeleton_key, self.schema.kind)
 
-    def close_skeleton(self, child: bytes, payload: Payload) -> bytes:
+    def close_skeleton(self, child: bytes, skeleton: Skeleton) -> bytes:
         """Return the skeleton of what a child holds, as the journal keeps it."""
-        return self._seal.close_bytes(self.skeleton(payload).to_bytes(), child)
+        return self._seal.close_bytes(skeleton.to_bytes(), child)
 
     def open_skeleton(self, ack: Ack) -> Skeleton | None:
         """Return the skeleton of what a child holds; None where there is none, or one of another schema or key."""
