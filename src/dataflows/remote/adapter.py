@@ -7,6 +7,7 @@ read, no redirect is prepared. What it raises is ours, so that every flow and ev
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
@@ -221,13 +222,15 @@ def reading(raw: BaseHTTPResponse, bounds: RequestBounds) -> Iterator[None]:
 
     Raises ServiceDown where it breaks off.
     """
+    began = time.monotonic()
     try:
         yield
     except BaseException as error:
         raw.close()
         raw.release_conn()
         if isinstance(error, HTTPError | HTTPException | OSError):
-            raise failures.broken_answer(error, bounds.host, bounds.silence or bounds.total) from None
+            waited = round(time.monotonic() - began, 1)  # near a deadline that is less than the settings allow
+            raise failures.broken_answer(error, bounds.host, waited) from None
         raise
 
 
