@@ -226,9 +226,10 @@ def _read(raw: Any) -> Listed:
     if not isinstance(raw, dict):
         raise unreadable()
     name, crc32c = raw.get("name"), raw.get("crc32c")
+    is_name = isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME
     return Listed(
-        name[: _LONGEST_NAME + 1] if isinstance(name, str) else "",
-        _number(raw.get("generation")) or 0,
+        name if is_name else "",
+        (_number(raw.get("generation")) or 0) if is_name else 0,
         _number(raw.get("size")),
         crc32c if isinstance(crc32c, str) else "",
         _moment(raw.get("timeCreated")),
