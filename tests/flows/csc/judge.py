@@ -445,10 +445,11 @@ class Night:
 
     def _may_be_stale(self, name: str, row: Row) -> bool:
         """Whether what vanished may remain: nobody knows what the receiver held, or CSC_RESET leaves it there."""
-        if name not in self.behind or named(row.previous_json_payload) not in (None, name):
+        if name not in self.behind:
             return False
-        silent = name in self.untold and row.api_response not in self.judge.given
-        return silent or self.judge.reset != "child"
+        if name in self.untold and row.api_response not in self.judge.given:
+            return True  # nothing shows that it was ever sent
+        return self.judge.reset != "child" and named(row.previous_json_payload) in (None, name)
 
     def _contradicted(self, held: Held, ended: Ended) -> list[str]:
         names = {n for n in self.speaking if contradicted(n, self.first)}

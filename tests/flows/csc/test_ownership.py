@@ -124,7 +124,9 @@ def test_a_rehearsal_needs_no_table_of_its_own(here: World) -> None:
     assert here.submit("--rehearsal").code == 0
 
 
-@pytest.mark.parametrize("response", [None, "", " ", "Validation error: la_child_id is required"])
+@pytest.mark.parametrize(
+    "response", [None, "", " ", "Validation error: la_child_id is required", "Response count mismatch"]
+)
 def test_rows_that_nobody_sent_are_no_reason_to_stop(here: World, response: str | None) -> None:
     here.stage(child(1), submission_status="error", api_response=response)
     assert here.submit()["sent"] == 1
@@ -325,7 +327,8 @@ def test_after_a_takeover_the_guard_counts_what_the_table_shows(here: World) -> 
     assert ran["sent"] == 0
 
 
-def test_what_another_machine_sent_in_between_is_no_baseline_after_a_takeover(here: World) -> None:
+@pytest.mark.parametrize("reset", ["child", "object"])
+def test_what_another_machine_sent_in_between_is_no_baseline_after_a_takeover(here: World, reset: str) -> None:
     (row_id,) = sent(here, 1)
     other = str(here.folder / "standby")
     with_more = child(1, social_care_episodes=[episode("e1"), episode("e2")])
@@ -334,9 +337,9 @@ def test_what_another_machine_sent_in_between_is_no_baseline_after_a_takeover(he
     here.restage(row_id, child(1), overwrite_previous=True)
     here.change(row_id, api_response=None, previous_json_payload=json.dumps(child(1)))  # a loader that clears it
 
-    ran = here.submit("--takeover", CSC_RESET="child")
-    assert ran["sent"] == 1
-    assert here.held(child(1))
+    ran = here.submit("--takeover", CSC_RESET=reset)
+    assert (ran.code, ran["sent"]) == (0, 1)
+    assert (here.held(child(1)), ran["untrusted"]) == ((True, 0) if reset == "child" else (False, 1))
 
 
 # --- a loader that overwrites previous_json_payload ------------------------------------------------------------------

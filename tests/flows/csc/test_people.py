@@ -233,6 +233,31 @@ def test_two_children_that_swap_identifiers_have_only_their_own_episodes(
     assert holds(here, named("BB", "e-a")) and holds(here, named("AA", "e-b"))
 
 
+@pytest.mark.parametrize("reset", ["object", "child"])
+def test_a_ring_of_identifiers_is_taken_apart_without_a_journal_though_a_new_row_speaks_for_one(
+    here: World, reset: str
+) -> None:
+    one, two = sent(here, named("D4", "e4"), named("C3", "e3"))
+    lose_data_dir(here)
+    here.restage(one, named("A1", "e4"))
+    here.restage(two, named("D4", "e3"))
+    here.stage(named("C3", "e9"))
+    assert here.submit("--takeover", CSC_RESET=reset).code == 0
+    assert holds(here, named("A1", "e4")) and holds(here, named("D4", "e3"))
+
+
+def test_a_ring_with_a_child_that_only_the_former_tool_sent_is_taken_apart(here: World) -> None:
+    """E5 was not pending at the takeover, so the journal does not know it."""
+    by_another_tool(here, named("E5", "e5"))
+    (row_2,) = here.stage(named("B2", "e2"))
+    assert here.submit("--takeover").code == 0
+    here.restage(row_2, named("E5", "e2"))
+    here.restage(here.rows()[0].id, named("D4", "e5"))
+    assert here.submit().code == 0
+    assert holds(here, named("E5", "e2")) and holds(here, named("D4", "e5"))
+    assert there(here) == {"E5", "D4"}
+
+
 # --- a lost journal, another tool, another receiver ------------------------------------------------------------------
 
 

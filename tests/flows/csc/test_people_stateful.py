@@ -321,19 +321,19 @@ class Keepers(People):
     def __init__(self) -> None:
         super().__init__()
         folder = self.service.folder
-        self.backup, self.backed_up = folder / "backup", dict[str, Memory]()
+        self.backup, self.backed_up = Installation(folder / "backup"), dict[str, Memory]()
         self.host = Installation(folder / "other host")
         self.tester = Installation(folder / "tester")
-        self.installations += [self.host, self.tester]
+        self.installations += [self.backup, self.host, self.tester]
 
     @rule()
     def back_up(self) -> None:
-        self.backed_up = self.here.copy_to(self.backup)
+        self.backed_up = self.here.copy_to(self.backup.folder)
 
     @rule()
     def restore(self) -> None:
         """An older journal, or none."""
-        self.here.restore(self.backup, self.backed_up)
+        self.here.restore(self.backup.folder, self.backed_up)
 
     @rule()
     def lose_journal(self) -> None:

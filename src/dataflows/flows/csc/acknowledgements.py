@@ -23,7 +23,9 @@ from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
 
 PURGED = b"purged"  # stands where the hash of a payload would: the receiver holds nothing of this child
+UNKNOWN = b"unknown"  # stands there too: it holds something of this child, and it is not known what
 _FLUSH_EVERY = 1000
+_KEPT_KEYS = 4000
 
 _SCHEMA = (
     """
@@ -60,7 +62,9 @@ _SCHEMA = (
     ALTER TABLE csc_children ADD COLUMN owed INTEGER;
     ALTER TABLE csc_children ADD COLUMN overruled INTEGER;
     CREATE INDEX csc_children_by_receipt ON csc_children (receipt) WHERE receipt IS NOT NULL;
+    ALTER TABLE csc_receivers ADD COLUMN taken_over INTEGER;
     CREATE INDEX csc_children_owed ON csc_children (owed) WHERE owed IS NOT NULL;
+    CREATE INDEX csc_children_in_doubt ON csc_children (receiver) WHERE in_doubt IS NOT NULL;
     CREATE TABLE csc_walks (
         receiver INTEGER NOT NULL, table_id INTEGER NOT NULL, usual INTEGER NOT NULL, orphans INTEGER, at TEXT,
         PRIMARY KEY (receiver, table_id)
@@ -209,6 +213,7 @@ class Acknowledgements:
             f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
             " unwritten, skeleton, overruled"
         )
+        self._keys: dict[str, bytes] = {}
         self._written: list[bytes] = []
         self._stale: list[bytes] = []
 
@@ -229,9 +234,20 @@ class Acknowledgements:
         with self._journal.reading() as db:
             return not db.execute("SELECT 1 FROM csc_children WHERE receiver = ?", (self._receiver,)).fetchone()
 
+    def took_over(self) -> bool:
+        """Tell whether somebody else sent to this receiver before: it may hold children that the journal has not."""
+        with self._journal.reading() as db:
+            found = db.execute("SELECT taken_over FROM csc_receivers WHERE id = ?", (self._receiver,)).fetchone()
+        return bool(found and found[0])
+
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
-        return self._seal.close(la_child_id)
+        key = self._keys.get(la_child_id)
+        if key is None:
+            if len(self._keys) >= _KEPT_KEYS:
+                self._keys.clear()
+            key = self._keys[la_child_id] = self._seal.close(la_child_id)
+        return key
 
     def person(self, person_id: str | None) -> bytes:
         """Return the name of a person in the journal; empty for nobody."""
@@ -245,9 +261,9 @@ class Acknowledgements:
         """Make the skeleton of a payload, with the key of the data folder."""
         return Skeleton.of(payload, self._skeleton_key, self.schema.kind)
 
-    def close_skeleton(self, child: bytes, payload: Payload) -> bytes:
+    def close_skeleton(self, child: bytes, skeleton: Skeleton) -> bytes:
         """Return the skeleton of what a child holds, as the journal keeps it."""
-        return self._seal.close_bytes(self.skeleton(payload).to_bytes(), child)
+        return self._seal.close_bytes(skeleton.to_bytes(), child)
 
     def open_skeleton(self, ack: Ack) -> Skeleton | None:
         """Return the skeleton of what a child holds; None where there is none, or one of another schema or key."""
@@ -339,7 +355,9 @@ class Acknowledgements:
         """Return for how many children the receiver's answer is missing."""
         with self._journal.reading() as db:
             row = db.execute(
-                "SELECT count(*) FROM csc_children WHERE receiver = ? AND in_doubt IS NOT NULL", (self._receiver,)
+                "SELECT count(*) FROM csc_children INDEXED BY csc_children_in_doubt"
+                " WHERE receiver = ? AND in_doubt IS NOT NULL",
+                (self._receiver,),
             ).fetchone()
         return int(row[0])
 
@@ -531,16 +549,24 @@ class Acknowledgements:
         )
 
     def start_anew(self) -> None:
-        """Trust no baseline at this receiver any more; doubts, pending resets and purges stay.
-
-        For a receiver that is new (``--requeue``), or one that somebody else sent to meanwhile (``--takeover``).
-        """
+        """Trust no baseline at this receiver any more (``--requeue``); doubts, pending resets and purges stay."""
         with self._journal.transaction() as db:
             db.execute(
                 "UPDATE csc_children SET held = NULL, receipt = NULL, unwritten = NULL, write_back = NULL,"
                 " skeleton = NULL WHERE receiver = ? AND held IS NOT ?",
                 (self._receiver, PURGED),
             )
+            self._claim(db)
+
+    def take_over(self) -> None:
+        """Go on after somebody else: what is held is not known any more; doubts, pending resets and purges stay."""
+        with self._journal.transaction() as db:
+            db.execute(
+                "UPDATE csc_children SET held = ?, receipt = NULL, unwritten = NULL, write_back = NULL,"
+                " skeleton = NULL WHERE receiver = ? AND held <> ?",
+                (UNKNOWN, self._receiver, PURGED),
+            )
+            db.execute("UPDATE csc_receivers SET taken_over = 1 WHERE id = ?", (self._receiver,))
             self._claim(db)
 
     def _claim(self, db: sqlite3.Connection) -> None:

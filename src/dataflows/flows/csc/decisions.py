@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from dataflows.flows.csc.acknowledgements import Doubt, Reset
 from dataflows.flows.csc.delta import Payload, Sending
+from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.flows.csc.staging import StagedRow
 
 
@@ -39,6 +40,7 @@ class Submission:
     requests: tuple[bytes, ...]
     former: Doubt  # what was in doubt before, to be restored when nothing changed
     payload: Payload | None = None  # what the receiver shall hold
+    skeleton: Skeleton | None = None  # that of ``payload``, where it was made already
     reset: Reset | None = None
     untrusted: bool = False
     delta: bool = False  # the last request holds only what changed

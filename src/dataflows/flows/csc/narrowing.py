@@ -70,6 +70,8 @@ def _seems(words: _Words, text: str) -> str:
     key, empty, undecided = (words.literal.format(value) for value in (_KEY, "", UNDECIDED))
     found = words.position.format(text=text, what=key)
     behind = f"{found} + {len(_KEY)}"
+    # looked for first, as plain text is found faster than a pattern; names are not escaped as a rule
+    escape = words.position.format(text=text, what=words.literal.format("\\u00"))
     again = words.position.format(text=words.rest.format(text=text, start=behind), what=key)
     value = words.part.format(text=text, start=behind, size=_LOOK_AHEAD)
     for blank in (words.literal.format(" "), *words.blanks):
@@ -78,7 +80,7 @@ def _seems(words: _Words, text: str) -> str:
     inside = words.part.format(text=value, start=3, size=_LOOK_AHEAD)
     closing = words.position.format(text=inside, what=words.literal.format('"'))
     return (
-        f"CASE WHEN {words.escaped.format(text=text)} THEN {undecided}"
+        f"CASE WHEN {escape} > 0 AND {words.escaped.format(text=text)} THEN {undecided}"
         f" WHEN COALESCE({found}, 0) = 0 THEN {empty}"
         f" WHEN {again} > 0 OR {words.part.format(text=value, start=1, size=2)} <> {opening} OR {closing} = 0"
         f" THEN {undecided}"

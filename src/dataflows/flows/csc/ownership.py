@@ -8,6 +8,7 @@ would seem to be unknown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dataflows.flows.csc.staging import Staging
 
 _PAGE = 1000
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _KEYS = ("CREATE TABLE csc_keys (fingerprint BLOB NOT NULL)",)
 _KEY_HINT = (
     "restore it from a backup, or name the DATA_DIR that it belongs to; without it: dataflows csc-submit --takeover,"
@@ -101,7 +103,7 @@ def settle_ownership(acks: Acknowledgements, staging: Staging, options: Options)
         acks.start_anew()
         yield Warned(f"{rows} rows were set to pending; all of them are sent whole")
     elif options.takeover:
-        acks.start_anew()
+        acks.take_over()
         yield Warned("this table belongs to this machine's journal now; everything pending is sent whole")
     else:
         _require_own(acks, staging)
@@ -144,9 +146,16 @@ def _another_receiver(former: str) -> SettingUnusable:
 def _receipts(staging: Staging) -> Iterator[set[str]]:
     """Yield what rows show as receipts, in pages, newest rows first."""
     columns = staging.table.c
-    newest = sa.select(columns.id, columns.api_response).order_by(columns.id.desc()).limit(_PAGE)
-    statement = newest.where(columns.api_response != "")
+    newest = sa.select(columns.id, columns.api_response, columns.submission_status).order_by(columns.id.desc())
+    statement = newest.where(columns.api_response != "").limit(_PAGE)
     page = staging.look(statement)
     while page:
-        yield {text for row in page if not says_nothing(text := row[1].rstrip())}
+        yield {row[1].rstrip() for row in page if _is_receipt(row[1], row[2])}
         page = staging.look(statement.where(columns.id < page[-1][0]))
+
+
+def _is_receipt(response: str, status: str | None) -> bool:
+    """Tell a receipt (all that were ever seen hold a UUID) from somebody's words about a failure."""
+    if says_nothing(response.rstrip()):
+        return False
+    return (status or "").strip().lower() == "sent" or _UUID.search(response) is not None

@@ -211,25 +211,28 @@ class Planner:
             return Invalid(row, "invalid", problem)
         baseline = self._baseline(row, ack) if trusted else None
         unknown = self._was_sent_unknown(reading, ack, trusted=trusted)
-        if baseline is None and self._is_mixed(reading, ack, unknown=unknown):
+        if baseline is None and self._is_mixed(reading, ack, trusted=trusted):
             return self._separated(reading, ack, deferred=deferred)
-        plan = self._anew(payload) if unknown and self._resets_children else self._ways(payload, goal, ack, baseline)
+        skeleton = self._acks.skeleton(payload) if baseline is not None else None
+        anew = unknown and self._resets_children
+        plan = self._anew(payload) if anew else self._ways(payload, goal, ack, baseline, skeleton)
         if plan.sending is Sending.UNCHANGED:
             return Unchanged(row, self._key(reading), ack.receipt if ack else None)
         if plan.sending is Sending.WITHHELD or plan.body is None:
             return Invalid(row, "reset_needed", _withheld(ack, goal))
-        submission = self._submission(reading, ack, plan)
+        submission = self._submission(reading, ack, plan, goal)
+        submission.skeleton = skeleton
         holds = ack is not None and ack.holds
         submission.untrusted = plan.sending is Sending.FULL and baseline is None and (unknown or holds)
         return submission
 
-    def _submission(self, reading: Reading, ack: Ack | None, plan: Plan) -> Submission:
+    def _submission(self, reading: Reading, ack: Ack | None, plan: Plan, goal: bytes | None = None) -> Submission:
         child, payload, scope = self._key(reading), reading.payload or {}, _scope(plan, ack)
         return Submission(
             reading.row,
             reading.name or "",
             child,
-            payload_hash(payload),
+            goal or payload_hash(payload),
             plan.sending,
             tuple(canonical(part) for part in (plan.first, plan.body) if part is not None),
             _former(child, ack),
@@ -261,7 +264,7 @@ class Planner:
         # our own words may stand where a receipt stood when the journal was lost
         return self._is_new and bool(row.response and row.previous) and former_name(reading, self._schema) is None
 
-    def _is_mixed(self, reading: Reading, ack: Ack | None, *, unknown: bool) -> bool:
+    def _is_mixed(self, reading: Reading, ack: Ack | None, *, trusted: bool) -> bool:
         """Tell whether the API may hold another child's data under this name: only a purge by itself leads on.
 
         The row's previous payload names another child, and nothing sure is known of this one (csc.md: swaps).
@@ -271,9 +274,8 @@ class Planner:
             return False
         if ack is not None and not ack.knows_nothing:
             return ack.holds
-        other = self._acks.of([self._acks.key(former)])
-        journal_knows = any(not one.knows_nothing for one in other.values())
-        return not journal_knows and shows_it_was_sent(reading.row)
+        # under our own receipt the journal would know this child, had it ever been sent, unless others sent before
+        return shows_it_was_sent(reading.row) and (not trusted or self._acks.took_over())
 
     def _separated(self, reading: Reading, ack: Ack | None, *, deferred: bool) -> Decision:
         if self._rules.reset is ResetRule.NEVER:
@@ -289,7 +291,14 @@ class Planner:
         submission.guarded = True
         return submission
 
-    def _ways(self, payload: Payload, goal: bytes, ack: Ack | None, baseline: Skeleton | None) -> Plan:
+    def _ways(
+        self,
+        payload: Payload,
+        goal: bytes,
+        ack: Ack | None,
+        baseline: Skeleton | None,
+        skeleton: Skeleton | None,
+    ) -> Plan:
         """Choose between the whole child, the delta and a reset (csc.md, the job, steps 2 to 4)."""
         if ack is None:
             return delta.whole(payload)
@@ -298,7 +307,7 @@ class Planner:
         if ack.held in (None, PURGED):
             return delta.whole(payload) if ack.reset is None else self._anew(payload)
         if baseline is not None:
-            plan = delta.changes(baseline, payload, full=self._rules.full)
+            plan = delta.changes(baseline, payload, full=self._rules.full, skeleton=skeleton)
             by_object = self._rules.reset is ResetRule.OBJECT
             return plan if plan.sending is not Sending.RESET or by_object else self._anew(payload)
         # acknowledged, but never seen in the table, or in doubt beside a baseline that is lost: its content is unknown

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from dataflows.flows.csc.delta import Payload
 from dataflows.flows.csc.payload import parse
 from dataflows.flows.csc.schema import CHILD_ID, ChildSchema
@@ -98,11 +100,19 @@ def read_child(text: str) -> Payload:
         ValueError: it is no JSON, not an object, or holds a key twice at its top; the message holds nothing of it.
     """
     payload = parse(text)
-    # a key that stands twice is seen in the text; only what is odd there is read once more, slowly
-    odd = len(payload) > _PLAIN_KEYS or "\\u00" in text or any(text.count(f'"{key}"') != 1 for key in payload)
-    if odd and _repeats_a_key(text):
+    if _may_repeat_a_key(text, payload) and _repeats_a_key(text):  # only what is odd is read once more, slowly
         raise ValueError("holds a key twice at its top")
     return payload
+
+
+def _may_repeat_a_key(text: str, payload: Payload) -> bool:
+    """Tell whether a key stands in the text more often than in what was read of it (of two, the last one is kept)."""
+    if len(payload) > _PLAIN_KEYS or "\\u00" in text or "\\/" in text:  # else names are spelled in one way only
+        return True
+    counts = {name: text.count(name) for name in map('"{}"'.format, payload)}
+    several = [name for name, count in counts.items() if count > 1]  # as a rule "purge", which objects below have too
+    kept = orjson.dumps(payload).decode() if several else ""
+    return 0 in counts.values() or any(counts[name] != kept.count(name) for name in several)
 
 
 def _repeats_a_key(text: str) -> bool:

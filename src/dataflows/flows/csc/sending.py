@@ -123,9 +123,15 @@ class Courier:
             row.fingerprint,
             row.status,
             row.row_state,
-            self.acks.close_skeleton(child, submission.payload) if submission.payload is not None else None,
+            self._skeleton(submission),
             submission.overruled,
         )
+
+    def _skeleton(self, submission: Submission) -> bytes | None:
+        if submission.payload is None:
+            return None
+        skeleton = submission.skeleton or self.acks.skeleton(submission.payload)
+        return self.acks.close_skeleton(submission.child, skeleton)
 
 
 def _doubt(submission: Submission, acks: Acknowledgements) -> Doubt:

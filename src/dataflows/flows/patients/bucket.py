@@ -51,7 +51,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ObjectListing:
     """The oldest objects of the bucket, oldest first; ``whole`` when these are all."""
 
     objects: list[Listed]
@@ -105,7 +105,7 @@ class Bucket:
         """Host and port that are asked."""
         return shown(self._settings.storage_emulator_host or "https://storage.googleapis.com")
 
-    def objects(self) -> Listing:
+    def objects(self) -> ObjectListing:
         """Return the objects, oldest first, and not more than ``MOST``."""
         return self._call(self._listed)
 
@@ -155,9 +155,9 @@ class Bucket:
             self._client = storage_client(self._settings, self._settings.patient_max_bytes, self._broken_off)
         return self._client.bucket(self._settings.gcs_bucket)
 
-    def _listed(self) -> Listing:
+    def _listed(self) -> ObjectListing:
         found = heapq.nsmallest(MOST + 1, self._pages(), key=lambda one: (one.moment, one.generation))
-        return Listing(found[:MOST], len(found) <= MOST)
+        return ObjectListing(found[:MOST], len(found) <= MOST)
 
     def _pages(self) -> Iterator[Listed]:
         """Every object, page by page, each page checked for being one: a stranger's ``{}`` is no empty bucket."""

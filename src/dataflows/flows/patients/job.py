@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Planned, Step, Warned
 from dataflows.flows.patients import names, notices
-from dataflows.flows.patients.bucket import Bucket, Listing
+from dataflows.flows.patients.bucket import Bucket, ObjectListing
 from dataflows.flows.patients.copies import Copies
 from dataflows.flows.patients.emptiness import EmptyDatabase
 from dataflows.flows.patients.intake import Books, Intake
@@ -184,7 +184,7 @@ class _Import:
     def _bucket(self, policy: RetryPolicy, may_delete: Callable[[], None] | None = None) -> Bucket:
         return Bucket(self.settings, policy, may_delete, self.run.stop.grace_is_over)
 
-    def _settled(self, books: Books, listing: Listing) -> dict[tuple[str, int], Tracked]:
+    def _settled(self, books: Books, listing: ObjectListing) -> dict[tuple[str, int], Tracked]:
         """What is known of the objects; generations that are gone are noted as gone, where all were listed."""
         tracked = books.tracking.open()
         gone = tracked.keys() - {(one.name, one.generation) for one in listing.objects}
