@@ -64,6 +64,7 @@ _SCHEMA = (
     CREATE INDEX csc_children_by_receipt ON csc_children (receipt) WHERE receipt IS NOT NULL;
     ALTER TABLE csc_receivers ADD COLUMN taken_over INTEGER;
     CREATE INDEX csc_children_owed ON csc_children (owed) WHERE owed IS NOT NULL;
+    CREATE INDEX csc_children_in_doubt ON csc_children (receiver) WHERE in_doubt IS NOT NULL;
     CREATE TABLE csc_walks (
         receiver INTEGER NOT NULL, table_id INTEGER NOT NULL, usual INTEGER NOT NULL, orphans INTEGER, at TEXT,
         PRIMARY KEY (receiver, table_id)
@@ -354,7 +355,9 @@ class Acknowledgements:
         """Return for how many children the receiver's answer is missing."""
         with self._journal.reading() as db:
             row = db.execute(
-                "SELECT count(*) FROM csc_children WHERE receiver = ? AND in_doubt IS NOT NULL", (self._receiver,)
+                "SELECT count(*) FROM csc_children INDEXED BY csc_children_in_doubt"
+                " WHERE receiver = ? AND in_doubt IS NOT NULL",
+                (self._receiver,),
             ).fetchone()
         return int(row[0])
 
