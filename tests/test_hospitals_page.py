@@ -9,9 +9,10 @@ import typer
 
 from dataflows.cli.main import app
 from dataflows.errors import ExitCode
-from dataflows.flows.hospitals.batch import Batch, Manner
+from dataflows.flows.hospitals.batch import Manner
 from dataflows.flows.hospitals.copies import Content
-from dataflows.flows.hospitals.entries import Entry, State
+from dataflows.flows.hospitals.entries import State
+from dataflows.flows.hospitals.plan import Plan
 from dataflows.flows.hospitals.rows import Hospital, Row
 from dataflows.flows.hospitals.telling import response, status_of
 from dataflows.settings.table import table
@@ -27,9 +28,8 @@ def first_column(head: str) -> set[str]:
 
 
 def test_it_explains_every_field_of_the_report() -> None:
-    row = Row(1, Hospital("Synthetic", "1 Example Road", None))
-    batch = Batch("b", [Entry(row)], Manner(lambda: 1.0, 1.0))
-    report = response(Content("http://example.org", 20, [row], [], 0), [batch], 0.0)
+    content = Content("http://example.org", 20, [Row(1, Hospital("Synthetic", "1 Example Road", None))], [], 0)
+    report = response(content, Plan(content, Manner(lambda: 1.0, 1.0)), "b", 0.0)
     assert first_column("| field | meaning |") - {"---"} == report.keys()
 
 

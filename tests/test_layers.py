@@ -10,11 +10,12 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
-ANYBODY_MAY_KNOW = {"", "errors", "events", "settings"}
+ANYBODY_MAY_KNOW = {"", "errors", "events", "printable", "settings"}
 MAY_KNOW = {
     "": set[str](),
     "errors": set[str](),
     "events": set[str](),
+    "printable": set[str](),
     "settings": {"errors"},
     "store": ANYBODY_MAY_KNOW,
     "remote": ANYBODY_MAY_KNOW | {"store"},

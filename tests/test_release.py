@@ -185,3 +185,23 @@ def test_the_icon_is_what_its_tool_draws() -> None:
     length, place = struct.unpack_from("<II", data, 6 + 16 * 2 + 8)  # the third one, of 32 pixels
     compressed = data[place : place + length].partition(b"IDAT")[2]
     assert zlib.decompressobj().decompress(compressed) == tool["pixels"](32)  # zlibs differ, their pixels do not
+
+
+def test_the_notes_of_a_version_are_what_the_changelog_says(tmp_path: Path) -> None:
+    bump = runpy.run_path(str(ROOT / "tools" / "bump.py"))
+    changes = "# Changelog\n\n## Unreleased\n\n## 1.2.0 (2026-12-01)\n\n### Added\n\n- this\n\n"
+    changes += "## 1.1.0 (2026-11-01)\n\n- that\n"
+    assert bump["notes"](changes, "1.2.0") == "### Added\n\n- this"
+    assert bump["notes"](changes, "1.1.0") == "- that"
+    with pytest.raises(ValueError, match=r"nothing of 1\.3\.0"):
+        bump["notes"](changes, "1.3.0")
+
+
+def test_the_least_glibc_of_a_folder_of_programs(tmp_path: Path) -> None:
+    needed = runpy.run_path(str(ROOT / "tools" / "glibc.py"))["needed"]
+    with pytest.raises(ValueError, match="no program for Linux"):
+        needed(tmp_path)
+    (tmp_path / "old.so").write_bytes(b"\x7fELF\x00GLIBC_2.9\x00GLIBC_2.17\x00")
+    (tmp_path / "new.so").write_bytes(b"\x7fELF\x00GLIBC_2.2.5\x00GLIBC_2.34\x00")
+    (tmp_path / "note.txt").write_bytes(b"\x00GLIBC_2.99\x00")
+    assert needed(tmp_path) == (2, 34)

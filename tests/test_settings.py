@@ -375,3 +375,57 @@ def test_a_name_that_no_entry_can_have_is_unknown(tmp_path: Path, key: str) -> N
     env_file(tmp_path, f"{key}=https://example.org/a\n")
     with suppress(SettingUnusable):
         assert key in " ".join(load().warnings)
+
+
+# --- blanks, and who may read the file ----------------------------------------------------------------------------
+
+BLANKS = [" ", "\t", " \r\n ", "\xa0", "\u2003"]
+
+
+@pytest.mark.parametrize("blank", BLANKS, ids=ascii)
+def test_a_setting_of_blanks_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    env_file(tmp_path, "".join(f"{spec.name}='{blank if blank.isprintable() else ' '}'\n" for spec in table()))
+    for spec in table():
+        monkeypatch.setenv(spec.name, blank)
+    monkeypatch.setenv("CQC_URL_DIRECTORY", blank)
+    settings = load(overrides={"run_token": blank, "data_dir": str(tmp_path), "app_host": blank})
+    assert {spec.name: getattr(settings, spec.name.lower()) for spec in table() if spec.name != "DATA_DIR"} == {
+        spec.name: spec.default for spec in table() if spec.name != "DATA_DIR"
+    }
+    assert settings.cqc_urls == {}
+    assert set(settings.origins.values()) == {"default", "flag"}
+
+
+@pytest.mark.parametrize("blank", BLANKS, ids=ascii)
+def test_blanks_in_the_environment_do_not_beat_the_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank: str
+) -> None:
+    url = "https://example.org/x.csv"
+    env_file(tmp_path, f"RUN_TOKEN=good-enough-for-a-test\nBATCH_SIZE=7\nDEBUG=true\nCQC_URL_DIRECTORY={url}\n")
+    for name in ("RUN_TOKEN", "BATCH_SIZE", "DEBUG", "CQC_URL_DIRECTORY"):
+        monkeypatch.setenv(name, blank)
+    settings = load()
+    assert settings.run_token == Secret("good-enough-for-a-test")
+    assert (settings.batch_size, settings.debug, settings.cqc_urls) == (7, True, {"directory": url})
+    assert settings.origin("RUN_TOKEN") == "env file"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file has the rights of its folder there")
+@pytest.mark.parametrize(
+    ("text", "mode", "told"),
+    [
+        ("CLIENT_SECRET=x", 0o644, "can read the secrets in"),
+        ("healthcheck_url_cqc_fetch=https://example.org/x", 0o604, "can read the secrets in"),
+        ("DB_CONNECTION_STRING=sqlite:///x.db", 0o666, "can read the secrets in"),
+        ("API_ENDPOINT=https://example.org", 0o602, "can change"),
+        ("API_ENDPOINT=https://example.org", 0o644, ""),
+        ("CLIENT_SECRET=x", 0o640, ""),
+        ("CLIENT_SECRET=x", 0o600, ""),
+    ],
+)
+def test_an_env_file_that_is_open_to_all_is_told(tmp_path: Path, text: str, mode: int, told: str) -> None:
+    path = env_file(tmp_path / "with blanks", text)
+    path.chmod(mode)
+    warnings = load(path).warnings
+    assert len(warnings) == bool(told)
+    assert all(told in one and one.endswith(f": chmod 600 '{path}'") for one in warnings)

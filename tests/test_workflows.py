@@ -27,7 +27,7 @@ STEPS = [(where, step) for where, job in JOBS for step in job["steps"]]
 RUNS = [(where, step["run"]) for where, step in STEPS if "run" in step]
 VERSIONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"]))
 NAMED = re.compile(r"(?<![\w/.-])((?:tools|tests|packaging)/[\w./-]+|[\w-]+\.(?:spec|yml|csv|txt))\b")
-MADE_THERE = {"SHA256SUMS-windows.txt"}
+MADE_THERE: set[str] = set()
 # what a step calls beside the tools of the project, all of them part of GitHub's machines
 OF_THE_MACHINE = {"cd", "curl", "diff", "docker", "gh", "mkdir", "mv", "python", "sha256sum", "sudo", "test"}
 EXTRA_OF = {"PyInstaller": "release", "mkdocs": "docs"}  # programs that come with an extra of the project
@@ -61,16 +61,37 @@ def test_the_schema_finds_a_mistake(tmp_path: Path) -> None:
     assert check("github-workflows", wrong).returncode == 1
 
 
-def test_actions_are_githubs_own_and_pinned_by_their_major_version() -> None:
-    used = {step["uses"] for _, step in STEPS if "uses" in step}
-    assert {action for action in used if not re.fullmatch(r"actions/[a-z-]+@v\d+", action)} == set()
+def test_actions_are_githubs_own_and_pinned_by_their_commit_with_the_version_beside_it() -> None:
+    used = {line for path in FOLDER.glob("*.yml") for line in path.read_text(encoding="utf-8").splitlines()}
+    used = {line.partition("uses: ")[2] for line in used if "uses: " in line}
+    assert len(used) > 5
+    assert {line for line in used if not re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)} == set()
+    commits = dict(line.partition(" # ")[0].split("@") for line in used)
+    assert len({line.partition("@")[0] for line in used}) == len(used) == len(commits)  # one version of each
+
+
+def test_what_is_pinned_is_looked_after() -> None:
+    done = check("dependabot", ROOT / ".github" / "dependabot.yml")
+    assert done.returncode == 0, done.stdout
+    updates = YAML(typ="safe").load((ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    assert {update["package-ecosystem"] for update in updates} == {"github-actions", "pip"}
+
+
+def test_a_release_is_built_once_for_each_tag_and_all_of_it_has_checksums_and_a_proof() -> None:
+    flow = WORKFLOWS["build-release-exe.yml"]
+    assert set(flow["on"]) == {"push", "workflow_dispatch"}
+    assert set(flow["jobs"]["publish"]["needs"]) == set(flow["jobs"]) - {"publish"}
+    steps = flow["jobs"]["publish"]["steps"]
+    assert any("sha256sum -- * > SHA256SUMS" in step.get("run", "") for step in steps)
+    [proof] = [step for step in steps if "attest-build-provenance" in step.get("uses", "")]
+    assert proof["with"] == {"subject-checksums": "assets/SHA256SUMS"}
 
 
 def test_each_may_read_and_only_two_jobs_may_write() -> None:
     assert [flow["permissions"] for flow in WORKFLOWS.values()] == [{"contents": "read"}] * len(WORKFLOWS)
     more = {where: job["permissions"] for where, job in JOBS if "permissions" in job}
     assert more == {
-        "build-release-exe.yml: publish": {"contents": "write"},
+        "build-release-exe.yml: publish": {"contents": "write", "id-token": "write", "attestations": "write"},
         "gh-pages.yml: deploy": {"pages": "write", "id-token": "write"},
     }
 

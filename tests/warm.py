@@ -23,6 +23,8 @@ HEAVY = [
     "dataflows.settings.reading", "google.cloud.storage", "google.auth.transport.requests", "google_crc32c", "psycopg",
     "pydantic_settings", "dotenv", "rich.console", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql",
     "tests.heated",
+    # what another account may not read later
+    "dataflows.store.practice.upgrading", "_strptime", "locale", "zipfile", "encodings.idna",
 ]  # fmt: skip
 POSSIBLE = hasattr(os, "fork")
 
@@ -47,12 +49,23 @@ def _received(handed: Any) -> int:
 
 
 class Warm:
-    """A running program; the part of ``subprocess.Popen`` that tests use. What it prints goes into pipes."""
+    """A running program; the part of ``subprocess.Popen`` that tests use. What it prints goes into pipes.
 
-    def __init__(self, module: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    ``account``: the number of the account to run it as, which takes root.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        account: int | None = None,
+    ) -> None:
         assert _context is not None
         (out, its_out), (err, its_err) = os.pipe(), os.pipe()
-        given: Any = (module, list(arguments), str(folder), dict(environment), _Handed(its_out), _Handed(its_err))
+        words: Any = (module, list(arguments), str(folder), dict(environment))
+        given: Any = (*words, _Handed(its_out), _Handed(its_err), account)
         self._process = _context.Process(target=_run, args=given)
         with _starting:
             self._process.start()
@@ -112,7 +125,13 @@ class Warm:
 
 
 def _run(
-    module: str, arguments: list[str], folder: str, environment: dict[str, str], out: int, err: int
+    module: str,
+    arguments: list[str],
+    folder: str,
+    environment: dict[str, str],
+    out: int,
+    err: int,
+    account: int | None,
 ) -> None:  # pragma: no cover - in the new process
     os.chdir(folder)
     os.environ.clear()
@@ -123,6 +142,10 @@ def _run(
         os.close(number)
     sys.stdin, sys.stdout, sys.stderr = _text(0, "r"), _text(1), _text(2)
     start = __import__(f"{module}.__main__", fromlist=["main"])
+    if account is not None and sys.platform != "win32":
+        os.setgroups([])
+        os.setgid(account)
+        os.setuid(account)
     sys.argv = [str(start.__file__), *arguments]
     sys.exit(start.main())
 

@@ -2,6 +2,7 @@
 
 python tools/bump.py [--show] major|minor|patch|X.Y.Z      --show only prints the new version
 python tools/bump.py --current                             prints the present one
+python tools/bump.py --notes                               prints what the changelog says of it
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
     package, changelog = root / "src" / "dataflows" / "__init__.py", root / "CHANGELOG.md"
     if arguments == ["--current"]:
         print(current(package.read_text(encoding="utf-8")))
+        return 0
+    if arguments == ["--notes"]:
+        try:
+            print(notes(changelog.read_text(encoding="utf-8"), current(package.read_text(encoding="utf-8"))))
+        except ValueError as error:
+            print(f"bump: {error}", file=sys.stderr)
+            return 1
         return 0
     wish = next((word for word in arguments if word != "--show"), "")
     try:
@@ -57,6 +65,14 @@ def bumped(version: str, wish: str) -> str:
     if [int(number) for number in wish.split(".")] <= numbers:
         raise ValueError(f"{wish} is not higher than {version}")
     return wish
+
+
+def notes(changes: str, version: str) -> str:
+    """What the changelog says of a version, without its heading."""
+    found = re.search(rf"^## {re.escape(version)} .*\n((?:.*\n)*?)(?=## |\Z)", changes, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"the changelog says nothing of {version}")
+    return found[1].strip()
 
 
 def dated(changes: str, version: str, day: date) -> str:

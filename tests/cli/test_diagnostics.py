@@ -90,4 +90,4 @@ def test_an_embedded_table_that_cannot_be_made_is_told(checks: Put, tmp_path: Pa
     checks(lambda _settings: iter(()))
     (tmp_path / "data" / "staging.db").mkdir(parents=True)
     assert main(["test-schema", "--create"]) == 10
-    assert "staging.db cannot be made in" in capsys.readouterr().err
+    assert f"the database file cannot be used: {tmp_path / 'data' / 'staging.db'}" in capsys.readouterr().err

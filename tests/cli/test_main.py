@@ -153,7 +153,7 @@ def test_a_folder_that_takes_no_log_is_an_error_of_two_lines(tmp_path: Path, cap
     (tmp_path / "logs").touch()
     assert main(["--data-dir", str(tmp_path), "cqc-fetch"]) == 10
     first, second, *_ = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"error: the log .* cannot be written \(.*\)", first)
+    assert re.fullmatch(r"error: the log cannot be used: .* \(.*\)", first)
     assert second == "hint: check DATA_DIR and its permissions"
 
 

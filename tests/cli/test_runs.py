@@ -114,3 +114,11 @@ def test_prune_wants_an_age(journal: Journal, age: str, code: int) -> None:
 def test_an_unknown_run_is_a_usage_error(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "show", "zzz"]) == 2
     assert "runs list" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("age", ["800000d", "999999999d", "9" * 400 + "d", "\u0663d", "-1d", "d"])
+def test_an_age_that_no_calendar_has_is_wrong_usage(
+    age: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["--data-dir", str(tmp_path), "runs", "prune", f"--older-than={age}"]) == 2
+    assert "--older-than" in capsys.readouterr().err

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
-from dataflows.cli.main import app, main
+from dataflows.cli.main import _command, app, main
 from dataflows.cli.variables import Variable, defaults, variables
 
 Capture = pytest.CaptureFixture[str]
@@ -45,3 +47,19 @@ def test_an_option_on_the_command_line_beats_its_variable(monkeypatch: pytest.Mo
     monkeypatch.setenv("DATAFLOWS_CSC_SUBMIT_LIMIT", "many")
     assert main(["csc-submit", "--limit", "0", "--json"]) == 2
     assert "--limit" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_a_path_that_may_not_be_read_is_told_by_what_reads_it() -> None:
+    """Typer would call it wrong usage, and of a folder to write into, too."""
+
+    def paths(command: Any) -> Iterator[tuple[str, bool]]:
+        for parameter in command.params:
+            info = parameter.type_descriptor.parameter_info
+            if "Path" in str(parameter.type_descriptor.annotation):
+                yield parameter.name, info.readable
+        for inner in getattr(command, "commands", {}).values():
+            yield from paths(inner)
+
+    found = list(paths(_command()))
+    assert len(found) > 7
+    assert [name for name, readable in found if readable] == []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -235,3 +239,32 @@ def test_nothing_of_the_library_is_printed(
     drain(settings, practice, TOPIC)
 
     assert "".join(capfd.readouterr()) == ""
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    "answer", [b"\x7f\xff\xff\xff" + bytes(1 << 20), b"\x00\x00\x10\x00", b"HTTP/1.1 200 OK\r\n\r\n"]
+)
+def test_what_is_no_broker_is_given_up_in_time(
+    practice: sa.Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(kafka, "SECONDS", 0.5)
+    heard = threading.Event()
+
+    def talk(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection = listener.accept()[0]
+                connection.recv(1000)
+                heard.set()
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=talk, args=(listener,), daemon=True).start()
+        given = replace(settings, kafka_bootstrap_servers=f"127.0.0.1:{listener.getsockname()[1]}")
+        fill(practice, "a")
+        began = time.monotonic()
+        drained = drain(given, practice, TOPIC)
+        assert time.monotonic() - began < 10
+    assert heard.is_set()
+    assert (drained.published, bool(drained.why)) == (0, True)

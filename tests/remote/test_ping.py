@@ -16,6 +16,7 @@ from dataflows.remote import ping as module
 from dataflows.remote.ping import What, ping
 from dataflows.settings import Secret, Settings
 from tests.remote.loopback import Loopback, Request, closed_port, in_turn, reply, serving, settings, silence
+from tests.remote.mocked import answering
 
 CANARY = "5ecret-0f-the-operator"
 
@@ -110,3 +111,11 @@ def test_being_stopped_ends_the_attempt(tmp_path: Path) -> None:
 def test_an_unusable_bundle_fails_nothing(tmp_path: Path) -> None:
     given = replace(watched(tmp_path, "https://hc.example.org/x"), requests_ca_bundle=tmp_path / "missing.pem")
     assert ping(given, "patient-import", "start") is False
+
+
+@pytest.mark.parametrize(("status", "told"), [(200, True), (204, True), (302, False), (404, False), (410, False)])
+def test_only_a_good_answer_counts_as_told(tmp_path: Path, status: int, told: bool) -> None:
+    with answering() as wire:
+        wire.get("https://hc.example.org/synthetic/fail", status=status, headers={"Location": "/"})
+        assert ping(watched(tmp_path, "https://hc.example.org/synthetic"), "patient-import", "failure") is told
+        assert len(wire.calls) == 1

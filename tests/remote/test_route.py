@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from dataflows.errors import ServiceDown, SettingUnusable
 from dataflows.remote import route
@@ -48,7 +55,7 @@ def test_the_certificate_that_was_shown_is_known(
     session = new_session(requests_ca_bundle=ca_bundle)
     with serving(reply(204), server_tls(authority)) as server:
         get(session, server.url)
-        assert session.way(server.url).certificate
+        assert session.host_connection(server.url).certificate
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["leaf", "chain"])
@@ -258,3 +265,72 @@ def test_a_proxy_without_scheme_is_understood() -> None:
 
 def test_all_proxy_serves_where_no_other_does() -> None:
     assert route.proxy_for("https", "example.org", 443, {"all": "http://proxy:8080"}) == "http://proxy:8080"
+
+
+# --- authorities that are not as RFC 5280 wants them ------------------------------------------------------------------
+
+
+_SIGNS = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def lax_authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A bundle and a server's context, as proxies that open TLS make them: the basic constraints are not critical."""
+    now, key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "synthetic proxy")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(issuer)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_SIGNS, critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    own = ec.generate_private_key(ec.SECP256R1())
+    shown = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]))
+        .issuer_name(issuer)
+        .public_key(own.public_key())
+        .serial_number(2)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    bundle, chain = folder / "proxy.pem", folder / "server.pem"
+    bundle.write_bytes(made.public_bytes(Encoding.PEM))
+    private = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    chain.write_bytes(private + shown.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    return bundle, context
+
+
+def test_a_lax_authority_that_the_operator_names_is_trusted(new_session: NewSession, tmp_path: Path) -> None:
+    """Python 3.13 refuses it by default; before, it passes anyway."""
+    bundle, tls = lax_authority(tmp_path)
+    with serving(reply(204), tls) as server:
+        assert get(new_session(requests_ca_bundle=bundle), server.url) == 204
+
+
+def test_the_usual_roots_are_checked_as_strictly_as_python_does(ca_bundle: Path, tmp_path: Path) -> None:
+    strict = ssl.create_default_context().verify_flags & ssl.VERIFY_X509_STRICT
+    assert route.trusted(None).verify_flags & ssl.VERIFY_X509_STRICT == strict
+    assert not route.trusted(ca_bundle).verify_flags & ssl.VERIFY_X509_STRICT
+    assert not route.trusted(tmp_path).verify_flags & ssl.VERIFY_X509_STRICT

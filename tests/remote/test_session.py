@@ -75,7 +75,7 @@ def test_connections_are_kept_for_as_many_workers_as_there_are(new_session: NewS
 def test_small_packets_leave_at_once(session: Session) -> None:
     with serving(reply(204)) as server:
         post(session, server.url)
-        pool = session.way(server.url).pool
+        pool = session.host_connection(server.url).pool
         assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in pool.ConnectionCls.default_socket_options
 
 

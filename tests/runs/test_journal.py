@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import stat
 import sys
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.errors import BadInput, SettingUnusable, WrongUsage
+from dataflows.errors import BadInput, ServiceDown, SettingUnusable, WrongUsage
 from dataflows.runs import journal as journal_module
 from dataflows.runs.journal import DONE, RESUMABLE, RUNNING, Item, Journal
 from dataflows.store import network as module
@@ -179,3 +181,25 @@ def test_a_very_large_report_is_not_kept(journal: Journal) -> None:
     run_id = journal.start("hospitals-bulk", "file", options={})
     journal.finish(run_id, "done", 0, {}, None, {"hospitals": ["x" * 300_000]})
     assert journal.report(run_id) is None
+
+
+def test_a_full_disk_is_no_bug_and_no_setting(journal: Journal) -> None:
+    with journal.reading() as db:
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(ServiceDown, match=r"the disk is full, the journal cannot be written: .*journal\.db") as caught:
+        for _ in range(1000):
+            started(journal, "x" * 1000)
+    assert (caught.value.exit_code, caught.value.hint) == (13, "make room, then run again")
+
+
+@pytest.mark.parametrize("name", ["mkdir", "open"])
+def test_a_disk_that_is_full_when_the_journal_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(f"dataflows.store.files.os.{name}", full)
+    with pytest.raises(ServiceDown, match="the disk is full, the data folder cannot be written"):
+        Journal.open(tmp_path / "new")

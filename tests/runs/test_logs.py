@@ -153,7 +153,7 @@ def test_old_logs_are_swept_when_a_new_one_begins(log: RunLog) -> None:
 def test_a_folder_that_cannot_be_used_is_a_setting(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     log = RunLog(tmp_path / "data", "csc-submit").attach()
-    with pytest.raises(SettingUnusable, match="cannot be written"):
+    with pytest.raises(SettingUnusable, match="the log cannot be used"):
         log.log_start("csc-submit")
     log.detach()
 
@@ -205,3 +205,14 @@ def test_a_full_disk_stops_neither_the_run_nor_its_end(tmp_path: Path) -> None:
     log.log_start("csc-submit")
     log.detach()
     assert log._stream is None
+
+
+HOSTILE = "\x9b31m \u202efdp.exe \x7f \x1b]0;x\x07 \u2028 \u200b \U000e0041 \r\n"
+
+
+def test_what_comes_from_outside_moves_no_cursor_and_turns_no_line_round(log: RunLog) -> None:
+    logging.getLogger("dataflows.web").warning("GET /%s", HOSTILE)
+    log.log_event(Failed("1", "invalid", HOSTILE))
+    text = log.path.read_text(encoding="utf-8")
+    assert {one for one in text if not one.isprintable()} == {"\n"}
+    assert lines(log)[0]["message"] == f"GET /{HOSTILE}", "and a reader of JSON gets it as it was"

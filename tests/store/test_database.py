@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -157,13 +158,16 @@ class Said:
         return True
 
 
+UPDATE = SimpleNamespace(isinsert=False, isupdate=True, isdelete=False)
+
+
 def test_a_trigger_that_fails_in_its_second_statement_is_heard() -> None:
     with pytest.raises(ValueError, match="second"):
-        database._take_everything(None, Said(1, ValueError("second")), "", (), SimpleNamespace(), False)  # type: ignore[arg-type]
+        database._take_everything(None, Said(1, ValueError("second")), "", (), UPDATE, False)  # type: ignore[arg-type]
 
 
 def test_the_count_of_a_statement_is_the_last_one() -> None:
-    context = SimpleNamespace()
+    context = SimpleNamespace(**vars(UPDATE))
     database._take_everything(None, Said(3, 1, 7), "", (), context, False)  # type: ignore[arg-type]
     assert context._rowcount == 7
 
@@ -243,3 +247,30 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(SettingUnusable, match="not installed"):
         connect("postgresql+psycopg2://user:hush@db.example.org/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Driver={ODBC 18};Server= tcp:a,1433 ;UID=x", {"driver": "{ODBC 18}", "server": "tcp:a,1433", "uid": "x"}),
+        ("PWD={a;b=}}c};x=y", {"pwd": "{a;b=}}c}", "x": "y"}),
+        ("Driver={never closed;Server=a", {"driver": "{never closed", "server": "a"}),
+        ("nonsense; =a; b = c ;;d=", {"b": "c", "d": ""}),
+    ],
+)
+def test_the_words_of_an_odbc_string(text: str, words: dict[str, str]) -> None:
+    assert database._pairs(text) == words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{" * 200_000, "a={;" * 50_000, "a={" + "}" * 200_001),
+        *(" " * 200_000 + "a", "a=" + " " * 200_000, "=;" * 100_000),
+    ],
+    ids=["braces", "open values", "closing braces", "blanks", "blanks as value", "no keys"],
+)
+def test_an_odbc_string_is_read_in_one_pass(text: str) -> None:
+    began = time.process_time()
+    database._pairs(text)
+    assert time.process_time() - began < 2  # a pattern that tries again takes minutes

@@ -77,9 +77,10 @@ def test_errors_of_ours_pass_as_they_are() -> None:
 
 
 def test_a_sqlite_folder_that_is_missing(tmp_path: Path) -> None:
-    error = run(f"sqlite:///{tmp_path / 'missing' / 'staging.db'}", "SELECT 1")
+    url = f"sqlite:///{tmp_path / 'missing' / 'staging.db'}?mode=ro&uri=true".replace("///", "///file:")
+    error = run(url, "SELECT 1")
     assert isinstance(error, SettingUnusable)
-    assert "no such database" in error.message
+    assert "there is no database file" in error.message
 
 
 def test_a_file_that_is_no_sqlite_database(tmp_path: Path) -> None:

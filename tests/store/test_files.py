@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.store.files import private_folder, write_whole
+from tests.accounts import any_mask
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has access lists instead of modes")
 
@@ -46,23 +47,25 @@ def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize(("private", "wanted"), [(True, "0o600"), (False, "0o644")])
-def test_who_may_read_a_file(tmp_path: Path, private: bool, wanted: str) -> None:
-    write_whole(tmp_path / "file", b"x", private=private)
-    assert mode(tmp_path / "file") == wanted
+def test_who_may_read_a_file(tmp_path: Path) -> None:
+    write_whole(tmp_path / "file", b"x")
+    assert mode(tmp_path / "file") == "0o600"
 
 
 @posix
 def test_a_private_file_takes_the_place_of_an_open_one(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_whole(path, b"x", private=False)
+    path.write_bytes(b"x")
+    path.chmod(0o644)
     write_whole(path, b"x")
     assert mode(path) == "0o600"
 
 
 @posix
-def test_a_private_folder_is_the_owners_alone(tmp_path: Path) -> None:
-    assert mode(private_folder(tmp_path / "a" / "b")) == "0o700"
+def test_a_private_folder_is_the_owners_alone_and_so_is_each_on_the_way(tmp_path: Path) -> None:
+    with any_mask():
+        made = private_folder(tmp_path / "a" / "b" / "c")
+    assert [mode(folder) for folder in (made, *made.parents[:2])] == ["0o700"] * 3
 
 
 @posix

@@ -23,7 +23,7 @@ import dataflows.web
 from dataflows.sandbox.server import Sandbox
 from dataflows.web.answers import ANYWHERE, STATUSES
 from tests.flows.hospitals.world import QUICK
-from tests.web.served import CSV, HEADER, Within, within
+from tests.web.served import CSV, HEADER, TOKEN, Within, within
 
 EXAMPLES, FEW = 10, 2  # a fetch takes a second of its own: its files are named by the second
 JOBS = ("/run", "/hospitals/bulk", "/hospitals/resume/{batch_id}", "/hospitals/batch/{batch_id}/abandon")
@@ -144,7 +144,22 @@ def test_it_does_what_it_says(server: Within, described: dict[str, Any], found: 
     assert seen >= ({200, 404} if mode is GenerationMode.POSITIVE else {400, 422})
 
 
-def tried(server: Within, strategy: SearchStrategy[Any], found: Mapping[str, str], *, few: bool) -> set[int]:
+@pytest.mark.parametrize("token", [None, "", "wrong"])
+def test_without_the_token_nothing_is_done(
+    server: Within, described: dict[str, Any], found: dict[str, str], token: str | None
+) -> None:
+    runs = len(server.desk.journal.runs())
+    for operation in schemathesis.openapi.from_dict(described).get_all_operations():
+        assert isinstance(operation, Ok)
+        one = operation.ok()
+        seen = tried(server, one.as_strategy(), found, few=False, token=token)
+        assert seen <= ({200} if one.label == "GET /health" else {401}), one.label
+    assert len(server.desk.journal.runs()) == runs
+
+
+def tried(
+    server: Within, strategy: SearchStrategy[Any], found: Mapping[str, str], *, few: bool, token: str | None = TOKEN
+) -> set[int]:
     """Call an operation in several ways, and check every answer; returns the status codes."""
     seen: set[int] = set()
     examples = FEW if few else int(os.environ.get("SCHEMATHESIS_EXAMPLES", EXAMPLES))
@@ -159,7 +174,9 @@ def tried(server: Within, strategy: SearchStrategy[Any], found: Mapping[str, str
         if known:
             given_path = case.path_parameters or {}
             case.path_parameters = {name: found.get(name, value) for name, value in given_path.items()}
-        case.headers = {**(case.headers or {}), HEADER: server.token}
+        case.headers = {name: value for name, value in (case.headers or {}).items() if name.lower() != HEADER.lower()}
+        if token is not None:
+            case.headers[HEADER] = token
         response = case.call(base_url=server.url)
         case.validate_response(response, checks=CHECKS)
         seen.add(response.status_code)

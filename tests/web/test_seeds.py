@@ -240,6 +240,7 @@ def test_upload_csv_progress_and_status(curl: Any) -> None:
         "processed_hospitals": 3,
         "total_hospitals": 3,
         "failed_hospitals": 0,
+        "deleted_hospitals": 0,
         "current_message": "3 of 3 hospitals are there",
     }
     status, document = curl(f"{{}}/batch/{batch_id}/status")

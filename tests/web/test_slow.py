@@ -148,15 +148,47 @@ def test_a_second_request_in_one_go_has_its_own_time(slow: Slow, monkeypatch: py
 
 def test_slow_uploads_hold_up_no_other_route(server: Within, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MOST_WAITING", 5)
+    monkeypatch.setattr(uploads, "ROOM_SECONDS", PATIENCE)
     head = start_of("/hospitals/validate", CHUNKED, "Content-Type: multipart/form-data; boundary=b\r\n\r\n")
     with ExitStack() as closing:
-        several = [closing.enter_context(server.connected()) for _ in range(uploads.AT_ONCE + 6)]
+        several = [closing.enter_context(server.connected()) for _ in range(uploads.MOST_ARRIVING + 6)]
         for one in several:
             one.sendall(head)
         busy, _, _ = select.select(several, [], [], PATIENCE)
         assert busy[0].recv(12) == b"HTTP/1.1 503"
         assert [server.get(path).status for path in ("/health", "/", "/metrics")] == [200] * 3
     until(lambda: server.upload("/hospitals/validate", "name,address\n").status == 200, "room for the next one")
+
+
+def test_uploads_that_drip_make_room_for_one_that_does_not(server: Within, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "ROOM_SECONDS", SOON)
+    head = start_of("/hospitals/validate", CHUNKED, "Content-Type: multipart/form-data; boundary=b\r\n\r\n")
+    with ExitStack() as closing:
+        several = [closing.enter_context(server.connected()) for _ in range(2 * uploads.MOST_ARRIVING)]
+        for one in several:
+            one.sendall(head + b"1\r\n-\r\n")
+        assert server.upload("/hospitals/validate", "name,address\n").status == 200
+        gone, _, _ = select.select(several, [], [], PATIENCE)
+        assert gone[0].recv(12) == b"HTTP/1.1 408"
+        assert len(gone) < len(several), "one place was made for each that waited, and bodies may take a minute"
+
+
+def test_a_body_that_does_not_keep_up_is_answered_with_408(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "BODY_GRACE_SECONDS", SOON)
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\n'
+    head = start_of("/hospitals/validate", CHUNKED, "Content-Type: multipart/form-data; boundary=b\r\n\r\n")
+    slow.socket.sendall(head + b"%x\r\n%b\r\n" % (len(part), part))
+    assert slow.trickle(b"1\r\nx\r\n").startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_keeps_up_has_its_time(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "BODY_GRACE_SECONDS", SOON)
+    body, kind = form("name,address\n" + "x" * 60_000)
+    length = f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    slow.socket.sendall(start_of("/hospitals/validate", length) + body[:50_000])
+    assert select.select([slow.socket], [], [], 3 * SOON)[0] == [], "it is closed"
+    slow.socket.sendall(body[50_000:])
+    assert slow.socket.recv(15) == b"HTTP/1.1 200 OK"
 
 
 def test_too_many_requests_at_once_are_refused_and_health_answers(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
+
+import orjson
 
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file, origin
 from dataflows.checks.way import Line
@@ -37,7 +38,7 @@ class _Endpoint:
     """The CSC API and its token endpoint, asked once each: a diagnosis says what is, and does not try again."""
 
     def __init__(self, settings: Settings) -> None:
-        self.line = Line(settings)
+        self.line, self._to_tokens = Line(settings), Line(settings)
         self._settings = settings
         self._token = ""
 
@@ -56,10 +57,10 @@ class _Endpoint:
         from dataflows.remote.retry import RetryPolicy
 
         once = RetryPolicy(attempts=1, deadline=self._settings.http_deadline_seconds, max_wait=0)
-        source = TokenSource(self._settings, self.line.session, once)
+        source = TokenSource(self._settings, self._to_tokens.session, once)
         facts = source.describe()
         self._token = source.token()
-        way = self.line.proxy(self._settings.token_endpoint or "")
+        way = self._to_tokens.proxy(self._settings.token_endpoint or "")
         return f"tenant {facts.tenant}, scope {facts.scope}, good for {facts.expires_in // 60} minutes, {way}"
 
     def access(self) -> str:
@@ -81,6 +82,7 @@ class _Endpoint:
 
     def close(self) -> None:
         self.line.close()
+        self._to_tokens.close()
 
 
 def _is_the_api(body: bytes) -> bool:
@@ -88,7 +90,7 @@ def _is_the_api(body: bytes) -> bool:
     if not body.strip():
         return True
     try:
-        json.loads(body)
+        orjson.loads(body)
     except ValueError:
         return False
     return True

@@ -5,10 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from dataflows.errors import SettingUnusable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -29,7 +26,10 @@ class Opened:
 
     def address(self) -> str:
         """Say where the address came from and what it leads to. Raises SettingUnusable for a file that is not there."""
-        _refuse_missing_file(self.engine, self._name)
+        from dataflows.store.sqlite_files import file_of, refuse_missing
+
+        if self.engine.dialect.name == "sqlite" and (path := file_of(self.engine.url)) is not None:
+            refuse_missing(path, self._name)
         return f"{self.whence()}: {self.engine.dialect.name} by {self.engine.dialect.driver}"
 
     def whence(self) -> str:
@@ -65,12 +65,3 @@ def _driver(connection: sa.Connection) -> str:
 
     raw = connection.connection.dbapi_connection
     return f"{raw.getinfo(pyodbc.SQL_DRIVER_NAME)} {raw.getinfo(pyodbc.SQL_DRIVER_VER)}, " if raw else ""
-
-
-def _refuse_missing_file(engine: sa.Engine, name: str) -> None:
-    """SQLite would make an empty database of a mistyped name."""
-    path = engine.url.database
-    if engine.dialect.name == "sqlite" and path and path != ":memory:" and not path.startswith("file:"):
-        file = Path(path).absolute()
-        if not file.exists():
-            raise SettingUnusable(f"there is no database file {file}", hint=f"check {name}")

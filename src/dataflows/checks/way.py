@@ -39,17 +39,17 @@ class Line:
 
     def way(self, url: str, seconds: float) -> str:
         """Say how a host was reached that has just answered after so many seconds."""
-        way = self.session.way(url)
+        way = self.session.host_connection(url)
         return f"{way.host} answers in {1000 * seconds:.0f} ms, {self.proxy(url)}, {self.tls(url)}"
 
     def tls(self, url: str) -> str:
         """Say who issued the certificate of a host that has just answered."""
-        certificate = self.session.way(url).certificate
+        certificate = self.session.host_connection(url).certificate
         return f"TLS certificate {_issued(certificate)}" if certificate else "without TLS"
 
     def proxy(self, url: str) -> str:
         """Say by which proxy a host is reached."""
-        proxy = self.session.way(url).proxy
+        proxy = self.session.host_connection(url).proxy
         return f"by the proxy {proxy}" if proxy else "without proxy"
 
     def close(self) -> None:

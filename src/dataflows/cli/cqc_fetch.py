@@ -34,7 +34,9 @@ def cqc_fetch(
     sources: Annotated[
         list[str] | None, typer.Option("--source", help="Only this source; may be given several times.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="Folder for the files (default: DATA_DIR).")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", readable=False, help="Folder for the files (default: DATA_DIR).")
+    ] = None,
     changes: Annotated[
         bool, typer.Option("--changes", help="Also write what is new, gone and changed since the last good file.")
     ] = False,

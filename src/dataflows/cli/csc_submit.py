@@ -50,7 +50,7 @@ def csc_submit(
     ] = True,
     dry_run: DryRun = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="With --dry-run: write the batches into this folder.")
+        Path | None, typer.Option("--out", readable=False, help="With --dry-run: write the batches into this folder.")
     ] = None,
     show: Annotated[
         int | None, typer.Option("--show", help="Print what would be sent for the row of this id; terminal only.")

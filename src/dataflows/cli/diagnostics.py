@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from dataflows.cli.options import Invocation, Json, epilog, invocation
-from dataflows.errors import ExitCode, SettingUnusable
+from dataflows.errors import ExitCode
 
 if TYPE_CHECKING:
     from dataflows.checks import Check, Target
@@ -107,20 +107,8 @@ def test_schema(
 
 def _create_table(call: Invocation, settings: Settings) -> None:
     from dataflows.flows.csc import table
-    from dataflows.store.database import connect
-    from dataflows.store.files import private_file, private_folder
 
-    if settings.db_connection_string is None:  # the embedded default: made here and nowhere in passing
-        try:
-            private_file(private_folder(settings.data_dir) / "staging.db")
-        except OSError as error:
-            raise SettingUnusable(
-                f"staging.db cannot be made in {settings.data_dir} ({error.strerror})",
-                hint="set DATA_DIR to a local folder that this account may write",
-            ) from None
-        engine = connect(table.embedded_url(settings))
-    else:
-        engine = table.open_engine(settings)
+    engine = table.open_engine(settings, create=True)  # here and nowhere in passing
     try:
         table.create_table(engine, settings.table_name)
     finally:

@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
 
 def hospitals_bulk(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV with the columns name, address and phone.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", readable=False, help="A CSV with the columns name, address and phone.")
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only, and report on it.")] = False,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out rows that are wrong or refused; exit code 3.")
@@ -75,7 +77,7 @@ def hospitals_bulk(
     )
     unusable = validation.refused or not validation.rows or not (validation.is_valid or skip_invalid)
     if dry_run or unusable:
-        raise typer.Exit(_report_on(call, path, validation, dry_run=dry_run))
+        raise typer.Exit(_report_on(call, path, validation, dry_run=dry_run, skip_invalid=skip_invalid))
     raise typer.Exit(run(call, options, job.content_of(settings, options, validation)))
 
 
@@ -145,12 +147,16 @@ def sweep(call: Invocation, journal: Journal) -> None:
     taking_back.sweep(journal, (call.loaded or call.settings()).data_dir)
 
 
-def _report_on(call: Invocation, path: Path, validation: Validation, *, dry_run: bool) -> int:
+def _report_on(call: Invocation, path: Path, validation: Validation, *, dry_run: bool, skip_invalid: bool) -> int:
     from dataflows.flows.hospitals import job
 
     settings = call.loaded or call.settings()
     order = call.order(settings, f"file {path}", {"path": str(path), "dry_run": dry_run}, resumable=False)
-    return call.run(order, job.check(validation), lambda report: _show_validation(call, report))
+    return call.run(
+        order,
+        job.check(validation, skip_invalid=skip_invalid and not dry_run),
+        lambda report: _show_validation(call, report),
+    )
 
 
 def _show(call: Invocation, report: Report) -> None:
@@ -165,11 +171,13 @@ def _show(call: Invocation, report: Report) -> None:
     if len(rows) > _ROWS_SHOWN:
         call.output.say(f"and {len(rows) - _ROWS_SHOWN} more, see --json")
     live, batches = sum(one["activated"] for one in facts["batches"]), len(facts["batches"])
-    call.output.say(
-        f"{facts['processed_hospitals']} of {facts['total_hospitals']} hospitals created,"
-        f" {live} of {batches} batch{'es' * (batches != 1)} active"
-    )
-    call.output.say(f"batch {facts['batch_id']}{' and others' * (batches > 1)}")
+    there = facts["already_there_hospitals"]
+    parts = [f"{facts['created_hospitals']} of {facts['total_hospitals']} hospitals created"]
+    parts += [f"{there} already there"] if there else []
+    parts += [f"{live} of {batches} batch{'es' * (batches != 1)} active"] if batches else []
+    call.output.say(", ".join(parts))
+    if batches:
+        call.output.say(f"batch {facts['batch_id']}{' and others' * (batches > 1)}")
 
 
 def _show_validation(call: Invocation, report: Report) -> None:

@@ -29,6 +29,7 @@ from dataflows.cli import (
 from dataflows.cli.options import Invocation, epilog
 from dataflows.cli.output import Output
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable, WrongUsage
+from dataflows.store.umask import closed_to_others
 
 PROGRAM = "dataflows"
 _COMMANDS = (
@@ -66,9 +67,15 @@ def before_command(
     context: typer.Context,
     *,
     env_file: Annotated[
-        Path | None, typer.Option(envvar="DATAFLOWS_ENV_FILE", help="Read this env file and no other.")
+        Path | None,
+        typer.Option(envvar="DATAFLOWS_ENV_FILE", readable=False, help="Read this env file and no other."),
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder for journal, locks and logs (DATA_DIR).")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(readable=False, help="Folder for journal, locks and logs (DATA_DIR).")
+    ] = None,
+    chosen: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting for this call alone; repeatable.")
+    ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None,
         typer.Option(help="How much goes into the log file (LOG_LEVEL)."),
@@ -83,6 +90,7 @@ def before_command(
     output = call.output
     output.quiet, output.verbose = quiet, verbose
     output.color = not (no_color or os.environ.get("NO_COLOR"))
+    call.set_for_this_call(chosen or ())
     if version:
         output.say(f"{PROGRAM} {__version__}")
         raise typer.Exit(ExitCode.OK)
@@ -90,7 +98,7 @@ def before_command(
         output.note(context.get_help())
         raise typer.Exit(ExitCode.USAGE)
     output.command = context.invoked_subcommand
-    call.env_file, call.data_dir, call.log_level = env_file, data_dir, log_level
+    call.env_file, call.data_dir, call.log_level = _set(env_file), _set(data_dir), log_level
     if "--help" not in call.arguments:
         context.default_map = _defaults(context, call)
 
@@ -100,10 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _speak_utf8()
     arguments = list(sys.argv[1:] if argv is None else argv)
     call = Invocation(Output(as_json="--json" in arguments), arguments)
-    try:
-        return _answer(call)
-    finally:
-        call.close()
+    with closed_to_others():
+        try:
+            return _answer(call)
+        finally:
+            call.close()
 
 
 def tell(text: str) -> int:
@@ -172,6 +181,11 @@ def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
     if option in _global_options() and option in call.arguments and path != PROGRAM:
         return WrongUsage(message, hint=f"{option} goes before the command: {PROGRAM} {option} ...")
     return WrongUsage(message, hint=f"see: {path} --help")
+
+
+def _set(path: Path | None) -> Path | None:
+    """A path of blanks, such as from a variable that was not filled in, is not set."""
+    return path if path is not None and str(path).strip() else None
 
 
 def _global_options() -> set[str]:

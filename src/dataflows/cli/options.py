@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dataflows.cli.output import Output
-from dataflows.errors import DataflowsError, ExitCode
+from dataflows.errors import DataflowsError, ExitCode, WrongUsage
 
 if TYPE_CHECKING:
     from dataflows.events import Event
@@ -24,6 +26,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done
 Workers = Annotated[int | None, typer.Option("--workers", min=1, max=32, help="Requests under way at the same time.")]
 
 _HELP_WIDTH = 74
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def epilog(*examples: str, codes: Iterable[ExitCode] = tuple(ExitCode)) -> str:
@@ -66,6 +69,20 @@ class Invocation:
         fresh.env_file, fresh.data_dir = self.env_file, self.data_dir
         fresh.log_level, fresh.variables = self.log_level, self.variables
         return fresh
+
+    def set_for_this_call(self, settings: Iterable[str]) -> None:
+        """Take ``NAME=VALUE`` as if the environment said so, until this call ends.
+
+        Raises:
+            WrongUsage: it is not of that form.
+        """
+        for setting in settings:
+            name, equals, value = setting.partition("=")
+            if not equals or not _NAME.fullmatch(name):
+                raise WrongUsage(
+                    "--set takes NAME=VALUE", hint="such as --set LA_CODE=998; .env.example lists the names"
+                )
+            self._open.enter_context(_environment(name, value))
 
     def begin(self, command: str, as_json: bool = False) -> Invocation:
         """Say which command this is: its name leads the last line and names the log."""
@@ -145,9 +162,11 @@ class Invocation:
         """Write the traceback of a bug to the log of the run, or to one of its own."""
         from dataflows.runs.logs import RunLog
 
-        log = self._log or RunLog(self._folder(), self.output.command or "dataflows").attach()
-        self._log = log
-        return log.crash(error)
+        try:
+            self._log = self._log or RunLog(self._folder(), self.output.command or "dataflows").attach()
+        except Exception:  # a bug is being reported: this must not raise another one
+            return None
+        return self._log.crash(error)
 
     def close(self) -> None:
         """End the progress display and close the log."""
@@ -165,6 +184,19 @@ class Invocation:
             import tempfile
 
             return Path(tempfile.gettempdir()) / "dataflows"
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
 
 
 def invocation(context: typer.Context) -> Invocation:

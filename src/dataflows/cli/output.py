@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dataflows.cli.lines import write_line
 from dataflows.errors import DataflowsError, ExitCode
+from dataflows.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,13 +77,13 @@ class Output:
 
     def say(self, text: str) -> None:
         """Print a line of the result on stdout."""
-        self._out(text)
+        self._out(printable(text, keep="\n"))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table on stdout: drawn by rich on a terminal, in plain columns elsewhere."""
         from dataflows.cli.wording import columns_of
 
-        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
         if self.on_terminal:
             self._out(_drawn_table(columns, cells, color=self.color))
         else:
@@ -93,7 +94,7 @@ class Output:
         import json
 
         indent = 2 if self.on_terminal and not self._one_of_many else None
-        self._out(json.dumps(document, ensure_ascii=False, indent=indent, default=str))
+        self._out(printable(json.dumps(document, ensure_ascii=False, indent=indent, default=str), keep="\n"))
 
     @property
     def on_terminal(self) -> bool:
@@ -163,6 +164,7 @@ class Output:
         write_line(text, sys.stdout)
 
     def _err(self, text: str, style: str = "") -> None:
+        text = printable(text, keep="\n")
         if self._watch is not None and self._live:
             self._watch.face.say(text, style)
         else:

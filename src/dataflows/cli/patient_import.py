@@ -40,7 +40,8 @@ def patient_import(
     ] = None,
     retry_dead: Annotated[bool, typer.Option("--retry-dead", help="Try everything again that was given up.")] = False,
     from_copies: Annotated[
-        Path | None, typer.Option("--from-copies", help="Import local copies from this folder, after a restore.")
+        Path | None,
+        typer.Option("--from-copies", readable=False, help="Import local copies from this folder, after a restore."),
     ] = None,
     show: Annotated[
         str | None, typer.Option("--show", help="Print the name of the object behind a hash; on a terminal only.")

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="A run id or batch id, or a unique beginning of one.")]
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS)
-_AGE = re.compile(r"(\d+)([dhm])")
+_AGE = re.compile(r"(\d{1,9})([dhm])", re.ASCII)
+_LONGEST = timedelta(days=100 * 365)
 _FOLLOW_EVERY_SECONDS = 0.5
 _ITEMS_SHOWN = 20
 
@@ -185,11 +186,13 @@ def prune(
     age = _AGE.fullmatch(older_than)
     if age is None:
         raise WrongUsage(f"--older-than {older_than!r} is no age", hint="write it as 30d, 12h or 90m")
-    unit = {"d": "days", "h": "hours", "m": "minutes"}[age[2]]
+    limit = timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[age[2]]: int(age[1])})
+    if limit > _LONGEST:
+        raise WrongUsage(f"--older-than {older_than} is over 100 years", hint="write it as 30d, 12h or 90m")
     from dataflows.cli import hospitals_bulk
 
     journal = _journal(call)
-    gone = journal.prune(older_than=timedelta(**{unit: int(age[1])}))
+    gone = journal.prune(older_than=limit)
     hospitals_bulk.sweep(call, journal)
     if call.output.as_json:
         call.output.document({"run_id": None, "status": "done", "exit_code": 0, "pruned": gone, "error": None})

@@ -49,7 +49,7 @@ def sandbox(
         Literal["merge", "replace"], typer.Option("--model", help="What the receiver does with absent attributes.")
     ] = "merge",
     write_env: Annotated[
-        Path | None, typer.Option("--write-env", help="Write the settings into this env file.")
+        Path | None, typer.Option("--write-env", readable=False, help="Write the settings into this env file.")
     ] = None,
     latency_ms: Annotated[float, typer.Option("--latency-ms", min=0, help="Every answer waits so long.")] = 0,
     jitter_ms: Annotated[float, typer.Option("--jitter-ms", min=0, help="And up to so much longer.")] = 0,
@@ -192,7 +192,7 @@ def _tell(call: Invocation, box: Sandbox, write_env: Path | None) -> None:
     if write_env is not None:
         from dataflows.store.files import write_whole
 
-        write_whole(write_env, _env_text(settings).encode(), private=True)
+        write_whole(write_env, _env_text(settings).encode())
     for name, value in settings.items():
         call.output.say(f"{name}={value}")
     how = f"dataflows --env-file {write_env}" if write_env else "with these settings, dataflows"

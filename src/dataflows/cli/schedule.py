@@ -1,11 +1,11 @@
-"""``schedule``: what Task Scheduler, systemd or cron needs to start a job every day."""
+"""``schedule``: what Task Scheduler, systemd or cron needs to start a job by the clock; installs and removes it."""
 
 from __future__ import annotations
 
-import codecs
 import re
 import sys
-from datetime import date, time
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,12 +15,13 @@ from dataflows.cli.options import Invocation, epilog, invocation
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
-    from dataflows.cli.timers import Timer
+    from dataflows.cli.timers import Recurrence, Timer
 
 COMMAND = "schedule"
-_CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS)
+_CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS, ExitCode.ACCESS_REFUSED)
 _NO_JOBS = {COMMAND, "demo", "runs", "sandbox", "serve"}
-_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+_NAME = re.compile(r"[\w][\w .()-]{0,79}")
+_ACCOUNT = re.compile(r"[^\x00-\x1f\x7f\"/:;|=,+*?<>]{1,256}")  # what Windows and POSIX allow in an account's name
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +30,9 @@ def register(app: typer.Typer) -> None:
         COMMAND,
         epilog=epilog(
             r"dataflows --env-file C:\dataflows\.env schedule csc-submit --daily 02:00 --out csc-submit.xml",
-            r"dataflows schedule cqc-fetch --daily 06:30 --format cron -- --output /srv/cqc --changes",
+            'dataflows schedule cqc-fetch --weekly "fri 09:00" --format cron -- --output /srv/cqc --changes',
+            "dataflows schedule patient-import --every 1h --install",
+            "dataflows schedule --list",
             codes=_CODES,
         ),
     )(schedule)
@@ -37,40 +40,85 @@ def register(app: typer.Typer) -> None:
 
 def schedule(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="The command to start, such as csc-submit.")],
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="The command to start, such as csc-submit.")
+    ] = None,
     options: Annotated[
         list[str] | None, typer.Argument(metavar="[-- OPTIONS]", help="Its options, after two dashes.")
     ] = None,
     *,
-    daily: Annotated[str, typer.Option("--daily", metavar="HH:MM", help="Start it at this time of the machine.")],
+    daily: Annotated[
+        str | None, typer.Option("--daily", metavar="HH:MM", help="Start it at this time of the machine.")
+    ] = None,
+    weekly: Annotated[
+        str | None, typer.Option("--weekly", metavar="'DAY HH:MM'", help="Start it once a week, such as 'fri 09:00'.")
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option("--every", metavar="1h", help="Start it every so often, counted from midnight.")
+    ] = None,
     stop_after: Annotated[
         int, typer.Option("--stop-after", min=1, max=23, help="End a run that takes longer, in hours.")
     ] = 6,
     account: Annotated[
         str | None, typer.Option("--account", help="Run it as this account, such as LA\\svc-csc.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the scheduler calls it (default: the job), for a second one.")
+    ] = None,
     form: Annotated[
         Literal["task-scheduler", "systemd", "cron"] | None,
         typer.Option("--format", help="For which scheduler (default: the one of this machine)."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write into this file instead of stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", readable=False, help="Write into this file instead of stdout.")
+    ] = None,
+    install: Annotated[bool, typer.Option("--install", help="Register it with the scheduler of this machine.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="Show what was installed so.")] = False,
+    remove: Annotated[str | None, typer.Option("--remove", metavar="NAME", help="Take an installed one away.")] = None,
 ) -> None:
-    """Print what starts a job every day, with whole paths.
+    """Print what starts a job by the clock, with whole paths, or install it.
 
     Task Scheduler gets a task that runs whether somebody is logged on or not and never twice at a time; elsewhere it
-    is a systemd service with its timer, or a cron line. Nothing is installed: the last lines say how to do it.
+    is a systemd service with its timer, or a cron line. What stands only in the environment of this console is written
+    along, but never a secret. Without --install nothing is changed: the last lines say how to do it.
     """
     call = invocation(context).begin(COMMAND)
     chosen = form or ("task-scheduler" if sys.platform == "win32" else "systemd")
+    if listing or remove is not None:
+        raise typer.Exit(_installed(call, chosen, remove))
+    if job is None:
+        raise WrongUsage("schedule needs a job", hint="such as: dataflows schedule csc-submit --daily 02:00")
     _refuse_half_paths(_check_job(context, job, options or []))
-    timer = _timer(call, (job, *(options or ())), _time(daily), stop_after, account)
+    timer = _timer(call, job, options or [], _recurrence(daily, weekly, every), stop_after, account, name)
+    if install:
+        from dataflows.cli import installing
+
+        call.output.note(installing.scheduler(chosen).install(timer, _text(chosen, timer)))
+    else:
+        _show(call, chosen, timer, out)
+    raise typer.Exit(call.output.ended(f"{timer.name} {timer.recurrence}"))
+
+
+def _installed(call: Invocation, chosen: str, remove: str | None) -> int:
+    from dataflows.cli import installing
+
+    scheduler = installing.scheduler(chosen)
+    if remove is not None:
+        scheduler.remove(remove)
+        return call.output.ended(f"{remove} was removed")
+    names = scheduler.names()
+    for name in names:
+        call.output.say(name)
+    return call.output.ended(f"{len(names)} installed" if names else "nothing is installed")
+
+
+def _show(call: Invocation, chosen: str, timer: Timer, out: Path | None) -> None:
     if out is None:
         call.output.say(_text(chosen, timer))
     else:
         _write(out, chosen, _text(chosen, timer))
     for line in _next_steps(chosen, timer, out):
         call.output.note(line)
-    raise typer.Exit(call.output.ended(f"{job} daily at {timer.at:%H:%M}"))
 
 
 def _check_job(context: Any, job: str, options: list[str]) -> list[Path]:
@@ -82,6 +130,8 @@ def _check_job(context: Any, job: str, options: list[str]) -> list[Path]:
     known = [name for name in group.list_commands(context) if name not in _NO_JOBS]
     if job not in known:
         raise WrongUsage("there is no such job to schedule", hint=f"one of {', '.join(known)}")
+    if any(character < " " for word in options for character in word):
+        raise WrongUsage("an option of the job holds a line break or another control character", hint="take it out")
     given = group.commands[job].make_context(job, list(options), parent=context.find_root()).params.values()
     single = [value for value in given if isinstance(value, Path)]
     return single + [
@@ -96,28 +146,63 @@ def _refuse_half_paths(paths: list[Path]) -> None:
             raise WrongUsage(f"{path} is no whole path", hint="write it from its drive or its root, such as D:\\cqc")
 
 
-def _time(text: str) -> time:
-    found = _TIME.fullmatch(text)
-    if found is None:
-        raise WrongUsage("--daily is no time of day", hint="such as 02:00 or 18:30")
-    return time(int(found[1]), int(found[2]))
+def _recurrence(daily: str | None, weekly: str | None, every: str | None) -> Recurrence:
+    """Read the one of the three options that was given."""
+    from dataflows.cli import timers
+
+    readers: tuple[tuple[str, str | None, Callable[[str], Recurrence], str], ...] = (
+        ("--daily", daily, timers.daily, "a time of day, such as 02:00 or 18:30"),
+        ("--weekly", weekly, timers.weekly, "a day and a time, such as 'fri 09:00'"),
+        ("--every", every, timers.every, f"one of {', '.join(timers.EVERY)}"),
+    )
+    given = [reader for reader in readers if reader[1] is not None]
+    if len(given) != 1:
+        raise WrongUsage(
+            "schedule needs one of --daily, --weekly and --every", hint="such as --daily 02:00 or --weekly 'fri 09:00'"
+        )
+    option, text, read, meaning = given[0]
+    try:
+        return read(text or "")
+    except ValueError:
+        raise WrongUsage(f"the schedule's {option} must be {meaning}", hint="see: dataflows schedule --help") from None
 
 
-def _timer(call: Invocation, job: tuple[str, ...], at: time, stop_after: int, account: str | None) -> Timer:
+def _timer(
+    call: Invocation,
+    job: str,
+    options: list[str],
+    recurrence: Recurrence,
+    stop_after: int,
+    account: str | None,
+    name: str | None,
+) -> Timer:
+    from dataflows.cli.carried import carried_settings
     from dataflows.cli.timers import Timer
-    from dataflows.settings import envfile
 
-    env_file = envfile.find(call.env_file)
+    _check_names(account, name)
+    settings = call.settings()
+    env_file = settings.env_file
     if env_file is None:
         call.output.warn(
             "no env file was found, so the job will look for one when it starts",
             "name it: dataflows --env-file PATH schedule ...",
         )
     before = ["--env-file", str(env_file)] if env_file else []
-    before += ["--data-dir", str(call.data_dir.absolute())] if call.data_dir else []
-    command = (*_program(), *before, *job)
-    folder = env_file.parent if env_file else Path(command[0]).parent
-    return Timer(job[0], command, folder, at, stop_after, date.today(), account)  # noqa: DTZ011 - it is local time there
+    before += ["--data-dir", str(settings.data_dir)] if settings.origins["data_dir"] in ("flag", "environment") else []
+    program = _program()
+    folder = env_file.parent if env_file else Path(program[0]).parent
+    carried = carried_settings(settings, job, call.variables)
+    today = date.today()  # noqa: DTZ011 - it is local time there
+    return Timer(
+        name or job, program, (*before, job, *options), folder, recurrence, stop_after, today, account, carried
+    )
+
+
+def _check_names(account: str | None, name: str | None) -> None:
+    if account is not None and not _ACCOUNT.fullmatch(account):
+        raise WrongUsage("--account is not the name of an account", hint="such as LA\\svc-csc, or svc-csc on Linux")
+    if name is not None and not _NAME.fullmatch(name):
+        raise WrongUsage("--name may hold letters, digits, blanks and . ( ) _ -", hint="such as 'csc-submit LA 998'")
 
 
 def _program() -> tuple[str, ...]:
@@ -136,15 +221,13 @@ def _text(chosen: str, timer: Timer) -> str:
 
 
 def _write(path: Path, chosen: str, text: str) -> None:
+    """Write the file for its owner alone: it tells where the data of the job is."""
+    from dataflows.cli.installing import task_file
     from dataflows.store.files import write_whole
 
-    if chosen == "task-scheduler":  # schtasks takes UTF-16 LE with its mark, and refuses UTF-8 with or without one
-        whole = f'<?xml version="1.0" encoding="UTF-16"?>\n{text}\n'.replace("\n", "\r\n")
-        data = codecs.BOM_UTF16_LE + whole.encode("utf-16-le")
-    else:
-        data = f"{text}\n".encode()
+    data = task_file(text) if chosen == "task-scheduler" else f"{text}\n".encode()
     try:
-        write_whole(path, data, private=False)
+        write_whole(path, data)
     except OSError as error:
         raise WrongUsage(
             f"{path} cannot be written ({error.strerror})", hint="choose another place for --out"
@@ -153,16 +236,16 @@ def _write(path: Path, chosen: str, text: str) -> None:
 
 def _next_steps(chosen: str, timer: Timer, out: Path | None) -> list[str]:
     if chosen == "task-scheduler":
-        file = out.absolute() if out else "FILE"
+        from dataflows.cli.installing import task_commands
+
         first = [] if out else ["write it into a file with --out FILE: schtasks wants UTF-16"]
-        account = timer.account or "ACCOUNT"
-        return [
-            *first,
-            f'then, as administrator: schtasks /Create /TN "dataflows {timer.job}" /XML "{file}" /RU {account} /RP *',
-        ]
+        file = str(out.absolute()) if out else "FILE"
+        return [*first, "then, as administrator:", *(f"  {line}" for line in task_commands(timer, file))]
     if chosen == "systemd":
+        from dataflows.cli.timers import unit_name
+
         return [
             "put the two parts where their first lines say, then: "
-            f"systemctl daemon-reload && systemctl enable --now dataflows-{timer.job}.timer"
+            f"systemctl daemon-reload && systemctl enable --now {unit_name(timer.name)}.timer"
         ]
     return ["add the line with: crontab -e"]

@@ -73,6 +73,7 @@ def _run(call: Invocation, settings: Settings, wished: dict[str, float], *, allo
         _refuse_strangers(settings, local=local, allow_anonymous=allow_anonymous)
         access = Access(settings.run_token, local or allow_anonymous, anonymous=allow_anonymous)
         log = call.log_to_file(settings)
+        log.log_start(COMMAND)  # a log that cannot be written is told now, and not by the first request
         desk = Desk(settings, access, lambda outcome: _tell(call, outcome))
         app = make_app(desk, watch=wished)
         desk.open()
@@ -129,7 +130,7 @@ def _announce(call: Invocation, settings: Settings, sockets: list[socket.socket]
     from dataflows.web import server
 
     address = server.address_of(sockets)
-    if settings.run_token is not None and len(settings.run_token.reveal()) < _SHORT:
+    if settings.run_token is not None and len(settings.run_token.reveal().strip()) < _SHORT:
         call.output.warn(f"RUN_TOKEN has under {_SHORT} characters: it can be guessed")
     if settings.run_token is None:
         call.output.warn("RUN_TOKEN is not set, so /run and /files answer 500")

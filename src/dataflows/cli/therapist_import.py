@@ -36,7 +36,10 @@ def therapist_import(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]...", help="Files or folders (default: THERAPIST_IMPORT_DIR).", show_default=False
+            metavar="[PATH]...",
+            readable=False,
+            help="Files or folders (default: THERAPIST_IMPORT_DIR).",
+            show_default=False,
         ),
     ] = None,
     watching: Watching = False,

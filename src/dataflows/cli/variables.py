@@ -40,7 +40,7 @@ def defaults(known: list[Variable], written: Mapping[str, str]) -> dict[str, Any
     found: dict[str, Any] = {}
     file = {key.upper(): value for key, value in written.items()}
     for variable in known:
-        value = os.environ.get(variable.name) or file.get(variable.name)
+        value = os.environ.get(variable.name, "").strip() or file.get(variable.name)
         if not value:
             continue
         place = found

@@ -12,13 +12,12 @@ from dataflows.demo.authority import Authority, Record
 from dataflows.demo.stage import Figure, Line, Stage
 from dataflows.errors import ExitCode
 from dataflows.flows.csc import job
-from dataflows.flows.csc.table import embedded_url
+from dataflows.flows.csc.table import open_engine
 from dataflows.runs.runner import Order, Outcome
 from dataflows.sandbox.model import normal
 from dataflows.sandbox.receiver import LA_CODE
 from dataflows.sandbox.server import Sandbox
 from dataflows.settings import Settings
-from dataflows.store.database import connect
 
 FLOW = "csc-submit"
 SETTINGS = {"BATCH_SIZE": 10, "HTTP_MAX_WAIT_SECONDS": 0.5, "HTTP_TIMEOUT_SECONDS": 10.0}
@@ -66,7 +65,7 @@ _ENDS = {"done": "sent", "failed": "failed", "skipped": "unchanged"}  # counts o
 def play(stage: Stage) -> Iterator[Line]:
     """Send all children; change some and break some calls; send again; compare table and receiver."""
     settings = stage.settings(SETTINGS)
-    engine = connect(embedded_url(settings))
+    engine = open_engine(settings, create=True)
     try:
         home = Authority(engine, settings.table_name, seed=1)
         yield from _first_night(stage, settings, home)

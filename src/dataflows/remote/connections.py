@@ -1,9 +1,14 @@
-"""Connections that tell "never left" from "left": whatever fails before a request's first byte is NotConnected."""
+"""Connections whose every byte is bounded in time and number, and which tell "never left" from "left".
+
+A socket's own timeout starts anew with each byte, and the libraries above it read heads, interim answers (1xx) and
+trailers without an end. So what is read and written here is held against the ``Bounds`` of the request, whoever asks.
+"""
 
 from __future__ import annotations
 
 import http.client
 import io
+import math
 import socket
 import ssl
 import time
@@ -16,13 +21,157 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from dataflows.errors import ServiceDown
+
+LARGEST_HEAD = 64 * 1024
+"""Bytes of an answer before its body: status line, headers, and all interim answers that come first."""
+
+_BUFFER = 16 * 1024
+_SLACK = 1024 * 1024  # for what frames a body: chunk sizes, trailers
+_TICK = 0.5  # s: how soon a wait notices that it is broken off
+_PIECE = 4 * 1024 * 1024
+
 
 class NotConnected(Exception):
     """Connecting failed (name, TCP, proxy tunnel, TLS handshake): no byte of the request left. The cause says why."""
 
 
+class Stopped(ServiceDown):
+    """The run is to stop, so the answer was not waited for."""
+
+    code = "stopped"
+
+
+class TooLarge(ServiceDown):
+    """The answer is larger than what is taken from this far side."""
+
+    code = "answer_too_large"
+
+
 @dataclass(slots=True)
-class Way:
+class Bounds:
+    """What one request may take.
+
+    Attributes:
+        connect: seconds for each step of connecting (TCP per address, tunnel, TLS handshake).
+        total: seconds from its first byte out to the last byte in, interim answers and trailers included.
+        size: the largest body in bytes, as it travels and unpacked.
+        silence: the longest pause in seconds; None where ``total`` is enough.
+        broken_off: asked while waiting; when it says yes, ``Stopped`` is raised.
+        until: monotonic second at which all ends, connecting included; ``begin`` brings it forward.
+        host: host and port for messages.
+    """
+
+    connect: float
+    total: float
+    size: int
+    silence: float | None = None
+    broken_off: Callable[[], bool] | None = None
+    until: float = math.inf
+    host: str = "the service"
+
+    def begin(self) -> None:
+        """The first byte is about to leave."""
+        self.until = min(self.until, time.monotonic() + self.total)
+
+    def wait(self, quiet_until: float = math.inf) -> float:
+        """Seconds that the next step may wait. Raises TimeoutError when there are none left, and Stopped."""
+        if self.broken_off is not None and self.broken_off():
+            raise Stopped(
+                f"the run is to stop, so {self.host} is not waited for", hint="go on with: dataflows runs resume"
+            )
+        left = min(self.until, quiet_until) - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left if self.broken_off is None else min(left, _TICK)
+
+    def wait_at_most(self, seconds: float) -> float:
+        """As ``wait``, for a step that takes its time in one piece."""
+        return max(0.01, min(self.until - time.monotonic(), seconds))
+
+    def too_large(self, limit: int) -> TooLarge:
+        """The error for an answer of more bytes than ``limit``."""
+        what = "the head of the answer" if limit == LARGEST_HEAD else "the answer"
+        return TooLarge(f"{what} of {self.host} is larger than {limit} bytes", hint="check the address in the settings")
+
+
+BOUNDS: ContextVar[Bounds] = ContextVar("BOUNDS")
+"""The bounds of the request that this thread is making; set by the adapter."""
+
+
+class Incoming(io.RawIOBase):
+    """What comes in over a socket, as long as the bounds allow; at first that is a head and what comes with it."""
+
+    def __init__(self, sock: Any, bounds: Bounds) -> None:
+        self._sock, self._bounds = sock, bounds
+        self.allow(LARGEST_HEAD)
+        self._below: Any = sock.makefile("rb", buffering=0)  # keeps the socket open as long as it is read
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        """The buffered side, for whoever believes to have a socket."""
+        return io.BufferedReader(self, _BUFFER)
+
+    def allow(self, size: int) -> None:
+        """Take so many bytes from now on, and what frames them."""
+        self._limit, self._left = size, (2 * size + _SLACK) if size > LARGEST_HEAD else size + _BUFFER
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return int(self._sock.fileno())
+
+    def readinto(self, buffer: Any) -> int:
+        bounds, sock = self._bounds, self._sock
+        quiet = math.inf if bounds.silence is None else time.monotonic() + bounds.silence
+        while True:
+            sock.settimeout(bounds.wait(quiet))
+            try:
+                count = int(sock.recv_into(buffer))
+            except TimeoutError:
+                continue  # ``wait`` says whether it was the last
+            self._left -= count
+            if self._left < 0:
+                raise bounds.too_large(self._limit)
+            return count
+
+    def close(self) -> None:
+        self._below.close()
+        super().close()
+
+
+def send_all(sock: socket.socket, data: bytes, bounds: Bounds) -> None:
+    """Write everything before the bounds end. A TLS socket's ``sendall`` would give each record the whole timeout."""
+    rest = memoryview(data)
+    while rest:
+        sock.settimeout(bounds.wait())
+        try:
+            rest = rest[sock.send(rest[:_PIECE]) :]
+        except TimeoutError:
+            continue
+
+
+class Answer(http.client.HTTPResponse):
+    """An answer that is read within the bounds, from its first byte on."""
+
+    def __init__(self, sock: Any, *args: Any, **rest: Any) -> None:
+        self._bounds = BOUNDS.get()
+        self._incoming = Incoming(sock, self._bounds)
+        super().__init__(self._incoming, *args, **rest)  # type: ignore[arg-type]  # of a socket it wants makefile
+
+    def begin(self, **options: Any) -> None:
+        """Read the head; interim answers of all kinds are passed over (RFC 9110, 15.2)."""
+        super().begin(**options)
+        self._incoming.allow(max(self._bounds.size, LARGEST_HEAD + 1))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        interim = 100 < status < 200 and status != http.HTTPStatus.SWITCHING_PROTOCOLS
+        return version, http.HTTPStatus.CONTINUE if interim else status, reason  # which ``begin`` passes over
+
+
+@dataclass(slots=True)
+class HostConnection:
     """How one scheme, host and port are reached: its pool, its proxy (``host:port``), the certificate shown (DER)."""
 
     pool: HTTPConnectionPool
@@ -32,106 +181,49 @@ class Way:
     certificate: bytes | None = None
 
 
-class OutOfTime(Exception):
-    """The end of an answer's patience came before the end of the answer."""
+class _Bounded:
+    """What both kinds of connection have in common."""
 
-
-class Stopped(Exception):
-    """The run is to stop, so an answer is not waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long one answer may take, headers included: to the monotonic second ``until``, with no pause longer than
-    ``silence`` seconds, and no longer than ``broken_off`` says no.
-    """
-
-    until: float
-    silence: float
-    broken_off: Callable[[], bool] | None = None
-
-
-PATIENCE: ContextVar[Patience | None] = ContextVar("PATIENCE", default=None)
-"""Set around a request whose answer may take long. Without it each read has the timeout of the request."""
-
-_TICK = 0.5
-
-
-class _Patiently(io.RawIOBase):
-    """What comes in over a socket, as long as there is patience. A socket's own timeout starts anew with each byte."""
-
-    def __init__(self, line: socket.socket, below: Any, patience: Patience) -> None:
-        self._line, self._below, self._patience = line, below, patience
-
-    def readable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._line.fileno()
-
-    def readinto(self, buffer: Any) -> int:
-        patience = self._patience
-        quiet = time.monotonic() + patience.silence
-        while True:
-            if patience.broken_off is not None and patience.broken_off():
-                raise Stopped
-            now = time.monotonic()
-            if now >= patience.until:
-                raise OutOfTime
-            if now >= quiet:
-                raise TimeoutError
-            self._line.settimeout(min(patience.until - now, quiet - now, _TICK))
-            try:
-                return self._line.recv_into(buffer)
-            except TimeoutError:
-                continue
-
-    def close(self) -> None:
-        self._below.close()
-        super().close()
-
-
-def patient(line: socket.socket, patience: Patience) -> io.BufferedReader:
-    """What comes in over ``line``, to be read under ``patience``; reading raises OutOfTime, TimeoutError, Stopped."""
-    below: Any = line.makefile("rb", buffering=0)
-    return io.BufferedReader(_Patiently(line, below, patience))
-
-
-class Answer(http.client.HTTPResponse):
-    """An answer that is read under ``PATIENCE``, from its first byte on."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **rest: Any) -> None:
-        super().__init__(sock, *args, **rest)
-        patience = PATIENCE.get()
-        if patience is not None and isinstance(sock, socket.socket):  # TLS inside TLS is no socket
-            below: Any = self.fp
-            self.fp = io.BufferedReader(_Patiently(sock, below.detach(), patience))
-
-
-class Plain(HTTPConnection):
-    response_class = Answer
-
-    def __init__(self, *args: Any, way: Way, patience: float, **rest: Any) -> None:
-        super().__init__(*args, **rest)
-        self._patience = patience
+    sock: Any
 
     def connect(self) -> None:
-        with _connecting():
-            super().connect()
-        self.sock.settimeout(self._patience)
+        """Connect. Whatever fails in here fails before the first byte of the request, so it may safely be repeated."""
+        bounds = BOUNDS.get()
+        with _connecting(bounds):
+            super().connect()  # type: ignore[misc]
+
+    def request(self, *args: Any, **rest: Any) -> None:
+        """Send one request; its time begins once there is a connection."""
+        if self.sock is None:
+            self.connect()
+        BOUNDS.get().begin()
+        super().request(*args, **rest)  # type: ignore[misc]
+
+    def send(self, data: Any) -> None:
+        """Write a part of the request."""
+        send_all(self.sock, data, BOUNDS.get())
 
 
-class Tls(HTTPSConnection):
+class Plain(_Bounded, HTTPConnection):
+    """A connection without TLS."""
+
     response_class = Answer
 
-    def __init__(self, *args: Any, way: Way, patience: float, **rest: Any) -> None:
+    def __init__(self, *args: Any, way: HostConnection, **rest: Any) -> None:
         super().__init__(*args, **rest)
-        self._way, self._patience = way, patience
+
+
+class Tls(_Bounded, HTTPSConnection):
+    """A connection with TLS; it notes the certificate that was shown."""
+
+    response_class = Answer
+
+    def __init__(self, *args: Any, way: HostConnection, **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self._way = way
 
     def connect(self) -> None:
-        with _connecting():
-            super().connect()
-        self.sock.settimeout(self._patience)
+        super().connect()
         if isinstance(self.sock, ssl.SSLSocket):
             self._way.certificate = self.sock.getpeercert(binary_form=True)
 
@@ -145,9 +237,14 @@ class TlsPool(HTTPSConnectionPool):
 
 
 @contextmanager
-def _connecting() -> Iterator[None]:
-    """Whatever fails in here fails before the first byte of the request, so it may safely be repeated."""
+def _connecting(bounds: Bounds) -> Iterator[None]:
+    until = bounds.until
+    bounds.until = min(until, time.monotonic() + bounds.connect)  # for what a proxy answers
     try:
         yield
+    except Stopped:
+        raise
     except Exception as error:
         raise NotConnected from error
+    finally:
+        bounds.until = until

@@ -6,26 +6,26 @@ A redirect is followed on the same host only, and never from https to http. Tryi
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError
-
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
-from dataflows.remote import failures
-from dataflows.remote.connections import PATIENCE, OutOfTime, Patience, Stopped
+from dataflows.remote.adapter import reading
+from dataflows.remote.connections import Bounds, Stopped, TooLarge
 from dataflows.remote.retry import raise_for_service
 from dataflows.remote.route import shown
 from dataflows.remote.session import Reply, opened
 
 if TYPE_CHECKING:
+    import requests
+    from urllib3 import BaseHTTPResponse
+
     from dataflows.remote.session import Session
 
 Taker = Callable[[bytes], object]
@@ -90,58 +90,50 @@ def download(session: Session, url: str, take: Taker, *, headers: Mapping[str, s
     Interrupted when ``limits.broken_off`` says so. Messages name host and port only.
     """
     began = time.monotonic()
-    token = PATIENCE.set(Patience(limits.until, session.timeout[1], limits.broken_off))
+    silence = session.timeout[1]
+    bounds = session.adapter.bounds((session.timeout[0], silence), limits.size, silence)
+    bounds.total, bounds.until, bounds.broken_off = math.inf, limits.until, limits.broken_off
     try:
-        response, final = _followed(session, url, headers, limits)
-        host = shown(final)
+        response, final = _followed(session, url, headers, bounds)
+        bounds.host = shown(final)
         try:
-            size = _body(response, host, take, limits, session.timeout[1]) if response.status == 200 else 0
+            size = _body(response.raw, take, bounds) if response.status_code == 200 else 0
         finally:
-            response.close()  # cheap, and an answer that was left unread must not go back to the pool
-            response.release_conn()
-        return Arrival(response.status, response.headers, size, time.monotonic() - began)
-    except OutOfTime:
+            response.raw.close()  # cheap, and an answer that was left unread must not go back to the pool
+            response.raw.release_conn()
+        return Arrival(response.status_code, response.headers, size, time.monotonic() - began)
+    except Stopped:
+        raise Interrupted("the download was broken off", hint="go on with: dataflows runs resume") from None
+    except ServiceDown:
+        if time.monotonic() < limits.until:
+            raise
         spent = time.monotonic() - began
         raise ServiceDown(
             f"{shown(url)} had not sent the whole file when its time was up (after {spent:.0f} s)",
             hint="running again later can help; CQC_DEADLINE_SECONDS is the limit",
         ) from None
-    except Stopped:
-        raise Interrupted("the download was broken off", hint="go on with: dataflows runs resume") from None
-    finally:
-        PATIENCE.reset(token)
 
 
-def _followed(session: Session, url: str, headers: Mapping[str, str], limits: Limits) -> tuple[BaseHTTPResponse, str]:
+def _followed(session: Session, url: str, headers: Mapping[str, str], bounds: Bounds) -> tuple[requests.Response, str]:
     """The first answer that is no redirect, and the address that gave it."""
     for _ in range(_MOST_REDIRECTS + 1):
-        response = _asked(session, url, headers, limits)
+        response = opened(session, "GET", url, headers=headers, bounds=bounds)
         try:
-            further = _further(session, url, response)
+            further = _further(url, response)
         except DataflowsError:
-            response.close()
+            response.raw.close()
             raise
         if further is None:
             return response, url
-        response.close()
+        response.raw.close()
         url = further
     raise NotFollowed(f"{shown(url)} redirects in a circle", hint="check the address of the source")
 
 
-def _further(session: Session, url: str, response: BaseHTTPResponse) -> str | None:
+def _further(url: str, response: requests.Response) -> str | None:
     """Where an answer leads; None when it is no redirect. Raises ServiceDown for "not now"."""
-    raise_for_service(Reply(response.status, response.headers, b"", 0.0), shown(url))
-    if response.status == 407:
-        raise failures.proxy_wants_login(session.way(url).proxy)
-    return _next(url, response.headers.get("Location", "")) if response.status in _REDIRECTS else None
-
-
-def _asked(session: Session, url: str, headers: Mapping[str, str], limits: Limits) -> BaseHTTPResponse:
-    connect, read = session.timeout
-    left = limits.until - time.monotonic()
-    if left <= 0:
-        raise OutOfTime
-    return opened(session, "GET", url, headers=headers, timeout=(min(connect, left), min(read, left)))
+    raise_for_service(Reply(response.status_code, response.headers, b"", 0.0), shown(url))
+    return _next(url, response.headers.get("Location", "")) if response.status_code in _REDIRECTS else None
 
 
 def _next(url: str, location: str) -> str:
@@ -157,35 +149,35 @@ def _next(url: str, location: str) -> str:
     )
 
 
-def _body(response: BaseHTTPResponse, host: str, take: Taker, limits: Limits, silence: float) -> int:
+def _body(response: BaseHTTPResponse, take: Taker, bounds: Bounds) -> int:
     """Hand on the whole body; returns its unpacked length."""
+    host, limit = bounds.host, bounds.size
     declared = response.headers.get("Content-Length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > limits.size:
-        raise _oversized(host, limits.size)
+    if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit:
+        raise _oversized(host, limit)
     size = 0
-    for piece in _unpacked(response, _pieces(response, host, silence), host):
+    for piece in _unpacked(response, _pieces(response, bounds), host):
         size += len(piece)
-        if size > limits.size:
-            raise _oversized(host, limits.size)
+        if size > limit:
+            raise _oversized(host, limit)
         take(piece)
     return size
 
 
-def _pieces(response: BaseHTTPResponse, host: str, silence: float) -> Iterator[bytes]:
+def _pieces(response: BaseHTTPResponse, bounds: Bounds) -> Iterator[bytes]:
     """The body as it travels. That a declared length is reached, and a chunked body ended, is checked below us."""
     while True:
         try:
-            piece = response.read1(_PIECE, decode_content=False)
-        except (HTTPError, HTTPException, OSError) as error:
-            raise _broken(error, host, silence) from None
+            with reading(response, bounds):
+                bounds.wait()  # what has arrived already is read without asking the socket
+                piece = response.read1(_PIECE, decode_content=False)
+        except (Stopped, TooLarge):
+            raise
+        except ServiceDown as error:
+            raise BrokenOff(error.message, hint=error.hint) from None
         if not piece:
             return
         yield piece
-
-
-def _broken(error: Exception, host: str, silence: float) -> ServiceDown:
-    told = failures.broken_answer(error, host, silence)
-    return BrokenOff(told.message, hint=told.hint)
 
 
 def _unpacked(response: BaseHTTPResponse, pieces: Iterator[bytes], host: str) -> Iterator[bytes]:

@@ -43,7 +43,7 @@ def no_answer(error: Exception, host: str, seconds: float) -> ServiceDown:
     """The error for a request that left, wholly or in part, and got no answer: what became of it is unknown."""
     if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
         return ServiceDown(f"{host} did not answer within {seconds:g} s", hint=_LATER)
-    if isinstance(_innermost(error), http.client.BadStatusLine) and not _hung_up(error):
+    if isinstance(_innermost(error), http.client.HTTPException) and not _hung_up(error):
         return ServiceDown(f"{host} did not answer in HTTP", hint="check the address in the settings")
     return ServiceDown(f"{host} closed the connection without an answer", hint=_LATER)
 
@@ -55,9 +55,12 @@ def broken_answer(error: Exception, host: str, seconds: float) -> ServiceDown:
     return ServiceDown(f"the answer of {host} broke off", hint=_LATER)
 
 
-def too_long(host: str, limit: int) -> ServiceDown:
-    """The error for an answer larger than ``limit`` bytes."""
-    return ServiceDown(f"the answer of {host} is larger than {limit} bytes", hint="check the address in the settings")
+def monstrous(host: str) -> ServiceDown:
+    """The error for JSON that is not parsed, lest the parser dies of it."""
+    return ServiceDown(
+        f"the answer of {host} is nested too deeply or holds too much to be read",
+        hint="check the address in the settings",
+    )
 
 
 def unsendable(host: str) -> SettingUnusable:
@@ -114,4 +117,4 @@ def _refused(error: Exception) -> bool:
 
 
 def _hung_up(error: Exception) -> bool:
-    return isinstance(_innermost(error), http.client.RemoteDisconnected)
+    return isinstance(_innermost(error), (http.client.RemoteDisconnected, http.client.IncompleteRead))

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+import orjson
+import requests
+from requests.adapters import BaseAdapter
+
 from dataflows.errors import AccessRefused, ServiceDown, SettingUnusable
 from dataflows.remote.retry import raise_for_service
 from dataflows.remote.session import Reply, send
@@ -46,6 +50,9 @@ _MICROSOFT = {
 """What Microsoft's error numbers (AADSTS...) mean for the settings."""
 
 
+_LARGEST = 1024 * 1024  # bytes of an answer
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """A token (never shown by repr), the monotonic second at which it ends, and the seconds that it lives in all."""
@@ -67,7 +74,11 @@ class PlainGrants:
     def fetch(self) -> Grant:
         """Ask once. Raises AccessRefused, ServiceDown or SettingUnusable."""
         asked = time.monotonic()
-        reply = _post(self._session, self._settings.token_endpoint or "", self._form())
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        body = urlencode(self._form()).encode()
+        url = self._settings.token_endpoint or ""
+        reply = send(self._session, "POST", url, headers=headers, body=body, max_bytes=_LARGEST)
+        _raise_for_trouble(reply)
         return _grant(_document(reply), reply.status, asked)
 
     def _form(self) -> dict[str, str]:
@@ -81,7 +92,7 @@ class PlainGrants:
 
 
 class MicrosoftGrants:
-    """MSAL, with our session underneath and a new application for each fetch.
+    """MSAL on our session, with a new application for each fetch.
 
     A new one because MSAL remembers: a token that a service has just refused, and for up to a minute a 4xx, 429 or
     5xx of the endpoint. Building it costs no request, since TOKEN_ENDPOINT already says what discovery would.
@@ -89,6 +100,10 @@ class MicrosoftGrants:
 
     def __init__(self, settings: Settings, session: Session) -> None:
         self._settings, self._session = settings, session
+        self._authority = _authority(settings.token_endpoint or "")
+        self._status = 0
+        session.mount(self._authority + "/v2.0/.well-known/", _Discovery(settings.token_endpoint or ""))
+        session.hooks["response"].append(self._heard)
 
     @staticmethod
     def serves(endpoint: str) -> bool:
@@ -99,51 +114,43 @@ class MicrosoftGrants:
         """Ask once. Raises AccessRefused, ServiceDown or SettingUnusable."""
         import msal
 
-        secret, http = self._settings.client_secret, _MsalHttp(self._session, self._settings.token_endpoint or "")
+        secret = self._settings.client_secret
         asked = time.monotonic()
         try:
             application = msal.ConfidentialClientApplication(
                 self._settings.client_id,
-                authority=_authority(self._settings.token_endpoint or ""),
+                authority=self._authority,
                 client_credential=secret.reveal() if secret else "",
-                http_client=http,
+                http_client=self._session,
                 instance_discovery=False,
             )
             document = application.acquire_token_for_client(scopes=[self._settings.scope])
-        except ValueError:  # MSAL's word for an authority or scope that it cannot use
-            raise _no_token_endpoint(http.status) from None
-        return _grant(document or {}, http.status, asked)
+        except (ValueError, TypeError, AttributeError, LookupError, requests.RequestException):
+            # MSAL's words for an authority or scope that it cannot use, and for an answer that makes no sense
+            raise _no_token_endpoint(self._status) from None
+        return _grant(document if isinstance(document, dict) else {}, self._status, asked)
+
+    def _heard(self, response: requests.Response, **_: Any) -> None:
+        """Look at an answer before MSAL does, which keeps neither Retry-After nor the status."""
+        self._status = response.status_code
+        _raise_for_trouble(Reply(response.status_code, response.headers, b"", 0.0))
 
 
-@dataclass(frozen=True)
-class _MsalReply:
-    status_code: int
-    text: str
-    headers: dict[str, str]
+class _Discovery(BaseAdapter):
+    """Answers MSAL's question for the endpoints of an authority: TOKEN_ENDPOINT has been set already."""
 
-    def raise_for_status(self) -> None:
-        if self.status_code >= 400:
-            raise _no_token_endpoint(self.status_code)
+    def __init__(self, endpoint: str) -> None:
+        super().__init__()
+        facts = {"token_endpoint": endpoint, "authorization_endpoint": endpoint, "issuer": endpoint}
+        self._body = json.dumps(facts).encode()
 
-
-class _MsalHttp:
-    """What MSAL wants of an HTTP client, over our session; discovery is answered from TOKEN_ENDPOINT itself."""
-
-    def __init__(self, session: Session, endpoint: str) -> None:
-        self._session, self._endpoint = session, endpoint
-        self.status = 0
-
-    def get(self, url: str, **_: Any) -> _MsalReply:
-        facts = {"token_endpoint": self._endpoint, "authorization_endpoint": self._endpoint, "issuer": self._endpoint}
-        return _MsalReply(200, json.dumps(facts), {})
-
-    def post(self, url: str, data: dict[str, str], headers: dict[str, str] | None = None, **_: Any) -> _MsalReply:
-        reply = _post(self._session, url, data, headers or {})
-        self.status = reply.status
-        return _MsalReply(reply.status, reply.body.decode("utf-8", "replace"), {})
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.request, response._content = 200, request, self._body
+        return response
 
     def close(self) -> None:
-        """The session is closed by its owner."""
+        """Nothing is open."""
 
 
 def tenant(endpoint: str) -> str:
@@ -157,19 +164,16 @@ def _authority(endpoint: str) -> str:
     return authority.removesuffix("/oauth2/v2.0").removesuffix("/oauth2")
 
 
-def _post(session: Session, url: str, form: dict[str, str], headers: dict[str, str] | None = None) -> Reply:
-    typed = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json", **(headers or {})}
-    reply = send(session, "POST", url, headers=typed, body=urlencode(form).encode())
+def _raise_for_trouble(reply: Reply) -> None:
     raise_for_service(reply, "the token endpoint")
     if reply.status >= 500:
         raise ServiceDown(f"the token endpoint answered {reply.status}", hint="running again later can help")
-    return reply
 
 
 def _document(reply: Reply) -> dict[str, Any]:
     try:
-        found = json.loads(reply.body)
-    except ValueError:
+        found = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -192,7 +196,7 @@ def _why(document: dict[str, Any]) -> str:
     """Our words for a refusal; of the endpoint's own, only a number and a name that we know are looked at."""
     numbers = document.get("error_codes")
     for number in numbers if isinstance(numbers, list) else []:
-        if number in _MICROSOFT:
+        if isinstance(number, int) and number in _MICROSOFT:
             return f"{_MICROSOFT[number]} (AADSTS{number})"
     name = document.get("error")
     return _REFUSALS.get(name, "the credentials are not accepted") if isinstance(name, str) else "no reason given"

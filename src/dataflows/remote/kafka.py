@@ -31,6 +31,7 @@ SECONDS: Final = 30.0
 
 _TICK = 0.1
 _LARGEST = 16 * 1024 * 1024  # bytes of one event; what is really taken is the broker's to say
+_LARGEST_ANSWER = 8 * 1024 * 1024  # bytes; the library would take 100 MB
 _log = logging.getLogger("confluent_kafka")  # a foreign logger: of its texts only the kind is kept
 
 
@@ -82,7 +83,11 @@ def look(settings: Settings, seconds: float = 10.0) -> tuple[int, set[str]]:
     require_kafka(settings)
     from confluent_kafka import KafkaException, Producer
 
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers or ""}, logger=_log)
+    servers = {
+        "bootstrap.servers": settings.kafka_bootstrap_servers or "",
+        "receive.message.max.bytes": _LARGEST_ANSWER,
+    }
+    producer = Producer(servers, logger=_log)
     try:
         found = producer.list_topics(timeout=seconds)  # of all topics: asking for one by name could make it
     except KafkaException as error:
@@ -112,6 +117,7 @@ class _Brokers:
                 "enable.idempotence": True,
                 "message.timeout.ms": int(SECONDS * 1000),
                 "message.max.bytes": _LARGEST,
+                "receive.message.max.bytes": _LARGEST_ANSWER,
                 "linger.ms": 5,
                 "reconnect.backoff.max.ms": 1000,
             },

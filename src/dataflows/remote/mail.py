@@ -17,10 +17,10 @@ from email.utils import format_datetime, make_msgid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from dataflows.errors import DataflowsError
-from dataflows.store.files import private_folder, write_whole
+from dataflows.store.files import private_folder, private_lock, write_whole
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
@@ -76,7 +76,7 @@ def deliver(settings: Settings, data_dir: Path, *, stop: threading.Event | None 
         return Delivery()
     try:
         locks = private_folder(data_dir / "locks")
-        with FileLock(locks / "mail.lock", timeout=_SOMEBODY_ELSE):
+        with private_lock(locks / "mail.lock", timeout=_SOMEBODY_ELSE):
             return _sent(settings, unsent, stop)
     except Timeout:
         return Delivery(kept=len(_waiting(unsent)), why="another command is sending mail")

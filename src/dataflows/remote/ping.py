@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from dataflows.errors import AlreadyRunning, DataflowsError, ExitCode
-from dataflows.remote.connections import PATIENCE, OutOfTime, Patience, Stopped
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import Session, make_session, send
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 What = Literal["start", "success", "failure"]
 
 _BEHIND_PATH: Final[dict[What, str]] = {"start": "/start", "success": "", "failure": "/fail"}  # as healthchecks.io
-_ATTEMPTS, _SECONDS, _SILENCE, _WAIT = 2, 10.0, 3.0, 1.0
+_ATTEMPTS, _SECONDS, _CONNECT, _ANSWER, _WAIT = 2, 10.0, 3.0, 5.0, 1.0
 
 
 def ping(settings: Settings, job: str, what: What, *, stop: threading.Event | None = None) -> bool | None:
@@ -39,15 +38,13 @@ def ping(settings: Settings, job: str, what: What, *, stop: threading.Event | No
         session = make_session(settings)
     except DataflowsError:
         return False
-    # a read timeout starts anew with each byte; this one is for all of them
-    token = PATIENCE.set(Patience(time.monotonic() + _SECONDS, _SILENCE, stop.is_set if stop else None))
+    until = time.monotonic() + _SECONDS
     try:
         policy = RetryPolicy(_ATTEMPTS, _SECONDS, _WAIT, stop)
-        policy.call(lambda: _told(session, _address(secret.reveal(), what)), "the health check")
-    except (DataflowsError, OutOfTime, Stopped):
+        policy.call(lambda: _told(session, _address(secret.reveal(), what), until, stop), "the health check")
+    except DataflowsError:
         return False
     finally:
-        PATIENCE.reset(token)
         session.close()
     return True
 
@@ -69,8 +66,11 @@ def healthy(settings: Settings, job: str, run: Callable[[], int]) -> int:
     return code
 
 
-def _told(session: Session, url: str) -> None:
-    reply = send(session, "GET", url, headers={}, timeout=(_SILENCE, _SILENCE), max_bytes=64 * 1024)
+def _told(session: Session, url: str, until: float, stop: threading.Event | None) -> None:
+    left = max(0.0, until - time.monotonic())
+    timeout = (min(_CONNECT, left), min(_ANSWER, left))
+    broken_off = stop.is_set if stop else None
+    reply = send(session, "GET", url, headers={}, timeout=timeout, max_bytes=64 * 1024, broken_off=broken_off)
     raise_for_service(reply, "the health check")
     if not 200 <= reply.status < 300:
         raise DataflowsError(f"the health check answered {reply.status}")

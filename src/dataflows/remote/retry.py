@@ -106,7 +106,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     """
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return float(text[:18])  # of whatever length: it is capped anyway
     when = _http_date(text)
     return None if when is None else max(0.0, when - now)
 

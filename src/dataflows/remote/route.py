@@ -19,7 +19,9 @@ def trusted(ca_bundle: Path | None) -> ssl.SSLContext:
     """The one TLS context of a session: always verifying, TLS 1.2 or newer.
 
     ``ca_bundle`` (REQUESTS_CA_BUNDLE; a PEM file, or a folder in OpenSSL's layout) replaces the usual roots, as it does
-    for requests and pip. Without it Windows' certificate store is asked, elsewhere certifi's list.
+    for requests and pip; its certificates need not be as RFC 5280 wants them (proxies that open TLS often have a root
+    whose basic constraints are not critical, which Python 3.13 refuses).
+    Without it Windows' certificate store is asked, elsewhere certifi's list.
     Raises SettingUnusable when the bundle cannot be read.
     """
     if ca_bundle is not None:
@@ -36,8 +38,8 @@ def trusted(ca_bundle: Path | None) -> ssl.SSLContext:
 def _private(bundle: Path) -> ssl.SSLContext:
     try:
         if bundle.is_dir():
-            return ssl.create_default_context(capath=bundle)
-        return _of_file(bundle)
+            return _lenient(ssl.create_default_context(capath=bundle))
+        return _of_file(bundle, named=True)
     except OSError as error:  # ssl.SSLError (no certificate in the file) is an OSError too
         why = "holds no certificate" if isinstance(error, ssl.SSLError) else "cannot be read"
         raise SettingUnusable(
@@ -46,15 +48,22 @@ def _private(bundle: Path) -> ssl.SSLContext:
         ) from None
 
 
-def _of_file(bundle: Path) -> ssl.SSLContext:
+def _of_file(bundle: Path, *, named: bool = False) -> ssl.SSLContext:
     """The context of a file, read again when that has changed: a service goes on when the certificates are renewed."""
     status = bundle.stat()
-    return _loaded(bundle, status.st_mtime_ns, status.st_size, status.st_ino)
+    return _loaded(bundle, named, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 @lru_cache(maxsize=4)
-def _loaded(bundle: Path, *_state: int) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=bundle)
+def _loaded(bundle: Path, named: bool, *_state: int) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=bundle)
+    return _lenient(context) if named else context
+
+
+def _lenient(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Whom the operator names is trusted as he is; chain, dates and host are checked all the same."""
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 def proxies() -> dict[str, str]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
-from dataflows.remote.connections import OutOfTime, Patience, Stopped, patient
+from dataflows.remote.connections import LARGEST_HEAD, Bounds, Incoming, Stopped, TooLarge, send_all
 from dataflows.remote.route import trusted
 
 if TYPE_CHECKING:
@@ -34,37 +34,55 @@ class Refused(DataflowsError):
     code = "mail_refused"
 
 
-class _Patient(smtplib.SMTP):
-    """Reads under one deadline for all: a timeout of the socket alone starts anew with each byte."""
+class _Bounded(smtplib.SMTP):
+    """One deadline for all that is read and written, and a size for each reply, however many lines it has."""
 
-    def __init__(self, host: str, port: int, patience: Patience, connect: float, **more: Any) -> None:
-        self._patience = patience
+    def __init__(self, host: str, port: int, bounds: Bounds, **more: Any) -> None:
+        self._bounds = bounds
+        self._incoming: Incoming | None = None
         try:
-            super().__init__(host, port, local_hostname="[127.0.0.1]", timeout=connect, **more)
+            super().__init__(host, port, local_hostname="[127.0.0.1]", timeout=bounds.connect, **more)
         except BaseException:
             self.close()
             raise
         self.local_hostname = _literal(self.sock)
 
     def getreply(self) -> tuple[int, bytes]:
+        """Read one reply."""
         if self.file is None and self.sock is not None:
-            self.file = patient(self.sock, self._patience)
-        return super().getreply()
+            self._incoming = Incoming(self.sock, self._bounds)
+            self.file = self._incoming.makefile()
+        if self._incoming is not None:
+            self._incoming.allow(LARGEST_HEAD)
+        try:
+            reply = super().getreply()
+        except smtplib.SMTPServerDisconnected as error:
+            if isinstance(error.__context__, TimeoutError):
+                raise TimeoutError from None
+            raise
+        if self.sock is not None:
+            self.sock.settimeout(self._bounds.wait_at_most(self._bounds.connect))  # a TLS handshake may come next
+        return reply
 
     def send(self, s: Any) -> None:
-        if self.sock is not None:
-            self.sock.settimeout(max(0.1, self._patience.until - time.monotonic()))
-        super().send(s)
+        """Write a command or a message."""
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected("please run connect() first")
+        try:
+            send_all(self.sock, s.encode(self.command_encoding) if isinstance(s, str) else s, self._bounds)
+        except OSError:
+            self.close()
+            raise smtplib.SMTPServerDisconnected("the server went away") from None
 
 
-class _PatientTls(_Patient, smtplib.SMTP_SSL):
+class _BoundedTls(_Bounded, smtplib.SMTP_SSL):
     """The same, with TLS from the first byte."""
 
 
 class Server:
     """A mail server that takes messages."""
 
-    def __init__(self, smtp: _Patient, where: str) -> None:
+    def __init__(self, smtp: _Bounded, where: str) -> None:
         self._smtp, self.where = smtp, where
 
     @property
@@ -120,28 +138,35 @@ def connected(settings: Settings, stop: threading.Event | None) -> Iterator[Serv
     """
     host, port = settings.smtp_host or "", settings.smtp_port
     where = f"the mail server {host}:{port}"
-    patience = Patience(time.monotonic() + SECONDS, settings.http_timeout_seconds, stop.is_set if stop else None)
-    smtp: _Patient | None = None
+    bounds = Bounds(
+        settings.http_connect_timeout_seconds,
+        SECONDS,
+        LARGEST_HEAD,
+        settings.http_timeout_seconds,
+        stop.is_set if stop else None,
+        until=time.monotonic() + SECONDS,
+        host=where,
+    )
+    smtp: _Bounded | None = None
     try:
         try:
             with _told(where):
-                smtp = _opened(settings, host, port, patience)
+                smtp = _opened(settings, host, port, bounds)
                 _log_in(smtp, settings, where)
         except _Answered as answer:
             raise ServiceDown(f"{where} answered {answer.code}", hint=KEPT) from None
         yield Server(smtp, where)
-        with suppress(OSError, smtplib.SMTPException, OutOfTime, Stopped):
+        with suppress(OSError, smtplib.SMTPException, ServiceDown):
             smtp.quit()
     finally:
         if smtp is not None:
             smtp.close()
 
 
-def _opened(settings: Settings, host: str, port: int, patience: Patience) -> _Patient:
-    connect = settings.http_connect_timeout_seconds
+def _opened(settings: Settings, host: str, port: int, bounds: Bounds) -> _Bounded:
     if port == _TLS_AT_ONCE:
-        return _PatientTls(host, port, patience, connect, context=trusted(settings.requests_ca_bundle))
-    smtp = _Patient(host, port, patience, connect)
+        return _BoundedTls(host, port, bounds, context=trusted(settings.requests_ca_bundle))
+    smtp = _Bounded(host, port, bounds)
     if settings.smtp_starttls:
         try:
             smtp.starttls(context=trusted(settings.requests_ca_bundle))
@@ -151,7 +176,7 @@ def _opened(settings: Settings, host: str, port: int, patience: Patience) -> _Pa
     return smtp
 
 
-def _log_in(smtp: _Patient, settings: Settings, where: str) -> None:
+def _log_in(smtp: _Bounded, settings: Settings, where: str) -> None:
     if settings.smtp_user is None:
         return
     if not isinstance(smtp.sock, ssl.SSLSocket) and not _is_here(smtp.sock):
@@ -188,7 +213,9 @@ def _told(where: str) -> Iterator[None]:
         raise ServiceDown(f"{where} closed the connection or fell silent", hint=KEPT) from None
     except smtplib.SMTPResponseException as error:
         raise _Answered(error.smtp_code) from None
-    except (OutOfTime, TimeoutError):
+    except TooLarge:
+        raise ServiceDown(f"{where} answers without an end", hint=KEPT) from None
+    except TimeoutError:
         raise ServiceDown(f"{where} did not answer in time", hint=KEPT) from None
     except Stopped:
         raise ServiceDown("the run is to stop", hint=KEPT) from None

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import BadInput, DataflowsError, ServiceDown, SettingUnusable, WrongUsage
+from dataflows.store.disk import sqlite_unusable, unusable
+from dataflows.store.files import private_file, private_folder
 from dataflows.store.network import refuse_network_share
 
 RUNNING, DONE, PARTIAL, FAILED, RESUMABLE, ABANDONED = "running", "done", "partial", "failed", "resumable", "abandoned"
@@ -138,13 +140,16 @@ class Journal:
         """Open (or make) the journal of a data folder.
 
         Raises:
-            SettingUnusable: the folder is on a network share (WAL corrupts there) or cannot be written.
+            SettingUnusable: the folder is on a network share (WAL corrupts there), cannot be written, or is another
+                account's.
+            ServiceDown: the disk is full.
             BadInput: the file is there but is no SQLite database.
         """
         refuse_network_share(data_dir)
         path = data_dir / "journal.db"
         with _explained(path):
-            _private(data_dir, path)
+            if not os.path.lexists(path):  # to close a file would let go of the locks that SQLite has on it here
+                private_file(private_folder(data_dir) / path.name)
             db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=FILE", "cache_size=-16000"):
                 db.execute(f"PRAGMA {pragma}")
@@ -168,7 +173,8 @@ class Journal:
             try:
                 yield self._db
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
 
@@ -428,12 +434,6 @@ def _run_script(db: sqlite3.Connection, script: str) -> None:
             db.execute(statement)
 
 
-def _private(folder: Path, path: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-
-
 @contextmanager
 def _explained(path: Path | None) -> Iterator[None]:
     try:
@@ -441,14 +441,14 @@ def _explained(path: Path | None) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise ServiceDown("the journal is held by another process", hint="run again in a minute") from error
+        if path is not None and (known := sqlite_unusable(error, path, "the journal")) is not None:
+            raise known from error
         raise SettingUnusable(
             f"the journal cannot be used: {path}", hint="check DATA_DIR: does it exist, is there space, may we write?"
         ) from error
     except OSError as error:
-        raise SettingUnusable(
-            f"the data folder cannot be used: {path.parent if path else ''} ({error.strerror})",
-            hint="set DATA_DIR to a local folder that this account may write",
-        ) from error
+        hint = "set DATA_DIR to a local folder that this account may write"
+        raise unusable(path or Path(), error, "the data folder", hint) from error
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:

@@ -8,13 +8,15 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from filelock import FileLock
 
 from dataflows.errors import SettingUnusable
-from dataflows.store.files import private_folder, write_whole
+from dataflows.store.disk import unusable
+from dataflows.store.files import private_folder, private_lock, write_whole
 
 KEY_FILE = "journal.key"
 _BITS = 256
+_WHAT = "the key of the journal"
+_RESTORE = "restore it from a backup; without one: move it away, then dataflows csc-submit --takeover"
 
 
 class Seal:
@@ -33,17 +35,17 @@ class Seal:
         """Return the seal of a data folder; its key is made at first use (``journal.key``, readable by the owner).
 
         Raises:
-            SettingUnusable: the key file is damaged or cannot be read.
+            SettingUnusable: the key file is damaged, cannot be read or is another account's.
+            ServiceDown: the disk is full.
         """
         path = data_dir / KEY_FILE
         try:
             key = path.read_bytes() if path.exists() else _new_key(path)
             return cls(key)
-        except (OSError, ValueError) as error:
-            raise SettingUnusable(
-                f"the key of the journal cannot be used: {path}",
-                hint="restore it from a backup; without one: move it away, then dataflows csc-submit --takeover",
-            ) from error
+        except OSError as error:
+            raise unusable(path, error, _WHAT, _RESTORE) from None
+        except ValueError as error:
+            raise SettingUnusable(f"{_WHAT} cannot be used: {path}", hint=_RESTORE) from error
 
     @classmethod
     def forgotten(cls) -> Seal:
@@ -94,7 +96,7 @@ class Seal:
 
 def _new_key(path: Path) -> bytes:
     locks = private_folder(path.parent / "locks")
-    with FileLock(locks / f"{path.name}.lock"):
+    with private_lock(locks / f"{path.name}.lock"):
         if not path.exists():  # else two first runs met here, and the other one was quicker
             write_whole(path, AESSIV.generate_key(_BITS))
     return path.read_bytes()

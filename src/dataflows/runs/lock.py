@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from dataflows.errors import AlreadyRunning
 from dataflows.runs.journal import now
+from dataflows.store.disk import unusable
+from dataflows.store.files import private_folder, private_lock, write_whole
 
 _A_GLANCE = 0.2  # s; ``is_running`` of another process holds a free lock for an instant, which is no run
 
@@ -23,18 +25,23 @@ def only_one(data_dir: Path, command: str, target: str) -> Iterator[None]:
 
     Raises:
         AlreadyRunning: another process holds it; the message names that process and since when it runs.
+        SettingUnusable: it is another account's, or cannot be made.
+        ServiceDown: the disk is full.
     """
     path = lock_path(data_dir, command, target)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = FileLock(path)
+    with _explained(path):
+        private_folder(path.parent)
+        lock = private_lock(path)
     try:
-        lock.acquire(timeout=_A_GLANCE, poll_interval=_A_GLANCE / 10)
+        with _explained(path):
+            lock.acquire(timeout=_A_GLANCE, poll_interval=_A_GLANCE / 10)
     except Timeout:
         raise AlreadyRunning(
             f"{command} is already running{_holder(path)}", hint="wait for its end, or: dataflows runs list"
         ) from None
     try:
-        _introduce(path)
+        with _explained(path):
+            _introduce(path)
         yield
     finally:
         with suppress(OSError):
@@ -43,12 +50,14 @@ def only_one(data_dir: Path, command: str, target: str) -> Iterator[None]:
 
 
 def is_running(data_dir: Path, command: str, target: str) -> bool:
-    """Tell whether a living process holds the lock of this job and target."""
-    lock = FileLock(lock_path(data_dir, command, target))
-    if not Path(lock.lock_file).exists():
-        return False
+    """Tell whether a living process holds the lock of this job and target. Raises as ``only_one`` for what it opens."""
+    path = lock_path(data_dir, command, target)
+    lock = private_lock(path)
     try:
-        lock.acquire(timeout=0)
+        with _explained(path):
+            if not path.exists():
+                return False
+            lock.acquire(timeout=0)
     except Timeout:
         return True
     lock.release()
@@ -66,7 +75,17 @@ def _card(path: Path) -> Path:
 
 
 def _introduce(path: Path) -> None:
-    _card(path).write_text(json.dumps({"pid": os.getpid(), "since": now()}), encoding="utf-8")
+    write_whole(_card(path), json.dumps({"pid": os.getpid(), "since": now()}).encode())
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Timeout:  # an OSError, too
+        raise
+    except OSError as error:
+        raise unusable(path, error, "the lock", "check DATA_DIR and its permissions") from None
 
 
 def _holder(path: Path) -> str:

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dataflows import __version__
-from dataflows.errors import DataflowsError, SettingUnusable
+from dataflows.errors import DataflowsError
 from dataflows.events import Done, Event, Failed, Pending, Planned, Reached, Retrying, Skipped, Step, Waiting, Warned
+from dataflows.printable import printable
 
 if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome
@@ -99,7 +100,7 @@ class RunLog(logging.Handler):
             return
         if self._stream is None:
             self._stream = self._open()
-        line = json.dumps(entry(record), ensure_ascii=False, default=str)
+        line = printable(json.dumps(entry(record), ensure_ascii=False, default=str))  # escapes as JSON has them
         with suppress(OSError):  # a full disk must not stop the run
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -141,6 +142,7 @@ class RunLog(logging.Handler):
         return self.path
 
     def _open(self) -> TextIO:
+        from dataflows.store.disk import unusable
         from dataflows.store.files import private_folder
 
         try:
@@ -152,9 +154,7 @@ class RunLog(logging.Handler):
                 self.path = self.path.with_name(f"{self.path.stem}-{os.getpid()}.log")
                 return _create(self.path)
         except OSError as error:
-            raise SettingUnusable(
-                f"the log {self.path} cannot be written ({error.strerror})", hint="check DATA_DIR and its permissions"
-            ) from None
+            raise unusable(self.path, error, "the log", "check DATA_DIR and its permissions") from None
 
 
 @contextmanager
@@ -221,7 +221,7 @@ def _free_path(folder: Path, command: str) -> Path:
     numbered = (f"{stem}-{os.getpid()}-{number}.log" for number in count(2))
     with _naming:
         names = chain_of([f"{stem}.log", f"{stem}-{os.getpid()}.log"], numbered)
-        path = next(path for path in map(folder.joinpath, names) if path not in _given and not path.exists())
+        path = next(path for path in map(folder.joinpath, names) if path not in _given and not os.path.lexists(path))
         _given.append(path)
     return path
 

@@ -15,8 +15,9 @@ from types import FrameType
 from typing import Any, TypeAlias
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted
-from dataflows.events import Event, Planned, Step, Tally, Warned
+from dataflows.events import Event, Planned, Step, Tally, Waiting, Warned
 from dataflows.runs import journal as states
+from dataflows.runs.garbage import sweep
 from dataflows.runs.journal import Journal
 from dataflows.runs.lock import only_one
 from dataflows.runs.pool import Stop
@@ -90,6 +91,7 @@ def run_job(order: Order, job: Job, listener: Listener, *, stop: Stop | None = N
         AlreadyRunning: the same job runs on the same target.
         SettingUnusable: the data folder or the journal cannot be used.
     """
+    sweep()
     journal = Journal.open(order.data_dir)
     try:
         with only_one(order.data_dir, order.command, order.target):
@@ -108,6 +110,7 @@ class _Conductor:
         self._lock = threading.Lock()
         self._run_id = ""
         self._step = ""
+        self._wait, self._wait_ends = "", 0.0
         self._total: int | None = None
         self._saved = 0.0
         self._error: DataflowsError | None = None
@@ -160,9 +163,11 @@ class _Conductor:
             self._tally.add(event)
             self._notice(event)
             self._listener(event)
-            if time.monotonic() - self._saved > _SAVE_EVERY_SECONDS:
-                self._journal.progress(self._run_id, self.counts(), total=self._total, step=self._step)
-                self._saved = time.monotonic()
+            now = time.monotonic()
+            if now - self._saved > _SAVE_EVERY_SECONDS or isinstance(event, Waiting):  # no other event may come
+                step = self._wait if now < self._wait_ends else self._step
+                self._journal.progress(self._run_id, self.counts(), total=self._total, step=step)
+                self._saved = now
 
     def _stopping(self) -> None:
         # from a thread of its own: the signal may have come in the middle of showing another event
@@ -174,7 +179,9 @@ class _Conductor:
             case Planned(total=total):
                 self._total = total
             case Step(text=text):
-                self._step = text
+                self._step, self._wait_ends = text, 0.0
+            case Waiting(seconds=seconds, why=why):
+                self._wait, self._wait_ends = f"waiting {seconds:.0f} s ({why})", time.monotonic() + seconds
             case _:
                 pass
 

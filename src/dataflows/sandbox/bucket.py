@@ -67,6 +67,7 @@ class BucketFaults(Faults):
             bucket's metadata in the background whenever it likes, and ``*_next`` is to count what a caller does.
         bad_hash_share, bad_hash_next: downloads come with an ``x-goog-hash`` that is not theirs.
         damaged_next: so many downloads come with one byte changed, under the right hash.
+        endless_list: the list always has another page.
         page_size: objects on one page of a list, however many were asked for (the real one has 1,000).
         deny: the caller lacks this right: 403 for what needs it, and testPermissions says so.
         versioning, soft_delete_seconds: what the bucket's metadata says of how long deleted objects are kept.
@@ -76,6 +77,7 @@ class BucketFaults(Faults):
     bad_hash_share: float = 0.0
     bad_hash_next: int = 0
     damaged_next: int = 0
+    endless_list: bool = False
     page_size: int = _LARGEST_PAGE
     deny: str = field(default="", metadata={"choices": ("", *_RIGHTS)})
     versioning: bool = False
@@ -212,10 +214,12 @@ class Bucket(Service):
             prefix=call.query.get("prefix", ""),
             start=call.query.get("startOffset", ""),
             end=call.query.get("endOffset", ""),
-            after=bytes.fromhex(call.query.get("pageToken", "")).decode(),
+            after="" if self.faults.endless_list else bytes.fromhex(call.query.get("pageToken", "")).decode(),
         )
         page = found[: max(1, most)]
         value: dict[str, Any] = {"kind": "storage#objects"}
+        if self.faults.endless_list:
+            return call.selected({**value, **_another_page(call.query.get("pageToken", ""), most)})
         if page:
             value["items"] = [resource(one, call) for one in page]
         if len(found) > len(page):
@@ -272,3 +276,11 @@ class Bucket(Service):
         if found is None or (wanted is not None and wanted != str(found.generation)):
             return refused(404, "notFound", f"No such object: {BUCKET}/{call.name}")
         return condition(call.query, found) or found
+
+
+def _another_page(token: str, size: int) -> dict[str, Any]:
+    """A page of objects that nobody put there, and the way to the next."""
+    number = int(token or "0", 16)
+    made = {"generation": "1", "size": "1", "crc32c": "AAAAAA==", "timeCreated": "2026-01-01T00:00:00Z"}
+    names = (f"endless_{number}_{one}.json" for one in range(size))
+    return {"items": [{"name": name, **made} for name in names], "nextPageToken": f"{number + 1:08x}"}

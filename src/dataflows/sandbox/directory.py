@@ -23,7 +23,7 @@ from dataflows.sandbox.limits import FixedWindows
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
 
 PATH: Final = "/directory"
-KINDS: Final = ("wake", "create", "look", "activate", "delete", "record")
+KINDS: Final = ("wake", "create", "list", "look", "activate", "delete", "record")
 BATCH_CAP: Final = 20
 _EMPTY: Final = "No hospitals found for this batch"
 _GONE: Final = Answer(502, b"<html><body>A synthetic bad gateway.</body></html>", "text/html")
@@ -46,6 +46,7 @@ class DirectoryFaults(CallFaults):
         wake_ms: set it, and the Directory sleeps: the first request wakes it up, and what is not refused waits until so
             long after that one.
         refuse_names: a create is refused with 422 when its name contains one of these texts.
+        same_id_next: the next so many creates get the id of the record before them, as its counter can do.
         creates_per_minute, calls_per_minute: creates, and other calls per path, in one window; 0: no limit.
         window_seconds: how long a window is, from its first counted request.
         most_records: beyond these the oldest go.
@@ -54,6 +55,7 @@ class DirectoryFaults(CallFaults):
     create_ms: float = 5_000.0
     wake_ms: float = 0.0
     refuse_names: list[str] = field(default_factory=list)
+    same_id_next: int = 0
     creates_per_minute: int = 30
     calls_per_minute: int = 50
     window_seconds: float = 60.0
@@ -68,6 +70,11 @@ class DirectoryFaults(CallFaults):
         super().set(**changes)
         if "wake_ms" in changes:
             self._awake_at = None
+
+    def takes_same_id(self) -> bool:
+        """Whether the next record gets the id of the one before it; counts down."""
+        with self._lock:
+            return self._take("same_id_next")
 
     def seconds_asleep(self) -> float:
         """Seconds until it is awake; the first to ask wakes it up."""
@@ -106,6 +113,8 @@ class Directory(Service):
         return [
             Route("POST", re.compile(hospitals), self._create, "create", self._admit_create),
             Route("POST", re.compile(f"{PATH}/hospitals"), _to_the_slash),
+            Route("GET", re.compile(hospitals), self._list, "list", limited()),
+            Route("GET", re.compile(f"{PATH}/hospitals"), _to_the_slash),
             Route("GET", re.compile(batch), self._look, "look", limited(batch_id_of)),
             Route("PATCH", re.compile(f"{batch}/activate"), self._activate, "activate", limited(batch_id_of)),
             Route("DELETE", re.compile(batch), self._delete_batch, "delete", limited(batch_id_of)),
@@ -133,7 +142,7 @@ class Directory(Service):
         return {self.name: self.faults, **{f"{self.name}/{kind}": one for kind, one in self._kinds.items()}}
 
     def faults_of(self, kind: str) -> Faults:
-        """The faults of one kind of call: wake, create, look, activate, delete (both of a batch) or record (by id)."""
+        """The faults of one kind of call: wake, create, list, look, activate, delete (of a batch), record (by id)."""
         return self._kinds[kind]
 
     def judge(self, request: Request, kind: str) -> Verdict:
@@ -211,7 +220,11 @@ class Directory(Service):
         with self._lock:
             if request.arrived < self._restarted:
                 return _GONE
-            return Answer.json(200, self._memory.add(fields, self.faults.most_records))
+            same_id = self.faults.takes_same_id()
+            return Answer.json(200, self._memory.add(fields, self.faults.most_records, same_id=same_id))
+
+    def _list(self, _: Request) -> Answer:
+        return Answer.json(200, self._memory.all())
 
     def _look(self, request: Request) -> Answer:
         found = self._memory.batch(batch_id_of(request))

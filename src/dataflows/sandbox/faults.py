@@ -26,6 +26,7 @@ class Fate(Enum):
     LATE = "late"
     LOST = "lost"
     CUT = "cut"
+    ENDLESS = "endless"
     ANSWERED = "answered"
 
 
@@ -33,7 +34,8 @@ class Fate(Enum):
 class Verdict:
     """The fate of one request: seconds to wait first, and for an error its status and Retry-After (empty: none).
 
-    ``late`` are the seconds until a late commit; ``silently``: a lost answer leaves the connection open.
+    ``late`` are the seconds until a late commit; ``silently``: a lost answer leaves the connection open; ``endless``
+    is the way in which an answer has no end.
     """
 
     fate: Fate
@@ -42,6 +44,13 @@ class Verdict:
     retry_after: str = ""
     late: float = 0.0
     silently: bool = False
+    endless: str = ""
+
+
+ENDLESS: tuple[str, ...] = (
+    "interim", "status", "headers", "slow headers", "trailers", "drip", "flood", "bomb", "deep", "wrong", "redirects",
+)  # fmt: skip
+"""The ways in which an answer can be endless or monstrous; ``wire`` knows how each is written."""
 
 
 @dataclass
@@ -61,6 +70,10 @@ class Faults:
             With ``lost_by="silence"`` it stays open meanwhile, and the commit counts as a lost answer.
         cut_share, cut_next: committed, then the answer breaks off in the middle of its body.
         silent_share, silent_next: no answer ever, nothing committed, the connection stays open.
+        endless_share, endless_next: committed, then an answer that does not end or should not be read, by
+            ``endless_by``: interim answers (1xx), a status line, headers, headers at a byte per 0.2 s, or trailers for
+            ever; a body that drips or one of 1 GB (flood); gzip that unpacks to 1 GB (bomb); JSON nested 100,000 deep;
+            JSON of another shape (wrong); redirects to itself.
         forbid: 403 for everyone.
     """
 
@@ -84,6 +97,9 @@ class Faults:
     cut_next: int = 0
     silent_share: float = 0.0
     silent_next: int = 0
+    endless_share: float = 0.0
+    endless_next: int = 0
+    endless_by: str = field(default="interim", metadata={"choices": ENDLESS})
     forbid: bool = False
 
     seed: int | str = field(default=0, kw_only=True, repr=False)
@@ -156,6 +172,8 @@ class Faults:
         for fate, name in _CHANCES.items():
             if dice[fate] < getattr(self, f"{name}_share") or self._take(f"{name}_next"):
                 return self._struck(fate, wait)
+        if self._take("endless_next") or (self.endless_share and self._dice.random() < self.endless_share):
+            return Verdict(Fate.ENDLESS, wait, endless=self.endless_by)
         return Verdict(Fate.ANSWERED, wait)
 
     def _struck(self, fate: Fate, wait: float) -> Verdict:

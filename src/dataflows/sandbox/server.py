@@ -173,6 +173,8 @@ class Desk:
         service.leaves(request, exchange, verdict.fate.value, answer.status if answer and told else None)
         if answer and told:
             line.send(answer, cut=verdict.fate is Fate.CUT)
+        elif verdict.endless:
+            line.never_end(verdict.endless)
         elif verdict.silently or verdict.fate is Fate.SILENT:
             line.keep_silent()
         else:
@@ -195,7 +197,7 @@ class Desk:
         if verdict.fate is Fate.ERROR:
             headers = {"Retry-After": verdict.retry_after} if verdict.retry_after else {}
             return Answer(verdict.status, b"<html><body>A synthetic error.</body></html>", "text/html", headers)
-        if verdict.fate in (Fate.ANSWERED, Fate.LOST, Fate.CUT):
+        if verdict.fate in (Fate.ANSWERED, Fate.LOST, Fate.CUT, Fate.ENDLESS):
             return self._commit(route, request, exchange)
         return None
 

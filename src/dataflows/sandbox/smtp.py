@@ -14,7 +14,7 @@ from dataflows.sandbox.mailbox import Mail, Mailbox, reply_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-_TAKEN = (Fate.ANSWERED, Fate.LOST, Fate.LATE, Fate.CUT)
+_TAKEN = (Fate.ANSWERED, Fate.LOST, Fate.LATE, Fate.CUT, Fate.ENDLESS)
 
 
 def server_of(mailbox: Mailbox, listening: socket.socket) -> _Server:
@@ -133,9 +133,17 @@ class _Desk:
             self.mailbox.note(stage, mail.data if mail else b"", fate, reply, taken=taken)
         if fate is Fate.SILENT:
             await self._pause(server, 3600)
+        if fate is Fate.ENDLESS:
+            await self._never_end(server)
         if reply is None and server.transport:
             server.transport.abort()  # type: ignore[attr-defined]
         return "" if reply == "250 OK" else reply or "421 gone"
+
+    async def _never_end(self, server: SMTP) -> None:
+        """A reply of more and more lines: this is how SMTP announces another one."""
+        lines = "250-synthetic\r\n" * 1000
+        while not self.mailbox.stopping.is_set() and server.transport and not server.transport.is_closing():
+            await server.push(lines + "250-more")
 
     async def _pause(self, server: SMTP, seconds: float) -> None:
         if seconds > 0:

@@ -162,7 +162,7 @@ def write_therapists(
     paths = []
     for zip_code in zip_codes:
         paths.append(target / f"{zip_code}.json")
-        write_whole(paths[-1], b"".join(_file(zip_code, count, edition, layout)), private=False)
+        write_whole(paths[-1], b"".join(_file(zip_code, count, edition, layout)))
     return paths
 
 

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, Final
 
+from dataflows.sandbox.endless import endless
 from dataflows.sandbox.service import Answer, Request
 
 HOST: Final = "127.0.0.1"
@@ -125,6 +126,16 @@ class Line(BaseHTTPRequestHandler):
             self.wait(size / bytes_per_second)
             if self.server.stopping.is_set():
                 return
+
+    def never_end(self, how: str) -> None:
+        """Write an answer that has no end, or that should not be read to it, until the client gives up."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):  # it did
+            for piece, pause in endless(how, self.path):
+                self.wfile.write(piece)
+                self.wait(pause)
+                if self.server.stopping.is_set():
+                    return
 
     def drop(self) -> None:
         """End the connection now, whatever the client still waits for."""

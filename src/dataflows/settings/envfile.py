@@ -21,10 +21,10 @@ def find(named: Path | None) -> Path | None:
         SettingUnusable: the file that was named does not exist.
     """
     if named is not None:
-        if not named.is_file():
+        if not _is_file(named):
             raise SettingUnusable(f"the env file {named} does not exist", hint="check the path given to --env-file")
         return named.absolute()
-    return next((folder / ".env" for folder in _usual_folders() if (folder / ".env").is_file()), None)
+    return next((folder / ".env" for folder in _usual_folders() if _is_file(folder / ".env")), None)
 
 
 def read(path: Path) -> dict[str, str]:
@@ -41,9 +41,7 @@ def read(path: Path) -> dict[str, str]:
     except UnicodeDecodeError:
         raise SettingUnusable(f"{path} is not UTF-8 text", hint="save the file as UTF-8 in your editor") from None
     except OSError as error:
-        raise SettingUnusable(
-            f"{path} cannot be read ({error.strerror})", hint="check its permissions for the account that runs this"
-        ) from None
+        raise _unreadable(path, error) from None
     values: dict[str, str] = {}
     for binding in bindings:
         if binding.key is None and not binding.error:
@@ -76,6 +74,19 @@ def working_folder() -> Path | None:
 def is_inside(folder: str, system_root: str) -> bool:
     """Whether a Windows path is the system's own folder or lies in it (case does not count there)."""
     return PureWindowsPath(folder).is_relative_to(PureWindowsPath(system_root))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> SettingUnusable:
+    return SettingUnusable(
+        f"{path} cannot be read ({error.strerror})", hint="check its permissions for the account that runs this"
+    )
 
 
 def _usual_folders() -> list[Path]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import stat
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -41,8 +43,8 @@ def load(
     """
     path = envfile.find(env_file)
     written = {key.lower(): value for key, value in (envfile.read(path) if path else {}).items()}
-    warnings = _check_keys(written, options, path)
-    flags = {name: value for name, value in (overrides or {}).items() if value is not None}
+    warnings = (*_check_keys(written, options, path), *_check_rights(written, path))
+    flags = {name: value for name, value in (overrides or {}).items() if value is not None and str(value).strip()}
     if data_dir is not None:
         flags["data_dir"] = str(_from_working_folder(data_dir))
     origins = _origins(flags, written)
@@ -73,24 +75,28 @@ def _take_from_d2i(written: dict[str, str], origins: dict[str, Origin], path: Pa
 
 
 def _origins(flags: Mapping[str, object], written: Mapping[str, str]) -> dict[str, Origin]:
-    environment = {name.lower() for name, value in os.environ.items() if value}
     sources: tuple[tuple[Origin, Collection[str]], ...] = (
         ("flag", flags),
-        ("environment", environment),
+        ("environment", _environment()),
         ("env file", written),
     )
     names = [spec.name.lower() for spec in table()]
     return {name: next((origin for origin, found in sources if name in found), "default") for name in names}
 
 
+def _environment() -> dict[str, str]:
+    """What the environment says, by lower-case name; a value of blanks says nothing, so the env file counts."""
+    return {name.lower(): value for name, value in os.environ.items() if value.strip()}
+
+
 def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> dict[str, Any]:
     """The values of a family by entry, in the order of their names; the environment beats the env file."""
     found: dict[str, str] = {}
-    sources: tuple[tuple[Origin, Mapping[str, str]], ...] = (("env file", written), ("environment", os.environ))
+    sources: tuple[tuple[Origin, Mapping[str, str]], ...] = (("env file", written), ("environment", _environment()))
     for origin, values in sources:
         for name, value in values.items():
             entry = family.entry(name)
-            if entry is None or not value.strip():
+            if entry is None:
                 continue
             try:
                 found[entry] = _address(value.strip())
@@ -132,7 +138,7 @@ def _model() -> Any:
     from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
     class Base(BaseSettings):
-        model_config = SettingsConfigDict(env_ignore_empty=True, str_strip_whitespace=True, extra="ignore")
+        model_config = SettingsConfigDict(str_strip_whitespace=True, extra="ignore")
 
         @classmethod
         def settings_customise_sources(
@@ -143,7 +149,8 @@ def _model() -> Any:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, dict(_WRITTEN.get()))
+            found = {**_WRITTEN.get(), **_environment()}  # not pydantic's own: a blank beats the env file there
+            return init_settings, InitSettingsSource(settings_cls, dict(found))
 
     fields: dict[str, Any] = {spec.name.lower(): (_type(spec), spec.default) for spec in table()}
     return create_model("SettingsModel", __base__=Base, **fields)
@@ -206,6 +213,23 @@ def _check_keys(written: Mapping[str, str], options: Collection[str], path: Path
         name = key if _NAME.fullmatch(key) and written[key.lower()] != "=" else "a line"
         warnings.append(f"{name} in {path} is no setting of this program; it was ignored")
     return tuple(warnings)
+
+
+def _check_rights(written: Mapping[str, str], path: Path | None) -> Iterator[str]:
+    """Other accounts of the machine must not read secrets, nor change where data is sent to."""
+    if path is None or sys.platform == "win32":  # where the folder says who may
+        return
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    hidden = {spec.name.lower() for spec in table() if spec.secret}
+    families_hidden = [family for _, family in families() if family.secret]
+    holds = hidden & written.keys() or any(family.entry(key) for family in families_hidden for key in written)
+    if holds and mode & stat.S_IROTH:
+        yield f"every account of this machine can read the secrets in {path}: chmod 600 {shlex.quote(str(path))}"
+    elif mode & stat.S_IWOTH:
+        yield f"every account of this machine can change {path}: chmod 600 {shlex.quote(str(path))}"
 
 
 def _is_variant(key: str, known: str) -> bool:

@@ -313,7 +313,9 @@ class Settings:
     upload_max_bytes: int = _whole(
         SERVE, "largest upload that is taken, in bytes", 10 * 1024 * 1024, 1024, 1_000_000_000
     )
-    http_timeout_seconds: float = _number(HTTP, "how long to wait for an answer, per request", 30.0, 0.1, 3600)
+    http_timeout_seconds: float = _number(
+        HTTP, "how long a request may take, from its first byte out to the last byte in", 30.0, 0.1, 3600
+    )
     http_connect_timeout_seconds: float = _number(HTTP, "how long to wait for a connection", 10.0, 0.1, 600)
     http_attempts: int = _whole(HTTP, "attempts per request, the first one included", 8, 1, 100)
     http_deadline_seconds: float = _number(

@@ -18,6 +18,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from dataflows.errors import SettingUnusable
+from dataflows.store import sqlite_files
 from dataflows.store.failures import RowRefused, StatementRefused, no_odbc, translated
 from dataflows.store.locks import DatabaseLock
 
@@ -32,15 +33,17 @@ STATEMENT_SECONDS = 120  # how long a statement may take: a hung one must not ha
 LOCK_WAIT_SECONDS = 30  # how long a statement waits for the authority's loader before it gives up
 
 _IS_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+_.-]*://")
-_PAIR = re.compile(r"\s*([^=;]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
+_OPENS = re.compile(r"\s*+\{")
+_BRACED = re.compile(r"\{[^}]*+(?:\}\}[^}]*+)*+\}")
 
 
-def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING") -> sa.Engine:
+def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING", create: bool = True) -> sa.Engine:
     """Make the engine of a database; nothing is connected yet. No repr and no message of it shows a password.
 
     Args:
         setting: a raw ODBC string (``Driver={ODBC Driver 18 for SQL Server};Server=...``) or a SQLAlchemy URL.
         name: the setting it comes from, for messages.
+        create: make a SQLite file where there is none, for its owner alone; else a mistyped name is no database.
 
     Raises:
         SettingUnusable: it is neither, or the library for it is missing.
@@ -59,7 +62,7 @@ def connect(setting: Secret | str, *, name: str = "DB_CONNECTION_STRING") -> sa.
         )
     if engine is None:  # outside the except block: SQLAlchemy's error shows the string with its password
         raise missing
-    return _prepared(engine)
+    return _prepared(engine, name, create=create)
 
 
 def _by_url(text: str) -> sa.Engine:
@@ -73,7 +76,7 @@ def _by_url(text: str) -> sa.Engine:
 
 def _by_odbc(text: str, name: str) -> sa.Engine:
     """The string goes to the driver as it is, past the engine's URL: that one would show the password in its repr."""
-    words = {key.lower(): value for key, value in _PAIR.findall(text)}
+    words = _pairs(text)
     if "=" not in text:
         raise ArgumentError("no ODBC string")
     if not words.keys() & {"driver", "dsn", "filedsn"}:
@@ -112,6 +115,26 @@ def _no_driver_named(name: str, words: Mapping[str, str]) -> SettingUnusable:
     )
 
 
+def _pairs(text: str) -> dict[str, str]:
+    """The words of an ODBC string by their keys in small letters; a value in braces may hold any character.
+
+    Read in one pass: after one brace that is never closed, none that follows is.
+    """
+    words: dict[str, str] = {}
+    start, closed = 0, True
+    while (equals := text.find("=", start)) >= 0:
+        key = text[start:equals].rpartition(";")[2].strip().lower()
+        opens = _OPENS.match(text, equals + 1)
+        braced = _BRACED.match(text, opens.end() - 1) if opens and closed else None
+        closed = closed and (opens is None or braced is not None)
+        end = text.find(";", braced.end() if braced else equals + 1)
+        end = len(text) if end < 0 else end
+        if key:
+            words[key] = braced.group() if braced else text[equals + 1 : end].strip()
+        start = end + 1
+    return words
+
+
 def _common(dialect: str) -> dict[str, Any]:
     return {"hide_parameters": True, "pool_pre_ping": dialect != "sqlite"}
 
@@ -130,9 +153,10 @@ _ARGUMENTS: Mapping[str, dict[str, Any]] = {
 _ALWAYS = frozenset({"client_encoding"})  # whatever the URL says
 
 
-def _prepared(engine: sa.Engine) -> sa.Engine:
+def _prepared(engine: sa.Engine, name: str, *, create: bool) -> sa.Engine:
     sa.event.listen(engine, "handle_error", _name_server)
     if engine.dialect.name == "sqlite":
+        sqlite_files.watch_over(engine, name, create=create)
         sa.event.listen(engine, "connect", _teach_sqlite)
     elif engine.dialect.name == "mssql":
         import pyodbc
@@ -153,8 +177,8 @@ def _take_everything(
     connection: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
 ) -> None:
     """Ask for all that a statement has to say: a trigger's second statement fails only there, after its first count."""
-    if cursor.description is not None or context is None:
-        return  # rows, which are fetched first (``all_results``)
+    if cursor.description is not None or not (context and (context.isinsert or context.isupdate or context.isdelete)):
+        return  # rows, which are fetched first, or a batch of statements (``all_results``)
     count = cursor.rowcount
     while cursor.nextset():
         count = cursor.rowcount if cursor.rowcount >= 0 else count
@@ -206,42 +230,8 @@ def _server(url: sa.URL) -> str:
 def _words(url: sa.URL) -> dict[str, str]:
     words = {key.lower(): str(value) for key, value in url.query.items()}
     if "odbc_connect" in words:
-        words = {key.strip().lower(): value for key, value in _PAIR.findall(words["odbc_connect"])}
+        words = _pairs(words["odbc_connect"])
     return words
-
-
-def all_results(connection: sa.Connection, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """Execute a batch of statements at the driver; return the rows of its last result set.
-
-    Raises:
-        sqlalchemy.exc.DBAPIError: what any part of it had to say, a trigger's second statement too.
-    """
-    dialect, cursor = connection.dialect, connection.connection.cursor()
-    rows: list[tuple[Any, ...]] = []
-    try:
-        cursor.execute(statement, parameters)
-        while True:
-            if cursor.description is not None:
-                rows = [tuple(row) for row in cursor.fetchall()]
-            if not cursor.nextset():
-                return rows
-    except dialect.loaded_dbapi.Error as error:
-        lost = dialect.is_disconnect(error, None, cursor)
-        error.server = _server(connection.engine.url)  # type: ignore[attr-defined]
-        if lost:
-            connection.invalidate(error)
-        raise sa.exc.DBAPIError.instance(
-            statement,
-            None,
-            error,
-            dialect.loaded_dbapi.Error,
-            hide_parameters=True,
-            connection_invalidated=lost,
-            dialect=dialect,
-        ) from None
-    finally:
-        if not connection.invalidated:
-            cursor.close()
 
 
 class fingerprint(FunctionElement[bytes]):  # noqa: N801 - used like sa.func.lower

@@ -8,19 +8,26 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from dataflows.store.disk import account
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder (and those above it) that only its owner can look into; returns it.
+    """Make a folder, and those above it that are missing, that only its owner can look into; returns it.
 
     A folder that is there already stays as it is: somebody chose its rights.
 
     Raises:
         OSError: it cannot be made.
     """
-    if not path.is_dir():
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _owner_only(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if missing:
+        _owner_only(missing[-1])  # the others inherit
     return path
 
 
@@ -29,10 +36,15 @@ def private_file(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
-def write_whole(path: Path, data: bytes, *, private: bool = True) -> None:
+def private_lock(path: Path | str, **options: Any) -> FileLock:
+    """A lock whose file is its owner's alone, so that no other account can hold it; ``options`` as of ``FileLock``."""
+    return FileLock(path, **options) if sys.platform == "win32" else FileLock(path, mode=0o600, **options)
+
+
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that its name never stands for half of it: written beside, flushed, closed, then renamed.
 
-    A private file is its owner's alone (0600); on Windows a file has the rights of its folder.
+    It is its owner's alone (0600); on Windows a file has the rights of its folder.
 
     Raises:
         OSError: it cannot be written; nothing is left behind, and a former file of the name is as it was.
@@ -44,8 +56,6 @@ def write_whole(path: Path, data: bytes, *, private: bool = True) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if not private:
-            beside.chmod(0o644)
         beside.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -70,8 +80,7 @@ def _owner_only(path: Path) -> None:
     """On Windows a mode says nothing: give the folder an access list of its own (older Pythons ignore mkdir's)."""
     if sys.platform != "win32":
         return
-    account = f"{os.environ.get('USERDOMAIN', '')}\\{os.environ.get('USERNAME', '')}".strip("\\")
-    rights = [f"{who}:(OI)(CI)F" for who in (account, "*S-1-5-18", "*S-1-5-32-544") if who]  # system, administrators
+    rights = [f"{who}:(OI)(CI)F" for who in (account(), "*S-1-5-18", "*S-1-5-32-544")]  # system, administrators
     icacls = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "icacls.exe")
     command = [str(icacls), str(path), "/inheritance:r", "/grant:r", *rights]
     with suppress(OSError, subprocess.SubprocessError):

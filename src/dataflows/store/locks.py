@@ -12,8 +12,12 @@ from typing import Protocol
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-from dataflows.errors import AlreadyRunning, SettingUnusable
+from dataflows.errors import AlreadyRunning
+from dataflows.store import sqlite_files
+from dataflows.store.disk import unusable
 from dataflows.store.failures import translated
+from dataflows.store.files import private_lock
+from dataflows.store.results import all_results
 
 
 class DatabaseLock:
@@ -144,8 +148,8 @@ class _SqlServer(_Session):
 
     question = sa.text("SELECT APPLOCK_MODE('public', :name, 'Session')")
     answer = "Exclusive"
-    take_it = sa.text(
-        "SET NOCOUNT ON; DECLARE @got int; EXEC @got = sp_getapplock @Resource = :name, @LockMode = 'Exclusive',"
+    take_it = (
+        "SET NOCOUNT ON; DECLARE @got int; EXEC @got = sp_getapplock @Resource = ?, @LockMode = 'Exclusive',"
         " @LockOwner = 'Session', @LockTimeout = 0; SELECT @got"
     )
 
@@ -159,7 +163,7 @@ class _SqlServer(_Session):
     def _ask(self, connection: sa.Connection) -> bool:
         if self._database:  # connections of other runs may have another default
             connection.exec_driver_sql(f"USE {self._engine.dialect.identifier_preparer.quote(self._database)}")
-        return int(connection.execute(self.take_it, self.words()).scalar_one()) >= 0
+        return int(all_results(connection, self.take_it, self._name[:255])[0][0]) >= 0
 
 
 class _PostgreSql(_Session):
@@ -196,24 +200,24 @@ class _LockFile:
     """For SQLite. Two machines cannot share such a database anyway."""
 
     def __init__(self, engine: sa.Engine, name: str) -> None:
-        database = engine.url.database
+        self._engine = engine
         self._lock: FileLock | None = None
-        if database and database != ":memory:" and not database.startswith("file:"):
+        database = sqlite_files.file_of(engine.url)
+        if database is not None:
             mark = hashlib.sha256(name.encode()).hexdigest()[:8]
-            self._lock = FileLock(f"{Path(database).absolute()}.{mark}.lock", thread_local=False)
+            self._lock = private_lock(f"{database}.{mark}.lock", thread_local=False)
 
     def take(self) -> bool:
         if self._lock is None:
             return True
+        self._engine.connect().close()  # without the database, no lock is left beside it
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             return False
         except OSError as error:
-            raise SettingUnusable(
-                f"no lock file can be made beside the database file ({error.strerror})",
-                hint="let the account that runs this write into that folder",
-            ) from None
+            hint = "let the account that runs this write into that folder"
+            raise unusable(Path(self._lock.lock_file), error, "the lock beside the database file", hint) from None
         return True
 
     def alive(self) -> bool:

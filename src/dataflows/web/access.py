@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from fastapi import Request
-from itsdangerous import BadSignature, TimestampSigner
 
+from dataflows.errors import SettingUnusable
 from dataflows.settings import Secret
 from dataflows.web.answers import Refused
+from dataflows.web.sessions import Sessions
 
 HEADER = "X-Auth-Token"
 COOKIE = "dataflows_runs"
-COOKIE_SECONDS = 12 * 3600
-_SALT = "dataflows run page"
+SHORTEST_TOKEN = 8
+"""Characters; a shorter one is guessed in no time, and blanks are none."""
 _PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
@@ -33,12 +34,23 @@ class Access:
     open_to_all: bool | None = None
     anonymous: bool = False
     """Whoever can connect is welcome (``--allow-anonymous``)."""
+    sessions: Sessions = field(default_factory=Sessions)
+    """The visitors of the run page who have shown the token."""
+
+    def __post_init__(self) -> None:
+        """Refuse a token that opens to anybody. Raises SettingUnusable."""
+        if self.token is not None and len(self.token.reveal().strip()) < SHORTEST_TOKEN:
+            raise SettingUnusable(
+                f"RUN_TOKEN has under {SHORTEST_TOKEN} characters",
+                hint='make one with: python -c "import secrets; print(secrets.token_urlsafe(24))"',
+            )
 
     # --- what a request shows ---------------------------------------------------------------------------------
 
     def is_token(self, given: bytes) -> bool:
-        """Whether this is the token."""
-        return self.token is not None and hmac.compare_digest(given, as_bytes(self.token.reveal()))
+        """Whether this is the token; nothing is none."""
+        token = "" if self.token is None else self.token.reveal()
+        return bool(token.strip()) and hmac.compare_digest(given, as_bytes(token))
 
     def shown(self, request: Request, *, query: bool = False) -> bool:
         """Whether a request shows the token: in the header, or (``query``) in the address; all it shows must be right.
@@ -52,23 +64,9 @@ class Access:
             raise _unauthorised()
         return bool(given)
 
-    def cookie(self) -> str:
-        """What the run page remembers a visitor by, who has shown the token."""
-        return self._signer().sign(b"visitor").decode()
-
     def remembered(self, request: Request) -> bool:
-        """Whether a request comes from such a visitor."""
-        if self.token is None:
-            return False
-        try:
-            self._signer().unsign(request.cookies.get(COOKIE, ""), max_age=COOKIE_SECONDS)
-        except BadSignature:
-            return False
-        return True
-
-    def _signer(self) -> TimestampSigner:
-        assert self.token is not None
-        return TimestampSigner(as_bytes(self.token.reveal()), salt=_SALT)
+        """Whether a request comes from a visitor of the run page who has shown the token."""
+        return self.token is not None and self.sessions.holds(request.cookies.get(COOKIE, ""))
 
     # --- what a route asks for --------------------------------------------------------------------------------
 

@@ -30,8 +30,8 @@ STATUSES: Mapping[ExitCode, int] = {
     ExitCode.INTERRUPTED: 503,
 }
 
-ANYWHERE = (400, 413, 500)
-"""What any request can be answered with: it is broken or too large, or we are."""
+ANYWHERE = (400, 408, 413, 429, 500)
+"""What any request can be answered with: it is broken, too slow or too large, one of too many guesses, or we are."""
 
 log = logging.getLogger("dataflows.web")
 
@@ -90,6 +90,11 @@ def refusal(error: DataflowsError, **more: object) -> Refused:
 def unknown(what: str, hint: str = "") -> Refused:
     """404: there is no such thing."""
     return Refused(404, "not_found", f"no such {what}", hint=hint)
+
+
+def too_slow() -> Refused:
+    """408: the body drips in."""
+    return Refused(408, "too_slow", "the request did not arrive in time", hint="send it in one go")
 
 
 class WholeFile(FileResponse):

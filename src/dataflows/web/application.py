@@ -75,6 +75,7 @@ def make_app(desk: Desk, *, watch: Mapping[str, float] | None = None, log: RunLo
 
     app = FastAPI(
         title="dataflows", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None,
+        redirect_slashes=False,  # to an address with the Host header in it; Bounds takes the slash away
         description="The CQC exports and hospitals in bulk, by the same jobs as the commands.",
     )  # fmt: skip
     app.state.desk = desk

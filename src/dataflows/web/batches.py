@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -10,16 +14,20 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from dataflows.errors import DataflowsError
 from dataflows.flows.hospitals.header import is_exact
+from dataflows.flows.hospitals.progress import gone
 from dataflows.flows.hospitals.report import Validation
 from dataflows.runs.journal import DONE, PARTIAL, RESUMABLE, RUNNING, RunRecord
 from dataflows.web import bulk
 from dataflows.web.answers import Refused, responses
-from dataflows.web.desk import AtDesk, as_usual
+from dataflows.web.desk import AtDesk, Desk, as_usual
 from dataflows.web.hospitals import Again, BatchId
 from dataflows.web.uploads import BODY, Uploads
 
 MOST_ROWS = 1_000
+_LOOK_AGAIN_SECONDS = 10.0
+_LOOKS_KEPT = 1_000
 _LIVE = "created_and_activated"
 
 router = APIRouter(prefix="/batch", tags=["hospitals in batches"], dependencies=[Depends(as_usual)])
@@ -43,6 +51,7 @@ class BatchProgress(BaseModel):
     processed_hospitals: int
     total_hospitals: int
     failed_hospitals: int
+    deleted_hospitals: int
     current_message: str
 
 
@@ -52,17 +61,26 @@ class BatchRow(BaseModel):
     row: int
     hospital_id: int | None
     name: str
+    address: str
+    phone: str | None
     status: str
+    error_message: str | None
 
 
 class BatchStatus(BaseModel):
-    """How a batch ended, or how far it is."""
+    """How a batch ended, or how far it is. ``status`` and ``processing_status`` are the same.
+
+    A row is ``deleted`` when the Directory says that it does not have it any more; while it cannot be asked, the row is
+    told as it was when its batch ended.
+    """
 
     batch_id: str
     status: str
+    processing_status: str
     total_hospitals: int
     processed_hospitals: int
     failed_hospitals: int
+    deleted_hospitals: int
     processing_time_seconds: float
     batch_activated: bool
     hospitals: list[BatchRow]
@@ -81,7 +99,8 @@ async def upload_csv(request: Request, desk: AtDesk, again: Again = False) -> JS
     assert isinstance(uploads, Uploads)
     async with uploads.received(request) as path:
         validation = await run_in_threadpool(_validated, path)
-    started = await bulk.start(desk, validation, again=again)
+    with bulk.speaking_http():
+        started = await bulk.start(desk, validation, again=again)
     content = Accepted(
         batch_id=started.batch_id,
         total_hospitals=started.rows,
@@ -95,10 +114,10 @@ async def upload_csv(request: Request, desk: AtDesk, again: Again = False) -> JS
 
 
 @router.get("/{batch_id}/progress", response_model=BatchProgress, responses=responses(401, 403, 404, 422, 500))
-def progress(desk: AtDesk, batch_id: BatchId) -> BatchProgress:
+def progress(request: Request, desk: AtDesk, batch_id: BatchId) -> BatchProgress:
     """How far a batch is; also when another process carries it."""
     record = bulk.of_batch(desk, batch_id)
-    facts = bulk.document(desk, record)
+    facts = _facts(desk, record, _looks(request).latest(record.run_id))
     return BatchProgress(
         batch_id=batch_id,
         progress_percentage=facts["progress_percentage"],
@@ -106,21 +125,70 @@ def progress(desk: AtDesk, batch_id: BatchId) -> BatchProgress:
         processed_hospitals=facts["processed_hospitals"],
         total_hospitals=facts["total_hospitals"],
         failed_hospitals=facts["failed_hospitals"],
+        deleted_hospitals=facts["deleted_hospitals"],
         current_message=_message(record, facts),
     )
 
 
 @router.get("/{batch_id}/status", response_model=BatchStatus, responses=responses(401, 403, 404, 422, 500))
-def status(desk: AtDesk, batch_id: BatchId) -> BatchStatus:
-    """How a batch ended, with its hospitals."""
+def status(request: Request, desk: AtDesk, batch_id: BatchId) -> BatchStatus:
+    """How a batch ended, with its hospitals; of an ended one the Directory is asked what it has not any more."""
     record = bulk.of_batch(desk, batch_id)
-    facts = bulk.document(desk, record)
+    looks = _looks(request)
+    facts = _facts(desk, record, looks.gone(desk, record) if record.state in (DONE, PARTIAL) else set())
+    own = ("batch_id", "status", "processing_status", "hospitals")
+    standing = _status(record, facts)
     return BatchStatus(
         batch_id=batch_id,
-        status=_status(record, facts),
+        status=standing,
+        processing_status=standing,
         hospitals=[BatchRow(**{name: row[name] for name in BatchRow.model_fields}) for row in facts["hospitals"]],
-        **{name: facts[name] for name in BatchStatus.model_fields if name not in ("batch_id", "status", "hospitals")},
+        **{name: facts[name] for name in BatchStatus.model_fields if name not in own},
     )
+
+
+class _Looks:
+    """What the Directory said is gone, kept for a while: callers ask again and again, and it allows few calls."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, tuple[float, set[int]]] = OrderedDict()
+
+    def latest(self, run_id: str) -> set[int]:
+        """The rows that were gone when it was asked last."""
+        with self._lock:
+            return self._known.get(run_id, (0.0, set[int]()))[1]
+
+    def gone(self, desk: Desk, record: RunRecord) -> set[int]:
+        """The rows that are gone; what was known before, where the Directory does not say."""
+        with self._lock:
+            then, rows = self._known.get(record.run_id, (-_LOOK_AGAIN_SECONDS, set[int]()))
+        if time.monotonic() - then < _LOOK_AGAIN_SECONDS:
+            return rows
+        with suppress(DataflowsError):
+            rows = gone(desk.settings, desk.journal, record)
+        with self._lock:
+            self._known[record.run_id] = (time.monotonic(), rows)
+            while len(self._known) > _LOOKS_KEPT:
+                self._known.popitem(last=False)
+        return rows
+
+
+def _looks(request: Request) -> _Looks:
+    state = request.app.state
+    if not hasattr(state, "hospital_looks"):
+        state.hospital_looks = _Looks()
+    assert isinstance(state.hospital_looks, _Looks)
+    return state.hospital_looks
+
+
+def _facts(desk: Desk, record: RunRecord, deleted: set[int]) -> dict[str, Any]:
+    """Seed 003's document with seed 004's fields; ``deleted``: rows that the Directory does not have any more."""
+    facts = bulk.document(desk, record, full=True)
+    for row in facts["hospitals"]:
+        if row["row"] in deleted:
+            row["status"] = "deleted"
+    return {**facts, "deleted_hospitals": sum(row["status"] == "deleted" for row in facts["hospitals"])}
 
 
 def _validated(path: FilePath) -> Validation:

@@ -6,19 +6,25 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataflows.runs.logs import RunLog
 from dataflows.settings import Secret
-from dataflows.web.answers import Refused, bug
+from dataflows.web.access import HEADER
+from dataflows.web.answers import Refused, bug, too_slow
+from dataflows.web.guesses import Guesses, shows_token
 from dataflows.web.quiet import masked
 
 MOST_REQUESTS = 400
 """So many requests are under way at the same time; further ones are answered with 503."""
 BODY_SECONDS = 60.0
 """A body has to arrive within so many seconds."""
+BODY_GRACE_SECONDS = 5.0
+SLOWEST_BODY = 1024
+"""After the grace it has to have kept up with so many bytes a second."""
 SMALL_BODY = 64 * 1024
 """Bytes; only uploads may be larger."""
 
@@ -29,6 +35,7 @@ _HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"cache-control", b"no-store"),
 )
+_TOKEN_HEADER = HEADER.lower().encode()
 _LONGEST_PATH, _LONGEST_METHOD = 200, 20
 _GONE = 499  # in the log only: the caller went away in the middle of the request
 
@@ -52,6 +59,7 @@ class Bounds:
         self._limits = limits
         self._run_log = run_log
         self._under_way = 0
+        self._guesses = Guesses()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -60,6 +68,7 @@ class Bounds:
             return
         if self._run_log is not None:
             self._run_log.take_over()
+        scope = _without_slash(scope)
         request = _Request(scope, receive, send, self._most(scope["path"]))
         self._under_way += 1
         try:
@@ -74,7 +83,13 @@ class Bounds:
                 raise Refused(503, "busy", "too many requests at the same time", headers={"Retry-After": "5"})
             request.refuse_ambiguous()
             request.refuse_declared()
+            if not shows_token(request.scope, (_TOKEN_HEADER,)):
+                await self._app(request.scope, request.receive, request.send)
+                return
+            await self._guesses.turn(request.scope)
             await self._app(request.scope, request.receive, request.send)
+            if request.status == HTTPStatus.UNAUTHORIZED:
+                self._guesses.note_wrong(request.scope)
         except Refused as refused:  # as a rule a route's own handler has answered already
             await request.end(refused)
         except ClientDisconnect:
@@ -105,7 +120,7 @@ class _Request:
         self._send = send
         self._most = most
         self._got = 0
-        self._limit: float | None = None
+        self._asked: float | None = None
         self._whole = False
 
     def refuse_ambiguous(self) -> None:
@@ -128,12 +143,13 @@ class _Request:
         """
         if self._whole:  # from here on it is about the client going away
             return await self._receive()
-        self._limit = self._limit or time.monotonic() + BODY_SECONDS
+        self._asked = self._asked or time.monotonic()
+        allowed = min(BODY_SECONDS, BODY_GRACE_SECONDS + self._got / SLOWEST_BODY)
         try:
-            async with asyncio.timeout(self._limit - time.monotonic()):
+            async with asyncio.timeout(self._asked + allowed - time.monotonic()):
                 message = await self._receive()
         except TimeoutError:
-            raise Refused(408, "too_slow", f"the request did not arrive within {BODY_SECONDS:g} s") from None
+            raise too_slow() from None
         self._got += len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
         if self._got > self._most:
@@ -153,6 +169,12 @@ class _Request:
             more = [header for header in _HEADERS if header[0] not in given]
             message = {**message, "headers": [*message["headers"], *more]}
         await self._send(message)
+
+
+def _without_slash(scope: Scope) -> Scope:
+    """The same route with and without a slash at its end, as the seeds had it by redirects."""
+    path = scope["path"]
+    return {**scope, "path": path[:-1]} if path.endswith("/") and path.strip("/") and path[-2:] != "//" else scope
 
 
 def _too_large(most: int) -> Refused:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from dataflows.errors import DataflowsError
 from dataflows.flows.hospitals import job, table
 from dataflows.flows.hospitals.copies import Content
 from dataflows.flows.hospitals.progress import progress
@@ -24,6 +27,47 @@ from dataflows.web.waiting import result
 COMMAND = job.COMMAND
 STATUS_URL = "/hospitals/progress/{batch_id}"
 _LOOK_SECONDS = 0.05
+
+
+_GO_ON = "POST /hospitals/resume/{batch} goes on; DELETE /hospitals/batch/{batch}/abandon takes it back"
+_HINTS = {
+    "already_running": "wait for its end: GET /hospitals/progress/{batch}",
+    "another_client": "let the other one end, then POST /hospitals/resume/{batch} puts right what is there twice",
+    "bad_input": "GET /hospitals/resumable lists what is unfinished: resume or abandon that first; or correct the file",
+    "foreign_record": "find out who created it and remove it at the Directory, then POST /hospitals/resume/{batch}",
+    "rows_refused": "correct these rows and upload the file again after DELETE /hospitals/batch/{batch}/abandon",
+    "service_down": _GO_ON,
+    "interrupted": _GO_ON,
+    "not_resumable": "GET /hospitals/resumable lists what can be resumed or abandoned",
+}
+
+
+def hint_of(code: str, hint: str, batch_id: str | None) -> str:
+    """What to do about an error, for somebody who has HTTP and no command line."""
+    if _HINTS.get(code) == _GO_ON and batch_id is None:
+        return "the same upload later goes on where this one stopped"
+    if code in _HINTS:
+        return _HINTS[code].format(batch=batch_id or "{batch_id}")
+    return "" if "--" in hint or "dataflows " in hint else hint
+
+
+@contextmanager
+def speaking_http(batch_id: str | None = None) -> Iterator[None]:
+    """Let every error in here become an answer whose hint names routes. Raises Refused."""
+    try:
+        yield
+    except DataflowsError as error:
+        raise _spoken(refusal(error), batch_id) from None
+    except Refused as refused:
+        raise _spoken(refused, batch_id) from None
+
+
+def _spoken(refused: Refused, batch_id: str | None) -> Refused:
+    error = refused.content["error"]
+    if isinstance(error, dict):
+        named = refused.content.get("batch_id") or batch_id
+        error["hint"] = hint_of(error["code"], error["hint"], str(named) if named else None)
+    return refused
 
 
 @dataclass(frozen=True)
@@ -116,9 +160,9 @@ def of_batch(desk: Desk, batch_id: str) -> RunRecord:
     return record
 
 
-def document(desk: Desk, record: RunRecord) -> dict[str, Any]:
-    """Seed 003's progress document. Raises Refused: 404, its rows are not kept any more."""
-    found = progress(desk.journal, desk.settings.data_dir, record)
+def document(desk: Desk, record: RunRecord, *, full: bool = False) -> dict[str, Any]:
+    """Seed 003's progress document, ``full`` with seed 004's fields. Raises Refused: 404, its rows are not kept."""
+    found = progress(desk.journal, desk.settings.data_dir, record, full=full)
     if found is None:
         raise unknown("batch", "its rows are not kept any more")
     return found

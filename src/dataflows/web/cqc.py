@@ -113,8 +113,10 @@ def latest_file(desk: AtDesk, source: str) -> Response:
     dependencies=[Depends(with_token_in_address)],
 )
 def file(desk: AtDesk, filename: str) -> Response:
-    """A file that POST /run has named."""
-    return _attached(file_of(desk.settings.data_dir, filename))
+    """A file that a run has named: another one may lie there under a name of that kind, and is not ours to give."""
+    folder = desk.settings.data_dir
+    named = History(desk.journal, job.target(folder)).names(COMMAND, filename)
+    return _attached(file_of(folder, filename) if named else None)
 
 
 def _attached(path: Path | None) -> Response:

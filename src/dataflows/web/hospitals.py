@@ -17,7 +17,7 @@ from dataflows.runs.journal import RESUMABLE, RunRecord
 from dataflows.runs.pool import Stop
 from dataflows.runs.runner import Outcome
 from dataflows.web import bulk
-from dataflows.web.answers import STATUSES, Explained, Refused, refusal, responses
+from dataflows.web.answers import STATUSES, Explained, Refused, responses
 from dataflows.web.cqc import Wait
 from dataflows.web.desk import AtDesk, Desk, as_usual
 from dataflows.web.uploads import BODY, Uploads
@@ -136,7 +136,8 @@ async def upload(request: Request, desk: AtDesk, wait: Wait = None, again: Again
     """Create the hospitals of a CSV, activate their batch, and answer when that is done."""
     async with _uploads(request).received(request) as path:
         validation = await run_in_threadpool(bulk.validated, path, desk.settings.max_csv_size)
-    started = await bulk.start(desk, validation, again=again)
+    with bulk.speaking_http():
+        started = await bulk.start(desk, validation, again=again)
     if not await settled(started.work.ended, wait):
         record = await run_in_threadpool(desk.journal.run, started.work.begun.result())
         assert record is not None, "it is running"
@@ -187,10 +188,12 @@ async def resume(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
     """Go on with a batch that broke off, and answer when that is done; rows that were done before are not listed."""
     record = await run_in_threadpool(bulk.of_batch, desk, batch_id)
     if record.state != RESUMABLE:
-        raise Refused(409, "not_resumable", f"the batch is {record.state}: there is nothing to resume")
+        with bulk.speaking_http(batch_id):
+            raise Refused(409, "not_resumable", f"the batch is {record.state}: there is nothing to resume")
     before = await run_in_threadpool(bulk.document, desk, record)
     done = {row["row"] for row in before["hospitals"] if row["status"] in _CREATED}
-    work = await bulk.resume(desk, record)
+    with bulk.speaking_http(batch_id):
+        work = await bulk.resume(desk, record)
     return _answer(await result(work.ended), without=done)
 
 
@@ -203,13 +206,15 @@ async def abandon(desk: AtDesk, batch_id: BatchId) -> AbandonAnswer:
     """Remove from the Directory what a batch that broke off created. What is live is left alone."""
     record = await run_in_threadpool(bulk.of_batch, desk, batch_id)
     if record.state not in (RESUMABLE, "abandoned"):
-        raise Refused(409, "not_resumable", f"the batch is {record.state}: there is nothing to abandon")
+        with bulk.speaking_http(batch_id):
+            raise Refused(409, "not_resumable", f"the batch is {record.state}: there is nothing to abandon")
 
     def take_back(stop: Stop) -> Abandoned:
         settings = desk.settings
         return taking_back.abandon(settings, desk.journal, record, lambda _: None, delete_active=False, stop=stop)
 
-    done = await result(desk.background.do(take_back, "abandon"))
+    with bulk.speaking_http(batch_id):
+        done = await result(desk.background.do(take_back, "abandon"))
     after = await run_in_threadpool(bulk.of_batch, desk, batch_id)
     message = f"{done.deleted} records deleted" + (f", {len(done.live)} batches are live" if done.live else "")
     return AbandonAnswer(
@@ -248,11 +253,17 @@ def _answer(outcome: Outcome, without: Collection[int] = ()) -> JSONResponse:
     headers = {"X-Run-Id": outcome.run_id or ""}
     if "hospitals" not in report:
         assert error is not None, "a run without an error has its report"
-        raise refusal(error)
+        with bulk.speaking_http():
+            raise error
     fields = {name: report[name] for name in BulkAnswer.model_fields if name not in ("batches", "error")}
-    fields["hospitals"] = [row for row in report["hospitals"] if row["row"] not in without]
+    fields["hospitals"] = [_row(row) for row in report["hospitals"] if row["row"] not in without]
     if len(report["batches"]) > 1:
         fields["batches"] = report["batches"]
     if error is not None:
-        fields["error"] = {"code": error.code, "message": error.message, "hint": error.hint}
+        hint = bulk.hint_of(error.code, error.hint, str(fields["batch_id"]))
+        fields["error"] = {"code": error.code, "message": error.message, "hint": hint}
     return JSONResponse(fields, STATUSES[outcome.exit_code], headers)
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in HospitalResult.model_fields if name in row}

@@ -18,8 +18,9 @@ from dataflows import __version__
 from dataflows.flows.hospitals.job import COMMAND as HOSPITALS
 from dataflows.flows.hospitals.progress import progress
 from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
-from dataflows.web.access import COOKIE, COOKIE_SECONDS, as_bytes
+from dataflows.web.access import COOKIE, as_bytes
 from dataflows.web.desk import Desk, desk_of
+from dataflows.web.sessions import COOKIE_SECONDS
 from dataflows.web.uploads import form_of
 
 _LIVE_SECONDS, _CALM_SECONDS = 2, 30  # the page loads itself again after so many seconds, while something runs or not
@@ -118,14 +119,15 @@ async def enter(request: Request) -> Response:
     answer = RedirectResponse("/runs", status_code=303)
     secure = request.url.scheme == "https"
     answer.set_cookie(
-        COOKIE, desk.access.cookie(), max_age=COOKIE_SECONDS, httponly=True, samesite="strict", secure=secure
+        COOKIE, desk.access.sessions.begin(), max_age=COOKIE_SECONDS, httponly=True, samesite="strict", secure=secure
     )
     return answer
 
 
 @router.post("/leave")
-async def leave() -> Response:
-    """Forget the visitor."""
+async def leave(request: Request) -> Response:
+    """Forget the visitor: the cookie, wherever else it is kept, opens nothing any more."""
+    desk_of(request).access.sessions.end(request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/runs", status_code=303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer

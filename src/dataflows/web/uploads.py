@@ -13,12 +13,17 @@ from typing import Any
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
+from starlette.types import Message
 
-from dataflows.web.answers import Refused
+from dataflows.web.answers import Refused, too_slow
 
 AT_ONCE = 8
-"""So many uploads are read at the same time; others wait, unread."""
-MOST_WAITING = 200
+"""So many files are looked at at the same time, after they have arrived."""
+MOST_ARRIVING = 32
+"""So many uploads arrive at the same time; others wait, unread."""
+MOST_WAITING = 300
+ROOM_SECONDS = 1.0
+"""Whoever waits for so long takes the place of the upload that has brought least for its time."""
 FIELD = "file"
 
 BODY: dict[str, Any] = {
@@ -42,7 +47,9 @@ class Uploads:
     """The uploads of one server."""
 
     def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._looks = asyncio.Semaphore(AT_ONCE)
+        self._places = asyncio.Semaphore(MOST_ARRIVING)
+        self._arriving: set[_Arriving] = set()
         self._waiting = 0
 
     @asynccontextmanager
@@ -52,21 +59,79 @@ class Uploads:
         Raises:
             Refused: 422 there is no file; 503 too many are waiting; 413, 408 as ``Bounds``.
         """
+        folder = await run_in_threadpool(tempfile.mkdtemp, prefix="dataflows-upload-")
+        try:
+            async with self._place():
+                path = await self._arrived(request, Path(folder, "upload.csv"))
+                await self._looks.acquire()
+            try:
+                yield path
+            finally:
+                self._looks.release()
+        finally:
+            await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Wait for a place to arrive at; who brings next to nothing loses his to who waits."""
         if self._waiting >= MOST_WAITING:
             raise Refused(503, "busy", "too many uploads at the same time", headers={"Retry-After": "10"})
         self._waiting += 1
+        room = asyncio.get_running_loop().call_later(ROOM_SECONDS, self._make_room)
         try:
-            await self._slots.acquire()
+            await self._places.acquire()
         finally:
             self._waiting -= 1
+            room.cancel()
         try:
-            folder = await run_in_threadpool(tempfile.mkdtemp, prefix="dataflows-upload-")
-            try:
-                yield await _saved(request, Path(folder, "upload.csv"))
-            finally:
-                await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+            yield
         finally:
-            self._slots.release()
+            self._places.release()
+
+    async def _arrived(self, request: Request, path: Path) -> Path:
+        one = _Arriving(request)
+        self._arriving.add(one)
+        try:
+            async with one.limit:
+                return await _saved(one.counted(), path)
+        except TimeoutError:
+            raise too_slow() from None
+        finally:
+            self._arriving.discard(one)
+
+    def _make_room(self) -> None:
+        long_enough = [one for one in self._arriving if one.age >= ROOM_SECONDS and not one.limit.expired()]
+        if long_enough:
+            min(long_enough, key=lambda one: one.got / one.age).evict()
+
+
+class _Arriving:
+    """One upload while it arrives."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self.got = 0
+        self.limit = asyncio.timeout(None)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it may arrive."""
+        return self._loop.time() - self._began
+
+    def counted(self) -> Request:
+        """The request, whose bytes are counted as they come."""
+        return Request(self._request.scope, self._receive)
+
+    def evict(self) -> None:
+        """Give up on it."""
+        self.limit.reschedule(self._loop.time())
+
+    async def _receive(self) -> Message:
+        message = await self._request.receive()
+        self.got += len(message.get("body", b""))
+        return message
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dataflows.flows.cqc.layout import plain
 from dataflows.flows.cqc.verify import LONGEST_RECORD, Content, Unfit, Verifier
 from dataflows.remote.download import BrokenOff
 from dataflows.sandbox.exports import DIRECTORY_COLUMNS, PREAMBLE, SEARCH_COLUMNS, text_of
@@ -200,3 +201,8 @@ def test_some_ragged_records_can_be_allowed() -> None:
 def test_the_reason_names_the_record_and_shows_nothing_of_it() -> None:
     with pytest.raises(Unfit, match=r"^record 3 has 2 columns and the header 3$"):
         judged(HEADER + b"a,b,c\n\nsecret,words\n")
+
+
+@pytest.mark.parametrize("name", [" " * 1_000_000, "x" + "\t" * 1_000_000 + "y", "(" * 1_000_000])
+def test_an_odd_name_of_a_column_takes_no_longer_than_a_plain_one(name: str) -> None:
+    assert plain(name) in ("", "x y")  # with a search that looks back this takes hours

@@ -11,15 +11,16 @@ from dataflows.errors import AlreadyRunning
 from dataflows.flows.hospitals.batch import Batch, Manner
 from dataflows.flows.hospitals.directory import Created, Unknown
 from dataflows.flows.hospitals.entries import Entry, State
-from dataflows.flows.hospitals.identity import Portion
-from dataflows.flows.hospitals.ledger import COMMAND, Ledger, Upload
+from dataflows.flows.hospitals.ledger import COMMAND, Ledger
 from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.uploads import Upload, Uploads
 from dataflows.runs.journal import RESUMABLE, Journal
 from dataflows.runs.lock import only_one
 
 ROWS = [Row(number, Hospital(f"Clinic {number}", "1 Road", None)) for number in (1, 2, 3)]
 MANNER = Manner(lambda: 30.0, 2.0)
-UPLOAD = Upload("key", 0, "/file.csv", "rows", 20)
+UPLOAD = Upload("key", 0, "/file.csv", "rows", 20, '[[["batch",[0,1,2]]],[]]')
+NEVER = float("-inf")
 
 
 @pytest.fixture
@@ -30,6 +31,11 @@ def journal(tmp_path: Path) -> Journal:
 @pytest.fixture
 def ledger(journal: Journal, tmp_path: Path) -> Ledger:
     return Ledger(journal, tmp_path)
+
+
+@pytest.fixture
+def uploads(journal: Journal, tmp_path: Path, ledger: Ledger) -> Uploads:
+    return Uploads(journal, tmp_path, ledger)
 
 
 def batch() -> Batch:
@@ -77,44 +83,71 @@ def test_after_a_restart_of_the_machine_a_create_is_at_least_as_old_as_that(
 def test_another_machines_clock_proves_nothing(ledger: Ledger, journal: Journal, tmp_path: Path) -> None:
     sent(ledger)
     elsewhere = Ledger(journal, tmp_path)
-    elsewhere._host = "elsewhere"
+    elsewhere.host = "elsewhere"
     before = time.monotonic()
     assert recalled(elsewhere)[1].given_up >= before
 
 
-def test_a_lost_history_is_remembered_by_later_runs(ledger: Ledger, journal: Journal) -> None:
-    portions = [Portion("batch", ROWS)]
-    for lost in (True, False):
+def test_a_lost_history_is_remembered_by_later_runs(ledger: Ledger, uploads: Uploads, journal: Journal) -> None:
+    for kept_before in (True, False):
         run_id = journal.start(COMMAND, "key", options={})
-        ledger.begin(run_id, UPLOAD, portions, history_lost=lost)
+        suspect = uploads.introduce("key", kept_before=kept_before)
+        uploads.begin(run_id, UPLOAD, ["batch"], suspect, "batch")
     again = batch()
     ledger.fill([again])
     assert time.monotonic() - again.suspect < 60
 
 
-def test_a_living_run_keeps_its_batches(ledger: Ledger, journal: Journal, tmp_path: Path) -> None:
-    portions = [Portion("batch", ROWS)]
+def test_a_content_that_is_new_has_no_history_to_lose(ledger: Ledger, uploads: Uploads, journal: Journal) -> None:
+    assert [uploads.introduce("key", kept_before=before) for before in (False, True)] == [NEVER, NEVER]
+    uploads.begin(journal.start(COMMAND, "key", options={}), UPLOAD, ["batch"], NEVER, "batch")
+    again = batch()
+    ledger.fill([again])
+    assert again.suspect == NEVER
+
+
+def test_a_living_run_keeps_its_batches(uploads: Uploads, journal: Journal, tmp_path: Path) -> None:
     first, second = (journal.start(COMMAND, target, options={}) for target in ("one file", "another"))
-    ledger.begin(first, UPLOAD, portions, history_lost=False)
+    uploads.begin(first, UPLOAD, ["batch"], NEVER, "batch")
+    other = UPLOAD._replace(key="other")
     with only_one(tmp_path, COMMAND, "one file"), pytest.raises(AlreadyRunning, match=first[:8]):
-        ledger.begin(second, UPLOAD._replace(key="other"), portions, history_lost=False)
-    ledger.begin(second, UPLOAD._replace(key="other"), portions, history_lost=False)
+        uploads.begin(second, other, ["batch"], NEVER, "batch")
+    uploads.begin(second, other, ["batch"], NEVER, "batch")
 
 
-def test_leftovers_are_found_by_the_file_and_by_the_rows(ledger: Ledger, journal: Journal) -> None:
-    run_id = journal.start(COMMAND, "key", options={})
-    ledger.begin(run_id, UPLOAD, [Portion("batch", ROWS)], history_lost=False)
+def unfinished(uploads: Uploads, journal: Journal, target: str = "key") -> str:
+    run_id = journal.start(COMMAND, target, options={})
+    uploads.begin(run_id, UPLOAD, ["batch"], NEVER, "batch")
     journal.set_state(run_id, RESUMABLE)
-    found = [ledger.leftovers(*names) for names in (("/file.csv", "x"), ("/x.csv", "rows"), ("/x.csv", "x"))]
+    return run_id
+
+
+def test_leftovers_are_found_by_the_file_and_by_the_rows(uploads: Uploads, journal: Journal) -> None:
+    run_id = unfinished(uploads, journal)
+    names = (("/file.csv", ["x"]), ("/x.csv", ["y", "rows"]), ("/x.csv", ["x"]))
+    found = [uploads.leftovers(path, rows) for path, rows in names]
     assert [[left.run_id for left in lefts] for lefts in found] == [[run_id], [run_id], []]
 
 
-def test_what_belongs_to_pruned_runs_is_forgotten(ledger: Ledger, journal: Journal) -> None:
-    run_id = journal.start(COMMAND, "key", options={})
-    ledger.begin(run_id, UPLOAD, [Portion("batch", ROWS)], history_lost=False)
+def test_a_run_goes_on_with_the_plan_of_the_one_before(uploads: Uploads, journal: Journal) -> None:
+    run_id = unfinished(uploads, journal)
+    mine = journal.start(COMMAND, "other name", options={})
+    assert uploads.unfinished(mine, ["x", "rows"], 20, again=False) == (run_id, UPLOAD)
+    assert uploads.unfinished(mine, ["rows"], 19, again=False) is None
+    assert uploads.unfinished(mine, ["rows"], 20, again=True) is None
+    assert uploads.plan(UPLOAD).batches == [("batch", [0, 1, 2])]
+    uploads.take_over(mine, run_id)
+    record = journal.find(run_id)
+    assert (record.state, record.continued_by) == ("partial", mine)
+
+
+def test_what_belongs_to_pruned_runs_is_forgotten(ledger: Ledger, uploads: Uploads, journal: Journal) -> None:
+    uploads.introduce("key", kept_before=False)
+    unfinished(uploads, journal)
     sent(ledger)
-    assert ledger.uploads() == {"key"}
+    assert uploads.sweep() == {"key"}
     with journal.transaction() as db:
         db.execute("DELETE FROM runs")
-    assert ledger.uploads() == set()
+    assert uploads.sweep() == set()
     assert [entry.state for entry in recalled(ledger)] == [State.PENDING] * 3
+    assert time.monotonic() - uploads.introduce("key", kept_before=True) < 60

@@ -91,6 +91,28 @@ def test_the_same_row_again_is_a_warning_that_names_both(file: Path) -> None:
     assert "row 3 is the same as row 1" in warning.message
 
 
+@pytest.mark.parametrize("line", [b"sep=;\n", b"SEP=;\r\n", b'"sep=;"\n', b"\n\xef\xbb\xbfsep=;\n".lstrip(b"\n")])
+def test_a_line_that_names_the_separator_is_taken(file: Path, line: bytes) -> None:
+    found = judged(file, line + b"name;address;phone\nSynthetic Hospital;12 High St, Leeds;\n")
+    assert (found.rows, found.problems) == ([Row(1, Hospital("Synthetic Hospital", "12 High St, Leeds", None))], [])
+    assert (found.info.delimiter, [one.code for one in found.warnings]) == (";", ["sep_line"])
+
+
+@pytest.mark.parametrize("data", [b"sep=;\n" + HEAD + ROW, b"sep=|\nname|address\nA|B\n"])
+def test_a_line_that_names_another_separator_than_the_file_has_is_the_cause(file: Path, data: bytes) -> None:
+    found = judged(file, data)
+    assert (found.problems[0].code, found.refused, found.rows) == ("sep_line", True, [])
+    assert "remove that line" in found.problems[0].message
+
+
+@pytest.mark.parametrize("head", [b"name,address,phone\n", b"Name , ADDRESS,\n", b"\xef\xbb\xbfname,address,phone\n"])
+def test_a_header_that_is_repeated_is_no_hospital(file: Path, head: bytes) -> None:
+    found = judged(file, HEAD + ROW + head + ROW)
+    (problem,) = found.problems
+    assert (problem.row, problem.code, problem.line) == (2, "header_repeated", 3)
+    assert (len(found.rows), found.refused) == (2, False)
+
+
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 

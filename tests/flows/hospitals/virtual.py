@@ -7,7 +7,7 @@ every request and every commit. What must never happen is checked by the Directo
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -20,15 +20,16 @@ import pytest
 
 from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Tally
-from dataflows.flows.hospitals import abandon, dispatch, job, ledger, taking_back
+from dataflows.flows.hospitals import abandon, courier, dispatch, job, ledger, taking_back, uploads
 from dataflows.flows.hospitals.abandon import Abandoned
 from dataflows.flows.hospitals.batch import Ask, Kind
 from dataflows.flows.hospitals.copies import Content
 from dataflows.flows.hospitals.courier import Answered, Courier, Failure
-from dataflows.flows.hospitals.directory import Created, CreateOutcome, NotSent, Record, Refused, Unknown
+from dataflows.flows.hospitals.directory import Created, CreateOutcome, Listed, NotSent, Record, Refused, Unknown
 from dataflows.flows.hospitals.dispatch import Dispatcher
 from dataflows.flows.hospitals.entries import NEVER
-from dataflows.flows.hospitals.identity import portions, repair_id
+from dataflows.flows.hospitals.identity import directory_address, portions
+from dataflows.flows.hospitals.inventory import Inventory
 from dataflows.flows.hospitals.ledger import COMMAND, Ledger
 from dataflows.flows.hospitals.pacing import Pace
 from dataflows.flows.hospitals.rows import Hospital, Row
@@ -113,7 +114,7 @@ class Kept:
     """One record at the Directory."""
 
     number: int
-    batch_id: str
+    batch_id: str | None
     hospital: Hospital
     active: bool = False
 
@@ -139,16 +140,24 @@ class Far:
     alone: bool = True
     now: float = 1_000.0
     refuses: frozenset[Hospital] = frozenset()
-    wanted: dict[str, Counter[Hospital]] = field(default_factory=dict)
-    """What each batch is to hold, as the tests know it."""
+    held: Counter[Hospital] = field(default_factory=Counter)
+    """How often the file that holds a text most holds it, of all files since the Directory's memory began."""
+    present: Counter[Hospital] = field(default_factory=Counter)
+    """What the file that is at work now holds."""
 
     def __post_init__(self) -> None:
+        self.agains: Counter[Hospital] = Counter()
+        """What was to be created all the same."""
+        self.done: Counter[Hospital] = Counter()
+        """What has to be live, since a run that was to bring it there ended well."""
+        self.same_id = False
+        self.posted: defaultdict[str, set[Hospital]] = defaultdict(set)
         self.records: dict[int, Kept] = {}
         self.landings: list[Landing] = []
         self.foreign: set[int] = set()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
-        self._last = 0
+        self._arrived = self._last = 0
         self.life = 0
         self.story: list[tuple[float, str, str]] = []
 
@@ -178,14 +187,19 @@ class Far:
         self.tell("directory", "restart")
         self.records.clear()
         self.foreign.clear()
+        self.posted.clear()
+        self.held = Counter(self.present)
+        self.agains, self.done = Counter(), Counter()
         self.life += 1
         self._last = 0
 
-    def add(self, batch_id: str, hospital: Hospital) -> int:
-        """Store a record."""
-        self._last += 1
-        self.records[self._last] = Kept(self._last, batch_id, hospital)
-        self.tell("directory", f"record {self._last} lands: {hospital.name} in {batch_id[:4]}")
+    def add(self, batch_id: str | None, hospital: Hospital, *, active: bool = False) -> int:
+        """Store a record; returns its id, which can be that of the one before."""
+        self._arrived += 1
+        self._last += not (self.same_id and self._last)
+        self.same_id = False
+        self.records[self._arrived] = Kept(self._last, batch_id, hospital, active)
+        self.tell("directory", f"record {self._last} lands: {hospital.name} in {str(batch_id)[:4]}")
         return self._last
 
     def land(self, landing: Landing) -> None:
@@ -196,22 +210,50 @@ class Far:
 
     def plant(self, batch_id: str) -> None:
         """Somebody else writes into a batch."""
-        self.foreign.add(self.add(batch_id, Hospital("Foreign Clinic", "1 Other Road, Exampleton", None)))
+        self.add(batch_id, Hospital("Foreign Clinic", "1 Other Road, Exampleton", None))
+        self.foreign.add(self._arrived)
+
+    def another_tool_creates(self, hospital: Hospital) -> None:
+        """Somebody else brings a hospital there, without a batch."""
+        self.add(None, hospital, active=True)
+        self.foreign.add(self._arrived)
+        self.held[hospital] = max(self.held[hospital], self.live()[hospital])
+
+    def somebody_deletes(self, hospital: Hospital) -> None:
+        """Somebody removes one live hospital."""
+        found = next((key for key, one in self.records.items() if one.active and one.hospital == hospital), None)
+        if found is not None:
+            self.tell("somebody", f"deletes {hospital.name}")
+            del self.records[found]
+            self.foreign.discard(found)
+            self.done[hospital] = min(self.done[hospital], self.live()[hospital])
+
+    @property
+    def most(self) -> Counter[Hospital]:
+        """How often each hospital may be live."""
+        return self.held + self.agains
 
     def holds(self, batch_id: str) -> list[Kept]:
         """The records of a batch."""
         return [one for one in self.records.values() if one.batch_id == batch_id]
 
+    def live(self) -> Counter[Hospital]:
+        """What is active."""
+        return Counter(one.hospital for one in self.records.values() if one.active)
+
     def expects(self, batch_id: str, hospital: Hospital) -> None:
         """Check that a create which arrives now cannot make one copy too many."""
+        self.posted[batch_id].add(hospital)
         if not self.alone:
             return
-        there = sum(one.hospital == hospital for one in self.holds(batch_id))
+        here = [one for one in self.holds(batch_id) if one.hospital == hospital]
+        assert not any(one.active for one in self.holds(batch_id)), "a create into a batch that is active"
         coming = sum(
             one.batch_id == batch_id and one.hospital == hospital and one.life == self.life and not one.over
             for one in self.landings
         )
-        assert there + coming < self.wanted[batch_id][hospital], "a create that makes one copy too many"
+        there = self.live()[hospital]
+        assert there + len(here) + coming < self.most[hospital], "a create that makes one copy too many"
 
     def activate(self, batch_id: str) -> int:
         """Activate a batch; returns the status."""
@@ -219,40 +261,38 @@ class Far:
         self.tell("directory", f"activation of {batch_id[:4]} ({len(held)} records)")
         if not held or any(one.active for one in held):
             return 400 if held else 404
-        missing = self.wanted[batch_id] - Counter(one.hospital for one in held)
-        assert not [one for one in missing if one not in self.refuses], "a batch is activated that lacks a row"
-        if self.alone and not self.foreign:
-            assert len(held) <= sum(self.wanted[batch_id].values()), "a batch is activated that has a copy too many"
+        live = self.live()
+        for hospital in self.posted[batch_id] - {one.hospital for one in held}:
+            assert live[hospital] or hospital in self.refuses, "a batch is activated that lacks a row"
         for one in held:
             one.active = True
+        if self.alone:
+            more = Counter({h: n for h, n in self.live().items() if self._is_ours(h)}) - self.most
+            assert not more, f"a batch is activated that makes a hospital live too often: {sorted(more)}"
         return 200
 
+    def _is_ours(self, hospital: Hospital) -> bool:
+        return not any(self.records[key].hospital == hospital for key in self.foreign if key in self.records)
+
     def delete(self, number: int) -> int:
-        """Delete one record; returns the status."""
-        gone = self.records.get(number)
-        if gone is None:
+        """Delete the first record with an id; returns the status."""
+        key = next((key for key, one in self.records.items() if one.number == number), None)
+        if key is None:
             return 404
-        self.tell("directory", f"record {number} is deleted: {gone.hospital.name} in {gone.batch_id[:4]}")
-        assert number not in self.foreign, "somebody else's record is deleted"
-        twins = [one for one in self.holds(gone.batch_id) if one.hospital == gone.hospital]
-        live = sum(one.active for one in twins)
-        assert not gone.active or live > self.wanted[gone.batch_id][gone.hospital], "a live hospital is deleted"
-        assert (
-            gone.active
-            or len(twins) > self.wanted[gone.batch_id][gone.hospital]
-            or any(one.active for one in self.holds(gone.batch_id))
-        ), "the only copy of a row is deleted"
-        del self.records[number]
+        gone = self.records[key]
+        self.tell("directory", f"record {number} is deleted: {gone.hospital.name} in {str(gone.batch_id)[:4]}")
+        assert key not in self.foreign, "somebody else's record is deleted"
+        assert not gone.active or not self.alone, "a live hospital is deleted"
+        del self.records[key]
         return 204
 
     def delete_batch(self, batch_id: str) -> int:
         """Delete all records of a batch; returns the status."""
         held = self.holds(batch_id)
-        assert not any(one.active for one in held), "live hospitals are deleted with their batch"
-        assert not any(one.number in self.foreign for one in held), "somebody else's record is deleted"
+        assert not any(one.active for one in held) or not self.alone, "live hospitals are deleted with their batch"
+        assert not any(key in self.foreign for key, one in self.records.items() if one.batch_id == batch_id)
         self.tell("directory", f"{len(held)} records of {batch_id[:4]} are deleted")
-        for one in held:
-            del self.records[one.number]
+        self.records = {key: one for key, one in self.records.items() if one.batch_id != batch_id}
         return 200 if held else 404
 
 
@@ -262,7 +302,7 @@ class Line:
     def __init__(self, far: Far, host: Host) -> None:
         self.far = far
         self.host = host
-        self._seen: dict[str, set[int]] = {}
+        self._listed: list[Listed] = []
 
     def _fate(self, known: Iterable[str]) -> str:
         self.host.fuse.step()
@@ -283,6 +323,19 @@ class Line:
             raise ServiceDown("no answer", hint="")
         return self.snapshot(batch_id)
 
+    def list_all(self) -> list[Listed]:
+        """Everything."""
+        if self._fate(LOOKS) == "dropped":
+            raise ServiceDown("no answer", hint="")
+        return self.everything()
+
+    def everything(self) -> list[Listed]:
+        """What is there now, of all batches."""
+        held = list(self.far.records.values())
+        self.far.tell(self.host.name, f"lists {[(one.number, str(one.batch_id)[:4], one.active) for one in held]}")
+        self._listed = [Listed(one.number, one.hospital, one.active, one.batch_id) for one in held]
+        return self._listed
+
     def delete_batch(self, batch_id: str) -> int | None:
         """Delete a batch."""
         fate = self._fate(OTHERS)
@@ -292,7 +345,6 @@ class Line:
     def snapshot(self, batch_id: str) -> list[Record]:
         """What is there now."""
         held = [Record(one.number, one.hospital, one.active) for one in self.far.holds(batch_id)]
-        self._seen[batch_id] = {one.id for one in held}
         self.far.tell(self.host.name, f"looks at {batch_id[:4]}: {[(one.id, one.active) for one in held]}")
         return held
 
@@ -343,21 +395,20 @@ class Line:
 
     def _single(self, ask: Ask) -> tuple[float, Callable[[], Any]]:
         far, batch_id = self.far, ask.batch.batch_id
-        if ask.kind is Kind.LOOK:
-            fate = self._fate(LOOKS)
-            seconds = SLOW if fate == "slow" else QUICK
-            answer: list[Any] = []
-            if fate == "dropped":
-                return far.now + PATIENCE, lambda: Failure(ServiceDown("no answer", hint=""))
-            far.at(far.now + seconds / 2, lambda: answer.append(self.snapshot(batch_id)))
-            return far.now + seconds, lambda: answer[0]
+        if ask.kind in (Kind.LOOK, Kind.LIST):
+            return self._look_in_time(None if ask.kind is Kind.LIST else batch_id)
         fate = self._fate(OTHERS)
         far.tell(self.host.name, f"{ask.kind} {batch_id[:4]} {ask.record_id}: {fate}")
         if ask.kind is Kind.DELETE:
-            assert ask.record_id in self._seen[batch_id], "an id is deleted that was not just seen"
-        done: Callable[[], int] = (
-            partial(far.activate, batch_id) if ask.kind is Kind.ACTIVATE else partial(far.delete, ask.record_id)
-        )
+            seen = [(one.batch_id, one.active) for one in self._listed if one.id == ask.record_id]
+            assert seen == [(batch_id, False)], (
+                "an id is deleted that was not just seen, once, in our batch, not active"
+            )
+        done: Callable[[], int] = {
+            Kind.ACTIVATE: partial(far.activate, batch_id),
+            Kind.DELETE: partial(far.delete, ask.record_id),
+            Kind.DELETE_BATCH: partial(far.delete_batch, batch_id),
+        }[ask.kind]
         status: list[int] = []
         life = far.life
         if fate not in ("dropped", "error"):
@@ -370,6 +421,19 @@ class Line:
         if fate in ("ok", "restart"):
             return far.now + QUICK, lambda: status[0] if status else None
         return far.now + (PATIENCE if fate != "late" else 1.0), lambda: None
+
+    def _look_in_time(self, batch_id: str | None) -> tuple[float, Callable[[], Any]]:
+        far, fate, started = self.far, self._fate(LOOKS), self.far.now
+        if fate == "dropped":
+            return far.now + PATIENCE, lambda: Failure(ServiceDown("no answer", hint=""))
+        seconds = SLOW if fate == "slow" else QUICK
+        answer: list[Any] = []
+
+        def look() -> None:
+            answer.append(Inventory(self.everything(), started) if batch_id is None else self.snapshot(batch_id))
+
+        far.at(far.now + seconds / 2, look)
+        return far.now + seconds, lambda: answer[0]
 
 
 class _Stop(Stop):
@@ -446,7 +510,11 @@ class Host:
             _Copies.kept[self.name].clear()
 
     def resumable(self) -> list[RunRecord]:
-        """The runs that wait to be resumed, latest first."""
+        """The runs that wait to be resumed, latest first; those too whose process died."""
+        self.book.fuse = Fuse()  # it is another process that looks
+        for record in self.book.runs(state="running"):
+            if record.target not in self.running:
+                self.book.set_state(record.run_id, states.RESUMABLE)
         return self.book.runs(state="resumable")
 
     # --- processes --------------------------------------------------------------------------------------------
@@ -457,14 +525,20 @@ class Host:
         self.luck = list(luck)
         self.stop = _Stop(self.far)
 
-    def upload(self, rows: list[Row], size: int, **options: Any) -> Iterator[Pause | Ended]:
+    def upload(
+        self, rows: list[Row], size: int, path: str = "file.csv", address: str = ADDRESS, **options: Any
+    ) -> Iterator[Pause | Ended]:
         """The command, as a process that yields whenever it waits, and at last how it ended."""
-        content = Content(ADDRESS, size, rows, [], 0)
-        return self._played(job.Options("file.csv", size, **options), content)
+        content = Content(directory_address(address), size, rows, [], 0)
+        return self._played(job.Options(path, size, **options), content)
 
     def resume(self, record: RunRecord) -> Iterator[Pause | Ended]:
         """``runs resume``, likewise."""
         return self._played(*job.recalled(record.options, self.settings))
+
+    def rows_of(self, record: RunRecord) -> list[Row]:
+        """The rows that an earlier run carried."""
+        return job.recalled(record.options, self.settings)[1].rows
 
     def abandon(self, record: RunRecord) -> Abandoned:
         """``runs abandon``, in one go."""
@@ -597,16 +671,18 @@ def _taking(take: Callable[[Dispatcher, Answered], Iterator[Event]]) -> Callable
 def rig(patch: pytest.MonkeyPatch) -> None:
     """Put clock, Directory, pool, locks and copies into the job's hands."""
     clock = SimpleNamespace(monotonic=lambda: _far().now, time=lambda: _far().now)
-    for module in (job, ledger, dispatch, abandon):
+    for module in (job, ledger, dispatch, abandon, courier, uploads):
         patch.setattr(module, "time", clock)
-    for module in (job, taking_back):
+    for module in (job, taking_back, uploads):
         patch.setattr(module, "Copies", _Copies)
+    for module in (job, taking_back):
         patch.setattr(module, "Directory", lambda _address, session, _policy: session.line)
         patch.setattr(module, "make_session", _session)
     patch.setattr(job, "Pace", partial(Pace, clock=clock.monotonic))
     patch.setattr(pool, "each", _each)
     patch.setattr(Dispatcher, "take", _taking(Dispatcher.take))
-    patch.setattr(ledger, "is_running", lambda data_dir, _, target: target in Host.hosts[data_dir.name].running)
+    for module in (ledger, uploads):
+        patch.setattr(module, "is_running", lambda data_dir, _, target: target in Host.hosts[data_dir.name].running)
     patch.setattr(taking_back, "Run", _run)
     patch.setattr(taking_back, "only_one", lambda *_: nullcontext())
 
@@ -619,7 +695,7 @@ def _run(run_id: str, journal: Journal, data_dir: Path, notify: Listener, _stop:
     return Run(run_id, journal, data_dir, notify, stop=_Stop(_far()))
 
 
-def _session(settings: Settings, _workers: int) -> SimpleNamespace:
+def _session(settings: Settings, _workers: int, *_: object) -> SimpleNamespace:
     host = Host.hosts[settings.data_dir.name]
     return SimpleNamespace(line=Line(host.far, host), close=lambda: None)
 
@@ -628,24 +704,25 @@ def _session(settings: Settings, _workers: int) -> SimpleNamespace:
 
 
 def wanted(rows: list[Row], size: int, occurrence: int = 0) -> dict[str, Counter[Hospital]]:
-    """What the batches of a file are to hold, the batches that stand in for lost rows too."""
-    found: dict[str, Counter[Hospital]] = {}
-    for part in portions(ADDRESS, rows, size, occurrence):
-        found[part.batch_id] = Counter(row.hospital for row in part.rows)
-        for place, row in enumerate(part.rows):
-            found[repair_id(part.batch_id, place, row.hospital)] = Counter([row.hospital])
-    return found
+    """What the batches of a file are to hold."""
+    return {
+        part.batch_id: Counter(row.hospital for row in part.rows) for part in portions(ADDRESS, rows, size, occurrence)
+    }
 
 
-def disagreement(far: Far, rows: list[Row], size: int) -> str:
+def file_of(rows: Iterable[Row]) -> Counter[Hospital]:
+    """How often a file holds each hospital."""
+    return Counter(row.hospital for row in rows)
+
+
+def disagreement(far: Far, rows: list[Row], *, inactive: bool = True) -> str:
     """What is wrong with a file's rows at the Directory; nothing should be."""
-    ids = set(wanted(rows, size))
-    held = [one for one in far.records.values() if one.batch_id in ids and one.number not in far.foreign]
-    live = Counter(one.hospital for one in held if one.active)
-    should = Counter(row.hospital for row in rows if row.hospital not in far.refuses)
+    live, should = far.live(), Counter({h: n for h, n in file_of(rows).items() if h not in far.refuses})
+    live = Counter({hospital: count for hospital, count in live.items() if hospital in should})
     if live != should:
         return f"live: {sorted(live.elements())}, in the file: {sorted(should.elements())}"
-    return f"{len(held) - sum(live.values())} records are left inactive" if len(held) > sum(live.values()) else ""
+    left = sum(not one.active and one.hospital in should for one in far.records.values())
+    return f"{left} records are left inactive" if left and inactive else ""
 
 
-__all__ = ["NEVER", "Ended", "Far", "Host", "Ledger", "disagreement", "play", "rig", "wanted"]
+__all__ = ["NEVER", "Ended", "Far", "Host", "Ledger", "disagreement", "file_of", "play", "rig", "wanted"]

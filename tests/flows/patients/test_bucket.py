@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dataflows.flows.patients import bucket
 from dataflows.sandbox.server import Sandbox
 from tests.flows.patients.world import World, registration
+from tests.remote.loopback import reply, serving
 
 
 @pytest.fixture
@@ -75,3 +77,82 @@ def test_a_list_of_many_pages(world: World) -> None:
     for number in range(5):
         world.arrive(registration(after=number, token=f"{number:08}"))
     assert world.bring_in()["seen"] == 5
+
+
+# --- answers that are none --------------------------------------------------------------------------------------------
+
+PAGES = [
+    "{}",
+    "[]",
+    "[[1]]",
+    "null",
+    '{"kind": "storage#buckets"}',
+    '{"kind": "storage#objects", "items": 7}',
+    '{"kind": "storage#objects", "items": [7]}',
+    '{"kind": "storage#objects", "items": [{"name": "a"}]}',
+    '{"kind": "storage#objects", "items": [{"name": [1], "generation": "1", "size": "1"}]}',
+    '{"kind": "storage#objects", "items": [{"name": "a", "generation": "-1", "size": "1"}]}',
+    '{"kind": "storage#objects", "items": [{"name": "a", "generation": "1", "size": {}}]}',
+    '{"kind": "storage#objects", "items": [{"name": "a", "generation": "1", "size": 1, "timeCreated": "soon"}]}',
+    '{"kind": "storage#objects", "items": [{"name": "%s", "generation": "1", "size": 1}]}' % ("a" * 2000),
+    '{"kind": "storage#objects", "items": [], "nextPageToken": [[1]]}',
+    '{"kind": "storage#objects", "nextPageToken": "the same"}',
+    "<html>please sign in</html>",
+    "[" * 100_000,
+    "",
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page[:70])
+def test_a_list_that_is_none_is_no_empty_bucket(world: World, page: str) -> None:
+    with serving(reply(200, page.encode(), Content_Type="application/json")) as server:
+        ran = world.bring_in(STORAGE_EMULATOR_HOST=server.url, HTTP_ATTEMPTS="1")
+    assert ran.code == 13, ran.err
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 412, 429, 500])
+@pytest.mark.parametrize("body", ["[[1]]", '{"error": [[1]]}', '{"error": {"message": [[1]], "errors": 7}}', "["])
+def test_errors_of_any_shape_are_errors(world: World, status: int, body: str) -> None:
+    with serving(reply(status, body.encode(), Content_Type="application/json")) as server:
+        ran = world.bring_in(STORAGE_EMULATOR_HOST=server.url, HTTP_ATTEMPTS="1")
+    assert ran.code in (10, 12, 13), ran.err
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(world: World, status: int) -> None:
+    with serving(reply(200, b'{"kind": "storage#objects"}')) as elsewhere:
+        with serving(reply(status, Location=elsewhere.url)) as server:
+            ran = world.bring_in(STORAGE_EMULATOR_HOST=server.url, HTTP_ATTEMPTS="1")
+        assert elsewhere.requests == []
+    assert ran.code in (10, 13), ran.err
+
+
+def test_an_empty_bucket_is_one(world: World) -> None:
+    assert world.bring_in().code == 0
+
+
+def test_a_list_without_an_end_is_given_up(world: World) -> None:
+    world.bucket.faults.set(endless_list=True, page_size=10)
+    ran = world.bring_in(HTTP_DEADLINE_SECONDS="0.5", HTTP_ATTEMPTS="1")
+    assert ran.code == 13
+    assert "does not end" in ran["error"]["message"]
+
+
+def test_more_objects_than_a_pass_takes_are_for_the_next(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "MOST", 3)
+    world.bucket.faults.set(page_size=2)
+    for number in range(5):
+        world.arrive(registration(after=number, token=f"{number:08}"))
+    assert [world.bring_in()["seen"], len(world.bucket.objects)] == [3, 2]
+    assert [world.bring_in()["seen"], len(world.bucket.objects)] == [2, 0]
+
+
+@pytest.mark.parametrize("how", ["interim", "trailers", "drip", "flood", "bomb", "deep", "wrong", "redirects"])
+def test_a_download_that_never_ends_waits_for_the_next_pass(world: World, how: str) -> None:
+    world.arrive(registration())
+    world.bucket.faults.set(only="download", endless_share=1.0, endless_by=how)
+    ran = world.bring_in(HTTP_ATTEMPTS="1", HTTP_TIMEOUT_SECONDS="0.5")
+    assert ran.code in (3, 10, 13), ran.err
+    assert len(world.bucket.objects) == 1
+    world.bucket.faults.clear()
+    assert world.bring_in()["imported"] == 1

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable
 from dataflows.runs.pool import Stop
-from dataflows.store.files import settle
+from dataflows.store.disk import foreign
+from dataflows.store.files import private_folder, settle
 
 Clock = Callable[[], datetime]
 
@@ -29,6 +30,7 @@ _STAMP = "%Y%m%d_%H%M%SZ"
 _FINAL = re.compile(r"(?:cqc_(?P<source>[a-z0-9_]+)|changes_(?P<of>[a-z0-9_]+)|merged)_(?P<stamp>\d{8}_\d{6}Z)\.csv")
 _TEMPORARY = re.compile(r"\.cqc_[a-z0-9_]+\.(?P<owner>[0-9a-f]{12})\.[0-9a-f]{8}\.part")
 _LEFT_BEHIND = timedelta(days=1)
+_LONGEST_NAME = 255
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
 
 
@@ -69,12 +71,12 @@ class Folder:
             SettingUnusable: it cannot be made or written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            private_folder(self.path)
             probe = self.path / self._temporary("probe")
             probe.touch(exist_ok=False)
             probe.unlink()
         except OSError as error:
-            raise SettingUnusable(
+            raise foreign(self.path, error, "the output folder") or SettingUnusable(
                 f"the output folder cannot be written: {self.path} ({_why(error)})",
                 hint="name another one with --output, or give this account the right to write there",
             ) from None
@@ -174,9 +176,12 @@ def target(path: Path) -> str:
 def file_of(folder: Path, name: str) -> Path | None:
     """The file of that name, if it is one that we name so and lies in the folder itself; None for anything else."""
     path = folder / name
-    if _FINAL.fullmatch(name) is None or path.is_symlink() or not path.is_file():
-        return None
-    return path
+    return None if not is_name(name) or path.is_symlink() or not path.is_file() else path
+
+
+def is_name(name: str) -> bool:
+    """Whether a file may be one of ours by its name, which no file system finds too long."""
+    return len(name) <= _LONGEST_NAME and _FINAL.fullmatch(name) is not None
 
 
 def stamp_of(path: Path) -> datetime:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime, timedelta
 
+from dataflows.flows.cqc.folder import is_name
 from dataflows.runs.journal import Item, Journal, now
 
 _SCHEMA = (
@@ -69,6 +70,23 @@ class History:
                 (self._folder, source),
             ).fetchone()
         return Fetch(*row) if row else None
+
+    def names(self, command: str, file: str) -> bool:
+        """Whether a run of ``command`` into this folder has named a file, as a download or as one made from some."""
+        if is_name(file):
+            with self._journal.reading() as db:
+                return any(
+                    db.execute(statement, values).fetchone()
+                    for statement, values in (
+                        ("SELECT 1 FROM cqc_fetches WHERE folder = ? AND file = ?", (self._folder, file)),
+                        (
+                            "SELECT 1 FROM runs JOIN run_reports USING (run_id)"
+                            " WHERE command = ? AND target = ? AND instr(report, ?)",
+                            (command, self._folder, file),
+                        ),
+                    )
+                )
+        return False
 
     def sources(self) -> set[str]:
         """The sources that were ever fetched into this folder."""

@@ -113,7 +113,7 @@ class _Fetch:
         yield Step("fetching")
         settings, run = self.settings, self.run
         workers = self.options.workers or len(self.sources)
-        session = make_session(settings, workers)
+        session = make_session(settings, workers, run.stop.grace_is_over)
         policy = RetryPolicy(
             settings.cqc_retries + 1,
             settings.cqc_deadline_seconds,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-_REMARK = re.compile(r"\s*\(.*$")  # "(for office use only)", also where its end was lost
 _LOCATION, _PROVIDER, _NAME = "cqc location id", "cqc provider id", "name"
 _ALSO = {
     "cqc location": _LOCATION,
@@ -19,7 +17,8 @@ _ALSO = {
 
 def plain(name: str) -> str:
     """A column's one name, without remark, case and superfluous blanks: what names are compared by."""
-    words = " ".join(_REMARK.sub("", name).lower().split())
+    name = name.partition("(")[0]  # "(for office use only)", also where its end was lost
+    words = " ".join(name.lower().split())
     return _ALSO.get(words, words)
 
 

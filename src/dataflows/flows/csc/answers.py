@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
+
+import orjson
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.csc.schema import ChildSchema
@@ -48,7 +49,7 @@ def receipts(reply: Reply, count: int) -> list[Answer]:
     if reply.status == 204:
         return [Answer(Verdict.ACCEPTED, f"accepted without receipt {uuid.uuid4()}")] * count
     try:
-        document = json.loads(reply.body)
+        document = orjson.loads(reply.body)
     except ValueError:
         document = None
     if isinstance(document, str) and document:

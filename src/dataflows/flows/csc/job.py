@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,8 +39,9 @@ from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
 from dataflows.flows.csc.table import open_engine, staging_table
 from dataflows.remote.oauth import TokenSource
 from dataflows.remote.retry import RetryPolicy
-from dataflows.remote.session import make_session
+from dataflows.remote.session import Session, make_session
 from dataflows.runs import pool
+from dataflows.runs.garbage import rare_collections
 from dataflows.runs.journal import Journal
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
@@ -131,7 +131,7 @@ class _Submit:
         self._open_books()
         self.recorder = Recorder(self.books, self.run.journal, self.run.id)
         try:
-            with _rare_collections():
+            with rare_collections(200_000, 50):  # payloads have no cycles, and looking costs a quarter of the run
                 yield from self._story()
         finally:
             self.books.close(drop=self.run.stop.hurry)
@@ -320,9 +320,9 @@ class _Submit:
             return BatchFiles(self.options.out)
         settings = self.settings
         settings.require("SUPPLIER_KEY", "TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE")
-        session = self.closing.enter_context(closing(make_session(settings, self.options.workers)))
+        session = self._session(self.options.workers)
         policy = RetryPolicy.of(settings, stop=self.run.stop, on_retry=self._retrying)
-        tokens = TokenSource(settings, session, policy)
+        tokens = TokenSource(settings, self._session(), policy)
         tokens.token()  # before any row is touched: refused access changes nothing
         receiver = Receiver(
             url=children_url(settings),
@@ -338,6 +338,12 @@ class _Submit:
         )
         still_right = self.planner.still_right
         return Courier(receiver, self.acks, self.run, still_right, table=not self.options.rehearsal)
+
+    def _session(self, workers: int = 1) -> Session:
+        """A session for one far side, closed with the run."""
+        session = make_session(self.settings, workers, self.run.stop.grace_is_over)
+        self.closing.callback(session.close)
+        return session
 
     def _retrying(self, event: Retrying) -> None:
         self.retries += 1
@@ -417,19 +423,6 @@ class _Halt:
     @property
     def hurry(self) -> bool:
         return self.stop.hurry
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let the garbage collector look for cycles seldom: payloads have none, and looking costs a quarter of the run."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _emptied(events: list[Event]) -> Iterator[Event]:

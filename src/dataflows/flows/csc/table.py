@@ -158,26 +158,23 @@ _ASK: Mapping[str, Callable[[sa.Connection, sa.Table], TableIdentity | None]] = 
 }
 
 
-def open_engine(settings: Settings) -> sa.Engine:
+def open_engine(settings: Settings, *, create: bool = False) -> sa.Engine:
     """Open the database of DB_CONNECTION_STRING, else the embedded ``staging.db`` in DATA_DIR if it was made.
+
+    ``create``: a SQLite file is made where there is none, for its owner alone.
 
     Raises:
         SettingUnusable: neither is there (an empty database made in passing would look like a night without work).
     """
     if settings.db_connection_string is not None:
-        return connect(settings.db_connection_string)
+        return connect(settings.db_connection_string, create=create)
     embedded = settings.data_dir / "staging.db"
-    if not embedded.exists():
+    if not create and not embedded.exists():
         raise SettingUnusable(
             "DB_CONNECTION_STRING is not set, and there is no embedded staging.db in the data folder",
             hint="set it; or make an embedded table to try things out: dataflows test-schema --create",
         )
-    return connect(embedded_url(settings))
-
-
-def embedded_url(settings: Settings) -> str:
-    """Return the address of the embedded staging database."""
-    return f"sqlite:///{settings.data_dir / 'staging.db'}"
+    return connect(f"sqlite:///{embedded}", create=create)
 
 
 def create_table(engine: sa.Engine, name: str) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from dataflows.store.database import RowRefused, all_results, fingerprint
+from dataflows.store.database import RowRefused, fingerprint
+from dataflows.store.results import all_results
 from dataflows.store.transactions import in_transaction
 
 if TYPE_CHECKING:
@@ -173,51 +174,59 @@ def _statements(connection: sa.Connection, table: sa.Table) -> _Statements:
     if connection.dialect.name == "postgresql":
         return _PostgreSql(connection, table)
     if connection.dialect.name == "mssql":
-        return _SqlServer(connection, table) if _has_openjson(connection) else _SqlServerValues(connection, table)
+        return (
+            _SqlServer(connection, table) if _has_openjson(connection.engine) else _SqlServerValues(connection, table)
+        )
     return _Sqlite(connection, table)
 
 
-def _has_openjson(connection: sa.Connection) -> bool:
-    """SQL Server 2016 has it, where the database's compatibility level is that of 2016 at least."""
-    found = connection.exec_driver_sql("SELECT compatibility_level FROM sys.databases WHERE name = DB_NAME()").scalar()
-    return found is None or int(found) >= 130
+def _has_openjson(engine: sa.Engine) -> bool:
+    """SQL Server has it since 2016, where the database's compatibility level is that of 2016 at least."""
+    try:
+        with engine.connect() as connection:  # one of its own: what is refused may end a transaction
+            return connection.exec_driver_sql("SELECT COUNT(*) FROM OPENJSON(N'[1]')").scalar() == 1
+    except sa.exc.DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return False
 
 
 class _Statements(ABC):
     """The updates in one database's words."""
 
+    row = "csc_row"  # what a row of the table is called in them
+
     def __init__(self, connection: sa.Connection, table: sa.Table) -> None:
-        self._table = table
         self._name = connection.dialect.identifier_preparer.format_table(table)
-        fingerprinted = fingerprint(
-            sa.func.coalesce(sa.literal_column("csc_row.json_payload"), sa.literal_column("''"))
+        payload: sa.ColumnElement[str] = sa.func.coalesce(
+            sa.literal_column(f"{self.row}.json_payload"), sa.literal_column("''")
         )
-        self._fingerprint = str(fingerprinted.compile(dialect=connection.dialect))
+        self._fingerprint = str(fingerprint(payload).compile(dialect=connection.dialect))
 
     @abstractmethod
     def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
         """Update rows; yield the ids of those that were as they had been read."""
 
-    def _as_read(self, collation: str = "") -> str:
+    def _as_read(self, same: str, collation: str = "") -> str:
         """Say that a row is as it was read: as a case, so that no planner joins by it and hashes the whole table."""
         return (
-            f"CASE WHEN {self._fingerprint} = batch.fingerprint"
-            f" AND coalesce(csc_row.submission_status, '') = batch.status{collation}"
-            f" AND coalesce(csc_row.row_state, '') = batch.state{collation} THEN 1 ELSE 0 END = 1"
+            f"CASE WHEN {same} AND coalesce({self.row}.submission_status, '') = batch.status{collation}"
+            f" AND coalesce({self.row}.row_state, '') = batch.state{collation} THEN 1 ELSE 0 END = 1"
         )
 
-    @staticmethod
-    def _set(outcome: Outcome, row: str = "csc_row.", batch: str = "batch.") -> str:
-        return ", ".join(f"{name} = {value.format(row=row, batch=batch)}" for name, value in _ASSIGNED[outcome].items())
+    def _set(self, outcome: Outcome, batch: str = "batch.") -> str:
+        values = {name: value.format(row=f"{self.row}.", batch=batch) for name, value in _ASSIGNED[outcome].items()}
+        return ", ".join(f"{name} = {value}" for name, value in values.items())
 
 
 class _PostgreSql(_Statements):
     def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
+        same = f"{self._fingerprint} = batch.fingerprint"
         statement = (
             f"UPDATE {self._name} AS csc_row SET {self._set(outcome)}"  # noqa: S608
             " FROM unnest(%s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[])"
             " AS batch (id, fingerprint, status, state, response, partial)"
-            f" WHERE csc_row.id = batch.id AND csc_row.id = ANY(%s::bigint[]) AND {self._as_read()}"
+            f" WHERE csc_row.id = batch.id AND csc_row.id = ANY(%s::bigint[]) AND {self._as_read(same)}"
             " RETURNING csc_row.id"
         )
         columns = [list(column) for column in zip(*map(_values, part), strict=True)]
@@ -226,29 +235,35 @@ class _PostgreSql(_Statements):
 
 
 class _SqlServer(_Statements):
-    """The batch is one JSON text. Its fingerprints are handed over as four numbers each: JSON has no bytes."""
+    """The batch is one JSON text. JSON has no bytes: of a fingerprint the first 16 are handed over, as two numbers."""
 
     batch = (
-        "(SELECT id, status, state, response, partial, CAST(a AS BINARY(8)) + CAST(b AS BINARY(8))"
-        " + CAST(c AS BINARY(8)) + CAST(d AS BINARY(8)) AS fingerprint FROM OPENJSON(?) WITH (id BIGINT '$[0]',"
-        " a BIGINT '$[1]', b BIGINT '$[2]', c BIGINT '$[3]', d BIGINT '$[4]', status NVARCHAR(50) '$[5]',"
-        " state NVARCHAR(50) '$[6]', response NVARCHAR(MAX) '$[7]', partial NVARCHAR(MAX) '$[8]'))"
+        "(SELECT * FROM OPENJSON(?) WITH (id BIGINT '$[0]', first BIGINT '$[1]', second BIGINT '$[2]',"
+        " status NVARCHAR(50) '$[3]', state NVARCHAR(50) '$[4]', response NVARCHAR(MAX) '$[5]',"
+        " partial NVARCHAR(MAX) '$[6]'))"
     )
 
-    def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
-        values = [
-            [row_id, *struct.unpack(">4q", print_.ljust(32, b"\0")), *rest]
-            for row_id, print_, *rest in map(_values, part)
-        ]
-        return self._updated(connection, outcome, self.batch, json.dumps(values))
+    def __init__(self, connection: sa.Connection, table: sa.Table) -> None:
+        self.row = connection.dialect.identifier_preparer.quote(table.name)  # its own name: not every server of this
+        super().__init__(connection, table)  # language takes an alias beside OUTPUT
 
-    def _updated(self, connection: sa.Connection, outcome: Outcome, batch: str, *values: object) -> Iterator[int]:
+    def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
+        rows = [[row_id, *struct.unpack(">2q", hashed[:16]), *rest] for row_id, hashed, *rest in map(_values, part)]
+        same = " AND ".join(
+            f"CAST(SUBSTRING({self._fingerprint}, {start}, 8) AS BIGINT) = batch.{name}"
+            for start, name in ((1, "first"), (9, "second"))
+        )
+        return self._updated(connection, outcome, self.batch, same, json.dumps(rows))
+
+    def _updated(
+        self, connection: sa.Connection, outcome: Outcome, batch: str, same: str, *values: object
+    ) -> Iterator[int]:
         # the ids go through a table variable: a table with triggers gives none back otherwise
         statement = (
             "SET NOCOUNT ON; DECLARE @done TABLE (id BIGINT);"  # noqa: S608
-            f" UPDATE csc_row SET {self._set(outcome)} OUTPUT inserted.id INTO @done"
-            f" FROM {self._name} AS csc_row JOIN {batch} AS batch ON batch.id = csc_row.id"
-            f" WHERE {self._as_read(' COLLATE DATABASE_DEFAULT')}; SELECT id FROM @done"
+            f" UPDATE {self._name} SET {self._set(outcome)} OUTPUT inserted.id INTO @done"
+            f" FROM {batch} AS batch WHERE batch.id = {self.row}.id"
+            f" AND {self._as_read(same, ' COLLATE DATABASE_DEFAULT')}; SELECT id FROM @done; SET NOCOUNT OFF"
         )
         return (int(row[0]) for row in all_results(connection, statement, *values))
 
@@ -256,7 +271,7 @@ class _SqlServer(_Statements):
 class _SqlServerValues(_SqlServer):
     """For databases without OPENJSON: the batch is a list of parameters (2,100 at most)."""
 
-    row = "(CAST(? AS BIGINT), CAST(? AS BINARY(32)), ?, ?, CAST(? AS NVARCHAR(MAX)), CAST(? AS NVARCHAR(MAX)))"
+    marks = "(CAST(? AS BIGINT), CAST(? AS BINARY(32)), ?, ?, CAST(? AS NVARCHAR(MAX)), CAST(? AS NVARCHAR(MAX)))"
     rows = 100
 
     def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
@@ -267,10 +282,11 @@ class _SqlServerValues(_SqlServer):
             listed = (
                 "(SELECT id, fingerprint, status, state, NULLIF(response, N'') AS response,"  # noqa: S608
                 " NULLIF(partial, N'') AS partial"
-                f" FROM (VALUES {', '.join([self.row] * len(some))})"
+                f" FROM (VALUES {', '.join([self.marks] * len(some))})"
                 " AS listed (id, fingerprint, status, state, response, partial))"
             )
-            yield from self._updated(connection, outcome, listed, *values)
+            same = f"{self._fingerprint} = batch.fingerprint"
+            yield from self._updated(connection, outcome, listed, same, *values)
 
 
 class _Sqlite(_Statements):

@@ -15,8 +15,8 @@ from dataflows.flows.hospitals.batch import Batch, Manner, foreign, unsettled
 from dataflows.flows.hospitals.copies import Content
 from dataflows.flows.hospitals.directory import Directory, Record
 from dataflows.flows.hospitals.entries import NEVER, Entry
-from dataflows.flows.hospitals.identity import portions
 from dataflows.flows.hospitals.ledger import Ledger
+from dataflows.flows.hospitals.plan import KeptPlan
 from dataflows.flows.hospitals.reconcile import match
 from dataflows.runs import pool
 
@@ -30,21 +30,20 @@ class Work:
     directory: Directory
     ledger: Ledger
     content: Content
-    occurrence: int
+    plan: KeptPlan
     manner: Manner
     workers: int
     stop: pool.Stop
     notify: Callable[[Event], None]
 
     def batches(self) -> list[Batch]:
-        """All batches of the run, with those that stand in for lost rows, as the journal knows them."""
-        content = self.content
-        parts = portions(content.address, content.rows, content.size, self.occurrence)
-        found = {part.batch_id: Batch(part.batch_id, [Entry(row) for row in part.rows], self.manner) for part in parts}
-        for batch_id, (parent, place) in self.ledger.repairs(list(found)).items():
-            found[batch_id] = Batch(batch_id, [Entry(found[parent].entries[place].row)], self.manner)
-        self.ledger.fill(list(found.values()))
-        return list(found.values())
+        """All batches of the run, as the journal knows them."""
+        found = [
+            Batch(part.batch_id, [Entry(row) for row in part.rows], self.manner)
+            for part in self.plan.portions(self.content.rows)
+        ]
+        self.ledger.fill(found)
+        return found
 
     def claim(self, run_id: str) -> None:
         """Make sure that no living run has one of these batches. Raises AlreadyRunning."""

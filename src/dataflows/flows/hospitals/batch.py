@@ -4,22 +4,23 @@ Nothing in here sends, waits or writes: ``next`` says what is to be asked, the a
 ``seen`` and ``told``. So the whole of the judgement can be tried without a network and without a clock.
 
 The order of things (spec page hospitals, the job): look; send what is missing; look again when every create without an
-answer is older than the settle time; remove surplus copies; only when the Directory holds exactly the batch, activate;
-look again, and put right what that shows.
+answer is older than the settle time; let rows leave that are active elsewhere by now, and remove surplus copies; only
+when the Directory holds exactly the batch, activate; look again, and put right what that shows. Before an activation or
+a removal the look is at everything that the Directory holds (``Sight``).
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from dataflows.errors import AlreadyRunning, DataflowsError, ExitCode, ServiceDown
 from dataflows.flows.hospitals.directory import SERVICE, Created, CreateOutcome, NotSent, Record, Refused, Unknown
-from dataflows.flows.hospitals.entries import NEVER, Entry, State
-from dataflows.flows.hospitals.identity import repair_id
+from dataflows.flows.hospitals.entries import LEFT, NEVER, Entry, State
+from dataflows.flows.hospitals.inventory import Inventory
 from dataflows.flows.hospitals.reconcile import Match, match, unexplained
 from dataflows.flows.hospitals.rows import Hospital
 
@@ -27,6 +28,8 @@ MOST_PASSES = 6
 """So often missing rows are sent again, or an activation is tried again, before the run is left to be resumed."""
 LOOKS_AT_ONCE = 3
 """So many looks may follow each other quickly; on the average they keep their distance."""
+_SURE = frozenset({State.CREATED, State.REFUSED, *LEFT})
+ROWS_NAMED = 5
 
 
 class AnotherClient(AlreadyRunning):
@@ -56,9 +59,11 @@ class Kind(StrEnum):
     """What can be asked of the Directory about a batch."""
 
     LOOK = "look"
+    LIST = "list"
     CREATE = "create"
     ACTIVATE = "activate"
     DELETE = "delete"
+    DELETE_BATCH = "delete_batch"
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +71,6 @@ class Ask:
     """One request to be made. ``place`` is the row of a create, ``record_id`` what is to be deleted.
 
     ``left`` is set just before the request leaves, so that one that never did is told from one that may have.
-    ``after``: a record that a create makes has a higher id than this, unless the Directory lost its memory.
     """
 
     batch: Batch
@@ -74,7 +78,16 @@ class Ask:
     place: int = -1
     record_id: int = -1
     left: bool = False
-    after: int = 0
+
+
+class Sight(NamedTuple):
+    """What a look at everything says beyond the batch itself.
+
+    ``elsewhere``: for each text of which rows must leave the batch, the ids of records that stand for them.
+    """
+
+    inventory: Inventory
+    elsewhere: Mapping[Hospital, Sequence[int]]
 
 
 class Manner(NamedTuple):
@@ -92,7 +105,6 @@ class _Phase(StrEnum):
     LOOKING = "looking"
     CLEARING = "clearing"
     ACTIVATING = "activating"
-    MENDING = "mending"
     OVER = "over"
 
 
@@ -104,21 +116,21 @@ class Batch:
     entries: list[Entry]
     manner: Manner
     suspect: float = NEVER
-    parent: Batch | None = None
-    lost_id: int | None = None
-    """Of a batch that replaces a lost row: the record that was lost."""
 
     active: bool = False
+    was_active: bool = False
+    """It was activated once, so nothing is sent into it again, whatever became of it."""
     error: DataflowsError | None = None
     changed: set[int] = field(default_factory=set)
     """Places whose entry changed since the ledger was told."""
-    repairs: dict[int, Batch] = field(default_factory=dict)
+    lost: dict[int, int] = field(default_factory=dict)
+    """The records of rows that the Directory lost after activation, by the places of the rows."""
     deleted: int = 0
     """Surplus copies that were removed."""
+    left_alone: set[int] = field(default_factory=set)
+    """Surplus copies that may not be removed: they are active, or their id is somebody else's too."""
     sent: bool = False
     """This run sent a create or an activation: else everything was there already."""
-    lost: bool = False
-    """Records that this run saw are gone."""
 
     def __post_init__(self) -> None:
         self._phase = _Phase.LOOKING
@@ -126,6 +138,8 @@ class Batch:
         self._pending: deque[int] = deque()
         self._flight = 0
         self._asked = False
+        self._wide = False  # the next look is at everything
+        self._changed_there = False  # the next look is at what an activation or a removal made of it
         self._looked: deque[float] = deque(maxlen=LOOKS_AT_ONCE)
         self._not_before = self._last_look = NEVER
         self._familiar: set[int] = set()
@@ -134,16 +148,23 @@ class Batch:
         self._passes = 0
         self._activations = 0
         self._doomed: list[Record] = []
+        self._spare = 0
         self.recall(self.entries)
 
     def recall(self, entries: list[Entry]) -> None:
         """Begin with what is known of the rows from earlier runs."""
         self.entries = entries
-        self._familiar = {entry.hospital_id for entry in entries if entry.hospital_id is not None}
+        self._familiar = {one.hospital_id for one in entries if one.hospital_id is not None and one.state not in LEFT}
         self._owed.clear()
         for entry in entries:
             if entry.unanswered:
                 self._owed[entry.row.hospital] += entry.unanswered
+
+    def take_back(self) -> None:
+        """Rows that had left it in an earlier run are its own again."""
+        for place in self._left():
+            self.entries[place].state, self.entries[place].hospital_id = State.PENDING, None
+            self.changed.add(place)
 
     # --- how it stands ----------------------------------------------------------------------------------------
 
@@ -151,6 +172,11 @@ class Batch:
     def over(self) -> bool:
         """Nothing more will be asked in this run; ``error`` says why if it is not as it should be."""
         return self._phase is _Phase.OVER
+
+    @property
+    def is_new(self) -> bool:
+        """It has seen nothing yet of what the Directory holds."""
+        return self._first
 
     @property
     def is_ahead(self) -> bool:
@@ -167,11 +193,20 @@ class Batch:
         self.error = error
         self._phase = _Phase.OVER
 
-    def reopen(self) -> None:
-        """Look at a batch again that was over: the Directory lost its memory since."""
-        self.repairs = {}
-        self._passes = self._activations = 0
-        self._phase = _Phase.LOOKING
+    @property
+    def wanted(self) -> list[int]:
+        """The places of the rows that it is to hold in the end."""
+        return [place for place, entry in enumerate(self.entries) if entry.state not in (*LEFT, State.REFUSED)]
+
+    @property
+    def size(self) -> int:
+        """How many rows it has, refused ones too."""
+        return sum(entry.state not in LEFT for entry in self.entries)
+
+    @property
+    def is_live(self) -> bool:
+        """It is active and as it should be."""
+        return self.active and self.over and self.error is None
 
     # --- what to ask ------------------------------------------------------------------------------------------
 
@@ -199,6 +234,9 @@ class Batch:
         match self._phase:
             case _Phase.LOOKING:
                 return self._ask_look(now)
+            case _Phase.CLEARING if not self._doomed:
+                self._asked = True
+                return Ask(self, Kind.DELETE_BATCH)
             case _Phase.CLEARING:
                 self._asked = True
                 return Ask(self, Kind.DELETE, record_id=self._doomed[-1].id)
@@ -215,11 +253,17 @@ class Batch:
             return None
         self._looked.append(now)
         self._asked = True
-        return Ask(self, Kind.LOOK)
+        return Ask(self, Kind.LIST if self._wide or self._is_ready(now) else Kind.LOOK)
+
+    def _is_ready(self, now: float) -> bool:
+        """Whether the look will most likely be followed by the activation."""
+        if self.active or self._changed_there or now < self.ripe_at():
+            return False
+        return all(entry.state in _SURE and not entry.unanswered for entry in self.entries)
 
     def wakes_at(self) -> float | None:
         """The second at which something may be due without an answer coming first; None if only answers help."""
-        waits = not (self.over or self._asked or self._flight or self._phase is _Phase.MENDING)
+        waits = not (self.over or self._asked or self._flight)
         return self._not_before if waits else None
 
     # --- the answer to a create -------------------------------------------------------------------------------
@@ -266,12 +310,20 @@ class Batch:
         self._asked = False
         self.stop(error)
 
-    def seen(self, records: Sequence[Record], started: float, now: float) -> None:
-        """Take in what the Directory holds of this batch; ``started``: when the look left."""
-        self._asked = False
+    def seen(self, records: Sequence[Record], started: float, now: float, sight: Sight | None = None) -> None:
+        """Take in what the Directory holds of this batch; ``started``: when the look left.
+
+        ``sight`` is there when the look was at everything.
+        """
+        self._asked = self._wide = self._changed_there = False
         self.active = any(record.active for record in records)
+        if self.was_active and not self.active:
+            self.lose(records)
+        self.was_active = self.was_active or self.active
+        if sight and not self.active:
+            self._let_leave(sight.elsewhere)
         known = {place: e.hospital_id for place, e in enumerate(self.entries) if e.hospital_id is not None}
-        found = match(self._hospitals, records, known)
+        found = match(self._hospitals, records, known, self._left())
         if found.foreign:
             self.stop(foreign(found.foreign, self.batch_id))
         elif not self._explained(records, started, found):
@@ -280,10 +332,23 @@ class Batch:
             self._adopt(found)
             ripe = started >= self.ripe_at()
             if self.active:
-                self._judge_live(found, now, ripe=ripe)
+                self._judge_live(found, now, sight, ripe=ripe)
             else:
-                self._judge(found, now, ripe=ripe, alone=started >= self.suspect + self.manner.settle())
+                self._judge(found, now, sight, ripe=ripe, alone=started >= self.suspect + self.manner.settle())
         self._first = False
+
+    def _let_leave(self, elsewhere: Mapping[Hospital, Sequence[int]]) -> None:
+        """Rows that are active elsewhere leave; of equal ones first those that have no record here."""
+        for text, ids in elsewhere.items():
+            equal = [place for place in self.wanted if self._hospitals[place] == text]
+            equal.sort(key=lambda place: (self.entries[place].state is State.CREATED, -place))
+            for place, record_id in zip(equal, ids, strict=False):
+                entry = self.entries[place]
+                entry.state, entry.hospital_id, entry.code = State.THERE, record_id, None
+                self.changed.add(place)
+
+    def _left(self) -> set[int]:
+        return {place for place, entry in enumerate(self.entries) if entry.state in LEFT}
 
     def ripe_at(self) -> float:
         """From when on no create without an answer is young any more."""
@@ -317,18 +382,28 @@ class Batch:
             if record is not None and (entry.state is not State.CREATED or entry.hospital_id != record.id):
                 entry.state, entry.hospital_id, entry.code = State.CREATED, record.id, None
                 self.changed.add(place)
-            elif record is None and entry.state is State.CREATED and place not in self.repairs:
+            elif record is None and entry.state is State.CREATED and not self.active:
                 entry.state, entry.code = State.UNKNOWN, "lost"  # the Directory forgot it (a restart)
-                self.lost = self.lost or not self._first
                 self.changed.add(place)
 
-    def _judge(self, found: Match, now: float, *, ripe: bool, alone: bool) -> None:
+    def lose(self, records: Sequence[Record]) -> None:
+        """Rows of an active batch without an active record move on: an active batch takes nobody in."""
+        known = {place: e.hospital_id for place, e in enumerate(self.entries) if e.hospital_id is not None}
+        kept = match(self._hospitals, [one for one in records if one.active], known, self._left()).kept
+        for place in self.wanted:
+            if place not in kept:
+                entry = self.entries[place]
+                if entry.hospital_id is not None:
+                    self.lost[place] = entry.hospital_id
+                entry.state, entry.hospital_id, entry.code = State.MOVED, None, "lost"
+                self.changed.add(place)
+
+    def _judge(self, found: Match, now: float, sight: Sight | None, *, ripe: bool, alone: bool) -> None:
         """What to do about a batch of which nothing is active yet.
 
         A row that was never sent need not wait, unless somebody else may be sending it (not ``alone``), or surplus
         copies fill the batch up.
         """
-        self.repairs = {}  # with the batch they are gone too
         missing = [place for place in found.absent if self.entries[place].state is not State.REFUSED]
         new = self._never_sent(missing) if alone and not found.surplus else []
         refused = next((entry for entry in self.entries if entry.state is State.REFUSED), None)
@@ -337,13 +412,15 @@ class Batch:
         elif not ripe:
             self._send(new)
         elif found.surplus:
-            self._clear(found.surplus)
+            self._clear(found.surplus, sight)
         elif missing:
             self._send(missing)
         elif refused and not self.manner.skip_refused:
             self.stop(_refused(sum(entry.state is State.REFUSED for entry in self.entries)))
         elif not found.kept:
-            self._phase = _Phase.OVER  # every row was refused: there is nothing to activate
+            self._phase = _Phase.OVER  # every row was refused or has left: there is nothing to activate
+        elif sight is None:
+            self._look_wide()
         else:
             self._activate()
 
@@ -352,19 +429,16 @@ class Batch:
         doubtful = {entry.row.hospital for entry in self.entries if entry.unanswered}
         return [place for place in missing if self._hospitals[place] not in doubtful]
 
-    def _judge_live(self, found: Match, now: float, *, ripe: bool) -> None:
+    def _judge_live(self, found: Match, now: float, sight: Sight | None, *, ripe: bool) -> None:
         """What to do about a batch that was activated: nothing, or put right what came of it since."""
-        refused = {place for place, entry in enumerate(self.entries) if entry.state is State.REFUSED}
-        wanted = [place for place in range(len(self.entries)) if place not in refused | self.repairs.keys()]
-        lost = [p for p in wanted if p not in found.kept or not found.kept[p].active]
-        waste = [*found.surplus, *(found.kept[p] for p in lost if p in found.kept)]
+        spare = [*found.surplus, *(record for record in found.kept.values() if not record.active)]
+        waste = [record for record in spare if record.id not in self.left_alone]
         if not ripe:
             self._settle(now)
         elif waste:
-            self._clear(waste)
-        elif lost:
-            self._mend(lost)
+            self._clear(waste, sight)
         else:
+            self.lose(list(found.kept.values()))
             self._phase = _Phase.OVER
 
     # --- what follows -----------------------------------------------------------------------------------------
@@ -376,7 +450,7 @@ class Batch:
     def _send(self, places: Sequence[int]) -> None:
         self._passes += 1
         if self._passes > MOST_PASSES:
-            self.stop(unsettled("rows stay missing however often they are sent"))
+            self.stop(_never_created([self.entries[place] for place in places]))
             return
         for place in places:
             self.entries[place].state = State.PENDING
@@ -384,13 +458,30 @@ class Batch:
         self._pending.extend(places)
         self._phase = _Phase.FILLING
 
-    def _clear(self, records: Sequence[Record]) -> None:
+    def _clear(self, records: Sequence[Record], sight: Sight | None) -> None:
+        """Remove surplus copies, each by an id that was just seen once and is not active (spec page hospitals).
+
+        What cannot be removed so goes with its batch, unless anything of that is active: then it is left and reported.
+        """
+        if sight is None:
+            self._look_wide()
+            return
         self._passes += 1
         if self._passes > 2 * MOST_PASSES:
             self.stop(unsettled("surplus copies appear again and again"))
             return
-        self._doomed = sorted(records, key=lambda record: record.id)
+        held = sight.inventory
+        self._doomed = [record for record in records if held.may_be_deleted(record, self.batch_id)]
+        self._doomed.sort(key=lambda record: record.id)
         self._phase = _Phase.CLEARING
+        if self.active:
+            self.left_alone.update(record.id for record in records if record not in self._doomed)
+            self._phase = _Phase.CLEARING if self._doomed else _Phase.LOOKING
+        elif len(self._doomed) < len(records):
+            self._doomed, self._spare = [], len(records)  # all of the batch
+
+    def _look_wide(self) -> None:
+        self._phase, self._wide = _Phase.LOOKING, True
 
     def _activate(self) -> None:
         self._activations += 1
@@ -402,45 +493,25 @@ class Batch:
     def told(self, ask: Ask, status: int | None) -> None:
         """Take in that an activation or a deletion was answered (``status``) or not (None): a look tells the rest."""
         self._asked = False
+        self._changed_there = True
         if ask.kind is Kind.DELETE:
             record = self._doomed.pop()
             self.deleted += status in (200, 204)
             self._forget(record.id)
             if self._doomed:
                 return
+        elif ask.kind is Kind.ACTIVATE:
+            self.was_active = self.was_active or status == 200
+        elif ask.kind is Kind.DELETE_BATCH:
+            self.deleted += self._spare if status == 200 else 0
         self._phase = _Phase.LOOKING
 
     def _forget(self, record_id: int) -> None:
-        for place, entry in enumerate(self.entries):
+        for place in self.wanted:
+            entry = self.entries[place]
             if entry.hospital_id == record_id:
                 entry.state, entry.hospital_id = State.UNKNOWN, None
                 self.changed.add(place)
-
-    # --- rows that were lost after activation -----------------------------------------------------------------
-
-    def _mend(self, places: Sequence[int]) -> None:
-        """Create each lost row in a batch of its own: an active batch takes nobody in."""
-        if self.parent is not None:
-            self.stop(unsettled("a row that was put back is lost again"))
-            return
-        self._phase = _Phase.MENDING
-        for place in places:
-            row = self.entries[place].row
-            batch_id = repair_id(self.batch_id, place, row.hospital)
-            lost_id = self.entries[place].hospital_id
-            self.repairs[place] = Batch(batch_id, [Entry(row)], self.manner, parent=self, lost_id=lost_id)
-
-    def mended(self) -> None:
-        """Take in that one of the repairs is over. After the last one the batch is looked at once more."""
-        if not all(one.over for one in self.repairs.values()):
-            return
-        for place, one in self.repairs.items():
-            mine, its = self.entries[place], one.entries[0]
-            mine.state, mine.hospital_id = its.state, its.hospital_id
-            mine.code, mine.message, mine.told = its.code, its.message, mine.told or its.told
-            self.sent = self.sent or (one.sent and its.state is State.CREATED)
-        self.error = next((one.error for one in self.repairs.values() if one.error), None)
-        self._phase = _Phase.OVER if self.error else _Phase.LOOKING
 
 
 def _complete(found: Match, records: Sequence[Record]) -> bool:
@@ -468,6 +539,20 @@ def _refused(count: int) -> RowsRefused:
     return RowsRefused(
         f"{SERVICE} refuses {count} row{'s' * (count != 1)}, so their batch stays inactive",
         hint="correct the file and run it with --replace, or activate the others: the same command with --skip-invalid",
+    )
+
+
+def _never_created(entries: Sequence[Entry]) -> ServiceDown:
+    """Rows that stay missing, those that always get the same 5xx by their numbers."""
+    answers = {entry.code or "" for entry in entries}
+    status = answers.pop().removeprefix("answered_") if len(answers) == 1 else ""
+    if not status.isdigit():
+        return unsettled("rows stay missing however often they are sent")
+    named = ", ".join(str(entry.row.number) for entry in entries[:ROWS_NAMED])
+    more = f" and {len(entries) - ROWS_NAMED} more" if len(entries) > ROWS_NAMED else ""
+    return ServiceDown(
+        f"{SERVICE} answers {status} whenever row {named}{more} of the file is sent",
+        hint="ask who runs the Directory what it has against that row, or leave it out; then: dataflows runs resume",
     )
 
 

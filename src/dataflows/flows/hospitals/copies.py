@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from dataflows.errors import BadInput, SettingUnusable
+from dataflows.errors import BadInput
 from dataflows.flows.hospitals.identity import rows_key, upload_key
 from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.store.disk import unusable
 from dataflows.store.files import private_folder, write_whole
 
 _KEEP_AT_LEAST_SECONDS = 86_400.0
@@ -58,7 +59,7 @@ class Copies:
         return self._path(key).exists()
 
     def keep(self, content: Content) -> None:
-        """Write a copy, whole or not at all. Raises SettingUnusable when it cannot be written."""
+        """Write a copy, whole or not at all. Raises SettingUnusable or ServiceDown when it cannot be written."""
         kept = {
             "address": content.address,
             "size": content.size,
@@ -71,9 +72,7 @@ class Copies:
             private_folder(self._folder)
             write_whole(self._path(content.key), data)
         except OSError as error:
-            raise SettingUnusable(
-                f"the rows cannot be kept in {self._folder} ({error.strerror})", hint="check DATA_DIR: space, rights?"
-            ) from None
+            raise unusable(self._folder, error, "the folder of rows", "check DATA_DIR and its permissions") from None
 
     def read(self, key: str) -> Content:
         """Return what was kept. Raises BadInput when it is gone or is not what was kept."""

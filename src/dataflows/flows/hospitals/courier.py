@@ -10,6 +10,7 @@ from typing import NamedTuple
 from dataflows.errors import DataflowsError
 from dataflows.flows.hospitals.batch import Ask, Kind
 from dataflows.flows.hospitals.directory import CreateOutcome, Directory, NotSent, Record
+from dataflows.flows.hospitals.inventory import Inventory
 from dataflows.runs.pool import Flag
 
 
@@ -20,13 +21,13 @@ class Failure(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What came of a request: of a create its outcome, of a look the records, else a status (None: no answer).
+    """What came of a request: of a create its outcome, of a look what it saw, else a status (None: no answer).
 
     ``started`` and ``ended`` are seconds of the monotonic clock.
     """
 
     ask: Ask
-    outcome: CreateOutcome | list[Record] | int | Failure | None
+    outcome: CreateOutcome | list[Record] | Inventory | int | Failure | None
     started: float
     ended: float
 
@@ -49,7 +50,7 @@ class Courier:
             with self.creating:
                 return self._create(ask)
         started = time.monotonic()
-        outcome: list[Record] | int | Failure | None
+        outcome: list[Record] | Inventory | int | Failure | None
         try:
             outcome = self._single(ask)
         except DataflowsError as error:
@@ -77,11 +78,21 @@ class Courier:
         with self._door:
             self._closed = True
 
-    def _single(self, ask: Ask) -> list[Record] | int | None:
+    def _single(self, ask: Ask) -> list[Record] | Inventory | int | None:
         match ask.kind:
             case Kind.LOOK:
                 return self.directory.look(ask.batch.batch_id)
+            case Kind.LIST:
+                return inventory_of(self.directory)
             case Kind.ACTIVATE:
                 return self.directory.activate(ask.batch.batch_id)
+            case Kind.DELETE_BATCH:
+                return self.directory.delete_batch(ask.batch.batch_id)
             case _:
                 return self.directory.delete(ask.record_id)
+
+
+def inventory_of(directory: Directory) -> Inventory:
+    """What the Directory holds now. Raises as ``Directory.look`` does."""
+    started = time.monotonic()
+    return Inventory(directory.list_all(), started)

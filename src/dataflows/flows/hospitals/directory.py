@@ -16,16 +16,20 @@ import orjson
 
 from dataflows.errors import AccessRefused, DataflowsError, Interrupted, ServiceDown, SettingUnusable
 from dataflows.flows.hospitals.rows import Hospital
-from dataflows.remote.connections import PATIENCE, OutOfTime, Patience, Stopped
+from dataflows.remote.connections import Stopped
 from dataflows.remote.failures import Blocked
 from dataflows.remote.retry import RetryPolicy, raise_for_service
-from dataflows.remote.session import Reply, Session, send
+from dataflows.remote.session import MAX_ANSWER, Reply, Session, send
 
 SERVICE = "the Hospital Directory"
 
 _HEADERS = {"Accept": "application/json"}
 _JSON = {**_HEADERS, "Content-Type": "application/json"}
 _FIELDS = ("name", "address", "phone")
+
+MOST_KEPT = 10_000
+"""The Directory forgets its oldest records beyond that (spec page hospitals)."""
+_MAX_LIST = 48 * 1024 * 1024  # bytes: so many records of the longest texts, every character escaped
 
 
 class Record(NamedTuple):
@@ -34,6 +38,15 @@ class Record(NamedTuple):
     id: int
     hospital: Hospital
     active: bool
+
+
+class Listed(NamedTuple):
+    """One record of the list of everything; ``hospital`` is None where name or address is no text."""
+
+    id: int
+    hospital: Hospital | None
+    active: bool
+    batch_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +112,17 @@ class Directory:
         self._policy.call(lambda: self._greet(seconds, stop), SERVICE)
 
     def _greet(self, seconds: float, stop: threading.Event) -> None:
-        connect = self._session.timeout[0]
-        token = PATIENCE.set(Patience(time.monotonic() + seconds, seconds, stop.is_set))
+        timeout, until = (self._session.timeout[0], seconds), time.monotonic() + seconds
         try:
-            reply = send(self._session, "GET", f"{self._address}/", headers=_HEADERS, timeout=(connect, seconds))
-        except OutOfTime:
-            raise ServiceDown(f"{SERVICE} did not wake up within {seconds:g} s", hint="try again later") from None
+            reply = send(
+                self._session, "GET", f"{self._address}/", headers=_HEADERS, timeout=timeout, broken_off=stop.is_set
+            )
         except Stopped:
             raise Interrupted("stopped while the Directory woke up", hint="dataflows runs resume goes on") from None
-        finally:
-            PATIENCE.reset(token)
+        except ServiceDown:
+            if time.monotonic() < until:
+                raise
+            raise ServiceDown(f"{SERVICE} did not wake up within {seconds:g} s", hint="try again later") from None
         _refuse_strange(reply, (200,))
         if not isinstance(_parsed(reply), dict):
             raise _not_a_directory("answers in another way than the Directory does")
@@ -148,6 +162,18 @@ class Directory:
             raise _unreadable()
         return [_record(one, batch_id) for one in parsed]
 
+    def list_all(self) -> list[Listed]:
+        """Everything that the Directory holds, whoever created it. Raises as ``look`` does."""
+        return self._policy.call(self._list_all, SERVICE)
+
+    def _list_all(self) -> list[Listed]:
+        reply = self._send("GET", "hospitals/", max_bytes=_MAX_LIST)
+        _refuse_strange(reply, (200,))
+        parsed = _parsed(reply)
+        if not isinstance(parsed, list):
+            raise _unreadable()
+        return [_listed(one) for one in parsed]
+
     def activate(self, batch_id: str) -> int | None:
         """Ask once that a batch becomes active. Returns the status, None without an answer; a look tells the rest.
 
@@ -178,8 +204,8 @@ class Directory:
             raise _no_access(reply.status)
         return reply.status
 
-    def _send(self, method: str, path: str) -> Reply:
-        return send(self._session, method, f"{self._address}/{path}", headers=_HEADERS)
+    def _send(self, method: str, path: str, max_bytes: int = MAX_ANSWER) -> Reply:
+        return send(self._session, method, f"{self._address}/{path}", headers=_HEADERS, max_bytes=max_bytes)
 
 
 def _written(hospital: Hospital) -> dict[str, str]:
@@ -219,9 +245,26 @@ def _record(value: Any, batch_id: str) -> Record:
         record_id, active = value["id"], value["active"]
     except (TypeError, KeyError):
         raise _unreadable() from None
-    if not own or not isinstance(record_id, int) or not isinstance(active, bool):
+    phone = "" if hospital.phone is None else hospital.phone
+    texts = all(isinstance(one, str) for one in (hospital.name, hospital.address, phone))
+    if not own or not texts or type(record_id) is not int or not isinstance(active, bool):
         raise _unreadable()
     return Record(record_id, hospital, active)
+
+
+def _listed(value: Any) -> Listed:
+    """One record of anybody's. Raises ServiceDown for what is none."""
+    try:
+        number, active, batch_id = value["id"], value["active"], value.get("creation_batch_id")
+        hospital = Hospital(value["name"], value["address"], value.get("phone"))
+    except (TypeError, KeyError, AttributeError):
+        raise _unreadable() from None
+    if type(number) is not int or type(active) is not bool:
+        raise _unreadable()
+    name, address, phone = hospital
+    written = type(name) is type(address) is str and (phone is None or type(phone) is str)
+    batch = batch_id.lower() if type(batch_id) is str else None
+    return Listed(number, hospital if written else None, active, batch)
 
 
 def _refusal(reply: Reply) -> str:

@@ -9,31 +9,37 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dataflows.errors import DataflowsError, Interrupted, ServiceDown
-from dataflows.events import Event, Warned
+from dataflows.events import Event
 from dataflows.flows.hospitals.batch import Ask, Batch, Kind
 from dataflows.flows.hospitals.courier import Answered, Failure
-from dataflows.flows.hospitals.directory import SERVICE, Created, NotSent, Refused, Unknown
+from dataflows.flows.hospitals.directory import SERVICE, Created, NotSent, Record, Refused, Unknown
 from dataflows.flows.hospitals.identity import MOST_PER_BATCH
+from dataflows.flows.hospitals.inventory import Inventory
 from dataflows.flows.hospitals.ledger import Ledger
 from dataflows.flows.hospitals.pacing import Pace
+from dataflows.flows.hospitals.plan import Plan
 from dataflows.flows.hospitals.telling import Teller
 from dataflows.remote.failures import Blocked
+from dataflows.runs.outage import OutageDetector
 from dataflows.runs.pool import Later
 
-UNANSWERED_IN_A_ROW = 5
 _SINGLES_PER_BATCH = 4
+_LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.2, 1e-4
+"""So many seconds, or so many for each record of the last list, pass between two lists while rows are still created:
+batches share one, which is large, and their activation can wait.
+"""
 
 
 @dataclass(frozen=True)
 class Lanes:
     """How many requests are under way at a time: ``creates``, and beside them the single calls of other batches.
 
-    A batch takes four single calls (look, look, activate, look), so that many threads more are needed for each batch
-    full of creates to keep all ``creates`` busy; twice as many, since they come in bursts.
+    A batch takes up to four single calls (list, activate, look, and one to spare), so that many threads more are needed
+    for each batch full of creates to keep all ``creates`` busy; twice as many, since they come in bursts.
     """
 
     creates: int
@@ -56,32 +62,35 @@ class Dispatcher:
     Attributes:
         halted: why no batch may go on; None while they may.
         slowest: the longest create that was answered (s).
+        inventory: the latest list of everything.
     """
 
     def __init__(
-        self,
-        batches: Sequence[Batch],
-        ledger: Ledger,
-        pace: Pace,
-        lanes: Lanes,
-        teller: Teller,
-        max_wait: float,
+        self, plan: Plan, ledger: Ledger, pace: Pace, lanes: Lanes, teller: Teller, settle: Callable[[], float]
     ) -> None:
-        self._waiting = deque(batches)
+        self._plan = plan
+        self._waiting = deque(plan.open)
         self._open: list[Batch] = []
-        self._ended: list[Batch] = []
         self._ready: deque[Ask] = deque()
         self._creating: set[Ask] = set()
+        self._listing: list[Batch] = []
+        self._lists: dict[Ask, list[Batch]] = {}
+        self._list_from = 0.0
         self._ledger = ledger
         self._pace = pace
         self._lanes = lanes
         self._teller = teller
-        self._max_wait = max_wait
         self._shut_until = 0.0
-        self._silent = 0
-        self._highest = 0
+        self._outage = OutageDetector(settle)
+        self._changed = 0.0
+        self.inventory: Inventory | None = None
         self.halted: DataflowsError | None = None
         self.slowest = 0.0
+
+    @property
+    def final(self) -> Inventory | None:
+        """The latest list of everything, where nothing was changed since it left."""
+        return self.inventory if self.inventory and self.inventory.started >= self._changed else None
 
     # --- giving out -------------------------------------------------------------------------------------------
 
@@ -104,9 +113,33 @@ class Dispatcher:
             self._open.append(self._waiting.popleft())
             ahead += 1
         now = time.monotonic()
-        self._ready.extend(ask for batch in self._open if (ask := batch.single(now)))
-        if now >= self._shut_until:
+        for batch in self._open:
+            if ask := batch.single(now):
+                self._enqueue(ask)
+        self._gather_list(now)
+        if now >= max(self._shut_until, self._outage.resumes_at):
             self._gather_creates(now)
+
+    def _enqueue(self, ask: Ask, *, first: bool = False) -> None:
+        """Looks at everything are shared; the look after the last activations is one, since it tells how all ended."""
+        last = ask.kind is Kind.LOOK and ask.batch.was_active and self._is_near_the_end()
+        if ask.kind is Kind.LIST or last:
+            self._listing.append(ask.batch)
+        elif first:
+            self._ready.appendleft(ask)  # not behind creates that are ready already
+        else:
+            self._ready.append(ask)
+
+    def _is_near_the_end(self) -> bool:
+        return not self._waiting and not self._creating and not any(batch.is_ahead for batch in self._open)
+
+    def _gather_list(self, now: float) -> None:
+        if self._listing and (now >= self._list_from or self._is_near_the_end()):
+            ask = Ask(self._listing[0], Kind.LIST)
+            self._lists[ask], self._listing = self._listing, []
+            total = self.inventory.total if self.inventory else 0
+            self._list_from = now + max(_LIST_REST_SECONDS, _LIST_REST_PER_RECORD * total)
+            self._ready.appendleft(ask)
 
     def _gather_creates(self, now: float) -> None:
         wanted = min(sum(batch.waiting_rows(now) for batch in self._open), 2 * self._lanes.creates)
@@ -119,8 +152,6 @@ class Dispatcher:
                 if len(asks) < granted and batch.waiting_rows(now):
                     asks.extend(batch.creates(granted - len(asks)))
                     self._ledger.note(batch)
-        for ask in asks:
-            ask.after = self._highest
         self._creating.update(asks)
         self._ready.extend(asks)
         if len(asks) < wanted:
@@ -133,53 +164,71 @@ class Dispatcher:
     def _pause(self) -> float:
         """Seconds until something may be due without an answer coming first."""
         now = time.monotonic()
+        shut = max(self._shut_until, self._outage.resumes_at)
         moments = [moment for batch in self._open if (moment := batch.wakes_at()) is not None]
         if any(batch.waiting_rows(now) for batch in self._open):
-            moments = [max(moment, self._shut_until) for moment in moments] or [self._shut_until]
-        pause = min(moments, default=now + 1.0) - now
+            moments = [max(moment, shut) for moment in moments] or [shut]
         if moments and not self._creating and now >= self._shut_until:
-            self._teller.waiting(pause, "creates without an answer may still land")
-        return max(pause, 0.001)
+            out = now < self._outage.resumes_at
+            why = "the Directory gave no answer" if out else "creates without an answer may still land"
+            self._teller.waiting(min(moments) - now, why)
+        if self._listing:
+            moments.append(self._list_from)
+        return max(min(moments, default=now + 1.0) - now, 0.001)
 
     # --- taking in --------------------------------------------------------------------------------------------
 
     def take(self, answered: Answered) -> Iterator[Event]:
         """Take in one answer; returns what there is to tell."""
         ask, outcome = answered.ask, answered.outcome
-        batch = ask.batch
+        if ask.kind is not Kind.LOOK and ask.kind is not Kind.LIST:
+            self._changed = answered.ended
+        batches = self._lists.pop(ask, [ask.batch])
         if isinstance(outcome, Failure):
-            self._failed(ask, outcome.error, answered.ended)
+            self._failed(ask, batches, outcome.error, answered)
         elif ask.kind is Kind.CREATE:
             yield from self._create_answered(answered)
-        elif isinstance(outcome, list):
-            self._silent = 0
-            self._highest = max([self._highest, *(record.id for record in outcome)])
-            batch.seen(outcome, answered.started, answered.ended)
-            if batch.lost:
-                batch.lost = False
-                yield from self._memory_lost()
+        elif isinstance(outcome, (list, Inventory)):
+            self._outage.answered()
+            self._looked(batches, outcome, answered)
         else:
-            self._heard(outcome is not None, f"{SERVICE} gave no answer")
-            batch.told(ask, outcome if isinstance(outcome, int) else None)
-        self._ledger.note(batch)
-        self._open_repairs(batch)
-        if batch.over:
-            yield from self._over(batch)
-        elif following := batch.single(answered.ended):
-            self._ready.appendleft(following)  # not behind creates that are ready already
+            status = outcome if isinstance(outcome, int) else None
+            self._heard(status is not None and status < 500, f"{SERVICE} gave no answer", answered)
+            ask.batch.told(ask, status)
+        for batch in batches:
+            yield from self._after(batch, answered.ended)
+        self._gather_list(answered.ended)
         self._ledger.flush(now=False)
         yield from self._teller.standing(self._open)
 
-    def _failed(self, ask: Ask, error: DataflowsError, now: float) -> None:
-        """A request that ended in an error: fatal ones halt the run, a look without an answer ends its batch."""
+    def _looked(self, batches: Sequence[Batch], outcome: list[Record] | Inventory, answered: Answered) -> None:
+        if isinstance(outcome, list):
+            batches[0].seen(outcome, answered.started, answered.ended)
+            return
+        self.inventory = outcome
+        for batch in batches:  # one after the other: a row that leaves one of them need not leave the next
+            records, sight = outcome.batch(batch.batch_id), self._plan.sight(batch, outcome)
+            batch.seen(records, answered.started, answered.ended, sight)
+
+    def _after(self, batch: Batch, now: float) -> Iterator[Event]:
+        self._ledger.note(batch)
+        if batch.over:
+            self._open.remove(batch)
+            yield from self._teller.ended(batch)
+        elif following := batch.single(now):
+            self._enqueue(following, first=True)
+
+    def _failed(self, ask: Ask, batches: Sequence[Batch], error: DataflowsError, answered: Answered) -> None:
+        """A request that ended in an error: fatal ones halt the run, a look without an answer ends its batches."""
         down = isinstance(error, ServiceDown) and not isinstance(error, Blocked)
         if ask.kind is Kind.CREATE:
             self._creating.discard(ask)
-            ask.batch.answered(ask, NotSent(error.code), now)
-        elif down and ask.kind is Kind.LOOK:
-            ask.batch.unseen(error)
+            ask.batch.answered(ask, NotSent(error.code), answered.ended)
+        elif down:
+            for batch in batches:
+                batch.unseen(error)
         if down:
-            self._heard(False, error.message)
+            self._heard(False, error.message, answered)
         elif not isinstance(error, Interrupted):
             self.halted = self.halted or error
 
@@ -189,68 +238,31 @@ class Dispatcher:
         self._creating.discard(ask)
         ask.batch.answered(ask, outcome, answered.ended)
         match outcome:
-            case Created(record_id, seconds):
+            case Created(_, seconds):
                 self.slowest = max(self.slowest, seconds)
-                self._silent = 0
-                if record_id <= ask.after:
-                    yield from self._memory_lost()
-                self._highest = max(self._highest, record_id)
+                self._outage.answered()
             case Refused():
-                self._silent = 0
+                self._outage.answered()
                 yield self._teller.refused(ask)
             case NotSent(limited=True):
-                self._silent = 0
+                self._outage.answered()
                 self._pace.refused()
                 self._shut(time.monotonic())
             case NotSent(error=error) | Unknown(error=error) if error is not None:
-                self._heard(False, error.message)
-                if isinstance(outcome, NotSent):
-                    ask.batch.wait(answered.ended + min(0.5 * self._silent, self._max_wait))
+                self._heard(False, error.message, answered)
             case _:
                 pass
 
-    def _memory_lost(self) -> Iterator[Event]:
-        """What was right when its batch ended need not be there any more: look at it again."""
-        self._highest = 0
-        for ask in self._creating:
-            ask.after = 0
-        again = [batch for batch in self._ended if batch.error is None]
-        self._ended = [batch for batch in self._ended if batch.error is not None]
-        for batch in again:
-            batch.reopen()
-            self._teller.reopened(batch)
-        self._open += again
-        if again:
-            count = len(again)
-            yield Warned(f"{SERVICE} lost its memory: {count} batch{'es' * (count != 1)} looked at again")
-
-    def _heard(self, answer: bool, why: str) -> None:
-        self._silent = 0 if answer else self._silent + 1
-        if self._silent >= UNANSWERED_IN_A_ROW and self.halted is None:
+    def _heard(self, answer: bool, why: str, answered: Answered) -> None:
+        if answer:
+            self._outage.answered()
+            return
+        self._outage.failed(answered.started, answered.ended)
+        if self._outage.is_out and self.halted is None:
             self.halted = ServiceDown(
-                f"{why} (the last {self._silent} requests in a row had no answer)",
+                f"{why} (the last {self._outage.count} requests in a row had no answer)",
                 hint="what was sent is known or found out later: dataflows runs resume",
             )
-
-    def _open_repairs(self, batch: Batch) -> None:
-        for place, repair in batch.repairs.items():
-            if repair not in self._open and not repair.over:
-                self._ledger.adopt(repair, place, self._teller.run_id)
-                self._ledger.fill([repair])
-                self._open.append(repair)
-
-    def _over(self, batch: Batch) -> Iterator[Event]:
-        self._open.remove(batch)
-        if batch.active and batch.error is None:
-            self._ledger.activated(batch.batch_id)
-        if batch.parent is None:
-            self._ended.append(batch)
-            yield from self._teller.ended(batch)
-            return
-        batch.parent.mended()
-        if batch.parent.over:
-            self._ledger.note(batch.parent)
-            yield from self._over(batch.parent)
 
     # --- the end ----------------------------------------------------------------------------------------------
 
@@ -266,6 +278,5 @@ class Dispatcher:
         self._creating.clear()
         code = self.halted.code if self.halted else "interrupted"
         for batch in [*self._open, *self._waiting]:
-            if batch.parent is None:
-                yield from self._teller.ended(batch, code)
+            yield from self._teller.ended(batch, code)
         self._ledger.flush()

@@ -11,13 +11,23 @@ NEVER = float("-inf")
 
 
 class State(StrEnum):
-    """Where a row stands. Only ``CREATED`` and ``REFUSED`` are sure."""
+    """Where a row stands in its batch. ``PENDING``, ``SENDING`` and ``UNKNOWN`` are not its end.
+
+    A row that is ``THERE`` or ``MOVED`` has left the batch: it is active in another one of whoever's, or another batch
+    of the same run has it now.
+    """
 
     PENDING = "pending"
     SENDING = "sending"
     CREATED = "created"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+    THERE = "there"
+    MOVED = "moved"
+
+
+LEFT = frozenset({State.THERE, State.MOVED})
+"""The states of rows that their batch is not to hold any more."""
 
 
 @dataclass(slots=True)
@@ -33,7 +43,6 @@ class Entry:
         given_up: the second of the system's monotonic clock when the last of them was given up.
         seconds: how long its create took.
         code, message: why it was refused, or is not known.
-        told: an event has said how it ended.
     """
 
     row: Row
@@ -45,4 +54,3 @@ class Entry:
     seconds: float | None = None
     code: str | None = None
     message: str | None = None
-    told: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import NamedTuple
 
 from dataflows.flows.hospitals.codes import FileError
 from dataflows.flows.hospitals.quoting import DELIMITERS
+from dataflows.flows.hospitals.rows import Hospital
 from dataflows.flows.hospitals.rules import BLANKS, COLUMNS, shown
 
 REQUIRED = ("name", "address")
 
+_SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)
 _LISTED = 10  # columns that are named one by one; a wrong file can have thousands
 
 
@@ -62,6 +65,17 @@ def delimiter_of(line: str) -> str:
     if not any(found.values()):  # no header; what is said about that should still name the delimiter
         found = {mark: line.count(mark) for mark in DELIMITERS}
     return max(found, key=lambda mark: found[mark])
+
+
+def separator_of(line: str) -> str | None:
+    """What a first line such as ``sep=;`` says, which Excel writes and reads and which is no header; else None."""
+    found = _SEPARATOR.fullmatch(line.strip("\r\n ").strip('"'))
+    return found[1] if found else None
+
+
+def repeats(hospital: Hospital) -> bool:
+    """Whether a row holds the names of the columns again, as files have that were put together."""
+    return [_known(text.lstrip("\ufeff")) for text in hospital[:2]] == list(REQUIRED)
 
 
 def read_header(fields: list[str]) -> Header:

@@ -6,23 +6,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted, SettingUnusable
-from dataflows.events import Event, Failed, Pending, Planned, Skipped, Step, Warned
+from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted
+from dataflows.events import Event, Failed, Pending, Planned, Step, Warned
 from dataflows.flows.hospitals.abandon import abandon
-from dataflows.flows.hospitals.batch import Batch, Manner
+from dataflows.flows.hospitals.batch import ROWS_NAMED, Manner, Sight, unsettled
 from dataflows.flows.hospitals.copies import Content, Copies, Invalid
-from dataflows.flows.hospitals.courier import Courier
-from dataflows.flows.hospitals.directory import SERVICE, Directory
+from dataflows.flows.hospitals.courier import Courier, inventory_of
+from dataflows.flows.hospitals.directory import MOST_KEPT, Directory
 from dataflows.flows.hospitals.dispatch import Dispatcher, Lanes
-from dataflows.flows.hospitals.entries import Entry, State
-from dataflows.flows.hospitals.identity import MOST_PER_BATCH, directory_address, portions
-from dataflows.flows.hospitals.ledger import COMMAND, Ledger, Leftover, Upload
+from dataflows.flows.hospitals.identity import MOST_PER_BATCH, directory_address, first_portion, portions
+from dataflows.flows.hospitals.inventory import Inventory
+from dataflows.flows.hospitals.ledger import COMMAND, Ledger
 from dataflows.flows.hospitals.pacing import Pace
+from dataflows.flows.hospitals.plan import Plan
 from dataflows.flows.hospitals.report import Validation
-from dataflows.flows.hospitals.taking_back import work_of
+from dataflows.flows.hospitals.taking_back import base_url, refuse_another_directory, work_of
 from dataflows.flows.hospitals.telling import Teller, response
+from dataflows.flows.hospitals.uploads import AGAIN, Leftover, Upload, Uploads, names_of
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
 from dataflows.runs import pool
@@ -31,6 +34,9 @@ from dataflows.runs.runner import Run
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
+
+MOST_ROUNDS = 5
+"""So often what vanished meanwhile is created anew before the run is left to be resumed."""
 
 __all__ = ["COMMAND", "Options", "check", "content_of", "first_batch", "kept", "recalled", "target", "upload"]
 
@@ -62,12 +68,12 @@ def content_of(settings: Settings, options: Options, validation: Validation) -> 
 
 def target(content: Content, *, again: bool) -> str:
     """Name what a run locks: what the file asks for, and apart from that the same once more."""
-    return content.key + (" again" if again else "")
+    return content.key + (AGAIN if again else "")
 
 
 def first_batch(content: Content) -> str:
     """The id under which a content is known, unless it is to be created once more (``again``)."""
-    return portions(content.address, content.rows, content.size)[0].batch_id
+    return first_portion(content.address, content.rows, content.size)
 
 
 def upload(settings: Settings, options: Options, content: Content) -> Callable[[Run], Iterator[Event]]:
@@ -75,8 +81,9 @@ def upload(settings: Settings, options: Options, content: Content) -> Callable[[
 
     The rows are kept at once, before the run is recorded, so that it can be resumed whenever it dies.
 
-    The job raises what keeps it from that: BadInput (an earlier version of the file is unfinished), AlreadyRunning
-    (here, or another client at the Directory), ForeignRecord, RowsRefused, ServiceDown, SettingUnusable,
+    The job raises what keeps it from that: BadInput (an earlier version of the file is unfinished, or the Directory
+    would have to forget others), AlreadyRunning (here, or another client at the Directory), ForeignRecord, RowsRefused,
+    ServiceDown, SettingUnusable,
     AccessRefused, Interrupted.
     """
     copies = Copies(settings.data_dir)
@@ -85,24 +92,33 @@ def upload(settings: Settings, options: Options, content: Content) -> Callable[[
     return lambda run: _Upload(settings, options, content, run, known=known).play()
 
 
-def check(validation: Validation) -> Callable[[Run], Iterator[Event]]:
-    """Return the job that only reports on a file (a dry run, or a bad file). It raises BadInput for any error."""
-    return lambda run: _checked(validation, run)
+def check(validation: Validation, *, skip_invalid: bool = False) -> Callable[[Run], Iterator[Event]]:
+    """Return the job that only reports on a file (a dry run, or a bad file).
+
+    It raises BadInput for any error, unless wrong rows are left out (``skip_invalid``) and the file as a whole is
+    right.
+    """
+    return lambda run: _checked(validation, run, skip_invalid=skip_invalid)
 
 
-def _checked(validation: Validation, run: Run) -> Iterator[Event]:
+def _checked(validation: Validation, run: Run, *, skip_invalid: bool) -> Iterator[Event]:
     run.report.update(validation.document())
     yield Planned(validation.total_rows, "rows")
     for one in _invalid(validation):
         yield Failed(str(one.row) if one.row else "file", one.code, one.message)
-    if not validation.is_valid:
+    if not validation.is_valid and (validation.refused or not skip_invalid):
         count = validation.problem_count
         raise BadInput(
-            f"the file has {count} error{'s' * (count != 1)}, so none of its rows is sent",
-            hint="correct them; if rows may be left out: --skip-invalid"
-            if not validation.refused
-            else "correct the file",
+            f"the file has {count} error{'s' * (count != 1)}, so none of its rows is sent", hint=_hint(validation)
         )
+
+
+def _hint(validation: Validation) -> str:
+    if any(one.code == "too_many_rows" for one in validation.problems):
+        return "split it, or say how many rows it may have: --max-rows N"
+    if validation.refused or not validation.rows:
+        return "correct the file"
+    return "correct them; if rows may be left out: --skip-invalid"
 
 
 def _invalid(validation: Validation) -> list[Invalid]:
@@ -127,13 +143,15 @@ class _Upload:
         self.run = run
         self.began = time.monotonic()
         self.ledger = Ledger(run.journal, run.data_dir)
+        self.uploads = Uploads(run.journal, run.data_dir, self.ledger)
         self.copies = Copies(run.data_dir)
+        self.names = names_of(content)
         self.dispatcher: Dispatcher | None = None
         self.manner = Manner(self._settle, settings.hospitals_look_every_seconds, options.skip_invalid)
+        self.plan = Plan(content, self.manner, again=options.again)
+        self.teller = Teller(run.id, self.ledger, self.plan, run.notify)
         self.lanes = Lanes(options.workers, content.size)
-        self.slowest_before = 0.0
-        self.occurrence = 0
-        self.batches = self._planned(content.size, 0)
+        self.slowest = 0.0
 
     # --- the story --------------------------------------------------------------------------------------------
 
@@ -141,44 +159,64 @@ class _Upload:
         """Tell the story of one run."""
         content = self.content
         self._refuse_leftovers()
-        self.history_lost = self.ledger.introduce(
-            self.run.id, [batch.batch_id for batch in self.batches], carried_before=self.known
-        )
+        self.suspect = self.uploads.introduce(content.key, kept_before=self.known)
         if not self.options.again:
-            self.run.journal.name_batches(self.run.id, [batch.batch_id for batch in self.batches])
+            self.run.journal.name_batches(self.run.id, [first_batch(content)])
         yield Planned(len(content.rows) + content.invalid_count, "rows")
         for one in content.invalid:
             yield Failed(str(one.row), one.code, one.message)
-        self.session = make_session(self.settings, self.lanes.threads)
+        self.session = make_session(self.settings, self.lanes.threads, self.run.stop.grace_is_over)
         self.policy = RetryPolicy.of(self.settings, self.run.stop, self.run.notify)
-        self.directory = Directory(content.address, self.session, self.policy)
+        self.directory = Directory(base_url(self.settings), self.session, self.policy)
         try:
             yield from self._story()
         except DataflowsError as error:
             error.resumable = error.resumable or self.dispatcher is not None  # something was sent, or may have been
-            yield from self._untouched(error)
+            yield from self._untold(error.code)
             raise
         finally:
             self.session.close()
-            self.run.report.update(response(content, self.batches, time.monotonic() - self.began))
+            seconds = time.monotonic() - self.began
+            self.run.report.update(response(content, self.plan, first_batch(content), seconds))
 
-    def _untouched(self, error: DataflowsError) -> Iterator[Event]:
-        """The rows of a run that ended before any of them was looked after."""
-        if self.dispatcher is None:
-            for row in self.content.rows:
-                yield Pending(str(row.number), error.code)
+    def _untold(self, code: str) -> Iterator[Event]:
+        """The rows of which nothing was told yet: they wait."""
+        for row in self.content.rows:
+            if row.number not in self.teller.told:
+                yield Pending(str(row.number), code)
 
     def _story(self) -> Iterator[Event]:
         yield Step("waking the Directory")
         self.directory.wake(self.settings.hospitals_wake_seconds, self.run.stop)
         yield from self._replace()
-        if self._is_elsewhere():
-            yield from self._there_already()
-            return
-        self._begin()
-        yield from self._carry()
-        self.copies.sweep(self.ledger.uploads() | {self.content.key})
-        self._end()
+        self._recall()
+        inventory = inventory_of(self.directory)
+        for _ in range(MOST_ROUNDS):
+            yield from self._decide(inventory)
+            if not self.plan.open:
+                self._raise_errors()
+                assert self.plan.is_whole, "every row has a batch or is there"
+                yield from self._done(inventory)
+                return
+            yield from self._carry()
+            self._raise_errors()
+            if self.run.stop.is_set():
+                yield from self._untold("interrupted")
+                return
+            assert self.dispatcher is not None
+            inventory = self.dispatcher.final or inventory_of(self.directory)
+        raise unsettled("hospitals vanish as often as they are created")
+
+    def _done(self, inventory: Inventory) -> Iterator[Event]:
+        twice = self.plan.overlapping = self.plan.too_often(inventory)
+        if twice:
+            rows = ", ".join(map(str, twice[:ROWS_NAMED])) + (", ..." if len(twice) > ROWS_NAMED else "")
+            yield Warned(
+                f"{len(twice)} row{'s' * (len(twice) != 1)} of this file came there by somebody else too in the same"
+                f" moments: row {rows}",
+                hint="nothing that is live was removed; look which of the two is to stay",
+            )
+        self.copies.sweep(self.uploads.sweep() | {self.content.key})
 
     # --- earlier runs -----------------------------------------------------------------------------------------
 
@@ -199,8 +237,11 @@ class _Upload:
         if self.options.resumed and not self.options.replace:
             return []
         before = self.run.id if self.options.resumed else None
-        found = self.ledger.leftovers(self.options.path, self.content.rows_key, before)
-        return [left for left in found if left.upload.key != self.content.key and left.run_id != self.run.id]
+        found = self.uploads.leftovers(self.options.path, self.names, before)
+        return [left for left in found if not self._is_mine(left.upload) and left.run_id != self.run.id]
+
+    def _is_mine(self, upload: Upload) -> bool:
+        return upload.rows in self.names and upload.size == self.content.size
 
     def _replace(self) -> Iterator[Event]:
         self._refuse_leftovers()  # one of them may have been resumed meanwhile
@@ -214,99 +255,116 @@ class _Upload:
                     f"run {short} of this file, as it was before, is active at the Directory; nothing was sent",
                     hint=f"keep its hospitals: dataflows runs abandon {short}; to remove them add --delete-active",
                 )
-            self.ledger.close_siblings(left.run_id, ABANDONED)
+            self.uploads.close(left.run_id, ABANDONED)
             yield Warned(f"run {short} abandoned, {done.deleted} records removed")
 
-    # --- the batches ------------------------------------------------------------------------------------------
+    def _recall(self) -> None:
+        """Take over the plan of the run that this one goes on with."""
+        again = self.options.again
+        found = self.uploads.unfinished(self.run.id, self.names, self.content.size, again=again)
+        self.earlier, kept = None, None
+        if found is not None:
+            self.earlier, upload = found
+            kept, self.plan.number = self.uploads.plan(upload), upload.occurrence
+            for batch_id, places in kept.batches:
+                self.plan.add(batch_id, places)
+            self.ledger.fill(self.plan.batches)
+        self.is_new = kept is None
 
-    def _planned(self, size: int, occurrence: int) -> list[Batch]:
-        content = self.content
-        return [
-            Batch(part.batch_id, [Entry(row) for row in part.rows], self.manner)
-            for part in portions(content.address, content.rows, size, occurrence)
-        ]
+    # --- the plan ---------------------------------------------------------------------------------------------
 
-    def _is_elsewhere(self) -> bool:
-        """Whether an earlier run brought the same rows there in batches of another size, and they are there still."""
-        if self.options.again:
-            return False
-        for upload in self.ledger.finished(self.content.rows_key):
-            batches = self._planned(upload.size, upload.occurrence)
-            if upload.key != self.content.key and self._are_complete(batches):
-                self.batches = batches
-                self._hold(upload)
-                return True
-        return False
+    def _decide(self, inventory: Inventory) -> Iterator[Event]:
+        """Bring the plan to what is there now: which rows are there already, and which batches make the others."""
+        plan = self.plan
+        if self.is_new and self.options.again:
+            plan.number = self._next_occurrence(inventory)
+        elif self.is_new and inventory.total:
+            known = (batch for kept in self.uploads.plans(self.names) for batch in kept.batches)
+            plan.adopt(inventory, chain(known, plan.candidates()), self.ledger.fill)
+        self.is_new = False
+        self._look_at_live(inventory)
+        fresh = plan.settle(inventory, self.ledger.active)
+        self._refuse_too_many(inventory)
+        self._write_down()
+        self.ledger.fill(fresh)
+        for batch in fresh:
+            batch.take_back()
+        self.ledger.suspect([batch for batch in plan.batches if batch.is_new])
+        plan.index()
+        yield from self.teller.there()
+        yield from self._first_look(inventory)
 
-    def _there_already(self) -> Iterator[Event]:
-        for entry in (entry for batch in self.batches for entry in batch.entries):
-            key = str(entry.row.number)
-            if entry.state is State.REFUSED:
-                yield Failed(key, "refused", f"{SERVICE} refused this row in an earlier run (422)")
-            else:
-                yield Skipped(key, "already there, in other batches")
+    def _look_at_live(self, inventory: Inventory) -> None:
+        """First what was activated before: rows that it lost are to be created elsewhere."""
+        active = self.ledger.active([batch.batch_id for batch in self.plan.batches])
+        for batch in self.plan.batches:
+            records = inventory.batch(batch.batch_id)
+            batch.was_active = batch.was_active or batch.batch_id in active
+            if batch.over:
+                batch.lose(records)
+                self.ledger.note(batch)
+            elif batch.was_active or inventory.is_active(batch.batch_id):
+                batch.seen(records, inventory.started, time.monotonic(), Sight(inventory, {}))
 
-    def _are_complete(self, batches: list[Batch]) -> bool:
-        """Look at all batches: whether each is there, active, and nothing has to be done about it."""
+    def _first_look(self, inventory: Inventory) -> Iterator[Event]:
+        """Let every batch see what is there of it; tell of those with which that is all."""
+        for batch in self.plan.batches:
+            if batch.is_new:
+                sight = self.plan.sight(batch, inventory)
+                batch.seen(inventory.batch(batch.batch_id), inventory.started, time.monotonic(), sight)
+            self.ledger.note(batch)
+            if batch.over:
+                yield from self.teller.ended(batch)
+        self.ledger.flush()
 
-        def look(batch: Batch) -> bool:
-            now = time.monotonic()
-            batch.seen(self.directory.look(batch.batch_id), now, now)
-            if batch.repairs:
-                return all(look(one) for one in batch.repairs.values())
-            return batch.over and batch.active and batch.error is None
+    def _refuse_too_many(self, inventory: Inventory) -> None:
+        plan = self.plan
+        more = sum(max(0, len(one.wanted) - len(inventory.batch(one.batch_id))) for one in plan.open)
+        if more and inventory.total + more > MOST_KEPT:
+            raise BadInput(
+                f"the Directory holds {inventory.total:,} hospitals and keeps {MOST_KEPT:,}:"
+                f" {more:,} more would make it forget the oldest",
+                hint="remove hospitals there that nobody wants, or send fewer rows",
+            )
 
-        self.ledger.recall(batches)
-        workers = min(self.lanes.threads, len(batches))
-        return all(list(pool.each(look, batches, workers=workers, stop=self.run.stop))) and not self.run.stop.is_set()
+    def _write_down(self) -> None:
+        content, plan = self.content, self.plan
+        upload = Upload(
+            content.key, plan.number, self.options.path, content.rows_key, content.size, plan.kept().to_json()
+        )
+        ids = [batch.batch_id for batch in plan.batches]
+        self.uploads.begin(self.run.id, upload, ids, self.suspect, first_batch(content))
+        if self.earlier is not None:
+            self.uploads.take_over(self.run.id, self.earlier)
 
-    def _begin(self) -> None:
-        """Make the batches those of this run, and bring them to what is known of them."""
-        if self.options.again:
-            self.occurrence = self._next_occurrence()
-            self.batches = self._planned(self.content.size, self.occurrence)
-        content = self.content
-        self._hold(Upload(content.key, self.occurrence, self.options.path, content.rows_key, content.size))
-        self.ledger.fill(self.batches)
-        times = [entry.seconds for batch in self.batches for entry in batch.entries if entry.seconds]
-        self.slowest_before = max(times, default=0.0)
-
-    def _hold(self, upload: Upload) -> None:
-        parts = portions(self.content.address, self.content.rows, upload.size, upload.occurrence)
-        self.ledger.begin(self.run.id, upload, parts, history_lost=self.history_lost)
-
-    def _next_occurrence(self) -> int:
-        """The first occurrence that is not complete at the Directory, or the one that an earlier run left unfinished.
-
-        Only the journal knows of a run that ended between activation and its own end.
-        """
-        unfinished = self.ledger.unfinished(self.content.key)
-        if unfinished is not None:
-            return unfinished
-        occurrence = 0
-        while self._are_complete(self._planned(self.content.size, occurrence)):
+    def _next_occurrence(self, inventory: Inventory) -> int:
+        """The first occurrence of which no batch was ever activated, as far as Directory and journal know."""
+        content, occurrence = self.content, 0
+        while True:
+            ids = [part.batch_id for part in portions(content.address, content.rows, content.size, occurrence)]
+            finished = self.uploads.is_finished(content.key, occurrence)
+            if not (finished or any(map(inventory.is_active, ids)) or self.ledger.active(ids)):
+                return occurrence
             occurrence += 1
-        return occurrence
 
     def _settle(self) -> float:
         """How long a create without an answer may still land: longer where creates were seen to take long."""
-        slowest = max(self.slowest_before, self.dispatcher.slowest if self.dispatcher else 0.0)
+        slowest = max(self.slowest, self.dispatcher.slowest if self.dispatcher else 0.0)
         return max(self.settings.hospitals_settle_seconds, 2 * slowest)
 
     # --- carrying ---------------------------------------------------------------------------------------------
 
     def _carry(self) -> Iterator[Event]:
         settings, run = self.settings, self.run
+        times = [entry.seconds for batch in self.plan.batches for entry in batch.entries if entry.seconds]
+        self.slowest = max([self.slowest, *times])
         pace = Pace(
             run.journal,
-            self.content.address,
+            directory_address(self.content.address),
             settings.hospitals_creates_per_minute,
             settings.hospitals_window_seconds,
         )
-        teller = Teller(run.id, self.ledger, len(self.content.rows), run.notify)
-        dispatcher = self.dispatcher = Dispatcher(
-            self.batches, self.ledger, pace, self.lanes, teller, settings.http_max_wait_seconds
-        )
+        dispatcher = self.dispatcher = Dispatcher(self.plan, self.ledger, pace, self.lanes, self.teller, self._settle)
         halt = _Halt(lambda: dispatcher.halted is not None or run.stop.is_set(), run.stop)
         courier = Courier(self.directory, threading.Semaphore(self.lanes.creates), halt)
         try:
@@ -319,10 +377,10 @@ class _Upload:
 
     # --- the end ----------------------------------------------------------------------------------------------
 
-    def _end(self) -> None:
-        assert self.dispatcher is not None
-        errors = [batch.error for batch in self.batches if batch.error is not None]
-        errors = [error for error in [self.dispatcher.halted, *errors] if error and not isinstance(error, Interrupted)]
+    def _raise_errors(self) -> None:
+        halted = self.dispatcher.halted if self.dispatcher else None
+        found = [halted, *(batch.error for batch in self.plan.batches)]
+        errors = [error for error in found if error and not isinstance(error, Interrupted)]
         if errors and not self.run.stop.is_set():
             raise min(errors, key=lambda error: _RANK.index(error.exit_code))
 
@@ -358,10 +416,5 @@ def recalled(options: Mapping[str, object], settings: Settings) -> tuple[Options
     """
     values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
     content = Copies(settings.data_dir).read(str(options["key"]))
-    settings.require("EXTERNAL_API_BASE_URL")
-    if content.address != directory_address(str(settings.external_api_base_url)):
-        raise SettingUnusable(
-            f"this run was for the Directory at {content.address}",
-            hint="set EXTERNAL_API_BASE_URL to that address, or run the file anew",
-        )
+    refuse_another_directory(settings, content)
     return Options(**{**values, "resumed": True}), content

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dataflows.errors import AlreadyRunning
 from dataflows.flows.hospitals.batch import Batch
 from dataflows.flows.hospitals.entries import NEVER, Entry, State
 from dataflows.flows.hospitals.identity import Portion
-from dataflows.runs.journal import DONE, PARTIAL, RESUMABLE, RUNNING, Item, Journal
+from dataflows.runs.journal import Item, Journal
 from dataflows.runs.lock import is_running
 
 COMMAND = "hospitals-bulk"
@@ -45,6 +45,14 @@ _SCHEMA = (
         PRIMARY KEY (batch_id, place)
     ) WITHOUT ROWID
     """,
+    """
+    ALTER TABLE hospital_uploads ADD COLUMN plan TEXT;
+    CREATE TABLE hospital_contents (content TEXT PRIMARY KEY, suspect REAL, host TEXT) WITHOUT ROWID;
+    INSERT INTO hospital_contents
+        SELECT upload, NULL, NULL FROM hospital_uploads
+        UNION SELECT replace(target, ' again', ''), NULL, NULL FROM runs
+        WHERE command = 'hospitals-bulk' AND state <> 'running'
+    """,
 )
 
 _SAVE = (
@@ -52,29 +60,8 @@ _SAVE = (
     " (batch_id, place, state, hospital_id, attempts, unanswered, given_up, host, seconds, code)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_UPLOAD = "u.upload, u.occurrence, u.path, u.rows, u.size"
 _FLUSH_AFTER_SECONDS = 0.05
 _FLUSH_AT = 500
-
-
-class Upload(NamedTuple):
-    """What one run carries: the name of its content, which time it is created, the file that it came from, the name
-    of the rows alone, and the size of the batches.
-    """
-
-    key: str
-    occurrence: int
-    path: str
-    rows: str
-    size: int
-
-
-class Leftover(NamedTuple):
-    """An earlier run that did not come to its end, and whether its process lives."""
-
-    run_id: str
-    upload: Upload
-    alive: bool
 
 
 class Ledger:
@@ -83,35 +70,20 @@ class Ledger:
     def __init__(self, journal: Journal, data_dir: Path) -> None:
         self._journal = journal
         self._data_dir = data_dir
-        self._host = socket.gethostname()
+        self.host = socket.gethostname()
         self._waiting: list[tuple[object, ...]] = []
         self._items: dict[str, list[Item]] = {}
         self._activated: list[tuple[str]] = []
+        self._known_active: set[str] = set()
         self._flushed = 0.0
         journal.ensure("hospitals", _SCHEMA)
 
     # --- whose batches they are -------------------------------------------------------------------------------
 
-    def begin(self, run_id: str, upload: Upload, portions: Sequence[Portion], *, history_lost: bool) -> None:
-        """Make the batches those of this run.
-
-        ``history_lost``: they were carried before, and the journal forgot what was sent. Batches that it does not know
-        are suspect from now on, also for later runs.
-
-        Raises:
-            AlreadyRunning: a living run has one of them (two files may share a batch).
-        """
-        ids = [portion.batch_id for portion in portions]
-        with self._journal.transaction() as db:
-            self.claim(db, run_id, ids)
-            db.execute("INSERT OR REPLACE INTO hospital_uploads VALUES (?, ?, ?, ?, ?, ?)", (run_id, *upload))
-            self._hold(db, run_id, ids, time.monotonic() if history_lost else None)
-        self._journal.name_batches(run_id, ids)
-
     def claim(self, db: sqlite3.Connection, run_id: str, batch_ids: Sequence[str]) -> None:
         """Make sure that no living run has one of these batches. Raises AlreadyRunning."""
-        holders = {holder for (holder,) in _of(db, "SELECT holder FROM hospital_batches", batch_ids)} - {run_id}
-        for run, target in _of(db, "SELECT run_id, target FROM runs", sorted(holders), "run_id"):
+        holders = {holder for (holder,) in of_values(db, "SELECT holder FROM hospital_batches", batch_ids)} - {run_id}
+        for run, target in of_values(db, "SELECT run_id, target FROM runs", sorted(holders), "run_id"):
             mine = db.execute("SELECT target FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if mine != (target,) and is_running(self._data_dir, COMMAND, target):
                 raise AlreadyRunning(
@@ -119,94 +91,19 @@ class Ledger:
                     hint="wait for its end, or: dataflows runs list",
                 )
 
-    def _hold(
-        self, db: sqlite3.Connection, run_id: str, batch_ids: Iterable[str], suspect: float | None = None
-    ) -> None:
+    def hold(self, db: sqlite3.Connection, run_id: str, batch_ids: Iterable[str], suspect: float | None = None) -> None:
+        """Make batches those of a run. ``suspect`` is kept of batches that were not known: see ``Batch``."""
         db.executemany(
             "INSERT INTO hospital_batches (batch_id, holder, suspect, host) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (batch_id) DO UPDATE SET holder = excluded.holder",
-            [(batch_id, run_id, suspect, self._host) for batch_id in batch_ids],
+            [(batch_id, run_id, suspect, self.host) for batch_id in batch_ids],
         )
 
-    def introduce(self, run_id: str, batch_ids: Iterable[str], *, carried_before: bool) -> bool:
-        """Note batches that the journal does not know; return whether it should have known them.
-
-        ``carried_before``: a copy of their rows was kept. Then the journal forgot what was sent, and creates of which
-        nothing is known may still land: the batches are suspect from now on, also if this run dies before it begins.
-        """
-        suspect = time.monotonic() if carried_before else None
-        with self._journal.transaction() as db:
-            unknown = db.executemany(
-                "INSERT OR IGNORE INTO hospital_batches (batch_id, holder, suspect, host) VALUES (?, ?, ?, ?)",
-                [(batch_id, run_id, suspect, self._host) for batch_id in batch_ids],
-            ).rowcount
-        return carried_before and unknown > 0
-
-    def adopt(self, batch: Batch, place: int, run_id: str) -> None:
-        """Take in a batch that stands in for a lost row, and bring its entry to what is known of it."""
-        assert batch.parent is not None
-        with self._journal.transaction() as db:
-            self._hold(db, run_id, [batch.batch_id])
-            db.execute(
-                "UPDATE hospital_batches SET parent = ?, place = ? WHERE batch_id = ?",
-                (batch.parent.batch_id, place, batch.batch_id),
-            )
-
-    def repairs(self, batch_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
-        """Return the batches that stand in for lost rows of these: parent and place by batch id."""
+    def stand_ins(self, batch_ids: Sequence[str]) -> list[tuple[str, str, int]]:
+        """Return the batches by which earlier versions replaced lost rows of these: id, parent, and place in that."""
         with self._journal.reading() as db:
-            found = _of(db, "SELECT batch_id, parent, place FROM hospital_batches", batch_ids, "parent")
-            return {batch_id: (parent, place) for batch_id, parent, place in found}
-
-    def leftovers(self, path: str, rows: str, before: str | None = None) -> list[Leftover]:
-        """Return the runs of a file, or of the same rows, that did not come to their end, latest first.
-
-        ``before``: only those that are older than every unfinished run of the same target as this one.
-        """
-        older = (
-            " AND r.seq < (SELECT min(o.seq) FROM runs o JOIN runs mine USING (command, target)"
-            " WHERE mine.run_id = ? AND o.state IN (?, ?))"
-        )
-        with self._journal.reading() as db:
-            found = db.execute(
-                f"SELECT r.run_id, r.target, {_UPLOAD} FROM hospital_uploads u JOIN runs r USING (run_id)"  # noqa: S608
-                f" WHERE (u.path = ? OR u.rows = ?) AND r.state IN (?, ?){older if before else ''} ORDER BY r.seq DESC",
-                (path, rows, RESUMABLE, RUNNING, *((before, RESUMABLE, RUNNING) if before else ())),
-            ).fetchall()
-        return [
-            Leftover(run_id, Upload(*upload), is_running(self._data_dir, COMMAND, target))
-            for run_id, target, *upload in found
-        ]
-
-    def finished(self, rows: str) -> list[Upload]:
-        """Return the uploads of these rows, in whatever batches, that came to their end."""
-        with self._journal.reading() as db:
-            found = db.execute(
-                f"SELECT DISTINCT {_UPLOAD} FROM hospital_uploads u JOIN runs r USING (run_id)"  # noqa: S608
-                " WHERE u.rows = ? AND r.state IN (?, ?)",
-                (rows, DONE, PARTIAL),
-            ).fetchall()
-        return [Upload(*upload) for upload in found]
-
-    def unfinished(self, key: str) -> int | None:
-        """Return the latest occurrence of an upload whose run did not come to its end."""
-        with self._journal.reading() as db:
-            row = db.execute(
-                "SELECT max(u.occurrence) FROM hospital_uploads u JOIN runs r USING (run_id)"
-                " WHERE u.upload = ? AND r.state IN (?, ?)",
-                (key, RESUMABLE, RUNNING),
-            ).fetchone()
-        return None if row is None or row[0] is None else int(row[0])
-
-    def upload_of(self, run_id: str) -> Upload | None:
-        """Return what a run carried; of one that was killed too early, what another run of its target did."""
-        with self._journal.reading() as db:
-            found = db.execute(
-                f"SELECT {_UPLOAD} FROM hospital_uploads u JOIN runs r USING (run_id) WHERE (r.command, r.target) ="  # noqa: S608
-                " (SELECT command, target FROM runs WHERE run_id = ?) ORDER BY r.run_id = ? DESC, r.seq DESC LIMIT 1",
-                (run_id, run_id),
-            ).fetchone()
-        return Upload(*found) if found else None
+            found = of_values(db, "SELECT batch_id, parent, place FROM hospital_batches", batch_ids, "parent")
+            return [(batch_id, parent, place) for batch_id, parent, place in found]
 
     # --- rows -------------------------------------------------------------------------------------------------
 
@@ -214,8 +111,9 @@ class Ledger:
         """Return the rows of batches as the journal has them."""
         found = {portion.batch_id: [Entry(row) for row in portion.rows] for portion in portions}
         with self._journal.reading() as db:
-            for batch_id, place, *rest in _of(db, "SELECT * FROM hospital_rows", list(found)):
-                self._recall(found[batch_id][place], *rest)
+            for batch_id, place, *rest in of_values(db, "SELECT * FROM hospital_rows", list(found)):
+                if place < len(found[batch_id]):
+                    self._recall(found[batch_id][place], *rest)
         return list(found.values())
 
     def slowest(self, portions: Sequence[Portion]) -> float:
@@ -237,21 +135,17 @@ class Ledger:
                 elif entry.state is State.REFUSED:
                     entry.state = State.PENDING
             batch.recall(entries)
-        self._suspect({batch.batch_id: batch for batch in batches}, now)
+        self.suspect(batches)
 
-    def recall(self, batches: Sequence[Batch]) -> None:
-        """Bring new batches to what the journal knows of them, refused rows too: they are only to be looked at."""
-        portions = [Portion(batch.batch_id, [entry.row for entry in batch.entries]) for batch in batches]
-        for batch, known in zip(batches, self.entries(portions), strict=True):
-            batch.recall(known)
-
-    def _suspect(self, batches: dict[str, Batch], now: float) -> None:
+    def suspect(self, batches: Sequence[Batch]) -> None:
+        """Tell batches since when somebody else's creates may be landing in them."""
+        by_id, now = {batch.batch_id: batch for batch in batches}, time.monotonic()
         with self._journal.reading() as db:
-            for batch_id, suspect, host in _of(
-                db, "SELECT batch_id, suspect, host FROM hospital_batches", list(batches)
+            for batch_id, suspect, host in of_values(
+                db, "SELECT batch_id, suspect, host FROM hospital_batches", list(by_id)
             ):
                 if suspect is not None:
-                    batches[batch_id].suspect = _no_later_than(suspect, host, self._host, now)
+                    by_id[batch_id].suspect = no_later_than(suspect, host, self.host, now)
 
     def _recall(
         self,
@@ -268,16 +162,19 @@ class Ledger:
         entry.state, entry.hospital_id, entry.code = State(state), hospital_id, code
         entry.attempts, entry.unanswered, entry.seconds = attempts, unanswered, seconds
         if unanswered:
-            entry.given_up = _no_later_than(given_up, host, self._host, time.monotonic())
+            entry.given_up = no_later_than(given_up, host, self.host, time.monotonic())
 
     def note(self, batch: Batch) -> None:
-        """Remember the changes of a batch for the next commit."""
+        """Remember the changes of a batch for the next commit, also that it was activated."""
+        if batch.was_active and batch.batch_id not in self._known_active:
+            self._known_active.add(batch.batch_id)
+            self._activated.append((batch.batch_id,))
         for place in batch.changed:
             entry = batch.entries[place]
             given_up = None if entry.given_up == NEVER else entry.given_up
             self._waiting.append(
                 (batch.batch_id, place, entry.state.value, entry.hospital_id, entry.attempts, entry.unanswered,
-                 given_up, self._host if given_up is not None else None, entry.seconds, entry.code)
+                 given_up, self.host if given_up is not None else None, entry.seconds, entry.code)
             )  # fmt: skip
         batch.changed.clear()
 
@@ -307,27 +204,13 @@ class Ledger:
         """Remember the outcome of rows, for ``runs show``, until the next commit."""
         self._items.setdefault(run_id, []).extend(items)
 
-    def close_siblings(self, run_id: str, state: str) -> None:
-        """Set the state of a run, and of all others of its target that wait to be resumed: they are one upload."""
-        self._journal.set_state(run_id, state)
-        with self._journal.reading() as db:
-            others = db.execute(
-                "SELECT run_id FROM runs WHERE state = ? AND (command, target) ="
-                " (SELECT command, target FROM runs WHERE run_id = ?)",
-                (RESUMABLE, run_id),
-            ).fetchall()
-        for (other,) in others:
-            self._journal.set_state(other, state)
-
-    def activated(self, batch_id: str) -> None:
-        """Remember that a batch is active and complete, until the next commit."""
-        self._activated.append((batch_id,))
-
     def active(self, batch_ids: Sequence[str]) -> set[str]:
-        """Return which of these batches were seen active and complete."""
+        """Return which of these batches were activated."""
         with self._journal.reading() as db:
             return {
-                one for one, active in _of(db, "SELECT batch_id, active FROM hospital_batches", batch_ids) if active
+                one
+                for one, active in of_values(db, "SELECT batch_id, active FROM hospital_batches", batch_ids)
+                if active
             }
 
     def forget(self, batch_ids: Sequence[str]) -> None:
@@ -336,24 +219,13 @@ class Ledger:
             for batch_id in batch_ids:
                 db.execute(
                     "UPDATE hospital_rows SET state = 'pending', hospital_id = NULL, unanswered = 0, given_up = NULL,"
-                    " code = 'deleted' WHERE batch_id = ?",
+                    " code = 'deleted' WHERE batch_id = ? AND state NOT IN ('there', 'moved')",
                     (batch_id,),
                 )
                 db.execute("UPDATE hospital_batches SET active = 0 WHERE batch_id = ?", (batch_id,))
 
-    def uploads(self) -> set[str]:
-        """Forget what belongs to runs that are pruned; return the keys of the uploads that remain."""
-        gone = "holder NOT IN (SELECT run_id FROM runs)"
-        with self._journal.transaction() as db:
-            db.execute("DELETE FROM hospital_uploads WHERE run_id NOT IN (SELECT run_id FROM runs)")
-            db.execute(
-                f"DELETE FROM hospital_rows WHERE batch_id IN (SELECT batch_id FROM hospital_batches WHERE {gone})"  # noqa: S608
-            )
-            db.execute(f"DELETE FROM hospital_batches WHERE {gone}")  # noqa: S608
-            return {key for (key,) in db.execute("SELECT upload FROM hospital_uploads")}
 
-
-def _no_later_than(given_up: float | None, host: str | None, here: str, now: float) -> float:
+def no_later_than(given_up: float | None, host: str | None, here: str, now: float) -> float:
     """When a create was given up at the latest, in seconds of the clock as it runs now.
 
     That clock counts from the start of the machine. If it stands lower than it stood then, the machine was started
@@ -364,9 +236,16 @@ def _no_later_than(given_up: float | None, host: str | None, here: str, now: flo
     return given_up if given_up <= now else 0.0
 
 
-def _of(db: sqlite3.Connection, select: str, values: Sequence[str], column: str = "batch_id") -> Iterator[Any]:
-    """The rows of a select whose column has one of these values, however many they are."""
+def of_values(
+    db: sqlite3.Connection,
+    select: str,
+    values: Sequence[str],
+    column: str = "batch_id",
+    more: str = "",
+    more_values: Sequence[object] = (),
+) -> Iterator[Any]:
+    """The rows of a select whose column has one of these values, however many they are. ``more``: what else counts."""
     for start in range(0, len(values), 500):
         part = values[start : start + 500]
         marks = ", ".join("?" * len(part))
-        yield from db.execute(f"{select} WHERE {column} IN ({marks})", part).fetchall()
+        yield from db.execute(f"{select} WHERE {column} IN ({marks}){more}", (*part, *more_values)).fetchall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from dataflows.flows.hospitals.directory import Record
@@ -23,15 +24,21 @@ class Match(NamedTuple):
     """Records that equal no row at all."""
 
 
-def match(hospitals: Sequence[Hospital], records: Sequence[Record], known: Mapping[int, int]) -> Match:
+def match(
+    hospitals: Sequence[Hospital],
+    records: Sequence[Record],
+    known: Mapping[int, int] = MappingProxyType({}),
+    left: Container[int] = (),
+) -> Match:
     """Match the records of a batch with its rows.
 
     Of equal copies the active ones stay before the others, and of those the lowest ids. ``known`` holds the ids that
-    rows were told by an answer: a row keeps its own where that is among those that stay.
+    rows were told by an answer: a row keeps its own where that is among those that stay. Rows at the places ``left``
+    are not wanted: their text is ours, and a record of it is surplus.
     """
     places: defaultdict[Hospital, list[int]] = defaultdict(list)
     for place, hospital in enumerate(hospitals):
-        places[hospital].append(place)
+        places[hospital] += [] if place in left else [place]
     copies: defaultdict[Hospital, list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda one: (not one.active, one.id)):
         copies[record.hospital].append(record)
@@ -41,18 +48,23 @@ def match(hospitals: Sequence[Hospital], records: Sequence[Record], known: Mappi
         kept.update(_shared_out(equal, copies[hospital][: len(equal)], known))
         surplus += copies[hospital][len(equal) :]
     foreign = [record for record in records if record.hospital not in places]
-    absent = [place for place in range(len(hospitals)) if place not in kept]
+    absent = [place for place in range(len(hospitals)) if place not in kept and place not in left]
     return Match(kept, absent, surplus, foreign)
 
 
 def _shared_out(places: Sequence[int], records: Sequence[Record], known: Mapping[int, int]) -> dict[int, Record]:
-    """Give each record to one of the rows that it equals, to its own where it is known."""
-    if len(places) == 1:
-        return {places[0]: records[0]} if records else {}
-    by_id = {record.id: record for record in records}
-    own = {place: by_id.pop(known[place]) for place in places if known.get(place) in by_id}
-    others = [place for place in places if place not in own]
-    return {**own, **dict(zip(others, by_id.values(), strict=False))}
+    """Give each record to one of the rows that it equals, to its own where it is known. Two may have one id."""
+    if len(places) <= 1:
+        return dict(zip(places, records, strict=False))
+    free = list(records)
+    shared: dict[int, Record] = {}
+    for place in places:
+        own = next((record for record in free if record.id == known.get(place)), None)
+        if own is not None:
+            free.remove(own)
+            shared[place] = own
+    others = (place for place in places if place not in shared)
+    return {**shared, **dict(zip(others, free, strict=False))}
 
 
 def unexplained(records: Sequence[Record], familiar: Container[int], owed: Mapping[Hospital, int]) -> list[Record]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dataflows.flows.hospitals import rules
 from dataflows.flows.hospitals.codes import Error, Warned
-from dataflows.flows.hospitals.header import Header, delimiter_of, read_header
-from dataflows.flows.hospitals.quoting import Fault, Lines, Record, Records, Unending
+from dataflows.flows.hospitals.header import Header, delimiter_of, read_header, repeats, separator_of
+from dataflows.flows.hospitals.quoting import DELIMITERS, Fault, Lines, Record, Records, Unending
 from dataflows.flows.hospitals.report import FileInfo, Findings, Problem, Validation
 from dataflows.flows.hospitals.rows import Hospital, Row
 from dataflows.flows.hospitals.source import NotUtf8, Source
@@ -46,6 +46,7 @@ class _Reading:
         self._refused = False  # the file as a whole
         self._lost = False  # after a quotation mark that makes it doubtful where records begin
         self._delimiter = ","
+        self._separator: str | None = None  # of a line sep=; at the top
         self._header: Header | None = None
 
     def result(self) -> Validation:
@@ -89,11 +90,14 @@ class _Reading:
     def _find_top(self) -> bool:
         """Go to the first line that is not blank and see what separates its columns."""
         for line in self._lines:
-            if line.strip():
+            if not line.strip():
+                self._lines.skip_blank()
+            elif self._separator is None and (separator := separator_of(line)):
+                self._separator = separator
+            else:
                 self._lines.push_back(line)
-                self._delimiter = delimiter_of(line)
+                self._delimiter = self._separator if self._separator in DELIMITERS else delimiter_of(line)
                 return True
-            self._lines.skip_blank()
         return False
 
     def _take_header(self, record: Record) -> bool:
@@ -102,9 +106,22 @@ class _Reading:
             self._refuse(record.fault.code, f"in the header: {record.fault.message}", line=record.line)
             return False
         self._header = read_header(record.fields)
+        self._judge_separator()
         for column, code, message in self._header.complaints:
             self._refuse(code, message, column=column, line=record.line)
         return self._header.is_usable
+
+    def _judge_separator(self) -> None:
+        """A line ``sep=;`` is skipped where the header below it is right, and named as the cause where it is not."""
+        if self._separator is None or self._header is None:
+            return
+        said = f"the first line, sep={self._separator}, says what separates the columns"
+        if self._separator not in DELIMITERS:
+            self._refuse("sep_line", f"{said}, and that is none of {', '.join(DELIMITERS.values())}; remove that line")
+        elif self._header.complaints:
+            self._refuse("sep_line", f"{said}, and the header below it is not separated so; remove that line")
+        else:
+            self._warn(None, None, "sep_line", f"{said}; it is skipped")
 
     def _take_rows(self, records: Iterable[Record]) -> bool:
         for record in records:
@@ -121,6 +138,10 @@ class _Reading:
         """Judge one record and keep it if it is right and surely a record."""
         hospital = self._hospital(record)
         if hospital is None:
+            return
+        if repeats(hospital):
+            text = "repeats the header; remove the row: files that are put together keep only the first"
+            self._problems.add(Problem(self._total, None, "header_repeated", text, record.line))
             return
         wrong = list(rules.errors(hospital))
         for column, code, message in wrong:
@@ -170,7 +191,7 @@ class _Reading:
             self._refuse("too_many_rows", text, self._total)
             return False
         if self._total > self._limit:
-            text = f"the file has {self._total:,} rows and may have {self._limit:,}; --max-rows N lifts that"
+            text = f"the file has {self._total:,} rows and may have {self._limit:,}"
             self._refuse("too_many_rows", text, self._limit + 1)
         elif not self._total:
             self._refuse("no_rows", "the file has a header and no row below it")

@@ -12,10 +12,11 @@ from dataflows.events import Event
 from dataflows.flows.hospitals import abandon as steps
 from dataflows.flows.hospitals.abandon import Abandoned, Finding, Work
 from dataflows.flows.hospitals.batch import Manner
-from dataflows.flows.hospitals.copies import Copies
+from dataflows.flows.hospitals.copies import Content, Copies
 from dataflows.flows.hospitals.directory import Directory
-from dataflows.flows.hospitals.identity import directory_address, portions
-from dataflows.flows.hospitals.ledger import COMMAND, Ledger, Upload
+from dataflows.flows.hospitals.identity import directory_address
+from dataflows.flows.hospitals.ledger import COMMAND, Ledger
+from dataflows.flows.hospitals.uploads import Upload, Uploads
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import Session, make_session
 from dataflows.runs.journal import ABANDONED, DONE, PARTIAL, Journal, RunRecord
@@ -37,25 +38,35 @@ def work_of(settings: Settings, run: Run, upload: Upload, session: Session) -> W
         SettingUnusable: it was for another Directory.
     """
     content = Copies(run.data_dir).read(upload.key)
-    settings.require("EXTERNAL_API_BASE_URL")
-    if content.address != directory_address(str(settings.external_api_base_url)):
-        raise SettingUnusable(
-            f"that run was for the Directory at {content.address}", hint="set EXTERNAL_API_BASE_URL to that address"
-        )
+    refuse_another_directory(settings, content)
     policy = RetryPolicy.of(settings, run.stop, run.notify)
     ledger = Ledger(run.journal, run.data_dir)
-    parts = portions(content.address, content.rows, content.size, upload.occurrence)
-    settle = max(settings.hospitals_settle_seconds, 2 * ledger.slowest(parts))
+    plan = Uploads(run.journal, run.data_dir, ledger).plan(upload)
+    settle = max(settings.hospitals_settle_seconds, 2 * ledger.slowest(plan.portions(content.rows)))
     return Work(
-        Directory(content.address, session, policy),
+        Directory(base_url(settings), session, policy),
         ledger,
         content,
-        upload.occurrence,
+        plan,
         Manner(lambda: settle, settings.hospitals_look_every_seconds),
         settings.max_concurrent_requests,
         run.stop,
         run.notify,
     )
+
+
+def base_url(settings: Settings) -> str:
+    """The address that requests go to."""
+    return str(settings.external_api_base_url).strip().rstrip("/")
+
+
+def refuse_another_directory(settings: Settings, content: Content) -> None:
+    """Raise SettingUnusable when what a run carried was for another Directory than that of the settings."""
+    settings.require("EXTERNAL_API_BASE_URL")
+    if directory_address(content.address) != directory_address(str(settings.external_api_base_url)):
+        raise SettingUnusable(
+            f"that run was for the Directory at {content.address}", hint="set EXTERNAL_API_BASE_URL to that address"
+        )
 
 
 def abandon(
@@ -79,15 +90,16 @@ def abandon(
     """
     with only_one(settings.data_dir, COMMAND, record.target):
         run = Run(record.run_id, journal, settings.data_dir, notify, stop or Stop())
-        upload = Ledger(journal, settings.data_dir).upload_of(record.run_id)
+        uploads = Uploads(journal, settings.data_dir, Ledger(journal, settings.data_dir))
+        upload = uploads.upload_of(record.run_id)
         if upload is None and record.state == "resumable":  # it did not come as far as creating anything
-            Ledger(journal, settings.data_dir).close_siblings(record.run_id, ABANDONED)
+            uploads.close(record.run_id, ABANDONED)
             return Abandoned()
         with _work(settings, run, upload) as work:
             work.directory.wake(settings.hospitals_wake_seconds, run.stop)
             work.claim(record.run_id)
             done = steps.abandon(work, delete_active=delete_active)
-            work.ledger.close_siblings(record.run_id, _state(done))
+            uploads.close(record.run_id, _state(done))
     return done
 
 
@@ -107,7 +119,7 @@ def check(settings: Settings, journal: Journal, record: RunRecord, notify: Liste
     if record.state == "running":
         raise WrongUsage("the run is still at work", hint=f"dataflows runs show {record.run_id[:8]} --follow")
     run = Run(record.run_id, journal, settings.data_dir, notify)
-    upload = Ledger(journal, settings.data_dir).upload_of(record.run_id)
+    upload = Uploads(journal, settings.data_dir, Ledger(journal, settings.data_dir)).upload_of(record.run_id)
     with _work(settings, run, upload) as work:
         work.directory.wake(settings.hospitals_wake_seconds, run.stop)
         return steps.look_over(work, abandoned=record.state == ABANDONED)
@@ -115,14 +127,14 @@ def check(settings: Settings, journal: Journal, record: RunRecord, notify: Liste
 
 def sweep(journal: Journal, data_dir: Path) -> None:
     """Remove what was kept for runs that are pruned."""
-    Copies(data_dir).sweep(Ledger(journal, data_dir).uploads())
+    Copies(data_dir).sweep(Uploads(journal, data_dir, Ledger(journal, data_dir)).sweep())
 
 
 @contextmanager
 def _work(settings: Settings, run: Run, upload: Upload | None) -> Iterator[Work]:
     if upload is None:
         raise WrongUsage("that run did not come as far as creating anything", hint="dataflows runs list")
-    session = make_session(settings, settings.max_concurrent_requests)
+    session = make_session(settings, settings.max_concurrent_requests, run.stop.grace_is_over)
     try:
         yield work_of(settings, run, upload, session)
     finally:

@@ -1,21 +1,23 @@
 """The bucket, through Google's own client: list, download, delete, each bound to one generation.
 
-Repeating is left to ``remote.retry``, certificates to ``remote.route``. Nothing of what the library raises is passed
-on: its texts hold the object's name, which is a person's.
+Repeating is left to ``remote.retry``, the wire to our session. Nothing of what the library raises is passed on: its
+texts hold the object's name, which is a person's.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import heapq
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dataflows.errors import AccessRefused, DataflowsError, SettingUnusable
-from dataflows.flows.patients.failures import DELETE, GET, LIST, damaged, translated
+from dataflows.errors import AccessRefused, DataflowsError
+from dataflows.flows.patients.failures import DELETE, GET, LIST, damaged, endless, translated, unreadable
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.route import shown
 
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+MOST = 50_000
+"""Objects that one pass looks at: the oldest; what is left is for the next pass."""
+
+_FIELDS = "kind,items(name,generation,size,crc32c,timeCreated),nextPageToken"
+_LONGEST_NAME = 1024  # characters; the bucket's own limit, in bytes
+_LARGEST_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,14 @@ class Listed:
     size: int
     crc32c: str
     moment: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The oldest objects of the bucket, oldest first; ``whole`` when these are all."""
+
+    objects: list[Listed]
+    whole: bool
 
 
 class Deletion(Enum):
@@ -68,8 +83,15 @@ class Bucket:
     ``may_delete`` is asked before every attempt to delete, and raises what forbids it.
     """
 
-    def __init__(self, settings: Settings, policy: RetryPolicy, may_delete: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        policy: RetryPolicy,
+        may_delete: Callable[[], None] | None = None,
+        broken_off: Callable[[], bool] | None = None,
+    ) -> None:
         self._settings = settings
+        self._broken_off = broken_off
         self._policy = policy
         self._may_delete = may_delete or (lambda: None)
         self._timeout = (settings.http_connect_timeout_seconds, settings.http_timeout_seconds)
@@ -80,9 +102,9 @@ class Bucket:
         """Host and port that are asked."""
         return shown(self._settings.storage_emulator_host or "https://storage.googleapis.com")
 
-    def objects(self) -> list[Listed]:
-        """Return all objects, oldest first."""
-        return sorted(self._call(self._listed), key=lambda one: (one.moment, one.generation))
+    def objects(self) -> Listing:
+        """Return the objects, oldest first, and not more than ``MOST``."""
+        return self._call(self._listed)
 
     def download(self, wanted: Listed) -> bytes:
         """Return the bytes of one generation, checked against the checksum of the list.
@@ -125,16 +147,28 @@ class Bucket:
 
     def _bucket(self) -> Any:
         if self._client is None:
-            self._client = _client(self._settings)
+            from dataflows.remote.google import storage_client
+
+            self._client = storage_client(self._settings, self._settings.patient_max_bytes, self._broken_off)
         return self._client.bucket(self._settings.gcs_bucket)
 
-    def _listed(self) -> list[Listed]:
-        fields = "items(name,generation,size,crc32c,timeCreated,updated),nextPageToken"
-        found = self._bucket().list_blobs(fields=fields, timeout=self._timeout, retry=None)
-        return [
-            Listed(one.name, one.generation, one.size, one.crc32c or "", one.time_created or datetime.now(UTC))
-            for one in found
-        ]
+    def _listed(self) -> Listing:
+        found = heapq.nsmallest(MOST + 1, self._pages(), key=lambda one: (one.moment, one.generation))
+        return Listing(found[:MOST], len(found) <= MOST)
+
+    def _pages(self) -> Iterator[Listed]:
+        """Every object, page by page, each page checked for being one: a stranger's ``{}`` is no empty bucket."""
+        until = time.monotonic() + self._settings.http_deadline_seconds
+        listing = self._bucket().list_blobs(fields=_FIELDS, timeout=self._timeout, retry=None)
+        before: object = None
+        for page in listing.pages:
+            raw = page.raw_page
+            if raw.get("kind") != "storage#objects":
+                raise unreadable()
+            yield from (_read(one) for one in raw.get("items", ()))
+            if listing.next_page_token is not None and (listing.next_page_token == before or time.monotonic() > until):
+                raise endless()
+            before = listing.next_page_token
 
     def _downloaded(self, wanted: Listed) -> bytes:
         data: bytes | None = None
@@ -181,67 +215,18 @@ class Bucket:
         return Keeping(bool(bucket.versioning_enabled), int(policy.retention_duration_seconds or 0) if policy else 0)
 
 
-def _client(settings: Settings) -> storage.Client:
-    """The library's client over a session of ours: our certificates, and no repetition that nobody sees."""
-    import requests
-    from google.auth.transport.requests import AuthorizedSession, Request
-    from google.cloud import storage
-
-    credentials = _credentials(settings)
-    trusting = _trusting(settings)
-    renewal = requests.Session()
-    renewal.mount("https://", trusting)
-    session = AuthorizedSession(credentials, auth_request=Request(renewal))  # type: ignore[no-untyped-call]
-    session.mount("https://", trusting)
-    endpoint = settings.storage_emulator_host
-    client = storage.Client(
-        project="none",  # objects are found by their bucket; a project would only be asked for to make one
-        credentials=credentials,
-        _http=session,
-        client_options={"api_endpoint": endpoint.rstrip("/")} if endpoint else None,
-    )
-    vars(client)["_bucket_metadata_cache"] = None  # it asks for the bucket by itself, from a thread of its own
-    return client
-
-
-def _credentials(settings: Settings) -> Any:
-    import google.auth
-    from google.auth.credentials import AnonymousCredentials
-
-    if settings.storage_emulator_host:
-        return AnonymousCredentials()  # type: ignore[no-untyped-call]
-    path = settings.google_application_credentials
-    if path is not None:
-        try:
-            return google.auth.load_credentials_from_file(str(path), scopes=[_SCOPE])[0]  # type: ignore[no-untyped-call]
-        except OSError as error:  # of the file; a run would take it for a bucket that is away
-            raise SettingUnusable(
-                f"GOOGLE_APPLICATION_CREDENTIALS cannot be read ({error.strerror}): {path}",
-                hint="name the key file of a service account, and let this account read it",
-            ) from None
-    return google.auth.default(scopes=[_SCOPE])[0]
-
-
-def _trusting(settings: Settings) -> Any:
-    """What lets a requests session trust what every other request of this program trusts."""
-    from requests.adapters import HTTPAdapter
-
-    from dataflows.remote import route
-
-    context = route.trusted(settings.requests_ca_bundle)
-
-    class Trusting(HTTPAdapter):
-        def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-            super().init_poolmanager(*arguments, **options, ssl_context=context)
-
-        def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
-            return super().proxy_manager_for(*arguments, **options, ssl_context=context)
-
-        def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-            super().cert_verify(conn, url, verify, cert)
-            conn.ca_certs = conn.ca_cert_dir = None  # else requests would load its own list over ours
-
-    return Trusting()
+def _read(raw: Any) -> Listed:
+    """One object of a list. Raises ServiceDown for what cannot be one."""
+    try:
+        name, crc32c, moment = raw["name"], raw.get("crc32c", ""), raw.get("timeCreated")
+        generation, size = (int(str(raw[key])[:20]) for key in ("generation", "size"))
+        made = datetime.now(UTC) if moment is None else datetime.fromisoformat(moment)
+    except (TypeError, ValueError, LookupError, AttributeError):
+        raise unreadable() from None
+    whole = isinstance(name, str) and isinstance(crc32c, str) and made.tzinfo is not None
+    if not whole or len(name) > _LONGEST_NAME or max(generation, size) > _LARGEST_NUMBER or min(generation, size) < 0:
+        raise unreadable()
+    return Listed(name, generation, size, crc32c, made)
 
 
 def _vanished() -> tuple[type[Exception], ...]:

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dataflows.errors import DataflowsError, ServiceDown, SettingUnusable
+from dataflows.store.disk import foreign
 from dataflows.store.files import private_folder, settle, write_whole
 
 QUARANTINE = "quarantine"
@@ -142,6 +143,8 @@ def _meaning(error: OSError, folder: Path) -> DataflowsError:
             f"no local copy can be written: {os.strerror(error.errno)}",
             hint=f"make room for {folder}; what is in the bucket stays there until its copy is safe",
         )
+    if (of_another := foreign(folder, error, "the folder of local copies")) is not None:
+        return of_another
     why = os.strerror(error.errno) if error.errno else "no reason is known"
     return SettingUnusable(
         f"the folder of local copies cannot be used: {folder} ({why})",

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
-from dataflows.remote.failures import Blocked
 from dataflows.remote.retry import WORTH_ANOTHER_TRY, parse_retry_after
 
 LIST, GET, DELETE = "storage.objects.list", "storage.objects.get", "storage.objects.delete"
@@ -26,6 +25,18 @@ class Damaged(ServiceDown):
 def damaged() -> Damaged:
     """The error for a download with another checksum than the bucket's."""
     return Damaged("a download does not have the checksum that the bucket says", hint=_LATER)
+
+
+def unreadable() -> ServiceDown:
+    """The error for an answer that is none of a bucket's."""
+    return ServiceDown(
+        "the bucket gave an answer that cannot be read", hint="check STORAGE_EMULATOR_HOST, or run again later"
+    )
+
+
+def endless() -> ServiceDown:
+    """The error for a list that does not come to its end."""
+    return ServiceDown("the bucket's list of objects does not end", hint=_LATER)
 
 
 @contextmanager
@@ -57,23 +68,28 @@ def _meaning(error: Exception, bucket: str) -> DataflowsError | None:
         return _by_status(int(error.code or 0), _wait(error), bucket)
     if isinstance(error, DataCorruption):
         return damaged()
-    return _of_credentials(error) if isinstance(error, GoogleAuthError) else _of_the_line(error)
+    if isinstance(error, GoogleAuthError):
+        return _of_credentials(error)
+    return _of_the_library(error)
 
 
-def _of_the_line(error: Exception) -> DataflowsError | None:
+def _of_the_library(error: Exception) -> DataflowsError | None:
     import requests
     from urllib3.exceptions import HTTPError
 
-    if isinstance(error, requests.exceptions.SSLError):
-        return Blocked(
-            "the TLS certificate of Google Cloud Storage is not accepted",
-            hint="for a private authority (or a proxy that opens TLS) let REQUESTS_CA_BUNDLE name its PEM file",
-        )
     if isinstance(error, requests.exceptions.RequestException | HTTPError | OSError):
-        return ServiceDown("the bucket cannot be reached, or did not answer in time or to the end", hint=_LATER)
+        return ServiceDown("the bucket did not answer in time or to the end", hint=_LATER)
     if isinstance(error, ValueError):
         return SettingUnusable("the bucket's client cannot be set up", hint="check GCS_BUCKET and the credentials")
-    return None
+    return unreadable() if _was_raised_by_others(error) else None
+
+
+def _was_raised_by_others(error: Exception) -> bool:
+    """Whether a library stumbled, as over an answer of the wrong shape: then it is no bug of ours."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and not str(trace.tb_frame.f_globals.get("__name__")).startswith("dataflows")
 
 
 def _by_status(status: int, wait: float | None, bucket: str) -> DataflowsError:

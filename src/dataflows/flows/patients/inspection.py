@@ -68,4 +68,4 @@ def _tracked(settings: Settings) -> Iterator[str]:
 def _in_the_bucket(settings: Settings, folder: Path | None) -> Iterator[str]:
     if folder is None:
         with closing(Bucket(settings, RetryPolicy.of(settings))) as bucket:
-            yield from (one.name for one in bucket.objects())
+            yield from (one.name for one in bucket.objects().objects)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dataflows.errors import BadInput, DataflowsError, ServiceDown
 from dataflows.events import Event, Planned, Step, Warned
 from dataflows.flows.patients import names, notices
-from dataflows.flows.patients.bucket import Bucket, Listed
+from dataflows.flows.patients.bucket import Bucket, Listing
 from dataflows.flows.patients.copies import Copies
 from dataflows.flows.patients.intake import Books, Intake
 from dataflows.flows.patients.ledger import Ledger, figures, remarks
@@ -126,7 +126,7 @@ class _Import:
                 restoring = Restoring(self.run, books, copies, self.seal, self.settings.patient_max_bytes, self.ledger)
                 yield from restoring.play(self.options.from_copies)
             else:
-                bucket = Bucket(self.settings, policy, may_delete=lock.check)
+                bucket = self._bucket(policy, may_delete=lock.check)
                 closing.callback(bucket.close)
                 yield from self._from_bucket(bucket, books, copies)
         except DataflowsError as error:
@@ -140,15 +140,15 @@ class _Import:
     def _from_bucket(self, bucket: Bucket, books: Books, copies: Copies) -> Iterator[Event]:
         self._forgive(books.tracking)
         yield Step("listing the bucket")
-        objects = bucket.objects()
-        tracked = self._settled(books, objects)
-        yield Planned(len(objects), "objects")
+        listing = bucket.objects()
+        tracked = self._settled(books, listing)
+        yield Planned(len(listing.objects), "objects")
         yield Step("importing")
         intake = Intake(
             self.run, bucket, self.settings.gcs_bucket, books, copies, self.rule, self.seal,
             self.settings.patient_max_bytes, self.ledger,
         )  # fmt: skip
-        for about in objects:
+        for about in listing.objects:
             if self.run.stop.is_set() or self.ledger.silent >= UNANSWERED_IN_A_ROW:
                 break
             self.ledger.counts["seen"] += 1
@@ -166,11 +166,14 @@ class _Import:
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint --target bucket",
             )
 
-    def _settled(self, books: Books, objects: list[Listed]) -> dict[tuple[str, int], Tracked]:
-        """What is known of the objects; generations that are gone are noted as gone."""
+    def _bucket(self, policy: RetryPolicy, may_delete: Callable[[], None] | None = None) -> Bucket:
+        return Bucket(self.settings, policy, may_delete, self.run.stop.grace_is_over)
+
+    def _settled(self, books: Books, listing: Listing) -> dict[tuple[str, int], Tracked]:
+        """What is known of the objects; generations that are gone are noted as gone, where all were listed."""
         tracked = books.tracking.open()
-        gone = tracked.keys() - {(one.name, one.generation) for one in objects}
-        if gone:
+        gone = tracked.keys() - {(one.name, one.generation) for one in listing.objects}
+        if gone and listing.whole:
             books.write(lambda: books.tracking.gone(sorted(gone)))
         return tracked
 
@@ -196,7 +199,7 @@ class _Import:
             yield Warned("the practice database would be made, or brought to the newest version of its tables")
             engine.dispose()
             engine = _nowhere()
-        bucket = Bucket(self.settings, policy)
+        bucket = self._bucket(policy)
         try:
             books = Books(engine, Tracking(engine, self.settings.gcs_bucket, self.run.id), policy, lambda: None)
             rehearsal = Rehearsal(self.run, books, self.rule, self.seal, self.settings.patient_max_bytes, self.ledger)

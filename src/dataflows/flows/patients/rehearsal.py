@@ -36,7 +36,7 @@ class Rehearsal:
     def play(self, bucket: Bucket, folder: Path | None) -> Iterator[Event]:
         """Look at the bucket, or at a folder of copies."""
         yield Step("listing")
-        found = bucket.objects() if folder is None else files_in(folder)
+        found = bucket.objects().objects if folder is None else files_in(folder)
         yield Planned(len(found), "objects")
         yield Step("checking; nothing is written")
         tracked = self.books.tracking.open()

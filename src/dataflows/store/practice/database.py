@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -13,12 +12,12 @@ import sqlalchemy as sa
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
 from dataflows.store import database
 from dataflows.store.database import DatabaseLock, identity
-from dataflows.store.files import private_file, private_folder
+from dataflows.store.sqlite_files import file_of
 
 if TYPE_CHECKING:
     import psycopg
 
-    from dataflows.settings import Settings
+    from dataflows.settings import Secret, Settings
 
 SETTING = "IMPORT_DATABASE_URL"
 _HINTS: dict[type[DataflowsError], str] = {
@@ -31,16 +30,12 @@ _HINTS: dict[type[DataflowsError], str] = {
 def open_engine(settings: Settings, *, as_it_is: bool = False) -> sa.Engine:
     """Make the engine of the practice database; nothing is connected yet.
 
-    ``as_it_is``: a SQLite file is not switched to a write-ahead log, which would change it.
+    ``as_it_is``: a SQLite file is neither made nor switched to a write-ahead log, which would change it.
 
     Raises:
-        SettingUnusable: IMPORT_DATABASE_URL is no address of a PostgreSQL or SQLite database, or the folder of the
-            embedded one cannot be written.
+        SettingUnusable: IMPORT_DATABASE_URL is no address of a PostgreSQL or SQLite database.
     """
-    if settings.import_database_url is None:
-        engine = database.connect(_embedded(settings), name=SETTING)
-    else:
-        engine = database.connect(settings.import_database_url, name=SETTING)
+    engine = database.connect(_address(settings), name=SETTING, create=not as_it_is)
     if engine.dialect.name not in ("postgresql", "sqlite"):
         raise SettingUnusable(
             f"{SETTING} names a database of a kind that is not supported here",
@@ -56,16 +51,13 @@ def open_engine(settings: Settings, *, as_it_is: bool = False) -> sa.Engine:
 
 def is_missing(settings: Settings) -> bool:
     """Whether the database is a SQLite file that was never made; opening it would make it."""
-    if settings.import_database_url is None:
-        return not _path(settings).exists()
-    url = database.connect(settings.import_database_url, name=SETTING).url
-    return url.get_backend_name() == "sqlite" and bool(url.database) and not Path(str(url.database)).exists()
+    url = database.connect(_address(settings), name=SETTING, create=False).url
+    path = file_of(url) if url.get_backend_name() == "sqlite" else None
+    return path is not None and not path.exists()
 
 
 def target(settings: Settings) -> str:
     """Name the database as locks and the journal know it: by where it is, without account and password."""
-    if settings.import_database_url is None:
-        return f"sqlite://{_path(settings).absolute()}"
     engine = open_engine(settings)
     engine.dispose()
     return identity(engine.url)
@@ -88,21 +80,8 @@ def translated() -> Iterator[None]:
         raise
 
 
-def _path(settings: Settings) -> Path:
-    return settings.data_dir / "practice.db"
-
-
-def _embedded(settings: Settings) -> str:
-    path = _path(settings)
-    try:
-        private_folder(path.parent)
-        private_file(path)
-    except OSError as error:
-        raise SettingUnusable(
-            f"the practice database {path} cannot be made ({error.strerror})",
-            hint="set DATA_DIR to a local folder that this account may write",
-        ) from None
-    return f"sqlite:///{path}"
+def _address(settings: Settings) -> Secret | str:
+    return settings.import_database_url or f"sqlite:///{settings.data_dir / 'practice.db'}"
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

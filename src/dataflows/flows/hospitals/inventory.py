@@ -1,0 +1,113 @@
+"""Which rows are there already: what the Directory holds at one moment, as a multiset over the text of its hospitals.
+
+Rules: hospitals.md "Which rows are new". A hospital is its text (name, address, phone; trimmed, no phone and an empty
+one are one), from whatever run, file, batch, machine or tool it came. Asked at the start of a run, before each
+activation and each removal, and at the end. Pure values, no state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from dataflows.flows.hospitals.directory import Listed, Record
+from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.rules import trimmed
+
+Within = Callable[[str | None], bool] | None
+"""Which batches count; None for all of them, and for records without a batch."""
+
+
+def text_of(hospital: Hospital) -> Hospital:
+    """The text by which two hospitals are one."""
+    return trimmed(hospital.name, hospital.address, hospital.phone or "")
+
+
+_NO_TEXT = Hospital("", "", None)  # equals no row
+
+
+class Inventory:
+    """One answer to ``GET /hospitals/``. ``started``: when it was asked for (s, monotonic)."""
+
+    def __init__(self, records: Sequence[Listed], started: float) -> None:
+        self.started = started
+        self.total = len(records)
+        self._ids = Counter([record.id for record in records])
+        self._batches: defaultdict[str, list[Record]] = defaultdict(list)
+        self._active: defaultdict[Hospital, list[Listed]] = defaultdict(list)
+        self._live: set[str | None] = set()
+        for record in records:
+            number, hospital, active, batch_id = record
+            if active:
+                self._live.add(batch_id)
+                if hospital is not None:
+                    self._active[text_of(hospital)].append(record)
+            if batch_id is not None:
+                self._batches[batch_id].append(Record(number, hospital or _NO_TEXT, active))
+
+    def batch(self, batch_id: str) -> list[Record]:
+        """The records of one batch, in order of arrival."""
+        return self._batches.get(batch_id, [])
+
+    def is_active(self, batch_id: str) -> bool:
+        """Whether any record of a batch is active."""
+        return batch_id in self._live
+
+    def active(self, text: Hospital, within: Within = None) -> list[int]:
+        """The ids of the active records of a text; only of batches that ``within`` accepts."""
+        return [one.id for one in self._active.get(text, ()) if within is None or within(one.batch_id)]
+
+    def may_be_deleted(self, record: Record, batch_id: str) -> bool:
+        """Whether a DELETE by id can hit nothing but this record of a batch: the id is there once, and not active."""
+        return self._ids[record.id] == 1 and not record.active and record in self._batches.get(batch_id, ())
+
+
+class Allotment(NamedTuple):
+    """What an inventory says of rows that no batch of the run has."""
+
+    there: dict[int, int]
+    """Rows that are there already: the id of a record by the row's place in the file."""
+    missing: list[int]
+    """Rows that are not, by their places, in order."""
+
+
+def allot(
+    rows: Iterable[tuple[int, Row]], inventory: Inventory, taken: Mapping[Hospital, Counter[int]], within: Within
+) -> Allotment:
+    """Give the active records of a text to the rows of that text, first come, first served.
+
+    Args:
+        rows: places in the file, and rows, that no batch of the run has.
+        inventory: what is there.
+        taken: by text, the ids of records that stand for other rows of the file.
+        within: as for ``Inventory.active``.
+    """
+    stock: dict[Hospital, list[int]] = {}
+    there: dict[int, int] = {}
+    missing: list[int] = []
+    for place, row in rows:
+        text = row.hospital
+        if text not in stock:
+            stock[text] = _free(inventory.active(text, within), taken.get(text))
+        if stock[text]:
+            there[place] = stock[text].pop()
+        else:
+            missing.append(place)
+    return Allotment(there, missing)
+
+
+def _free(ids: list[int], taken: Counter[int] | None) -> list[int]:
+    """The ids that stand for no other row, the lowest last."""
+    return sorted((Counter(ids) - taken).elements() if ids and taken else ids, reverse=True)
+
+
+def excess(active: int, wanted: int, coming: int) -> int:
+    """How many rows of one text must leave the batches that are still to be activated.
+
+    Args:
+        active: how many of it are active now.
+        wanted: how many of it the file holds.
+        coming: how many of it the batches hold that are not active yet.
+    """
+    return max(0, min(coming, active + coming - wanted))

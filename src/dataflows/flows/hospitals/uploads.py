@@ -1,0 +1,228 @@
+"""What the journal knows of uploads: which file a run was of, and the plan that it goes by.
+
+An upload goes on until a run of it comes to its end: the next run of the same rows takes over the plan of the one
+before. The plan of a run of an earlier version follows from the copy of its rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dataflows.errors import BadInput
+from dataflows.flows.hospitals.copies import Content, Copies
+from dataflows.flows.hospitals.identity import rows_key, spellings
+from dataflows.flows.hospitals.ledger import COMMAND, Ledger, no_later_than, of_values
+from dataflows.flows.hospitals.plan import KeptPlan
+from dataflows.runs.journal import ABANDONED, PARTIAL, RESUMABLE, RUNNING, Journal
+from dataflows.runs.lock import is_running
+
+AGAIN = " again"
+"""The end of the target of a run that creates the same rows once more."""
+
+_UPLOAD = "u.upload, u.occurrence, u.path, u.rows, u.size, u.plan"
+_JOINED = "FROM hospital_uploads u JOIN runs r USING (run_id)"
+_PLANS_KEPT = 5
+
+
+class Upload(NamedTuple):
+    """What one run carries: the name of its content, which time it is created, the file that it came from, the name
+    of the rows alone, the size of the batches, and the plan as it is written down (None: of an earlier version).
+    """
+
+    key: str
+    occurrence: int
+    path: str
+    rows: str
+    size: int
+    plan: str | None = None
+
+
+class Leftover(NamedTuple):
+    """An earlier run that did not come to its end, and whether its process lives."""
+
+    run_id: str
+    upload: Upload
+    alive: bool
+
+
+def names_of(content: Content) -> list[str]:
+    """The names that the rows of a content have in the journal, whichever spelling of the address was used."""
+    return [rows_key(address, content.rows) for address in spellings(content.address)]
+
+
+class Uploads:
+    """The uploads in the journal. Used by the main thread of a run only."""
+
+    def __init__(self, journal: Journal, data_dir: Path, ledger: Ledger) -> None:
+        self._journal = journal
+        self._data_dir = data_dir
+        self._ledger = ledger
+        self._copies = Copies(data_dir)
+
+    # --- contents ---------------------------------------------------------------------------------------------
+
+    def introduce(self, key: str, *, kept_before: bool) -> float:
+        """Note a content; return since when somebody else's creates of it may be landing (s, monotonic; or never).
+
+        ``kept_before``: a copy of its rows was there. If the journal does not know it all the same, it forgot what was
+        sent, now and for all later runs.
+        """
+        host = self._ledger.host
+        with self._journal.transaction() as db:
+            suspect = time.monotonic() if kept_before else None
+            db.execute("INSERT OR IGNORE INTO hospital_contents VALUES (?, ?, ?)", (key, suspect, host))
+            found = db.execute("SELECT suspect, host FROM hospital_contents WHERE content = ?", (key,)).fetchone()
+        return float("-inf") if found[0] is None else no_later_than(found[0], found[1], host, time.monotonic())
+
+    # --- uploads ----------------------------------------------------------------------------------------------
+
+    def begin(self, run_id: str, upload: Upload, batch_ids: Sequence[str], suspect: float, shown: str) -> None:
+        """Write down the plan of a run, and make its batches those of this run.
+
+        Args:
+            run_id: the run.
+            upload: what it carries, with the plan.
+            batch_ids: the batches of the plan.
+            suspect: for batches that the journal does not know: since when somebody else may be sending them (s).
+            shown: the id under which the run is known where it has no batch.
+
+        Raises:
+            AlreadyRunning: a living run has one of them (two files may share a batch).
+        """
+        with self._journal.transaction() as db:
+            self._ledger.claim(db, run_id, batch_ids)
+            db.execute("INSERT OR REPLACE INTO hospital_uploads VALUES (?, ?, ?, ?, ?, ?, ?)", (run_id, *upload))
+            self._ledger.hold(db, run_id, batch_ids, None if suspect == float("-inf") else suspect)
+        self._journal.name_batches(run_id, batch_ids or [shown])
+
+    def unfinished(self, run_id: str, names: Sequence[str], size: int, *, again: bool) -> tuple[str, Upload] | None:
+        """Return the latest other run of these rows, in batches of this size, that did not come to its end."""
+        with self._journal.reading() as db:
+            found = [
+                (seq, other, Upload(*upload))
+                for seq, other, *upload in of_values(
+                    db,
+                    f"SELECT r.seq, r.run_id, {_UPLOAD} {_JOINED}",
+                    names,
+                    "rows",
+                    f" AND u.size = ? AND (r.target LIKE '%{AGAIN}') = ? AND r.run_id <> ? AND r.state IN (?, ?)",
+                    (size, again, run_id, RESUMABLE, RUNNING),
+                )
+            ]
+        if not found:
+            return None
+        _, other, upload = max(found)
+        return other, upload
+
+    def take_over(self, run_id: str, earlier: str) -> None:
+        """Close an earlier run of another name that this one goes on with; those of its own name it closes anyway."""
+        with self._journal.transaction() as db:
+            db.execute(
+                "UPDATE runs SET state = ?, continued_by = ?, ended_at = coalesce(ended_at, started_at)"
+                " WHERE run_id = ? AND state IN (?, ?) AND target <> (SELECT target FROM runs WHERE run_id = ?)",
+                (PARTIAL, run_id, earlier, RESUMABLE, RUNNING, run_id),
+            )
+
+    def plans(self, names: Sequence[str]) -> Iterator[KeptPlan]:
+        """The latest plans by which these rows were brought there, the first occurrence before the others."""
+        with self._journal.reading() as db:
+            found = [
+                (upload[1], -seq, Upload(*upload))
+                for seq, *upload in of_values(
+                    db,
+                    f"SELECT r.seq, {_UPLOAD} {_JOINED}",
+                    names,
+                    "rows",
+                    " AND r.state <> ? ORDER BY r.seq DESC LIMIT ?",
+                    (ABANDONED, _PLANS_KEPT),
+                )
+            ]
+        for _, _, upload in sorted(found):
+            try:
+                yield self.plan(upload)
+            except BadInput:  # the copy is gone, and with it what an earlier version carried
+                continue
+
+    def plan(self, upload: Upload) -> KeptPlan:
+        """The plan of an upload. Raises BadInput: it is one of an earlier version, and the copy of its rows is gone."""
+        if upload.plan is not None:
+            return KeptPlan.of_json(upload.plan)
+        whole = KeptPlan.whole(self._copies.read(upload.key), upload.occurrence)
+        extra = self._ledger.stand_ins([batch_id for batch_id, _ in whole.batches])
+        return KeptPlan.whole(self._copies.read(upload.key), upload.occurrence, extra)
+
+    def leftovers(self, path: str, names: Sequence[str], before: str | None = None) -> list[Leftover]:
+        """Return the runs of a file, or of the same rows, that did not come to their end, latest first.
+
+        ``before``: only those that are older than every unfinished run of the same target as this one.
+        """
+        older = (
+            " AND r.seq < (SELECT min(o.seq) FROM runs o JOIN runs mine USING (command, target)"
+            " WHERE mine.run_id = ? AND o.state IN (?, ?))"
+        )
+        marks = ", ".join("?" * len(names))
+        with self._journal.reading() as db:
+            found = db.execute(
+                f"SELECT r.run_id, r.target, {_UPLOAD} {_JOINED}"
+                f" WHERE (u.path = ? OR u.rows IN ({marks})) AND r.state IN (?, ?){older if before else ''}"
+                " ORDER BY r.seq DESC",
+                (path, *names, RESUMABLE, RUNNING, *((before, RESUMABLE, RUNNING) if before else ())),
+            ).fetchall()
+        return [
+            Leftover(run_id, Upload(*upload), is_running(self._data_dir, COMMAND, target))
+            for run_id, target, *upload in found
+        ]
+
+    def is_finished(self, key: str, occurrence: int) -> bool:
+        """Whether a run that created these rows for the n-th time came to its end."""
+        with self._journal.reading() as db:
+            return (
+                db.execute(
+                    "SELECT 1 FROM hospital_uploads u JOIN runs r USING (run_id)"
+                    " WHERE u.upload = ? AND u.occurrence = ? AND r.state NOT IN (?, ?, ?)",
+                    (key, occurrence, RESUMABLE, RUNNING, ABANDONED),
+                ).fetchone()
+                is not None
+            )
+
+    def upload_of(self, run_id: str) -> Upload | None:
+        """Return what a run carried; of one that was killed too early, what another run of its target did."""
+        with self._journal.reading() as db:
+            found = db.execute(
+                f"SELECT {_UPLOAD} {_JOINED} WHERE (r.command, r.target) ="  # noqa: S608
+                " (SELECT command, target FROM runs WHERE run_id = ?) ORDER BY r.run_id = ? DESC, r.seq DESC LIMIT 1",
+                (run_id, run_id),
+            ).fetchone()
+        return Upload(*found) if found else None
+
+    def close(self, run_id: str, state: str) -> None:
+        """Set the state of a run, and of all others of its target that wait to be resumed: they are one upload."""
+        self._journal.set_state(run_id, state)
+        with self._journal.reading() as db:
+            others = db.execute(
+                "SELECT run_id FROM runs WHERE state = ? AND (command, target) ="
+                " (SELECT command, target FROM runs WHERE run_id = ?)",
+                (RESUMABLE, run_id),
+            ).fetchall()
+        for (other,) in others:
+            self._journal.set_state(other, state)
+
+    def sweep(self) -> set[str]:
+        """Forget what belongs to runs that are pruned; return the keys of the uploads that remain."""
+        known = "SELECT run_id FROM runs"
+        with self._journal.transaction() as db:
+            db.execute(f"DELETE FROM hospital_uploads WHERE run_id NOT IN ({known})")  # noqa: S608
+            db.execute(
+                f"DELETE FROM hospital_rows WHERE batch_id IN"  # noqa: S608
+                f" (SELECT batch_id FROM hospital_batches WHERE holder NOT IN ({known}))"
+            )
+            db.execute(f"DELETE FROM hospital_batches WHERE holder NOT IN ({known})")  # noqa: S608
+            db.execute(
+                "DELETE FROM hospital_contents WHERE content NOT IN (SELECT upload FROM hospital_uploads)"
+                " AND content NOT IN (SELECT replace(target, ?, '') FROM runs)",
+                (AGAIN,),
+            )
+            return {key for (key,) in db.execute("SELECT upload FROM hospital_uploads")}

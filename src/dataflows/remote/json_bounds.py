@@ -1,0 +1,51 @@
+"""What a JSON answer may be made of, checked on its bytes before any parser builds objects from it.
+
+Parsers that recurse end with the stack (``[`` × 100,000), and 16 MB of ``{}`` are 400 MB of objects.
+"""
+
+from __future__ import annotations
+
+import re
+
+DEPTH = 64
+NUMBER = 100
+"""The longest number, in characters."""
+VALUES = 200_000
+"""The most values, keys and brackets in one answer (a page of 1,000 objects has 15,000)."""
+
+_JSON = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[\[{]")
+_LONG = re.compile(rb"(?<![0-9])[0-9]{%d}" % NUMBER)
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]|[-+.0-9eE]++|[tfn]', re.DOTALL)
+
+
+class OutOfBounds(ValueError):
+    """The text is nested too deeply, has too many values, or a number that is too long."""
+
+
+def check(text: bytes) -> None:
+    """Make sure that a text, if it is JSON at all, can be parsed by any parser; it is read in one pass at most.
+
+    Raises:
+        OutOfBounds: it is not, or stands in UTF-16 or UTF-32 (which some parsers would accept).
+    """
+    if text[:1] in (b"\xff", b"\xfe") or b"\0" in text[:4]:
+        raise OutOfBounds
+    if not _JSON.match(text):
+        return
+    opened = text.count(b"[") + text.count(b"{")
+    if opened > DEPTH or text.count(b",") > VALUES // 2 or _LONG.search(text):
+        _scan(text)
+
+
+def _scan(text: bytes) -> None:
+    depth = 0
+    for number, token in enumerate(_TOKEN.finditer(text)):
+        first = text[token.start()]
+        if first in b"[{":
+            depth += 1
+        elif first in b"]}":
+            depth -= 1
+        elif first != 0x22 and token.end() - token.start() > NUMBER:
+            raise OutOfBounds
+        if depth > DEPTH or number > VALUES:
+            raise OutOfBounds
