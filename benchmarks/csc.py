@@ -1,12 +1,10 @@
 """Measures csc-submit: CPU, wall time and memory per child, against a receiver in a process of its own.
 
     python benchmarks/csc.py [--database sqlite|postgresql|mssql] [--rows 10000 100000] [--latency-ms 0] [--workers 4]
-    python benchmarks/csc.py --table 1000000 --pending 2000 [--no-indexes]
 
 For every number of rows: synthetic children of about 3 KB in a staging table, then three runs of the real program: all
 new (whole children), all staged again with the same content (unchanged), a third changed (deltas). PostgreSQL is the
-one of the tests, mssql the server of TEST_SQLSERVER_URL. With --table: nights over a large table, of which nothing,
-then --pending rows are pending, then --child, with the offered indexes or without. CPU
+one of the tests, mssql the server of TEST_SQLSERVER_URL. (Nights over a large table: csc_speakers.py.) CPU
 and peak memory are the operating system's figures of the finished process; what an empty run costs is taken off the
 CPU per row. The last table says where the time of a run goes (measured in a run of its own, per thread).
 """
@@ -93,23 +91,19 @@ class Table:
         else:
             create_table(self.engine, TABLE)
 
-    def fill(self, rows: int, *, pending: int | None = None) -> None:
-        """Stage synthetic children, all pending, or so many of them spread over the table."""
+    def fill(self, rows: int) -> None:
+        """Stage synthetic children, all pending."""
         import orjson
 
         from dataflows.sandbox.synthetic import synthetic_child
 
         rng = random.Random(1)
-        children = [synthetic_child(rng, n) for n in range(min(rows, 5000))]
-        every = rows // pending if pending else rows + 1 if pending == 0 else 1
         for start in range(0, rows, 1000):
             numbers = range(start, min(start + 1000, rows))
-            texts = (orjson.dumps({**children[n % len(children)], "la_child_id": f"B{n}"}).decode() for n in numbers)
-            waiting = {True: ("Pending", "New"), False: ("sent", "unchanged")}
-            states = (waiting[n % every == every - 1 or every == 1] for n in numbers)
+            texts = (orjson.dumps(synthetic_child(rng, n)).decode() for n in numbers)
             self._insert(
-                {"person_id": f"p{n}", "json_payload": text, "submission_status": status, "row_state": state}
-                for n, text, (status, state) in zip(numbers, texts, states, strict=True)
+                {"person_id": f"p{n}", "json_payload": text, "submission_status": "Pending", "row_state": "New"}
+                for n, text in zip(numbers, texts, strict=True)
             )
 
     def _insert(self, rows: Iterator[dict[str, Any]]) -> None:
@@ -127,18 +121,6 @@ class Table:
             for row in rows:
                 update = self.table.update().where(columns.id == row.id)
                 connection.execute(update.values(json_payload=_changed(row.json_payload)))
-
-    def index(self) -> None:
-        """Make the offered indexes."""
-        from dataflows.flows.csc.indexes import offered
-
-        for one in offered(self.engine, self.table):
-            with self.engine.begin() as connection:
-                for statement in one.script.split("; "):
-                    connection.exec_driver_sql(statement)
-        if self.engine.dialect.name == "postgresql":
-            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql(f"VACUUM ANALYZE {TABLE}")
 
 
 def measure(environment: dict[str, str], *arguments: str) -> Measured:
@@ -177,25 +159,6 @@ def series(kind: str, rows: int, settings: dict[str, str], workers: int) -> list
         table.stage_again(changed=True)
         found.append(("a third changed", measure(environment)))
         return found
-
-
-def large(
-    kind: str, rows: int, pending: int, settings: dict[str, str], *, indexed: bool
-) -> Iterator[tuple[str, float]]:
-    """Nights over a large table that is mostly settled, and looks at one child and one row of it, in seconds."""
-    with tempfile.TemporaryDirectory() as name, database(kind, Path(name)) as url:
-        environment = _environment(url, Path(name), settings, 4)
-        table = Table(url)
-        table.fill(rows, pending=0)
-        if indexed:
-            table.index()
-        measure(environment)
-        yield "nothing pending", measure(environment).wall
-        with table.engine.begin() as connection:
-            wanted = table.table.c.id % (rows // pending) == 0
-            connection.execute(table.table.update().where(wanted).values(submission_status="Pending", row_state="New"))
-        yield f"{pending} pending", measure(environment, "--workers", "4").wall
-        yield "--child", measure(environment, "--child", "B7", "--dry-run").wall
 
 
 def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
@@ -255,19 +218,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--no-shares", action="store_true")
     parser.add_argument("--database", choices=["sqlite", "postgresql", "mssql"], default="sqlite")
-    parser.add_argument("--table", type=int, help="rows of a large table that is mostly settled")
-    parser.add_argument("--pending", type=int, default=2000)
-    parser.add_argument("--no-indexes", action="store_true")
     asked = parser.parse_args()
     if asked.database == "mssql" and "TEST_SQLSERVER_URL" not in os.environ:
         parser.error("TEST_SQLSERVER_URL is not set")
     with receiver(asked.latency_ms) as settings:
-        if asked.table:
-            print(f"| {asked.table} rows on {asked.database} | s |\n| --- | ---: |")
-            nights = large(asked.database, asked.table, asked.pending, settings, indexed=not asked.no_indexes)
-            for name, seconds in nights:
-                print(f"| {name} | {seconds:.2f} |", flush=True)
-            return
         print("| rows | run | wall s | rows/s | CPU µs/row | peak MB | requests | in flight |")
         print("| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
         for rows in asked.rows:
