@@ -277,8 +277,8 @@ class Planner:
             return False
         if ack is not None and not ack.knows_nothing:
             return ack.holds
-        # under our own receipt the journal would know this child, had it ever been sent
-        return not trusted and shows_it_was_sent(reading.row)
+        # under our own receipt the journal would know this child, had it ever been sent, unless others sent before
+        return shows_it_was_sent(reading.row) and (not trusted or self._acks.took_over())
 
     def _separated(self, reading: Reading, ack: Ack | None, *, deferred: bool) -> Decision:
         if self._rules.reset is ResetRule.NEVER:
