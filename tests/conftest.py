@@ -15,13 +15,21 @@ from tests.postgres import postgres_url
 # in every test that does not fix its number: name the test, such as tests/flows/hospitals/test_people_stateful.py
 # how long examples take depends on the machine: neither a deadline nor slow generation fails a test
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-for name, examples in {"deep": 1_000, "long": 20_000}.items():
+MANY = {"deep": 1_000, "long": 20_000}
+for name, examples in MANY.items():
     settings.register_profile(
         name, parent=settings.get_profile("same"), derandomize=False, max_examples=examples, print_blob=True
     )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 __all__ = ["outboxes_url", "postgres_url", "practice"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Many examples take as long as they take."""
+    if os.environ.get("HYPOTHESIS_PROFILE") in MANY:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.fixture(autouse=True)

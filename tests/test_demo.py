@@ -101,7 +101,7 @@ def forget_changed_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def take_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Verifier, "take", lambda *_: None)
-    monkeypatch.setattr(Verifier, "finish", lambda _: Content(400, 0, 0, 18, ""))
+    monkeypatch.setattr(Verifier, "finish", lambda _: Content(400, 0, 0, ("Name",), ""))
 
 
 def repeat_what_got_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

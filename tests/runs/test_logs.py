@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from dataflows.errors import ServiceDown, SettingUnusable
+from dataflows.errors import ExitCode, ServiceDown, SettingUnusable
 from dataflows.events import Done, Failed, Planned
 from dataflows.runs.logs import RunLog, off_the_screen
 from dataflows.runs.pool import each
+from dataflows.runs.runner import Outcome
 
 PERSONAL = "Ada Example"
 
@@ -140,14 +141,17 @@ def test_without_a_log_nothing_is_printed_either(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == ""
 
 
-def test_old_logs_are_swept_when_a_new_one_begins(log: RunLog) -> None:
+@pytest.mark.parametrize("jumped", [False, True])
+def test_old_logs_are_swept_when_a_run_ends_unless_its_clock_has_jumped(log: RunLog, jumped: bool) -> None:
     folder = log.path.parent
     folder.mkdir()
     for name, age in (("old.log", 31), ("young.log", 29), ("old.txt", 31)):
         (folder / name).touch()
         os.utime(folder / name, (0, time.time() - age * 86_400))
     log.log_start("csc-submit")
-    assert {path.name for path in folder.iterdir()} == {"young.log", "old.txt", log.path.name}
+    log.log_end(Outcome(ExitCode.OK, "7f3a", "csc-submit", "done", {}, 0.1, {}, None, log.path, jumped))
+    kept = {"young.log", "old.txt", log.path.name} | ({"old.log"} if jumped else set())
+    assert {path.name for path in folder.iterdir()} == kept
 
 
 def test_a_folder_that_cannot_be_used_is_a_setting(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dataflows.errors import ExitCode
+from dataflows.runs.figures import recent_attempts
 from dataflows.runs.journal import Item, Journal
 from dataflows.settings import Settings
 from dataflows.web.access import Access
@@ -162,3 +163,23 @@ def test_metrics_parse_and_count_runs_of_every_process(practice: World) -> None:
     assert (runs.labels, runs.value) == ({"command": PATIENTS, "state": "done"}, 1.0)
     done = [one.value for one in families["dataflows_items"].samples if one.labels["state"] == "done"]
     assert done == [1.0]
+
+
+def states(tmp_path: Path, *runs: str) -> list[str]:
+    """The latest attempts of therapist-import, after runs with one item each."""
+    journal = Journal.open(tmp_path)
+    for number, state in enumerate(runs):
+        run_id = journal.start(THERAPISTS, "t", options={})
+        journal.record(run_id, [Item(f"{number}.json", state), *(Item(f"{n}", "skipped", 0) for n in range(30))])
+        journal.finish(run_id, "done", 0, {}, None)
+    found = recent_attempts(journal, THERAPISTS, 20)
+    journal.close()
+    return found
+
+
+def test_an_import_whose_only_file_has_failed_is_not_well_however_often_it_was_skipped_since(tmp_path: Path) -> None:
+    assert states(tmp_path, "failed", *["skipped"] * 30) == ["failed"]
+
+
+def test_attempts_count_and_not_what_needed_none(tmp_path: Path) -> None:
+    assert states(tmp_path, "failed", "done", "skipped", "done") == ["done", "done", "failed"]

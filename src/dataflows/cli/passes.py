@@ -12,7 +12,7 @@ from dataflows.cli.options import Invocation
 from dataflows.errors import DataflowsError, ExitCode, WrongUsage
 
 if TYPE_CHECKING:
-    from dataflows.remote.mail import Message
+    from dataflows.settings import Settings
 
 Watching = Annotated[bool, typer.Option("--watch", help="Go on until stopped: one pass after the other.")]
 Every = Annotated[str, typer.Option("--every", help="With --watch: from pass to pass, such as 15m, 1h or 1d.")]
@@ -33,27 +33,29 @@ def seconds(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def watch(call: Invocation, every: str, one: Callable[[Invocation], int], words: Callable[[bool], Message]) -> int:
-    """Run passes until stopped; returns the exit code.
+def telling(settings: Settings, command: str, run: Callable[[], int], *, watching: bool) -> int:
+    """Do a pass; what keeps it from its work is mailed once, and once more when it is over. Returns the exit code."""
+    from dataflows.remote import mail
+    from dataflows.runs import trouble
 
-    Args:
-        one: runs one pass with a call of its own, and returns its exit code.
-        words: the mail that tells that nothing can be reached (False), or that it works again (True).
-    """
+    def tell(news: trouble.News) -> bool:
+        done = mail.post(settings, mail.Message(news.subject, news.text), settings.data_dir)
+        return bool(done.sent or done.kept or done.file)
+
+    patience = trouble.UNREACHABLE_PASSES if watching else 1
+    return trouble.telling(settings.data_dir, command, run, tell, patience=patience)
+
+
+def watch(call: Invocation, every: str, one: Callable[[Invocation], int]) -> int:
+    """Run passes until stopped; returns the exit code. ``one`` runs one with a call of its own."""
     from dataflows.runs import watch as watching
 
     span = seconds(every)
 
-    def tell(reached: bool) -> None:
-        from dataflows.remote import mail
-
-        settings = call.loaded or call.settings()
-        mail.post(settings, words(reached), settings.data_dir)
-
     def stopping() -> None:
         call.output.note("stopping")
 
-    code = watching.watch(lambda: _guarded(call.anew(), one), span, tell, stopping)
+    code = watching.watch(lambda: _guarded(call.anew(), one), span, stopping)
     if code is ExitCode.INTERRUPTED:
         call.output.ended("stopped", code)
     call.output.summed_up = True

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
-from dataflows.cli.passes import EVERY, Every, Watching, watch
+from dataflows.cli.passes import EVERY, Every, Watching, telling, watch
 from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
     from dataflows.flows.patients.job import Options
-    from dataflows.remote.mail import Message
+    from dataflows.settings import Settings
 
 COMMAND = "patient-import"
 
@@ -64,23 +64,30 @@ def patient_import(
     if show is not None:
         raise typer.Exit(_show(call, show, from_copies))
     if watching:
-        raise typer.Exit(watch(call, every, lambda fresh: run(fresh, options), _words))
+        raise typer.Exit(watch(call, every, lambda fresh: run(fresh, options, watching=True)))
     raise typer.Exit(run(call, options))
 
 
-def run(call: Invocation, options: Options) -> int:
+def run(call: Invocation, options: Options, *, watching: bool = False) -> int:
     """Run one pass and print how it ended; returns the exit code."""
+    settings = call.settings()
+    if options.dry_run:
+        return _pass(call, settings, options)
+    from dataflows.remote.ping import healthy
+
+    def one() -> int:
+        return healthy(settings, COMMAND, lambda: _pass(call, settings, options))
+
+    return telling(settings, COMMAND, one, watching=watching)
+
+
+def _pass(call: Invocation, settings: Settings, options: Options) -> int:
     from dataflows.flows.patients import job
 
-    settings = call.settings()
     job.check(options)
     target = job.target(settings) + (" (dry run)" if options.dry_run else "")
     order = call.order(settings, target, job.kept(options), resumable=not options.dry_run)
-    if options.dry_run:
-        return call.run(order, job.bring_in(settings, options))
-    from dataflows.remote.ping import healthy
-
-    return healthy(settings, COMMAND, lambda: call.run(order, job.bring_in(settings, options)))
+    return call.run(order, job.bring_in(settings, options))
 
 
 def resume(call: Invocation, kept: Mapping[str, object]) -> int:
@@ -101,12 +108,6 @@ def _refuse_contradictions(*, watching: bool, retry: bool, copies: bool, dry_run
         raise WrongUsage(
             "--retry and --retry-dead go neither with --dry-run nor with --from-copies", hint="leave one of them away"
         )
-
-
-def _words(reached: bool) -> Message:
-    from dataflows.flows.patients import job
-
-    return job.words(reached)
 
 
 def _show(call: Invocation, wanted: str, folder: Path | None) -> int:

@@ -192,11 +192,20 @@ def prune(
     from dataflows.cli import hospitals_bulk
 
     journal = _journal(call)
-    gone = journal.prune(older_than=limit)
+    gone = journal.prune(older_than=_age(journal, limit))
     hospitals_bulk.sweep(call, journal)
     if call.output.as_json:
         call.output.document({"run_id": None, "status": "done", "exit_code": 0, "pruned": gone, "error": None})
     raise typer.Exit(call.output.ended(f"{gone} run{'s' * (gone != 1)} forgotten"))
+
+
+def _age(journal: Journal, asked: timedelta) -> timedelta:
+    """How old is too old: counted from the newest run where the clock has jumped ahead since."""
+    from dataflows.runs.clock import AHEAD, latest_start, utc_now
+
+    newest = latest_start(journal)
+    ahead = utc_now() - newest - AHEAD if newest is not None else timedelta()
+    return asked + max(ahead, timedelta())
 
 
 def _journal(call: Invocation) -> Journal:

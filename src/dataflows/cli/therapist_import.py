@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
-from dataflows.cli.passes import EVERY, Every, Watching, watch
+from dataflows.cli.passes import EVERY, Every, Watching, telling, watch
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
     from dataflows.flows.therapists.job import Options
-    from dataflows.remote.mail import Message
     from dataflows.runs.runner import Report
     from dataflows.settings import Settings
 
@@ -68,27 +67,30 @@ def therapist_import(
 
     options = job.Options(_from_working_folder(paths or []), dry_run, reprocess, allow_mass_delete, workers)
     if watching:
-        raise typer.Exit(watch(call, every, lambda fresh: run(fresh, options), _words))
+        raise typer.Exit(watch(call, every, lambda fresh: run(fresh, options, watching=True)))
     raise typer.Exit(run(call, options))
 
 
-def run(call: Invocation, options: Options) -> int:
+def run(call: Invocation, options: Options, *, watching: bool = False) -> int:
     """Run one pass and print how it ended; returns the exit code."""
+    settings = call.settings()
+    if options.dry_run:
+        return _pass(call, settings, options)
+    from dataflows.remote.ping import healthy
+
+    def one() -> int:
+        return healthy(settings, COMMAND, lambda: _pass(call, settings, options))
+
+    return telling(settings, COMMAND, one, watching=watching)
+
+
+def _pass(call: Invocation, settings: Settings, options: Options) -> int:
     from dataflows.flows.therapists import job
 
-    settings = call.settings()
     job.check(settings, options)
     target = job.target(settings) + (" (dry run)" if options.dry_run else "")
     order = call.order(settings, target, job.kept(options), resumable=not options.dry_run)
-
-    def show(report: Report) -> None:
-        _show(call, settings, options, report)
-
-    if options.dry_run:
-        return call.run(order, job.bring_in(settings, options), show)
-    from dataflows.remote.ping import healthy
-
-    return healthy(settings, COMMAND, lambda: call.run(order, job.bring_in(settings, options), show))
+    return call.run(order, job.bring_in(settings, options), lambda report: _show(call, settings, options, report))
 
 
 def resume(call: Invocation, kept: Mapping[str, object]) -> int:
@@ -106,12 +108,6 @@ def _from_working_folder(paths: list[Path]) -> tuple[Path, ...]:
         if not path.expanduser().is_absolute() and working_folder() is None:
             raise WrongUsage(f"{path} is relative", hint="give the whole path, such as C:\\scraper\\20250708")
     return tuple(path.expanduser().absolute() for path in paths)
-
-
-def _words(reached: bool) -> Message:
-    from dataflows.flows.therapists import job
-
-    return job.words(reached)
 
 
 def _show(call: Invocation, settings: Settings, options: Options, report: Report) -> None:

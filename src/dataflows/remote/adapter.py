@@ -7,6 +7,7 @@ read, no redirect is prepared. What it raises is ours, so that every flow and ev
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
@@ -21,7 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from dataflows.errors import SettingUnusable
 from dataflows.remote import failures, json_bounds, route
-from dataflows.remote.connections import BOUNDS, Bounds, HostConnection, NotConnected, PlainPool, TlsPool
+from dataflows.remote.connections import BOUNDS, HostConnection, NotConnected, PlainPool, RequestBounds, TlsPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,14 +110,14 @@ class BoundedAdapter(HTTPAdapter):
         manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
         pool = manager.connection_from_host(host, port, scheme)
         shown = route.shown(proxy) if proxy else None
-        way = HostConnection(pool, route.shown(url), shown, bool(proxy) and scheme == "http")
-        pool.conn_kw["way"] = way
-        return way
+        connection = HostConnection(pool, route.shown(url), shown, bool(proxy) and scheme == "http")
+        pool.conn_kw["host_connection"] = connection
+        return connection
 
-    def bounds(self, timeout: Any = None, size: int | None = None, silence: float | None = None) -> Bounds:
+    def bounds(self, timeout: Any = None, size: int | None = None, silence: float | None = None) -> RequestBounds:
         """The bounds of one request; ``timeout`` as requests takes it (the second of two is for the whole answer)."""
         connect, total = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        return Bounds(
+        return RequestBounds(
             self.timeout[0] if connect is None else connect,
             self.timeout[1] if total is None else total,
             self.largest if size is None else size,
@@ -133,19 +134,19 @@ class BoundedAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Response:
-        """Send one request once. ``timeout`` may be ``Bounds``; what is trusted and which proxy is decided already.
+        """Send one request once. ``timeout`` may be ``RequestBounds``; certificates and proxy are decided already.
 
         With ``stream`` the body is left unread, and whoever reads it does so under the same bounds; else it is read,
         unpacked, and no deeper JSON than can be parsed. Raises ServiceDown (``sent=False`` only where the request
         provably never left), its subclasses Blocked, TooLarge and Stopped, and SettingUnusable.
         """
         url = request.url or ""
-        way = self.host_connection(url)
-        bounds = timeout if isinstance(timeout, Bounds) else self.bounds(timeout)
-        bounds.host = way.host
+        connection = self.host_connection(url)
+        bounds = timeout if isinstance(timeout, RequestBounds) else self.bounds(timeout)
+        bounds.host = connection.host
         token = BOUNDS.set(bounds)
         try:
-            raw = _opened(way, request, url if way.whole_url else _path(url), bounds)
+            raw = _opened(connection, request, url if connection.whole_url else _path(url), bounds)
             response = Response(request, raw)
             if not stream:
                 response._content = _whole(raw, bounds)
@@ -154,15 +155,15 @@ class BoundedAdapter(HTTPAdapter):
             BOUNDS.reset(token)
         if raw.status == 407:
             raw.close()
-            raise failures.proxy_wants_login(way.proxy)
+            raise failures.proxy_wants_login(connection.proxy)
         response.connection = self
         return response
 
     def close(self) -> None:
         """Close every idle connection: the managers only forget their pools, and leave the sockets to the collector."""
         with self._lock:
-            for way in self._hosts.values():
-                way.pool.close()
+            for connection in self._hosts.values():
+                connection.pool.close()
             self._hosts.clear()
         super().close()
 
@@ -172,11 +173,13 @@ def _ours(manager: Any) -> Any:
     return manager
 
 
-def _opened(way: HostConnection, request: requests.PreparedRequest, target: str, bounds: Bounds) -> BaseHTTPResponse:
+def _opened(
+    connection: HostConnection, request: requests.PreparedRequest, target: str, bounds: RequestBounds
+) -> BaseHTTPResponse:
     """The answer with its body unread."""
     headers, body = cast("Mapping[str, str]", request.headers), cast("bytes | None", request.body)
     try:
-        return way.pool.urlopen(
+        return connection.pool.urlopen(
             request.method or "GET",
             target,
             body=body,
@@ -189,14 +192,14 @@ def _opened(way: HostConnection, request: requests.PreparedRequest, target: str,
             decode_content=False,
         )
     except NotConnected as error:
-        raise failures.not_connected(error, way.host, way.proxy, bounds.connect) from None
+        raise failures.not_connected(error, connection.host, connection.proxy, bounds.connect) from None
     except (HTTPError, HTTPException, OSError) as error:
-        raise failures.no_answer(error, way.host, bounds.silence or bounds.total) from None
+        raise failures.no_answer(error, connection.host, bounds.silence or bounds.total) from None
     except ValueError:
-        raise failures.unsendable(way.host) from None
+        raise failures.unsendable(connection.host) from None
 
 
-def _whole(raw: BaseHTTPResponse, bounds: Bounds) -> bytes:
+def _whole(raw: BaseHTTPResponse, bounds: RequestBounds) -> bytes:
     """The body, unpacked, read part by part so that it is never much larger than wanted."""
     with reading(raw, bounds):
         parts, size, packed = [], 0, raw.headers.get("Content-Encoding", "").strip().lower() in _UNPACKED
@@ -214,22 +217,24 @@ def _whole(raw: BaseHTTPResponse, bounds: Bounds) -> bytes:
 
 
 @contextmanager
-def reading(raw: BaseHTTPResponse, bounds: Bounds) -> Iterator[None]:
+def reading(raw: BaseHTTPResponse, bounds: RequestBounds) -> Iterator[None]:
     """Around the reading of a body: a connection whose answer was not read to its end is not used again.
 
     Raises ServiceDown where it breaks off.
     """
+    began = time.monotonic()
     try:
         yield
     except BaseException as error:
         raw.close()
         raw.release_conn()
         if isinstance(error, HTTPError | HTTPException | OSError):
-            raise failures.broken_answer(error, bounds.host, bounds.silence or bounds.total) from None
+            waited = round(time.monotonic() - began, 1)  # near a deadline that is less than the settings allow
+            raise failures.broken_answer(error, bounds.host, waited) from None
         raise
 
 
-def _refuse_monsters(body: bytes, bounds: Bounds) -> None:
+def _refuse_monsters(body: bytes, bounds: RequestBounds) -> None:
     try:
         json_bounds.check(body)
     except json_bounds.OutOfBounds:

@@ -1,7 +1,7 @@
 """Connections whose every byte is bounded in time and number, and which tell "never left" from "left".
 
 A socket's own timeout starts anew with each byte, and the libraries above it read heads, interim answers (1xx) and
-trailers without an end. So what is read and written here is held against the ``Bounds`` of the request, whoever asks.
+trailers without an end. So what is read and written here is held against the ``RequestBounds``, whoever asks.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TooLarge(ServiceDown):
 
 
 @dataclass(slots=True)
-class Bounds:
+class RequestBounds:
     """What one request may take.
 
     Attributes:
@@ -95,14 +95,14 @@ class Bounds:
         return TooLarge(f"{what} of {self.host} is larger than {limit} bytes", hint="check the address in the settings")
 
 
-BOUNDS: ContextVar[Bounds] = ContextVar("BOUNDS")
+BOUNDS: ContextVar[RequestBounds] = ContextVar("BOUNDS")
 """The bounds of the request that this thread is making; set by the adapter."""
 
 
 class Incoming(io.RawIOBase):
     """What comes in over a socket, as long as the bounds allow; at first that is a head and what comes with it."""
 
-    def __init__(self, sock: Any, bounds: Bounds) -> None:
+    def __init__(self, sock: Any, bounds: RequestBounds) -> None:
         self._sock, self._bounds = sock, bounds
         self.allow(LARGEST_HEAD)
         self._below: Any = sock.makefile("rb", buffering=0)  # keeps the socket open as long as it is read
@@ -140,7 +140,7 @@ class Incoming(io.RawIOBase):
         super().close()
 
 
-def send_all(sock: socket.socket, data: bytes, bounds: Bounds) -> None:
+def send_all(sock: socket.socket, data: bytes, bounds: RequestBounds) -> None:
     """Write everything before the bounds end. A TLS socket's ``sendall`` would give each record the whole timeout."""
     rest = memoryview(data)
     while rest:
@@ -151,7 +151,7 @@ def send_all(sock: socket.socket, data: bytes, bounds: Bounds) -> None:
             continue
 
 
-class Answer(http.client.HTTPResponse):
+class BoundedResponse(http.client.HTTPResponse):
     """An answer that is read within the bounds, from its first byte on."""
 
     def __init__(self, sock: Any, *args: Any, **rest: Any) -> None:
@@ -181,7 +181,7 @@ class HostConnection:
     certificate: bytes | None = None
 
 
-class _Bounded:
+class _BoundedConnection:
     """What both kinds of connection have in common."""
 
     sock: Any
@@ -204,40 +204,40 @@ class _Bounded:
         send_all(self.sock, data, BOUNDS.get())
 
 
-class Plain(_Bounded, HTTPConnection):
+class PlainConnection(_BoundedConnection, HTTPConnection):
     """A connection without TLS."""
 
-    response_class = Answer
+    response_class = BoundedResponse
 
-    def __init__(self, *args: Any, way: HostConnection, **rest: Any) -> None:
+    def __init__(self, *args: Any, host_connection: HostConnection, **rest: Any) -> None:
         super().__init__(*args, **rest)
 
 
-class Tls(_Bounded, HTTPSConnection):
+class TlsConnection(_BoundedConnection, HTTPSConnection):
     """A connection with TLS; it notes the certificate that was shown."""
 
-    response_class = Answer
+    response_class = BoundedResponse
 
-    def __init__(self, *args: Any, way: HostConnection, **rest: Any) -> None:
+    def __init__(self, *args: Any, host_connection: HostConnection, **rest: Any) -> None:
         super().__init__(*args, **rest)
-        self._way = way
+        self._host_connection = host_connection
 
     def connect(self) -> None:
         super().connect()
         if isinstance(self.sock, ssl.SSLSocket):
-            self._way.certificate = self.sock.getpeercert(binary_form=True)
+            self._host_connection.certificate = self.sock.getpeercert(binary_form=True)
 
 
 class PlainPool(HTTPConnectionPool):
-    ConnectionCls = Plain
+    ConnectionCls = PlainConnection
 
 
 class TlsPool(HTTPSConnectionPool):
-    ConnectionCls = Tls
+    ConnectionCls = TlsConnection
 
 
 @contextmanager
-def _connecting(bounds: Bounds) -> Iterator[None]:
+def _connecting(bounds: RequestBounds) -> Iterator[None]:
     until = bounds.until
     bounds.until = min(until, time.monotonic() + bounds.connect)  # for what a proxy answers
     try:

@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
 from dataflows.remote.adapter import reading
-from dataflows.remote.connections import Bounds, Stopped, TooLarge
+from dataflows.remote.connections import RequestBounds, Stopped, TooLarge
 from dataflows.remote.retry import raise_for_service
 from dataflows.remote.route import shown
 from dataflows.remote.session import Reply, opened
@@ -114,7 +114,9 @@ def download(session: Session, url: str, take: Taker, *, headers: Mapping[str, s
         ) from None
 
 
-def _followed(session: Session, url: str, headers: Mapping[str, str], bounds: Bounds) -> tuple[requests.Response, str]:
+def _followed(
+    session: Session, url: str, headers: Mapping[str, str], bounds: RequestBounds
+) -> tuple[requests.Response, str]:
     """The first answer that is no redirect, and the address that gave it."""
     for _ in range(_MOST_REDIRECTS + 1):
         response = opened(session, "GET", url, headers=headers, bounds=bounds)
@@ -149,7 +151,7 @@ def _next(url: str, location: str) -> str:
     )
 
 
-def _body(response: BaseHTTPResponse, take: Taker, bounds: Bounds) -> int:
+def _body(response: BaseHTTPResponse, take: Taker, bounds: RequestBounds) -> int:
     """Hand on the whole body; returns its unpacked length."""
     host, limit = bounds.host, bounds.size
     declared = response.headers.get("Content-Length", "")
@@ -164,7 +166,7 @@ def _body(response: BaseHTTPResponse, take: Taker, bounds: Bounds) -> int:
     return size
 
 
-def _pieces(response: BaseHTTPResponse, bounds: Bounds) -> Iterator[bytes]:
+def _pieces(response: BaseHTTPResponse, bounds: RequestBounds) -> Iterator[bytes]:
     """The body as it travels. That a declared length is reached, and a chunked body ended, is checked below us."""
     while True:
         try:

@@ -55,24 +55,25 @@ def drain(
     stop: threading.Event | None = None,
     *,
     may_publish: Callable[[], None] = lambda: None,
+    forget: bool = True,
 ) -> Drained:
     """Publish what the outbox holds for a topic (such as ``patient-events``); call it under the job's lock.
 
     ``may_publish`` is asked before each round, and raises what forbids it (``DatabaseLock.check``: the lock was lost).
-    Without KAFKA_BOOTSTRAP_SERVERS only payloads older than 30 days are removed. Brokers that cannot be reached are
-    told in the result (``why``), not raised; ``stop`` ends the round under way.
+    Without KAFKA_BOOTSTRAP_SERVERS only payloads older than 30 days are removed, without ``forget`` none. Brokers that
+    cannot be reached are told in the result (``why``), not raised; ``stop`` ends the round under way.
     Raises SettingUnusable as ``require_kafka``, and what the database raises.
     """
     require_kafka(settings)
     if not settings.kafka_bootstrap_servers:
-        return outbox.forget_old(engine, topic)
+        return outbox.forget_old(engine, topic, forget=forget)
     with _Brokers.reached_by(settings.kafka_bootstrap_servers, topic, stop) as brokers:
 
         def publish(events: Sequence[Event]) -> Verdict:
             may_publish()
             return brokers.publish(events)
 
-        return outbox.drain(engine, topic, publish)
+        return outbox.drain(engine, topic, publish, forget=forget)
 
 
 def look(settings: Settings, seconds: float = 10.0) -> tuple[int, set[str]]:

@@ -16,7 +16,7 @@ from requests.hooks import dispatch_hook
 
 from dataflows import __version__
 from dataflows.remote.adapter import MAX_ANSWER, BoundedAdapter
-from dataflows.remote.connections import Bounds, HostConnection
+from dataflows.remote.connections import HostConnection, RequestBounds
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
@@ -108,7 +108,9 @@ def send(
     return Reply(response.status_code, response.headers, response.content, time.perf_counter() - started)
 
 
-def opened(session: Session, method: str, url: str, *, headers: Mapping[str, str], bounds: Bounds) -> requests.Response:
+def opened(
+    session: Session, method: str, url: str, *, headers: Mapping[str, str], bounds: RequestBounds
+) -> requests.Response:
     """Send one request once and return its answer with the body unread (``.raw``). The caller reads or closes it.
 
     Raises as ``send``.

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
-from dataflows.remote.connections import LARGEST_HEAD, Bounds, Incoming, Stopped, TooLarge, send_all
+from dataflows.remote.connections import LARGEST_HEAD, Incoming, RequestBounds, Stopped, TooLarge, send_all
 from dataflows.remote.route import trusted
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ class Refused(DataflowsError):
     code = "mail_refused"
 
 
-class _Bounded(smtplib.SMTP):
+class _BoundedSmtp(smtplib.SMTP):
     """One deadline for all that is read and written, and a size for each reply, however many lines it has."""
 
-    def __init__(self, host: str, port: int, bounds: Bounds, **more: Any) -> None:
+    def __init__(self, host: str, port: int, bounds: RequestBounds, **more: Any) -> None:
         self._bounds = bounds
         self._incoming: Incoming | None = None
         try:
@@ -75,14 +75,14 @@ class _Bounded(smtplib.SMTP):
             raise smtplib.SMTPServerDisconnected("the server went away") from None
 
 
-class _BoundedTls(_Bounded, smtplib.SMTP_SSL):
+class _BoundedSmtpTls(_BoundedSmtp, smtplib.SMTP_SSL):
     """The same, with TLS from the first byte."""
 
 
 class Server:
     """A mail server that takes messages."""
 
-    def __init__(self, smtp: _Bounded, where: str) -> None:
+    def __init__(self, smtp: _BoundedSmtp, where: str) -> None:
         self._smtp, self.where = smtp, where
 
     @property
@@ -138,7 +138,7 @@ def connected(settings: Settings, stop: threading.Event | None) -> Iterator[Serv
     """
     host, port = settings.smtp_host or "", settings.smtp_port
     where = f"the mail server {host}:{port}"
-    bounds = Bounds(
+    bounds = RequestBounds(
         settings.http_connect_timeout_seconds,
         SECONDS,
         LARGEST_HEAD,
@@ -147,7 +147,7 @@ def connected(settings: Settings, stop: threading.Event | None) -> Iterator[Serv
         until=time.monotonic() + SECONDS,
         host=where,
     )
-    smtp: _Bounded | None = None
+    smtp: _BoundedSmtp | None = None
     try:
         try:
             with _told(where):
@@ -163,10 +163,10 @@ def connected(settings: Settings, stop: threading.Event | None) -> Iterator[Serv
             smtp.close()
 
 
-def _opened(settings: Settings, host: str, port: int, bounds: Bounds) -> _Bounded:
+def _opened(settings: Settings, host: str, port: int, bounds: RequestBounds) -> _BoundedSmtp:
     if port == _TLS_AT_ONCE:
-        return _BoundedTls(host, port, bounds, context=trusted(settings.requests_ca_bundle))
-    smtp = _Bounded(host, port, bounds)
+        return _BoundedSmtpTls(host, port, bounds, context=trusted(settings.requests_ca_bundle))
+    smtp = _BoundedSmtp(host, port, bounds)
     if settings.smtp_starttls:
         try:
             smtp.starttls(context=trusted(settings.requests_ca_bundle))
@@ -176,7 +176,7 @@ def _opened(settings: Settings, host: str, port: int, bounds: Bounds) -> _Bounde
     return smtp
 
 
-def _log_in(smtp: _Bounded, settings: Settings, where: str) -> None:
+def _log_in(smtp: _BoundedSmtp, settings: Settings, where: str) -> None:
     if settings.smtp_user is None:
         return
     if not isinstance(smtp.sock, ssl.SSLSocket) and not _is_here(smtp.sock):

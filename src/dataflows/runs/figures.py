@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dataflows.runs.journal import Journal
 
+_RUNS_LOOKED_AT = 500
 COUNTS = ("done", "failed", "skipped", "pending")
 
 
@@ -51,12 +52,19 @@ def latest(journal: Journal) -> list[Latest]:
     return [Latest(command, datetime.fromisoformat(ended).timestamp(), code) for command, ended, code in rows]
 
 
-def recent_items(journal: Journal, command: str, most: int) -> list[str]:
-    """The states of the latest items of a command, newest first, over its last runs."""
+def recent_attempts(journal: Journal, command: str, most: int) -> list[str]:
+    """The states of the latest items of a command that were tried, newest first; what needed no attempt is left out."""
+    found: list[str] = []
     with journal.reading() as db:
-        rows = db.execute(
-            "SELECT state FROM items WHERE run_id IN"
-            " (SELECT run_id FROM runs WHERE command = ? ORDER BY seq DESC LIMIT ?) ORDER BY ended_at DESC LIMIT ?",
-            (command, most, most),
+        runs = db.execute(
+            "SELECT run_id FROM runs WHERE command = ? ORDER BY seq DESC LIMIT ?", (command, _RUNS_LOOKED_AT)
         ).fetchall()
-    return [state for (state,) in rows]
+        for run in runs:
+            rows = db.execute(
+                "SELECT state FROM items WHERE run_id = ? AND state <> 'skipped' ORDER BY ended_at DESC LIMIT ?",
+                (*run, most - len(found)),
+            )
+            found += [state for (state,) in rows]
+            if len(found) >= most:
+                break
+    return found

@@ -122,6 +122,8 @@ class RunLog(logging.Handler):
         if outcome.error is not None:
             self.log_error(outcome.error)
         log.info("run %s ends with exit code %d: %s", outcome.run_id, outcome.exit_code, outcome.counts)
+        if not outcome.clock_jumped:
+            _sweep(self.path.parent, self._keep_days)
 
     def log_error(self, error: DataflowsError) -> None:
         """Write what an operator is told."""
@@ -147,7 +149,6 @@ class RunLog(logging.Handler):
 
         try:
             private_folder(self.path.parent)
-            _sweep(self.path.parent, self._keep_days)
             try:
                 return _create(self.path)
             except FileExistsError:

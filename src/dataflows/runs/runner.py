@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from dataflows.errors import DataflowsError, ExitCode, Interrupted
 from dataflows.events import Event, Planned, Step, Tally, Waiting, Warned
 from dataflows.runs import journal as states
+from dataflows.runs.clock import AHEAD, Clock
 from dataflows.runs.garbage import sweep
 from dataflows.runs.journal import Journal
 from dataflows.runs.lock import only_one
@@ -25,6 +26,11 @@ from dataflows.runs.pool import Stop
 Report: TypeAlias = dict[str, object]
 Listener: TypeAlias = Callable[[Event], None]
 _SAVE_EVERY_SECONDS = 0.5
+
+_JUMPED = Warned(
+    f"the clock is more than {AHEAD.days} days after the newest thing that is known: nothing was removed for its age",
+    hint="look at the clock of this machine; if it is right, a later run removes what is old",
+)
 
 log = logging.getLogger("dataflows.runner")
 
@@ -41,6 +47,8 @@ class Run:
     notify: Listener  # for what happens in other threads, such as a retry; the job itself yields its events
     stop: Stop = field(default_factory=Stop)
     report: Report = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+    """Asked before anything is removed for its age."""
 
 
 Job: TypeAlias = Callable[[Run], Iterator[Event]]
@@ -73,6 +81,7 @@ class Outcome:
     report: Report
     error: DataflowsError | None
     log_file: Path | None
+    clock_jumped: bool = False
 
 
 class Bug(DataflowsError):
@@ -121,18 +130,24 @@ class _Conductor:
             order.command, order.target, options=order.options, log_file=order.log_file, batch_id=order.batch_id
         )
         self._run_id = run_id
-        run = Run(run_id, self._journal, order.data_dir, self._take, self._stop)
+        clock = Clock(self._journal, run_id)
+        run = Run(run_id, self._journal, order.data_dir, self._take, self._stop, clock=clock)
         with signals(run.stop, self._stopping):
             self._play(run, job)
+        if jumped := clock.jumped:
+            self._take(_JUMPED)
+            run.report["clock_jumped"] = True
         code = self._exit_code()
         state = states.RESUMABLE if self._error is not None and self._error.resumable else _state(code)
         if not order.resumable:
             state = state.replace(states.RESUMABLE, states.FAILED)
         self._journal.finish(run_id, state, code, self.counts(), self._error, run.report)
-        self._journal.prune(older_than=timedelta(days=order.runs_keep_days))
+        clock.settle()
+        if not jumped:
+            self._journal.prune(older_than=timedelta(days=order.runs_keep_days))
         seconds = time.monotonic() - began
         return Outcome(
-            code, run_id, order.command, state, self.counts(), seconds, run.report, self._error, order.log_file
+            code, run_id, order.command, state, self.counts(), seconds, run.report, self._error, order.log_file, jumped
         )
 
     def counts(self) -> dict[str, int]:

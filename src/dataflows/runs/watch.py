@@ -11,9 +11,6 @@ from dataflows.errors import ExitCode
 from dataflows.runs.pool import Stop
 from dataflows.runs.runner import signals
 
-UNREACHABLE_PASSES = 3
-"""After so many passes in a row that reached nothing, the operator is told."""
-
 _HOPELESS = (ExitCode.USAGE, ExitCode.SETTINGS)  # what no waiting mends
 _TICK = 0.5  # seconds; on Windows a longer wait would keep Ctrl-C from being seen
 
@@ -21,7 +18,6 @@ _TICK = 0.5  # seconds; on Windows a longer wait would keep Ctrl-C from being se
 def watch(
     one_pass: Callable[[], int],
     every: float,
-    tell: Callable[[bool], None],
     stopping: Callable[[], None] | None = None,
     *,
     stop: Stop | None = None,
@@ -30,8 +26,6 @@ def watch(
 
     Args:
         one_pass: does one, and returns its exit code; a signal during a run makes that 130.
-        tell: called with False when nothing could be reached for ``UNREACHABLE_PASSES`` passes, with True when it works
-            again; once each.
         stopping: called when a signal comes between two passes.
         stop: outside of the main thread, which alone hears signals: ends the watch.
 
@@ -39,14 +33,12 @@ def watch(
         130 when it was stopped; 2 or 10 at once, since waiting does not mend those.
     """
     stop = stop or Stop()
-    unreachable = _Unreachable(tell)
     with signals(stop, stopping or (lambda: None)):
         while True:
             began = time.monotonic()
             code = one_pass()
             if code in _HOPELESS:
                 return ExitCode(code)
-            unreachable.note(code)
             if code == ExitCode.INTERRUPTED or _wait(stop, began + every):
                 return ExitCode.INTERRUPTED
 
@@ -56,21 +48,3 @@ def _wait(stop: Stop, until: float) -> bool:
     while not stop.is_set() and (left := until - time.monotonic()) > 0:
         stop.wait(min(left, _TICK))
     return stop.is_set()
-
-
-class _Unreachable:
-    """Counts passes that reached nothing."""
-
-    def __init__(self, tell: Callable[[bool], None]) -> None:
-        self._tell = tell
-        self._passes = 0
-
-    def note(self, code: int) -> None:
-        if code == ExitCode.SERVICE_DOWN:
-            self._passes += 1
-            if self._passes == UNREACHABLE_PASSES:
-                self._tell(False)
-        elif code not in (ExitCode.ALREADY_RUNNING, ExitCode.INTERRUPTED):  # which say nothing of bucket and database
-            if self._passes >= UNREACHABLE_PASSES:
-                self._tell(True)
-            self._passes = 0

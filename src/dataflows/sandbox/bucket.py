@@ -66,6 +66,7 @@ class BucketFaults(Faults):
             error_next=1`` one that is refused. Empty: all kinds but ``bucket``, because the library asks for the
             bucket's metadata in the background whenever it likes, and ``*_next`` is to count what a caller does.
         bad_hash_share, bad_hash_next: downloads come with an ``x-goog-hash`` that is not theirs.
+        no_hash_next: so many downloads come without an ``x-goog-hash``.
         damaged_next: so many downloads come with one byte changed, under the right hash.
         endless_list: the list always has another page.
         page_size: objects on one page of a list, however many were asked for (the real one has 1,000).
@@ -76,6 +77,7 @@ class BucketFaults(Faults):
     only: str = field(default="", metadata={"choices": ("", *KINDS)})
     bad_hash_share: float = 0.0
     bad_hash_next: int = 0
+    no_hash_next: int = 0
     damaged_next: int = 0
     endless_list: bool = False
     page_size: int = _LARGEST_PAGE
@@ -87,6 +89,11 @@ class BucketFaults(Faults):
         """Whether the next download comes with a hash that is not its own."""
         with self._lock:
             return self._dice.random() < self.bad_hash_share or self._take("bad_hash_next")
+
+    def next_has_no_hash(self) -> bool:
+        """Whether the next download comes without its hash."""
+        with self._lock:
+            return self._take("no_hash_next")
 
     def next_is_damaged(self) -> bool:
         """Whether the next download is damaged on its way."""
@@ -114,12 +121,22 @@ class Bucket(Service):
         """Generation and content of each object, by its name."""
         return {one.name: (one.generation, one.data) for one in self._shelf.all()}
 
-    def put(self, name: str, data: bytes, *, updated: datetime | None = None) -> int:
+    def put(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        updated: datetime | None = None,
+        content_encoding: str = "",
+        unsaid: Iterable[str] = (),
+    ) -> int:
         """Store an object, over a former one of its name; returns its generation.
 
-        ``updated`` is the time it shows (with a zone; now by default).
+        ``updated`` is the time it shows (with a zone; now by default). ``content_encoding="gzip"``: ``data`` is packed.
+        ``unsaid`` are details that lists do not say of it, such as ``size``.
         """
-        return self._shelf.put(name, data, "application/json", updated).generation
+        details: dict[str, Any] = {"content_encoding": content_encoding, "unsaid": frozenset(unsaid)}
+        return self._shelf.put(name, data, "application/json", updated, **details).generation
 
     def then(self, kind: str, action: Callable[[], object]) -> None:
         """Call ``action`` once: after the next request of this kind was worked on, before its answer leaves.
@@ -239,6 +256,8 @@ class Bucket(Service):
         data, headers = found.data, headers_of(found)
         if self.faults.next_hash_is_bad():
             headers["X-Goog-Hash"] = hash_header(found.data + b"?")
+        if self.faults.next_has_no_hash():
+            del headers["X-Goog-Hash"]
         if data and self.faults.next_is_damaged():
             data = bytes([data[0] ^ 1]) + data[1:]
         return ranged(call, data, headers, found.content_type)

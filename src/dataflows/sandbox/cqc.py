@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 
 from dataflows.sandbox.exports import text_of
 from dataflows.sandbox.faults import Faults
@@ -102,6 +103,7 @@ class Cqc(Service):
         body = _spoilt(faults.next_content(), self.export(request.parts["source"]))
         headers = {
             "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"',
+            "Date": formatdate(usegmt=True),
             "Last-Modified": "Sun, 01 Mar 2026 06:00:00 GMT",
         }
         if faults.gzip and "gzip" in request.headers.get("Accept-Encoding", ""):

@@ -19,13 +19,18 @@ class DamagedUpload(Exception):
 
 @dataclass(frozen=True)
 class Object:
-    """One stored object. A generation is never given out twice and always rises."""
+    """One stored object. A generation is never given out twice and always rises.
+
+    ``unsaid`` are details that its description lacks.
+    """
 
     name: str
     data: bytes
     generation: int
     content_type: str
     updated: datetime
+    content_encoding: str = ""
+    unsaid: frozenset[str] = frozenset()
 
     @cached_property
     def etag(self) -> str:
@@ -35,7 +40,7 @@ class Object:
     def described(self) -> dict[str, Any]:
         """The object's metadata in the JSON API's names and types (numbers as text)."""
         moment = self.updated.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {
+        told = {
             "name": self.name,
             "generation": str(self.generation),
             "metageneration": "1",
@@ -47,7 +52,9 @@ class Object:
             "etag": self.etag,
             "timeCreated": moment,
             "updated": moment,
+            **({"contentEncoding": self.content_encoding} if self.content_encoding else {}),
         }
+        return {name: value for name, value in told.items() if name not in self.unsaid}
 
 
 class Shelf:
@@ -58,11 +65,11 @@ class Shelf:
         self._objects: dict[str, Object] = {}
         self._generation = _FIRST_GENERATION
 
-    def put(self, name: str, data: bytes, content_type: str, updated: datetime | None = None) -> Object:
-        """Store an object under a new generation, in place of a former one."""
+    def put(self, name: str, data: bytes, content_type: str, updated: datetime | None = None, **details: Any) -> Object:
+        """Store an object under a new generation, in place of a former one; ``details`` as in ``Object``."""
         with self.lock:
             self._generation += 1
-            stored = Object(name, data, self._generation, content_type, updated or datetime.now(UTC))
+            stored = Object(name, data, self._generation, content_type, updated or datetime.now(UTC), **details)
             self._objects[name] = stored
             return stored
 

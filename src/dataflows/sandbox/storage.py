@@ -56,11 +56,13 @@ def resource(one: Object, call: Call) -> dict[str, Any]:
 
 def headers_of(one: Object) -> dict[str, str]:
     """The headers that come with an object's content."""
+    stored = one.content_encoding or "identity"
     return {
+        **({"Content-Encoding": stored} if one.content_encoding else {}),
         "X-Goog-Generation": str(one.generation),
         "X-Goog-Metageneration": "1",
         "X-Goog-Hash": hash_header(one.data),
-        "X-Goog-Stored-Content-Encoding": "identity",
+        "X-Goog-Stored-Content-Encoding": stored,
         "X-Goog-Stored-Content-Length": str(len(one.data)),
         "ETag": one.etag,
     }

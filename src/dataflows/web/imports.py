@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from dataflows.errors import DataflowsError, ExitCode
 from dataflows.remote import mail
 from dataflows.remote.ping import healthy
-from dataflows.runs.figures import recent_items
+from dataflows.runs import trouble
+from dataflows.runs.figures import recent_attempts
 from dataflows.runs.journal import RunRecord
 from dataflows.runs.pool import Stop
 from dataflows.runs.watch import watch
@@ -26,7 +27,7 @@ from dataflows.web.watched import IMPORTS, Import, Watched
 
 _CAME_TO_ITS_END = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.ALL_FAILED)
 _LOOKED_AT = 20
-"""So many of the last items tell whether an import is well."""
+"""So many of the last attempts tell whether an import is well; what needed none says nothing."""
 
 log = logging.getLogger("dataflows.web")
 
@@ -44,7 +45,7 @@ class Pass(BaseModel):
 
 
 class ImportHealth(BaseModel):
-    """How one import is. ``failed_of_last_items``: share of the last 20 items that failed, None when there is none."""
+    """How one import is. ``failed_of_last_items``: share of the last 20 attempts that failed, None without any."""
 
     command: str
     every_seconds: float
@@ -72,18 +73,24 @@ def start(desk: Desk, wished: Mapping[str, float]) -> dict[str, Watched]:
 
 
 def _loop(desk: Desk, watched: Watched, stop: Stop) -> None:
-    def tell(reached: bool) -> None:
-        mail.post(desk.settings, watched.what.words(reached), desk.settings.data_dir)
-
-    code = watch(lambda: _one_pass(desk, watched.what), watched.every, tell, stop=stop)
+    code = watch(lambda: _one_pass(desk, watched.what), watched.every, stop=stop)
     watched.ended = int(code)
     if code is not ExitCode.INTERRUPTED:
         log.error("%s is not run any more: exit code %d, which waiting does not mend", watched.what.command, code)
 
 
 def _one_pass(desk: Desk, what: Import) -> int:
+    settings = desk.settings
+
+    def tell(news: trouble.News) -> bool:
+        done = mail.post(settings, mail.Message(news.subject, news.text), settings.data_dir)
+        return bool(done.sent or done.kept or done.file)
+
+    def one() -> int:
+        return healthy(settings, what.command, lambda: _run(desk, what))
+
     try:
-        return healthy(desk.settings, what.command, lambda: _run(desk, what))
+        return trouble.telling(settings.data_dir, what.command, one, tell, patience=trouble.UNREACHABLE_PASSES)
     except DataflowsError as error:
         log.error("%s: %s (%s)", what.command, error.message, error.hint)
         return int(error.exit_code)
@@ -118,7 +125,7 @@ def import_health(desk: AtDesk) -> JSONResponse:
 def _health(desk: Desk, watched: Watched) -> ImportHealth:
     command = watched.what.command
     records = desk.journal.runs(command=command, limit=_LOOKED_AT)
-    states = recent_items(desk.journal, command, _LOOKED_AT)
+    states = recent_attempts(desk.journal, command, _LOOKED_AT)
     failed = states.count("failed") / len(states) if states else None
     overdue = _is_overdue(watched, records)
     given_up = watched.ended not in (None, int(ExitCode.INTERRUPTED))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from dataflows.flows.patients import job as patients
 from dataflows.flows.therapists import job as therapists
-from dataflows.remote import mail
 from dataflows.runs.runner import Job
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ class Import:
     command: str
     every: float
     a_pass: Callable[[Settings], tuple[str, Mapping[str, object], Job]]
-    words: Callable[[bool], mail.Message]
 
 
 def _patients(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
@@ -39,8 +37,8 @@ def _therapists(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
 
 HOUR, WEEK = 3600.0, 7 * 86_400.0
 IMPORTS: Mapping[str, Import] = {  # as often as seed 002 asks for
-    "patients": Import(patients.COMMAND, HOUR, _patients, patients.words),
-    "therapists": Import(therapists.COMMAND, WEEK, _therapists, therapists.words),
+    "patients": Import(patients.COMMAND, HOUR, _patients),
+    "therapists": Import(therapists.COMMAND, WEEK, _therapists),
 }
 
 

@@ -41,7 +41,9 @@ def naive(before: Rows, after: Rows) -> Counter[tuple[str, ...]]:
         seen: Counter[tuple[str, ...]] = Counter()
         found: dict[tuple[object, ...], list[str]] = {}
         for row in rows:
-            key = ("l", row[1]) if row[1] else ("p", row[2]) if row[2] else ("r", *row)
+            if not row[1] and not row[2]:
+                continue  # no record
+            key = ("l", row[1]) if row[1] else ("p", row[2])
             found[(*key, seen[key])] = row
             seen[key] += 1
         return found

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from dataflows.flows.cqc import job
-from dataflows.flows.cqc.folder import target
+from dataflows.flows.cqc.folder import Folder, target
 from dataflows.flows.cqc.history import History
 from dataflows.flows.cqc.layout import is_header
 from dataflows.flows.cqc.sources import DEFAULTS, HEADERS
+from dataflows.runs import clock
 from dataflows.runs.journal import Journal
 from dataflows.runs.lock import only_one
 from dataflows.runs.runner import Order, Outcome, run_job
@@ -497,3 +498,72 @@ def test_the_seeds_addresses_are_as_the_seed_has_them() -> None:
     assert not any(" " in url or "{" in url for url in DEFAULTS.values())
     assert all(url.startswith("https://www.cqc.org.uk/search/all?query=&location-query=") for url in DEFAULTS.values())
     assert is_header(["Name", "CQC Provider ID (for office use only)", "CQC Location (for office use only"])
+
+
+# --- a clock that jumped ahead --------------------------------------------------------------------------------------
+
+
+def old_files(world: World, count: int = 25) -> list[str]:
+    """Files of the pattern, one a day, the newest of today."""
+    world.out.mkdir(parents=True, exist_ok=True)
+    days = [datetime.now(UTC) - timedelta(days=number) for number in range(count)]
+    names = [f"cqc_homecare_{day:%Y%m%d_%H%M%SZ}.csv" for day in days]
+    for name in names:
+        (world.out / name).write_text("x", encoding="utf-8")
+    return names
+
+
+@pytest.mark.parametrize("date_header", [True, False])
+def test_runs_with_the_clock_years_ahead_remove_nothing_and_say_so(
+    world: World, monkeypatch: pytest.MonkeyPatch, date_header: bool
+) -> None:
+    names = old_files(world)
+    assert world.fetch().code == 0
+    later = datetime.now(UTC) + timedelta(days=1500)
+    monkeypatch.setattr(clock, "utc_now", lambda: later)
+    if not date_header:
+        monkeypatch.setattr("dataflows.sandbox.cqc.formatdate", lambda **_: "")
+    monkeypatch.setattr(Folder, "outdated", lambda folder, *_, **__: [folder.path / name for name in names])
+    for _ in range(2):
+        ran = world.fetch()
+        assert (ran.code, ran["clock_jumped"], "pruned" in ran.document) == (0, True, False)
+        assert "look at the clock" in ran.err
+    assert set(names) <= set(world.names())
+    monkeypatch.undo()
+
+
+# --- columns --------------------------------------------------------------------------------------------------------
+
+
+def renamed(world: World, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    """Rename a column of all exports from now on."""
+    export = world.cqc.export
+    monkeypatch.setattr(world.cqc, "export", lambda source: export(source).replace(old.encode(), new.encode(), 1))
+
+
+def test_a_renamed_column_is_said_and_makes_the_run_partial_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert world.fetch("--source", "homecare").code == 0
+    renamed(world, monkeypatch, "Town/City", "Town")
+    ran = world.fetch("--source", "homecare")
+    assert (ran.code, ran["status"], ran["error"]["code"]) == (3, "partial", "suspect")
+    assert ran.of("homecare")["warning"] == "new columns: Town; columns that are gone: Town/City"
+    assert world.fetch("--source", "homecare").code == 0  # it is the last good one by now
+
+
+def test_rows_of_commas_make_a_file_suspect_and_are_not_new(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.fetch("--source", "homecare")
+    export = world.cqc.export
+    monkeypatch.setattr(world.cqc, "export", lambda source: export(source) + (b"," * 17 + b"\n") * 6)
+    ran = world.fetch("--source", "homecare", "--changes")
+    assert (ran.code, ran.of("homecare")["nameless"], ran.of("homecare")["rows"]) == (3, 6, 400)
+    assert ran.of("homecare")["warning"] == "6 rows have no identifier and are no records"
+    assert ran.of("homecare")["changes"]["new"] == 0
+
+
+def test_a_header_in_the_middle_is_a_warning_that_names_the_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    export = world.cqc.export
+    monkeypatch.setattr(world.cqc, "export", lambda source: export(source) + export(source))
+    ran = world.fetch("--source", "homecare")
+    assert (ran.code, ran["status"]) == (3, "partial")
+    assert "the header stands again in the middle, at record 401" in ran.of("homecare")["warning"]
+    assert "record 401 is the first one again" in ran.of("homecare")["warning"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dataflows.flows.cqc.layout import plain
+from dataflows.flows.cqc.layout import COLUMNS, plain
 from dataflows.flows.cqc.verify import LONGEST_RECORD, Content, Unfit, Verifier
 from dataflows.remote.download import BrokenOff
 from dataflows.sandbox.exports import DIRECTORY_COLUMNS, PREAMBLE, SEARCH_COLUMNS, text_of
@@ -40,7 +40,8 @@ def naive(data: bytes, allow_ragged: int) -> tuple[int, int, int] | str:
     """The whole file at once, by the standard library alone."""
     lines = io.StringIO(data.decode("latin-1"), newline="")
     reader = csv.reader(lines, strict=True)
-    width = len(next(reader))
+    header = next(reader)
+    width = len(header)
     rows = blank = ragged = 0
     open_end = not data.endswith((b"\n", b"\r"))
     records: list[list[str]] = []
@@ -57,6 +58,10 @@ def naive(data: bytes, allow_ragged: int) -> tuple[int, int, int] | str:
             return "broken_off"
         if empty and len(record) != width:
             blank += 1
+            continue
+        if not "".join(record).strip() or (len(record) == width and not "".join(record[1:3]).strip()):
+            continue  # without any identifier it is no record
+        if record == header:
             continue
         ragged += len(record) != width
         if ragged > allow_ragged:
@@ -125,7 +130,7 @@ def test_both_layouts_are_accepted_and_counted(source: str, end: bytes, bom: byt
     data = bom + text_of(source, 60, 1).replace("\r\n", "\n").encode().replace(b"\n", end)
     content = judged(data, size=size)
     assert (content.rows, content.blank, content.ragged) == (60, 0, 0)
-    assert content.columns == (15 if source == "directory" else 18)
+    assert len(content.columns) == (15 if source == "directory" else 18)
 
 
 def test_the_made_up_exports_hold_what_makes_real_ones_hard() -> None:
@@ -155,6 +160,49 @@ def test_the_header_may_stand_in_line_20_and_no_later() -> None:
 
 def test_a_preamble_may_hold_a_stray_quotation_mark() -> None:
     assert judged(b'24" of text\n' + HEADER + b"a,b,c\n").rows == 1
+
+
+# --- what is odd ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [3, 100_000])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_row_without_any_identifier_is_no_record(size: int, end: str) -> None:
+    lines = ["a,p1,", "a,,l2", ",,", "b, ,", '"b","",""', '"c","p3","l3"', ' ," ",""', "d,p4,l4"]
+    content = judged(HEADER + end.join([*lines, ""]).encode(), size=size)
+    assert (content.rows, content.nameless, content.ragged) == (4, 4, 0)
+
+
+@pytest.mark.parametrize("size", [50, 100_000])
+def test_rows_of_commas_are_no_records_whatever_their_number(size: int) -> None:
+    content = judged(HEADER + b"a,p,l\n" + b",,\n" * 30 + b",,,,\n" * 20, size=size)
+    assert (content.rows, content.nameless, content.ragged) == (1, 50, 0)
+    assert why(HEADER + b",,\n" * 30) == "empty"
+
+
+@pytest.mark.parametrize("size", [50, 100_000])
+def test_the_header_in_the_middle_is_named_by_its_record(size: int) -> None:
+    content = judged(HEADER + b"a,p,1\nb,p,2\n" + HEADER + b"c,p,3\n", size=size)
+    assert (content.rows, content.headers, content.is_twice) == (3, (3,), False)
+
+
+@pytest.mark.parametrize("between", [b"", HEADER])
+@pytest.mark.parametrize("size", [50, 100_000])
+def test_the_whole_content_twice_is_seen(between: bytes, size: int) -> None:
+    records = b"".join(b"n%d,p,%d\n" % (number, number) for number in range(50))
+    assert judged(HEADER + records + between + records, size=size).is_twice
+    assert not judged(HEADER + records + between + records[: records.index(b"n49")], size=size).is_twice
+    assert not judged(HEADER + records, size=size).is_twice
+
+
+def test_another_of_cqcs_exports_is_refused() -> None:
+    hsca = ["Location ID", "Location HSCA start date", "Care home?", "Location Name", "Provider ID"]
+    header = ",".join([*hsca, *(f"Location detail {number}" for number in range(40))])
+    assert why(f"{header}\n{',' * 44}\n".encode()) == "layout"
+
+
+def test_both_layouts_are_known() -> None:
+    assert {plain(name) for name in (*SEARCH_COLUMNS, *DIRECTORY_COLUMNS)} == COLUMNS
 
 
 # --- what is wrong --------------------------------------------------------------------------------------------------

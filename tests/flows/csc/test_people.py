@@ -246,6 +246,18 @@ def test_a_ring_of_identifiers_is_taken_apart_without_a_journal_though_a_new_row
     assert holds(here, named("A1", "e4")) and holds(here, named("D4", "e3"))
 
 
+def test_a_ring_with_a_child_that_only_the_former_tool_sent_is_taken_apart(here: World) -> None:
+    """E5 was not pending at the takeover, so the journal does not know it."""
+    by_another_tool(here, named("E5", "e5"))
+    (row_2,) = here.stage(named("B2", "e2"))
+    assert here.submit("--takeover").code == 0
+    here.restage(row_2, named("E5", "e2"))
+    here.restage(here.rows()[0].id, named("D4", "e5"))
+    assert here.submit().code == 0
+    assert holds(here, named("E5", "e2")) and holds(here, named("D4", "e5"))
+    assert there(here) == {"E5", "D4"}
+
+
 # --- a lost journal, another tool, another receiver ------------------------------------------------------------------
 
 

@@ -436,6 +436,7 @@ def _settings() -> settings:
     )
 
 
+@pytest.mark.timeout(max(600, 20 * settings().max_examples))
 @pytest.mark.parametrize("machine", [Table, Replacing, Crowd, Keepers, AfterAnotherTool])
 def test_after_whatever_people_did_a_settled_night_leaves_what_the_rows_say(
     machine: type[People], service: Service

@@ -187,7 +187,8 @@ def test_a_deadlock_in_the_write_back_costs_another_try(
 def test_a_session_that_is_lost_after_its_commit_is_no_reload(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The transaction is repeated, finds its own work done, and does not take it for the loader's."""
     monkeypatch.setattr(transactions, "_WAIT", lambda _: 0.0)
-    once, lost = transactions._once, []
+    once = transactions._once
+    lost: list[bool] = []
 
     def committed(engine: sa.Engine, work: Any) -> Any:
         done = once(engine, work)

@@ -95,6 +95,20 @@ def test_a_journal_lost_twice_over_is_remembered(host: Host) -> None:
     assert not disagreement(host.far, ROWS)
 
 
+def test_abandon_finds_what_was_sent_before_the_journal_was_lost(host: Host) -> None:
+    """The run that is abandoned came to no plan of its own, since the Directory did not answer."""
+    host.begin()
+    host.far.at(host.far.now + 1, lambda: setattr(host.fuse, "burnt", True))
+    play(host.far, host.upload(ROWS, 2))
+    host.lose_journal()
+    host.begin(luck=["dropped"])
+    assert play(host.far, host.upload(ROWS, 2))[0].code is ExitCode.SERVICE_DOWN
+    host.begin()
+    host.abandon(host.resumable()[0])
+    host.far.go_on(host.far.now + 3 * SETTLE)
+    assert not host.far.records
+
+
 @pytest.mark.parametrize("seconds", [0.0, 3.0, 5.01])
 def test_a_record_of_somebody_else_stops_the_run_and_is_not_touched(host: Host, seconds: float) -> None:
     batch_id = next(iter(wanted(ROWS, 2)))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.flows.patients.world import BEGAN, World, name_of, registration, written
+from dataflows.runs import clock
+from dataflows.store.practice import outbox as outbox_module
+from tests.flows.patients.world import BEGAN, TOKEN, World, name_of, registration, written
 
 ANOTHER = "a" * 12
 
@@ -41,13 +45,163 @@ def test_an_older_registration_is_kept_and_changes_nothing(world: World) -> None
     world.arrive(registration(after=60, telefon="030 23125 002"))
     world.bring_in()
     before = world.patients
-    world.arrive(registration(token=ANOTHER, telefon="030 23125 001", plz="52074"))
+    world.arrive(registration(token=ANOTHER, telefon="030 23125 001"))
     ran = world.bring_in()
     assert ran.figures("updated", "superseded", "deleted") == [0, 1, 1]
     assert world.patients == before
     assert [one.outcome for one in world.registrations] == ["imported", "superseded"]
     assert len(world.consents) == 2
     assert len(world.events) == 1
+
+
+def test_an_older_registration_fills_what_the_newer_ones_left_empty_and_takes_nothing(world: World) -> None:
+    world.arrive(registration(after=60, telefon="030 23125 002"))
+    world.bring_in()
+    world.arrive(registration(token=ANOTHER, telefon="030 23125 001", plz="52074", eigenes="x"))
+    ran = world.bring_in()
+    assert ran.figures("updated", "superseded") == [1, 0]
+    [patient] = world.patients
+    assert (patient.telefon, patient.plz, patient.extra) == ("030 23125 002", "52074", {"eigenes": "x"})
+    assert (patient.registered_at - BEGAN).total_seconds() == 60
+    assert [event.event_type for event in world.events] == ["patient.created", "patient.updated"]
+
+
+def test_a_pass_between_a_restore_and_from_copies_loses_nothing(world: World) -> None:
+    world.arrive(registration(), after=0)
+    world.bring_in()
+    world.arrive(registration(after=60, token=ANOTHER, telefon="2", plz="52074"), after=61)
+    world.bring_in()
+    kept = world.files()
+    world.empty()  # and the backup had the first registration only
+    folder = world.folder / "backup"
+    folder.mkdir()
+    for name, data in kept.items():
+        if TOKEN in name:
+            (folder / name).write_bytes(data)
+    world.bring_in("--from-copies", str(folder))
+    world.arrive(registration(after=120, token="c" * 8, telefon="3"), after=121)
+    assert world.bring_in()["updated"] == 1
+    assert world.bring_in("--from-copies", str(world.copies))["updated"] == 1
+    [patient] = world.patients
+    assert (patient.telefon, patient.plz) == ("3", "52074")
+
+
+def test_a_registration_of_the_future_is_not_believed_and_blocks_nobody(world: World) -> None:
+    late = registration(token=ANOTHER, telefon="1") | {"consent_metadata": {"timestamp_utc": "2099-01-01T00:00:00Z"}}
+    world.arrive(late, after=1)
+    ran = world.bring_in()
+    assert (ran.code, ran["oddities"]) == (0, {"time_in_future": 1})
+    [kept] = world.registrations
+    assert ((kept.registered_at - BEGAN).total_seconds(), kept.registered_by) == (1.0, "object")
+    world.arrive(registration(after=60, telefon="2"), after=61)
+    assert world.bring_in()["updated"] == 1
+    assert world.patients[0].telefon == "2"
+
+
+def test_a_time_less_than_a_day_ahead_of_its_object_is_believed(world: World) -> None:
+    world.arrive(registration(after=80_000), after=0)
+    assert (world.bring_in()["oddities"], world.registrations[0].registered_by) == ({}, "consent")
+
+
+def test_an_empty_database_beside_local_copies_is_said_loudly_and_once_by_mail(world: World) -> None:
+    world.arrive(registration())
+    assert "empty_database" not in world.bring_in().document
+    world.empty()
+    for _ in range(2):
+        ran = world.bring_in()
+        assert (ran.code, ran["empty_database"]) == (0, True)
+        assert "holds no registration, but 1 local copy is in" in ran.err
+        assert f'patient-import --from-copies "{world.copies}"' in ran.err
+    [mail] = world.mails()
+    assert mail.startswith("patient-import: the practice database is empty")
+    assert world.bring_in("--from-copies", str(world.copies))["imported"] == 1
+    assert "empty_database" not in world.bring_in().document
+    assert len(world.mails()) == 1
+
+
+def test_an_empty_database_is_said_where_only_the_journal_knows_of_earlier_imports(world: World) -> None:
+    world.arrive(registration())
+    world.bring_in()
+    world.empty()
+    for path in world.copies.iterdir():
+        path.unlink()
+    assert "earlier runs have imported some" in world.bring_in().err
+
+
+def test_events_that_nobody_has_published_keep_their_payload_when_the_clock_jumps(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.arrive(registration())
+    world.bring_in()
+    later = datetime.now(UTC) + timedelta(days=1500)
+    monkeypatch.setattr(clock, "utc_now", lambda: later)
+    monkeypatch.setattr(outbox_module, "KEPT_FOR", timedelta(seconds=-1))  # so every event is old
+    ran = world.bring_in()
+    assert (ran.code, ran["clock_jumped"], ran["events"]) == (0, True, {"published": 0, "waiting": 1})
+    assert world.events[0].payload is not None
+    monkeypatch.setattr(clock, "utc_now", lambda: datetime.now(UTC))
+    assert world.bring_in()["events"] == {"published": 0, "waiting": 0}
+
+
+def test_copies_need_no_file_times(world: World) -> None:
+    world.arrive(registration(telefon="1"), after=1)
+    late = undated(registration(token=ANOTHER, telefon="2", plz="52074"))
+    world.arrive(late, "Mustermann_Max_2025-07-06_aaaaaaaa.json", after=86_400)
+    world.bring_in()
+    patients = world.patients
+    world.empty()
+    for path in world.copies.iterdir():
+        os.utime(path, (315_532_800, 315_532_800) if TOKEN in path.name else None)
+    ran = world.bring_in("--from-copies", str(world.copies))
+    assert (ran.code, ran["oddities"].get("time_in_future")) == (0, None)
+    assert [(one.telefon, one.plz) for one in world.patients] == [(one.telefon, one.plz) for one in patients]
+
+
+# --- odd objects ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unsaid", [["size"], ["crc32c"], ["timeCreated", "updated"], ["size", "crc32c"]])
+def test_an_object_of_which_the_list_says_less_is_imported_like_others(world: World, unsaid: list[str]) -> None:
+    world.bucket.put(name_of(registration("Anna")), written(registration("Anna")), unsaid=unsaid)
+    world.arrive(registration(after=60))
+    ran = world.bring_in()
+    assert (ran.code, ran["imported"], world.bucket.objects) == (0, 2, {})
+
+
+def test_an_object_that_cannot_be_told_from_its_other_versions_stays_and_the_others_are_imported(world: World) -> None:
+    odd = name_of(registration("Anna"))
+    world.bucket.put(odd, written(registration("Anna")), unsaid=["generation"])
+    world.bucket.put(name_of(registration("Berta")), b"")
+    world.arrive(registration())
+    ran = world.bring_in()
+    assert (ran.code, ran.figures("imported", "failed")) == (3, [1, 2])
+    assert odd in world.bucket.objects
+    assert world.bring_in("--dry-run")["failed"] == 2
+
+
+def test_a_registration_that_is_stored_packed_is_unpacked_and_its_stored_bytes_are_kept(world: World) -> None:
+    body = registration(telefon="030 23125 001")
+    packed = gzip.compress(written(body))
+    world.bucket.put(name_of(body), packed, content_encoding="gzip")
+    ran = world.bring_in()
+    assert (ran.code, ran["imported"], world.bucket.objects) == (0, 1, {})
+    assert (world.patients[0].telefon, world.files()) == ("030 23125 001", {name_of(body): packed})
+    world.empty()
+    assert world.bring_in("--from-copies", str(world.copies))["imported"] == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (gzip.compress(b" " * 20_000_000), "too_large"),
+        (gzip.compress(written(registration()))[:-30], "not_json"),
+        (b"\x1f\x8bnothing", "not_json"),
+    ],
+)
+def test_a_packed_registration_that_is_none_is_refused(world: World, data: bytes, code: str) -> None:
+    world.bucket.put(name_of(registration()), data, content_encoding="gzip")
+    assert world.bring_in().code == 4
+    assert [one.code for one in world.tracked] == [code]
 
 
 @pytest.mark.parametrize(

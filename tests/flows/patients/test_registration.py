@@ -34,7 +34,8 @@ def refused(data: bytes | Any) -> tuple[str, str]:
         (b"", "not_json"), (b"{", "not_json"), (b"[]", "not_json"), (b'"x"', "not_json"), (b"\xff\xfe{", "not_json"),
         (b'{"a": NaN}', "not_json"), (b'{"a": 1, "a": 2}', "repeated_field"),
         (b'{"patient_data": {"email": "", "email": ""}}', "repeated_field"),
-        (b"[" * 100_000, "not_json"), (b'{"a":' * 60 + b"1" + b"}" * 60, "unstorable"),
+        (b"[" * 100_000, "unstorable"), (b'{"a":' * 65 + b"1" + b"}" * 65, "unstorable"),
+        (b'{"a":' * 64 + b"1" + b"}" * 64, "invalid"), ("{\"a\": \"\u00fc\"}".encode("utf-16"), "not_json"),
         (b'{"a": "\\u0000"}', "unstorable"), (b'{"a": "\\ud800"}', "unstorable"), (b'{"a\\u0000": 1}', "unstorable"),
         (b'{"a": 1e999}', "unstorable"), (b'{"a": ' + b"9" * 400 + b"}", "unstorable"),
         (b'{"a": 9223372036854775808}', "unstorable"),
@@ -43,6 +44,14 @@ def refused(data: bytes | Any) -> tuple[str, str]:
 )  # fmt: skip
 def test_what_is_no_registration(data: bytes, code: str) -> None:
     assert refused(data)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("utf-16", "UTF-16"), ("cp1252", "Windows-1252"), ("latin-1", "ISO-8859-1")]
+)
+def test_another_encoding_is_named(encoding: str, name: str) -> None:
+    text = json.dumps(registration("J\u00f6rg"), ensure_ascii=False) + (" \u2013" if encoding == "cp1252" else "")
+    assert refused(text.encode(encoding)) == ("not_json", f"is {name} and not UTF-8")
 
 
 @pytest.mark.parametrize("name", ["anrede", "geschlecht", "vorname", "nachname"])

@@ -13,6 +13,7 @@ from dataflows.cli.passes import seconds
 from dataflows.errors import ExitCode, WrongUsage
 from dataflows.runs import watch as watching
 from dataflows.runs.journal import Journal
+from dataflows.runs.trouble import UNREACHABLE_PASSES, News, Trouble
 from dataflows.sandbox.server import Sandbox
 from tests.flows.patients.world import World, registration
 from tests.processes import Ended, Process, Program, until
@@ -97,29 +98,99 @@ def test_it_goes_with_nothing_that_is_done_once(world: World, also: list[str]) -
 # --- the loop by itself -----------------------------------------------------------------------------------------------
 
 
-def told(*codes: int) -> tuple[ExitCode, list[bool]]:
-    """What a watch tells, and how it ends, when its passes end with these codes."""
-    passes, said = iter(codes), list[bool]()
-    return watching.watch(lambda: next(passes), 0.0, said.append), said
+def told(*codes: int, patience: int = UNREACHABLE_PASSES) -> list[int | None]:
+    """What is told about passes that end with these codes: an exit code, None when all is well again."""
+    said: list[int | None] = []
+    trouble = Trouble(Journal.in_memory(), "patient-import")
+
+    def tell(news: News) -> bool:
+        said.append(None if news.code is None else int(news.code))
+        return True
+
+    for code in codes:
+        trouble.note(code, tell, patience=patience)
+    return said
 
 
 @pytest.mark.parametrize(
     ("codes", "said"),
     [
         ((0, 13, 13, 0, 13, 130), []),
-        ((13, 13, 13, 13, 13, 13, 130), [False]),
-        ((13, 13, 11, 13, 13, 11, 0, 0, 130), [False, True]),
-        ((13, 13, 13, 3, 13, 13, 13, 4, 130), [False, True, False, True]),
-        ((1, 12, 4, 130), []),
+        ((13, 13, 13, 13, 13, 13, 130), [13]),
+        ((13, 13, 11, 13, 13, 11, 0, 0, 130), [13, None]),
+        ((13, 13, 13, 3, 13, 13, 13, 4, 130), [13, None, 13, None]),
+        ((1, 12, 12, 1, 12, 4, 0, 130), [12, None]),
+        ((12, 10, 10, 0), [12, 10, None]),
+        ((2, 14, 11, 1, 130), []),
     ],
 )
-def test_three_passes_without_an_answer_are_told_once(codes: tuple[int, ...], said: list[bool]) -> None:
-    assert told(*codes) == (ExitCode.INTERRUPTED, said)
+def test_what_keeps_it_from_its_work_is_told_once_and_once_more_when_it_is_over(
+    codes: tuple[int, ...], said: list[int | None]
+) -> None:
+    assert told(*codes) == said
+
+
+def test_a_single_pass_that_reaches_nothing_is_told_at_once() -> None:
+    assert told(13, 13, 0, 13, patience=1) == [13, None, 13]
+
+
+def test_what_could_not_be_told_is_told_by_the_next_pass() -> None:
+    trouble, said = Trouble(Journal.in_memory(), "patient-import"), list[str]()
+
+    def tell(news: News) -> bool:
+        said.append(news.subject)
+        return len(said) > 1
+
+    for _ in range(3):
+        trouble.note(12, tell)
+    assert len(said) == 2
+
+
+def ended(*codes: int) -> ExitCode:
+    passes = iter(codes)
+    return watching.watch(lambda: next(passes), 0.0)
 
 
 @pytest.mark.parametrize("code", [2, 10])
 def test_some_codes_end_it(code: int) -> None:
-    assert told(0, code) == (ExitCode(code), [])
+    assert ended(0, code) == ExitCode(code)
+
+
+def test_others_do_not() -> None:
+    assert ended(0, 1, 3, 4, 11, 12, 13, 14, 130) == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_one_refusal_never_ends_it_and_is_told_once(world: World, status: int) -> None:
+    world.bucket.faults.set(only="list", error_next=1, error_status=status)
+    with watch_of(world) as process:
+        until(lambda: len(world.mails()) == 2, "both mails")
+        before = lists(world)
+        until(lambda: lists(world) > before, "another pass")
+        assert stopped(process).code == 130
+    assert [text.splitlines()[0] for text in world.mails()] == [
+        "patient-import: access refused (credentials, token, permission)", "patient-import: works again",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("faults", "code", "subject"),
+    [
+        ({"error_status": 403}, 12, "access refused (credentials, token, permission)"),
+        ({"error_status": 503}, 13, "nothing could be imported"),
+        ({"error_status": 404}, 10, "a setting is missing or unusable"),
+    ],
+)
+def test_a_single_pass_mails_once_what_keeps_it_from_its_work_and_once_that_it_is_over(
+    world: World, faults: dict[str, int], code: int, subject: str
+) -> None:
+    world.bucket.faults.set(only="list", error_next=10_000, **faults)
+    assert [world.bring_in().code for _ in range(3)] == [code] * 3
+    world.bucket.faults.clear()
+    assert [world.bring_in().code for _ in range(2)] == [0, 0]
+    assert [text.splitlines()[0] for text in world.mails()] == [
+        f"patient-import: {subject}", "patient-import: works again",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "span"), [("90s", 90), ("15m", 900), ("1h", 3600), ("1d", 86_400), ("0.5S", 0.5)])

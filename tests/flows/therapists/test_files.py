@@ -237,10 +237,27 @@ def test_there_are_never_more_items_than_expected(world: World) -> None:
     assert planned == ["Planned(total=1, what='files')", "Planned(total=3, what='files, refused entries')"]
 
 
-def test_a_partial_file_is_told_once(world: World) -> None:
-    world.bring(therapist(), "text")
-    assert failing(world).code == 3
-    assert len(world.mails()) == 1
+def test_a_partial_file_is_told_at_first_and_when_it_is_given_up_and_never_ends_well(world: World) -> None:
+    assert world.bring(therapist(), "text").code == 3
+    assert world.bring_in().code == 3  # within the hour it is not tried, and its entry is missing all the same
+    assert [failing(world).code for _ in range(6)] == [3] * 6
+    assert [mail.partition("\n")[0] for mail in world.mails()] == [
+        "therapist-import: 1 failed", "therapist-import: 1 dead",
+    ]  # fmt: skip
+    assert world.bring(therapist(), therapist("Anna", source_id="praxis5")).code == 0
+    assert world.mails()[-1].startswith("therapist-import: 1 recovered")
+
+
+def test_a_mail_about_a_suspicious_file_gives_the_figures_and_what_to_do(world: World) -> None:
+    people = [therapist("A" * (n + 1), source_id=f"praxis{n}") for n in range(10)]
+    world.bring(*people, date="2025-07-01T03:00")
+    gone = [{**one, "status": "deleted"} for one in people[:7]]
+    assert world.bring(*gone, date="2025-07-08T03:00").code == 3
+    [mail] = world.mails()
+    assert "suspicious: the file would delete 7 of the 10 active therapists of its area at once" in mail
+    assert "    dataflows therapist-import --allow-mass-delete" in mail
+    assert world.bring_in().code == 3
+    assert world.bring_in(allow_mass_delete=True).counts == {"deleted": 7}
 
 
 def test_a_large_file_is_streamed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,3 +307,37 @@ def test_names_are_relative_to_the_import_folder_also_for_a_path_inside_of_it(wo
     inside.rename(elsewhere)
     world.bring_in(elsewhere)
     assert [row[0] for row in world.tracked] == ["20250708/52074.json", "20250708/52066.json"]
+
+
+def test_a_folder_in_the_future_is_not_believed_and_blocks_nothing(world: World) -> None:
+    world.put("20991231/52074.json", scrape(therapist(phone="030 23125 101"), date="2025-07-01T03:00"))
+    assert world.bring_in()["remarks"] == {"folder_in_future": 1}
+    assert world.therapists[0].last_seen == moment("2025-07-01T03:00")
+    world.put("20250708/52074.json", scrape(therapist(phone="030 23125 102"), date="2025-07-08T03:00"))
+    ran = world.bring_in()
+    assert (ran.counts, world.therapists[0].phone) == ({"updated": 1}, "030 23125 102")
+
+
+def test_a_folder_of_today_is_believed_whatever_an_archive_made_of_the_files_times(world: World) -> None:
+    path = world.put("20250708/52074.json", scrape(therapist(), date=""))
+    os.utime(path, (315_532_800, 315_532_800))  # 1980, as ZIP archives have it
+    assert (world.bring_in()["remarks"], world.therapists[0].last_seen) == ({}, moment("2025-07-08"))
+
+
+@pytest.mark.parametrize(
+    ("name", "remark"), [("20250708/52074.json", "odd_date_folder_used"), ("52074.json", "odd_date_file_used")]
+)
+def test_a_scrape_date_in_another_form_is_a_warning_that_says_what_counts_instead(
+    world: World, name: str, remark: str
+) -> None:
+    world.put(name, scrape(therapist(), date="02.07.2025 03:13"))
+    ran = world.bring_in()
+    assert (ran.code, ran.counts, ran["remarks"]) == (0, {"new": 1}, {remark: 1})
+
+
+@pytest.mark.parametrize(("encoding", "named"), [("utf-16", "UTF-16"), ("cp1252", "Windows-1252")])
+def test_a_file_in_another_encoding_is_told_by_its_name(world: World, encoding: str, named: str) -> None:
+    world.put("52074.json", json.dumps(scrape(therapist("J\u00fcrgen \u2013")), ensure_ascii=False).encode(encoding))
+    ran = world.bring_in()
+    assert ran.code == 4
+    assert named in ran.err

@@ -295,4 +295,4 @@ def test_half_a_character_does_not_keep_other_files_from_being_imported(world: W
     world.put("52074.json", scrape(therapist()))
     ran = world.bring_in()
     assert (ran.code, world.names) == (3, ["Thomas Muster"])
-    assert sorted(error for _, _, error in world.tracked if error) == ["not_json", "not_json"]
+    assert sorted(error for _, _, error in world.tracked if error) == ["no_usable_entry", "no_usable_entry"]

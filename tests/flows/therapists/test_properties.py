@@ -12,18 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataflows.flows.therapists.applying import How, apply
-from dataflows.flows.therapists.deciding import Sight
 from dataflows.flows.therapists.record import item_of
+from dataflows.flows.therapists.sight import Sight
 from dataflows.store.database import connect
 from dataflows.store.practice.migrate import migrate
 from dataflows.store.practice.tables import outbox
-from dataflows.store.practice.therapist_tables import therapist_changes, therapists
+from dataflows.store.practice.therapist_tables import therapist_changes, therapist_locations, therapists
 from dataflows.store.practice.transactions import writing
 from tests.flows.therapists.world import moment, therapist
 
 OURS = ("id", "created_at", "updated_at")
 NEVER_SEEN = ("natural_key", "active", "deleted_at")
-TABLES = (therapist_changes, therapists, outbox)
+TABLES = (therapist_changes, therapist_locations, therapists, outbox)
 
 
 class File(NamedTuple):

@@ -85,7 +85,7 @@ def test_more_than_a_fifth_of_an_area_is_not_deleted_at_once(world: World) -> No
     world.put("52074.json", scrape(*crowd(6, status="deleted"), date=LATER))
     ran = world.bring_in()
     assert (ran.code, ran["error"]["code"], ran.counts) == (3, "suspicious", {})
-    assert world.tracked[-1] == ("52074.json", "failed", "suspicious")
+    assert world.tracked[-1] == ("52074.json", "failed", "suspicious 6 of 29")
     assert len(world.names) == 29
     allowed = world.bring_in(allow_mass_delete=True)
     assert (allowed.code, allowed.counts) == (0, {"deleted": 6})

@@ -27,9 +27,14 @@ from dataflows.runs.runner import Order, run_job
 from dataflows.settings import Secret, Settings, load
 from dataflows.store.database import connect
 from dataflows.store.practice.tables import outbox
-from dataflows.store.practice.therapist_tables import import_tracking, therapist_changes, therapists
+from dataflows.store.practice.therapist_tables import (
+    import_tracking,
+    therapist_changes,
+    therapist_locations,
+    therapists,
+)
 
-TABLES = (therapist_changes, therapists, import_tracking, outbox)
+TABLES = (therapist_changes, therapist_locations, therapists, import_tracking, outbox)
 OLD = 2 * 3600.0
 """Seconds since a file was changed: whole or not, it is not on its way any more."""
 COUNTS = ("new", "updated", "unchanged", "deleted", "revived", "refused")

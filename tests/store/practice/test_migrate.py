@@ -13,11 +13,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from dataflows.errors import SettingUnusable
+from dataflows.flows.therapists.record import folded
 from dataflows.store.database import connect
 from dataflows.store.practice import tables, therapist_tables
 from dataflows.store.practice.metadata import metadata
 from dataflows.store.practice.migrate import NEWEST, VERSION_TABLE, is_current, migrate, version_of
-from dataflows.store.practice.migrations import VERSIONS, v0002_therapists
+from dataflows.store.practice.migrations import VERSIONS, v0002_therapists, v0003_locations
 from tests.store.practice.frozen import thaw
 
 OURS = {*tables.__all__, *therapist_tables.__all__}
@@ -69,6 +70,46 @@ def test_a_database_of_version_1_keeps_all_it_holds(engine: sa.Engine) -> None:
         kept = [{column: row[column] for column in rows[0]} for row in after[name]]
         assert kept == rows, name
     assert (version_of(engine), differences(engine)) == (NEWEST, [])
+
+
+def rows(engine: sa.Engine, query: str) -> list[tuple[Any, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(sa.text(query))]
+
+
+def test_a_database_of_version_2_keeps_all_it_holds_and_learns_the_new_rules(engine: sa.Engine) -> None:
+    thaw(engine, 2)
+    assert version_of(engine) == "0002"
+    before = contents(engine)
+    assert rows(engine, "SELECT registered_by FROM patient_registrations ORDER BY id")[4] == ("consent",)
+    assert migrate(engine) is True
+    assert (version_of(engine), differences(engine)) == (NEWEST, [])
+    after = contents(engine)
+    for name, old in before.items():
+        times = {"registered_at", "registered_by", "registered_generation"}
+        stable = [
+            [{key: value for key, value in row.items() if key not in times} for row in part[name]]
+            for part in (before, after)
+        ]
+        assert stable[0] == stable[1], name
+        assert len(old) == len(after[name])
+    berta = "SELECT patient_id FROM patient_registrations WHERE object_name LIKE 'Muster_Berta%'"
+    told = rows(
+        engine, f"SELECT outcome, registered_by FROM patient_registrations WHERE patient_id IN ({berta}) ORDER BY id"
+    )
+    assert told == [("imported", "object"), ("superseded", "consent")]
+    late = rows(engine, "SELECT count(*) FROM patient_registrations WHERE registered_at > '2098-01-01'")
+    held = rows(engine, "SELECT count(*) FROM patients WHERE registered_at > '2098-01-01'")
+    assert (late, held) == ([(0,)], [(0,)])
+    keys = {key for (key,) in rows(engine, "SELECT natural_key FROM therapists")}
+    assert "jean paul\nd'arc\n52074" in keys
+    assert rows(engine, "SELECT count(*), count(notes) FROM therapists") == [(11, 11)]
+    assert rows(engine, "SELECT count(*) FROM therapist_locations") == [(0,)]
+
+
+def test_the_keys_of_the_migration_are_those_of_the_import() -> None:
+    for text in ("Jean\u00a0Paul", "D\u2019Arc", "a \u2013 b", "Gro\u00df\u00ad", "J\u006f\u0308rg  X", "O`Neil"):
+        assert v0003_locations._folded(text) == folded(text)
 
 
 def test_a_new_database_is_what_the_code_expects(engine: sa.Engine) -> None:

@@ -112,9 +112,14 @@ class Folder:
             raise Interrupted("stopped before its end", hint="go on with: dataflows runs resume")
         return self._clock()
 
-    def sweep(self) -> int:
+    def newest(self) -> datetime | None:
+        """The newest time in the names of our files; None when there are none."""
+        stamps = (_stamp(found["stamp"]) for path in _entries(self.path) if (found := _FINAL.fullmatch(path.name)))
+        return max((stamp for stamp in stamps if stamp is not None), default=None)
+
+    def sweep(self, *, own_only: bool = False) -> int:
         """Remove temporary files that nobody writes any more: our own of earlier runs, others' after a day."""
-        limit = (self._clock() - _LEFT_BEHIND).timestamp()
+        limit = 0.0 if own_only else (self._clock() - _LEFT_BEHIND).timestamp()
         return sum(self._swept(path, limit) for path in _entries(self.path))
 
     def _swept(self, path: Path, limit: float) -> bool:
@@ -159,10 +164,9 @@ class Folder:
             if found is None or path.is_symlink() or not path.is_file():
                 continue
             source = found["source"] or found["of"]
-            with suppress(ValueError):  # digits that are no time
-                stamp = datetime.strptime(found["stamp"], _STAMP).replace(tzinfo=UTC)
-                if source is None or source in sources:
-                    yield Named(path, found["source"], stamp)
+            stamp = _stamp(found["stamp"])
+            if stamp is not None and (source is None or source in sources):
+                yield Named(path, found["source"], stamp)
 
     def _temporary(self, name: str) -> str:
         return f".cqc_{name}.{self._owner}.{secrets.token_hex(4)}.part"
@@ -190,6 +194,12 @@ def stamp_of(path: Path) -> datetime:
     if found is None:
         raise ValueError("no name of ours")
     return datetime.strptime(found["stamp"], _STAMP).replace(tzinfo=UTC)
+
+
+def _stamp(text: str) -> datetime | None:
+    with suppress(ValueError):  # digits that are no time
+        return datetime.strptime(text, _STAMP).replace(tzinfo=UTC)
+    return None
 
 
 def not_written(error: OSError, what: str) -> NotWritten:

@@ -30,6 +30,7 @@ _SCHEMA = (
     );
     CREATE INDEX cqc_fetches_by_source ON cqc_fetches (folder, source, good, id)
     """,
+    "ALTER TABLE cqc_fetches ADD COLUMN columns TEXT",
 )
 
 
@@ -48,6 +49,8 @@ class Fetch:
     seconds: float
     tries: int
     good: bool
+    columns: str | None = None
+    """The names of the file's columns, as a JSON list."""
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Fetch))

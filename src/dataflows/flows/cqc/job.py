@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Iterator, Mapping
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +19,19 @@ from dataflows.flows.cqc.fetching import Fetched, Fetcher, Missed
 from dataflows.flows.cqc.folder import Clock, Folder, not_written, stamp_of, target, utc_now
 from dataflows.flows.cqc.history import Fetch, History
 from dataflows.flows.cqc.merged import write_merged
-from dataflows.flows.cqc.reporting import Progress, Result, counted, of_fetch, recorded
+from dataflows.flows.cqc.reporting import (
+    Progress,
+    Result,
+    came_and_went,
+    counted,
+    of_fetch,
+    recorded,
+    repetitions,
+    suspicions,
+)
 from dataflows.flows.cqc.sources import Source, chosen, configured
+from dataflows.flows.cqc.tables import Table
+from dataflows.flows.cqc.verify import Content
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
 from dataflows.runs import pool
@@ -35,6 +49,13 @@ class Shrunk(DataflowsError):
 
     exit_code = ExitCode.SOME_FAILED
     code = "shrunk"
+
+
+class Suspect(DataflowsError):
+    """A file is valid, and something about it is not as it should be."""
+
+    exit_code = ExitCode.SOME_FAILED
+    code = "suspect"
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,7 @@ class _Fetch:
         self.results: dict[str, Result] = {}
         self.files: dict[str, Path] = {}  # of this run, or the last good one where nothing had changed
         self.errors: dict[str, DataflowsError] = {}
+        self.shrunk: list[str] = []
 
     # --- the story --------------------------------------------------------------------------------------------
 
@@ -84,7 +106,9 @@ class _Fetch:
             return
         self.run.report.update(status="error", saved_to=str(self.options.output), results={})
         self.folder.prepare()
-        self.folder.sweep()
+        clock = self.run.clock
+        clock.shows_without_journal(self.folder.newest())
+        self.folder.sweep(own_only=clock.jumped)
         try:
             yield from self._fetch_all()
             yield from self._derive()
@@ -147,23 +171,46 @@ class _Fetch:
 
     def _arrived(self, got: Fetched) -> Iterator[Event]:
         name, content, last = got.source.name, got.content, self.before[got.source.name]
+        self.run.clock.is_told(_date(got.headers.get("Date")))
         unchanged = last is not None and last.sha256 == content.sha256
-        shrunk = last is not None and content.rows * 2 < last.rows
         path = got.path or (self._path(last) if last else None)
         assert path is not None, "only what is the same as an earlier file is not saved"
         self.files[name] = path
         result = self.results[name] = of_fetch(got, path, unchanged=unchanged)
-        if shrunk and last and not self.options.accept_shrink:
-            result.warning = f"{content.rows} records, under half of the {last.rows} of the last good file"
-        self.history.add(self.run.id, recorded(got, path, good=result.warning is None))
+        doubts = [*self._shrunk(name, content), *suspicions(content)]
+        result.warning = "; ".join([*doubts, *repetitions(content), *self._columns(name, content)]) or None
+        self.history.add(self.run.id, recorded(got, path, good=not doubts))
         if got.path is None:
             yield Skipped(name, "not saved again")
         else:
             yield Done(name, f"{path.name}: {content.rows} records{', unchanged' if unchanged else ''}")
         if result.warning:
             yield Warned(f"{name}: {result.warning}")
-        if content.ragged or content.blank:
-            yield Warned(f"{name}: {content.ragged} ragged and {content.blank} blank records; the file is as it came")
+        if content.ragged or content.blank or content.nameless:
+            odd = {"ragged": content.ragged, "blank": content.blank, "without any identifier": content.nameless}
+            told = ", ".join(f"{count} {what}" for what, count in odd.items() if count)
+            yield Warned(f"{name}: rows that are {told}; the file is as it came")
+
+    def _shrunk(self, name: str, content: Content) -> Iterator[str]:
+        last = self.before[name]
+        if last is not None and content.rows * 2 < last.rows and not self.options.accept_shrink:
+            self.shrunk.append(name)
+            yield f"{content.rows} records, under half of the {last.rows} of the last good file"
+
+    def _columns(self, name: str, content: Content) -> Iterator[str]:
+        """Which columns came and went since the last good file."""
+        last = self.before[name]
+        before = self._columns_of(last) if last else None
+        if before is not None and (words := came_and_went(before, content.columns)):
+            yield words
+
+    def _columns_of(self, last: Fetch) -> Sequence[str] | None:
+        if last.columns:
+            return [str(column) for column in json.loads(last.columns)]
+        try:
+            return Table(self._path(last)).columns
+        except (OSError, ValueError, csv.Error):
+            return None
 
     def _missed(self, missed: Missed) -> Iterator[Event]:
         error = missed.error
@@ -203,8 +250,6 @@ class _Fetch:
             yield self._not_derived(f"{name} changes", error)
             return
         self.results[name].changes = counted(changes, final)
-        if changes.columns:
-            yield Warned(f"{name}: columns that only one of the two files has: {', '.join(changes.columns)}")
 
     def _merge(self) -> Iterator[Event]:
         files = [(source.name, self.files[source.name]) for source in self.sources if source.name in self.files]
@@ -233,6 +278,8 @@ class _Fetch:
         return self.folder.outdated(self.options.keep_days, sources, good, renewed=renewed)
 
     def _prune(self) -> Iterator[Event]:
+        if self.run.clock.jumped:
+            return  # which the run says
         outdated = self._outdated()
         if outdated:
             yield Step("removing old files")
@@ -256,12 +303,22 @@ class _Fetch:
                 f"no source could be fetched; {first.message}",
                 hint=f"{first.hint}; the files of earlier runs are as they were",
             )
-        shrunk = [source.name for source in self.sources if self.results[source.name].warning]
-        if shrunk:
+        if self.shrunk:
             raise Shrunk(
-                f"under half the records of the last good file: {', '.join(shrunk)}",
+                f"under half the records of the last good file: {', '.join(self.shrunk)}",
                 hint="the new file was kept: look into it; if it is right: dataflows cqc-fetch --accept-shrink",
             )
+        suspect = [f"{name}: {result.warning}" for name, result in sorted(self.results.items()) if result.warning]
+        if suspect:
+            raise Suspect("; ".join(suspect), hint="the file was kept: look into it before others build on it")
+
+
+def _date(header: str | None) -> datetime | None:
+    """The time of a Date header, as the far side's own clock has it."""
+    with suppress(TypeError, ValueError):
+        moment = parsedate_to_datetime(header or "")
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
 
 
 def kept(options: Options) -> dict[str, object]:

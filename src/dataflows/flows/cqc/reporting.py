@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +13,12 @@ from dataflows.events import Step
 from dataflows.flows.cqc.changes import Changes
 from dataflows.flows.cqc.fetching import Fetched
 from dataflows.flows.cqc.history import Fetch
+from dataflows.flows.cqc.layout import plain
+from dataflows.flows.cqc.verify import Content
 from dataflows.runs.runner import Run
 
 _TELL_EVERY_SECONDS = 2.0
+_A_FEW = 5  # rows without an identifier; more of them make a file suspect
 
 
 @dataclass(slots=True)
@@ -29,6 +34,7 @@ class Result:
     rows: int | None = None
     blank: int | None = None
     ragged: int | None = None
+    nameless: int | None = None
     sha256: str | None = None
     unchanged: bool | None = None
     tries: int = 0
@@ -46,6 +52,7 @@ def of_fetch(got: Fetched, path: Path, *, unchanged: bool) -> Result:
         rows=content.rows,
         blank=content.blank,
         ragged=content.ragged,
+        nameless=content.nameless,
         sha256=content.sha256,
         unchanged=unchanged,
         tries=got.tries,
@@ -67,7 +74,37 @@ def recorded(got: Fetched, path: Path, *, good: bool) -> Fetch:
         got.seconds,
         got.tries,
         good,
+        json.dumps(got.content.columns),
     )
+
+
+def suspicions(content: Content) -> Iterator[str]:
+    """Why a file is not to be the measure of later ones."""
+    if content.nameless > _A_FEW:
+        yield f"{content.nameless} rows have no identifier and are no records"
+    if content.is_twice:
+        yield f"the whole content stands twice: record {content.rows // 2 + 1} is the first one again"
+
+
+def repetitions(content: Content) -> Iterator[str]:
+    """Where the header stands again."""
+    if content.headers:
+        rows = ", ".join(map(str, content.headers))
+        yield f"the header stands again in the middle, at record {rows}"
+
+
+def came_and_went(before: Sequence[str], now: Sequence[str]) -> str:
+    """Which columns only one of two files has; empty when they have the same. Names are compared loosely."""
+    old, new = {plain(name): name for name in before}, {plain(name): name for name in now}
+    words = [
+        f"{what}: {', '.join(names)}"
+        for what, names in (
+            ("new columns", [name for key, name in new.items() if key not in old]),
+            ("columns that are gone", [name for key, name in old.items() if key not in new]),
+        )
+        if names
+    ]
+    return "; ".join(words)
 
 
 def counted(changes: Changes, path: Path) -> dict[str, object]:

@@ -21,14 +21,17 @@ _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 class Key(NamedTuple):
-    """What a record is known by: its Location ID, else its Provider ID, else all it says."""
+    """What a record is known by: its Location ID, else its Provider ID."""
 
     kind: str
     id: str
 
 
 class Table:
-    """One export: its columns and its records, read again from the file at each iteration."""
+    """One export: its columns and its records, read again from the file at each iteration.
+
+    Rows without any identifier are no records; nor is the header where it stands again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -49,10 +52,9 @@ class Table:
             reader = csv.reader(lines, strict=True)
             next(reader)
             for record in reader:
-                if len(record) == width:
-                    yield record
-                elif len(record) > 1 or "".join(record).strip():  # ragged, and tolerated: what it says is kept
-                    yield (record + [""] * width)[:width]
+                row = record if len(record) == width else (record + [""] * width)[:width]  # ragged, and tolerated
+                if row != self.columns and (row[self._location].strip() or row[self._provider].strip()):
+                    yield row
 
     @property
     def names(self) -> list[str]:
@@ -63,9 +65,7 @@ class Table:
         """What a record is known by; several records of a file may have the same key."""
         if location := record[self._location].strip():
             return Key("location", _ascii(location))
-        if provider := record[self._provider].strip():
-            return Key("provider", _ascii(provider))
-        return Key("record", json.dumps(record))
+        return Key("provider", _ascii(record[self._provider].strip()))
 
     def facts(self, record: Sequence[str]) -> tuple[str, str, str]:
         """Location ID, Provider ID and name of a record."""

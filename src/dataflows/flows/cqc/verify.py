@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from operator import methodcaller
 
 from dataflows.errors import DataflowsError, ExitCode
-from dataflows.flows.cqc.layout import is_header
+from dataflows.flows.cqc.layout import is_header, is_other_export
+from dataflows.flows.cqc.oddities import Oddities
 from dataflows.remote.download import BrokenOff
 
 HEADER_WITHIN = 20
@@ -30,6 +31,7 @@ BLOCK = 64 * 1024
 
 _LONGEST_TOP = 128 * 1024  # of the lines down to the header, in bytes
 _STEPS_BACK = 64  # line ends inside quotes at the end of a block, before csv is asked
+_BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n\xef\xbb\xbf"
 _commas = methodcaller("count", b",")
 
@@ -48,13 +50,20 @@ class Unfit(DataflowsError):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file holds: records below its header (ragged ones included), blank and ragged ones, its SHA-256."""
+    """What a file holds: records below its header (ragged ones included), blank and ragged ones, its SHA-256.
+
+    ``nameless`` rows have no identifier and are no records; ``headers`` are the places where the header stands again;
+    ``is_twice``: all records come a second time.
+    """
 
     rows: int
     blank: int
     ragged: int
-    columns: int
+    columns: tuple[str, ...]
     sha256: str
+    nameless: int = 0
+    headers: tuple[int, ...] = ()
+    is_twice: bool = False
 
 
 class Verifier:
@@ -73,6 +82,7 @@ class Verifier:
         self._new: list[bytes] = []  # what came since
         self._new_size = 0
         self._width = 0  # 0: the header was not seen yet
+        self._odd: Oddities | None = None
         self._is_text = False
 
     @property
@@ -107,7 +117,13 @@ class Verifier:
         self._read(data, last=True)
         if self.rows == 0:
             raise Unfit("empty", "the file has a header and no record below it")
-        return Content(self.rows, self.blank, self.ragged, self._width, self._digest.hexdigest())
+        odd = self._odd
+        assert odd is not None, "the header comes first"
+        twice = odd.begins_again is not None and self.rows == 2 * odd.begins_again
+        return Content(
+            self.rows, self.blank, self.ragged, tuple(odd.header), self._digest.hexdigest(),
+            odd.nameless, tuple(odd.headers), twice,
+        )  # fmt: skip
 
     def _gathered(self) -> bytes:
         data = b"".join((self._rest, *self._new))
@@ -129,7 +145,9 @@ class Verifier:
         for _ in range(HEADER_WITHIN):
             record, used = _first_record(data[start : min(end, start + _LONGEST_TOP)])
             if is_header(record):
+                _refuse_other_export(record)
                 self._width = len(record)
+                self._odd = Oddities(record, data[start : start + used].removeprefix(_BOM))
                 return data[start + used :]
             start = data.find(b"\n", start, end) + 1 or end
         if last and not data.strip(_SPACE):
@@ -147,10 +165,22 @@ class Verifier:
     def _records(self, data: bytes) -> int:
         """Count the records of ``data``, which begins with one; returns how many of its bytes were judged."""
         end = _last_line_end(data)
-        if end and (rows := _regular(data[:end], self._width)) is not None:
-            self.rows += rows
-            return end
+        first = self._begin(data) if end else False
+        if end and (regular := _regular(data[:end], self._width)) is not None:
+            rows, marked = regular
+            if self._odd is not None and not self._odd.may_be_in(data[:end], marked, first=first):
+                self.rows += rows
+                return end
         return self._read(data[: end or data.rfind(b"\n") + 1], last=False)
+
+    def _begin(self, data: bytes) -> bool:
+        """Take note of the first record; returns whether ``data`` begins with it."""
+        if self.rows or self._odd is None or self._odd.has_begun:
+            return False
+        record, used = _first_record(data)
+        if len(record) == self._width:
+            self._odd.begin(record, data[:used])
+        return self._odd.has_begun
 
     def _read(self, block: bytes, *, last: bool) -> int:
         """Count records as ``csv`` sees them; returns where the last whole one ends."""
@@ -178,6 +208,9 @@ class Verifier:
             if not "".join(record).strip() and len(record) <= 1:
                 self.blank += 1
                 return
+            if not "".join(record).strip() and self._odd is not None:
+                self._odd.nameless += 1
+                return
             self.ragged += 1
             if self.ragged > self._allow_ragged:
                 raise Unfit(
@@ -185,10 +218,12 @@ class Verifier:
                     f"record {self._number()} has {len(record)} columns and the header {self._width}",
                     hint="look at the file in a browser; --allow-ragged N takes up to N such records",
                 )
+        elif self._odd is not None and self._odd.is_no_record(record, self.rows):
+            return
         self.rows += 1
 
     def _number(self) -> int:
-        return self.rows + self.blank + 1
+        return self.rows + self.blank + (self._odd.nameless if self._odd else 0) + 1
 
 
 class _Lines(Iterator[str]):
@@ -210,19 +245,32 @@ class _Lines(Iterator[str]):
         return line
 
 
-def _regular(block: bytes, width: int) -> int | None:
-    """How many records a block of whole lines has, if it can be shown that all of them are ``width`` wide."""
+def _regular(block: bytes, width: int) -> tuple[int, bytes] | None:
+    """How many rows a block of whole lines has, if it can be shown that all of them are ``width`` wide.
+
+    Beside it the block, with a mark in the place of each quoted text that is not blank.
+    """
     parts = block.split(b'"')
     outside = parts[::2]
     if len(parts) > 1:
         if len(parts) % 2 == 0 or not _at_edges(outside):
             return None
-        block = b"".join(outside)
+        parts[1::2] = [b'"' if text.strip() else b"" for text in parts[1::2]]
+        block = b"".join(parts)
     if block.count(b"\r") != block.count(b"\r\n"):
         return None
     lines = block.split(b"\n")
     lines.pop()
-    return len(lines) if set(map(_commas, lines)) == {width - 1} else None
+    return (len(lines), block) if set(map(_commas, lines)) == {width - 1} else None
+
+
+def _refuse_other_export(header: Sequence[str]) -> None:
+    if is_other_export(header):
+        raise Unfit(
+            "layout",
+            f"another of CQC's exports: most of its {len(header)} columns are not those of the search or the directory",
+            hint="check the address of the source: only the search export and the weekly directory are read",
+        )
 
 
 def _at_edges(outside: list[bytes]) -> bool:

@@ -62,7 +62,9 @@ _SCHEMA = (
     ALTER TABLE csc_children ADD COLUMN owed INTEGER;
     ALTER TABLE csc_children ADD COLUMN overruled INTEGER;
     CREATE INDEX csc_children_by_receipt ON csc_children (receipt) WHERE receipt IS NOT NULL;
+    ALTER TABLE csc_receivers ADD COLUMN taken_over INTEGER;
     CREATE INDEX csc_children_owed ON csc_children (owed) WHERE owed IS NOT NULL;
+    CREATE INDEX csc_children_in_doubt ON csc_children (receiver) WHERE in_doubt IS NOT NULL;
     CREATE TABLE csc_walks (
         receiver INTEGER NOT NULL, table_id INTEGER NOT NULL, usual INTEGER NOT NULL, orphans INTEGER, at TEXT,
         PRIMARY KEY (receiver, table_id)
@@ -232,6 +234,12 @@ class Acknowledgements:
         with self._journal.reading() as db:
             return not db.execute("SELECT 1 FROM csc_children WHERE receiver = ?", (self._receiver,)).fetchone()
 
+    def took_over(self) -> bool:
+        """Tell whether somebody else sent to this receiver before: it may hold children that the journal has not."""
+        with self._journal.reading() as db:
+            found = db.execute("SELECT taken_over FROM csc_receivers WHERE id = ?", (self._receiver,)).fetchone()
+        return bool(found and found[0])
+
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
         key = self._keys.get(la_child_id)
@@ -347,7 +355,9 @@ class Acknowledgements:
         """Return for how many children the receiver's answer is missing."""
         with self._journal.reading() as db:
             row = db.execute(
-                "SELECT count(*) FROM csc_children WHERE receiver = ? AND in_doubt IS NOT NULL", (self._receiver,)
+                "SELECT count(*) FROM csc_children INDEXED BY csc_children_in_doubt"
+                " WHERE receiver = ? AND in_doubt IS NOT NULL",
+                (self._receiver,),
             ).fetchone()
         return int(row[0])
 
@@ -556,6 +566,7 @@ class Acknowledgements:
                 " skeleton = NULL WHERE receiver = ? AND held <> ?",
                 (UNKNOWN, self._receiver, PURGED),
             )
+            db.execute("UPDATE csc_receivers SET taken_over = 1 WHERE id = ?", (self._receiver,))
             self._claim(db)
 
     def _claim(self, db: sqlite3.Connection) -> None:

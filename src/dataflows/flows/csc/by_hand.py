@@ -83,7 +83,7 @@ class OneChild:
         child = self._acks.key(self._identifier)
         ack = self._acks.of([child]).get(child)
         if by_hand is ByHand.PURGE and ack is not None and (ack.holds or ack.doubtful):
-            return self._planner.purges_of([child])
+            return self._planner.purges_of([child], by_hand=True)
         raise _nothing_found()
 
     def _resend(self, name: str) -> Decision:

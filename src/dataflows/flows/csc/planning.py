@@ -117,11 +117,14 @@ class Planner:
             if reading.name
         ]
 
-    def purges_of(self, children: Sequence[bytes]) -> list[Decision]:
-        """Plan the purges of children that no row speaks for."""
+    def purges_of(self, children: Sequence[bytes], *, by_hand: bool = False) -> list[Decision]:
+        """Plan the purges of children that no row speaks for; by hand also where other letter case is against it."""
         acks = self._acks.of(children)
         named = [(child, name) for child in children if (name := self._acks.child(child)) is not None]
-        return [self._purge_of(name, child, None, {"la_child_id": name}, acks.get(child)) for child, name in named]
+        purges = [self._purge_of(name, child, None, {"la_child_id": name}, acks.get(child)) for child, name in named]
+        for purge in purges:
+            purge.by_hand = by_hand
+        return list(purges)
 
     def still_right(self, batch: Sequence[Submission]) -> list[bool]:
         """Ask again who speaks for children before they are purged (csc.md: immediately before a purge leaves).
@@ -274,8 +277,8 @@ class Planner:
             return False
         if ack is not None and not ack.knows_nothing:
             return ack.holds
-        # under our own receipt the journal would know this child, had it ever been sent
-        return not trusted and shows_it_was_sent(reading.row)
+        # under our own receipt the journal would know this child, had it ever been sent, unless others sent before
+        return shows_it_was_sent(reading.row) and (not trusted or self._acks.took_over())
 
     def _separated(self, reading: Reading, ack: Ack | None, *, deferred: bool) -> Decision:
         if self._rules.reset is ResetRule.NEVER:
@@ -341,7 +344,7 @@ def _shows(row: StagedRow, goal: bytes) -> bool:
 def _same_answer(submission: Submission, standing: Standing) -> bool:
     row = submission.row
     if row is None:
-        return standing.reading is None and standing.variant is None
+        return standing.reading is None and (submission.by_hand or standing.variant is None)
     if standing.reading is None or standing.contradicted:
         return False
     return _is_as_read(row, standing.reading.row)

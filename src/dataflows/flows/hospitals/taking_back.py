@@ -92,6 +92,8 @@ def abandon(
         run = Run(record.run_id, journal, settings.data_dir, notify, stop or Stop())
         uploads = Uploads(journal, settings.data_dir, Ledger(journal, settings.data_dir))
         upload = uploads.upload_of(record.run_id)
+        if upload is None and record.state == "resumable":
+            upload = uploads.revived(record.run_id, str(record.options.get("key", "")))
         if upload is None and record.state == "resumable":  # it did not come as far as creating anything
             uploads.close(record.run_id, ABANDONED)
             return Abandoned()

@@ -198,6 +198,22 @@ class Uploads:
             ).fetchone()
         return Upload(*found) if found else None
 
+    def revived(self, run_id: str, key: str) -> Upload | None:
+        """Return what a run carried that began when the journal had forgotten earlier ones of the same rows.
+
+        It did not come as far as a plan itself; what it may find at the Directory is what its forerunners sent. None
+        where nothing was forgotten, or the copy of the rows is gone.
+        """
+        with self._journal.reading() as db:
+            found = db.execute("SELECT suspect FROM hospital_contents WHERE content = ?", (key,)).fetchone()
+        if found is None or found[0] is None or not self._copies.has(key):
+            return None
+        content = self._copies.read(key)
+        upload = Upload(key, 0, "", content.rows_key, content.size)
+        batch_ids = [batch_id for batch_id, _ in self.plan(upload).batches]
+        self.begin(run_id, upload, batch_ids, self.introduce(key, kept_before=True), batch_ids[0])
+        return upload
+
     def close(self, run_id: str, state: str) -> None:
         """Set the state of a run, and of all others of its target that wait to be resumed: they are one upload."""
         self._journal.set_state(run_id, state)

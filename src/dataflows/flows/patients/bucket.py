@@ -38,17 +38,20 @@ _LARGEST_NUMBER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One object as the list shows it; ``moment`` is when this generation was made."""
+    """One object as the list shows it; ``moment`` is when this generation was made.
+
+    What the list does not say, or says in no usable form: a generation of 0, a size of None, no checksum.
+    """
 
     name: str
     generation: int
-    size: int
+    size: int | None
     crc32c: str
     moment: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ObjectListing:
     """The oldest objects of the bucket, oldest first; ``whole`` when these are all."""
 
     objects: list[Listed]
@@ -102,7 +105,7 @@ class Bucket:
         """Host and port that are asked."""
         return shown(self._settings.storage_emulator_host or "https://storage.googleapis.com")
 
-    def objects(self) -> Listing:
+    def objects(self) -> ObjectListing:
         """Return the objects, oldest first, and not more than ``MOST``."""
         return self._call(self._listed)
 
@@ -152,9 +155,9 @@ class Bucket:
             self._client = storage_client(self._settings, self._settings.patient_max_bytes, self._broken_off)
         return self._client.bucket(self._settings.gcs_bucket)
 
-    def _listed(self) -> Listing:
+    def _listed(self) -> ObjectListing:
         found = heapq.nsmallest(MOST + 1, self._pages(), key=lambda one: (one.moment, one.generation))
-        return Listing(found[:MOST], len(found) <= MOST)
+        return ObjectListing(found[:MOST], len(found) <= MOST)
 
     def _pages(self) -> Iterator[Listed]:
         """Every object, page by page, each page checked for being one: a stranger's ``{}`` is no empty bucket."""
@@ -216,17 +219,35 @@ class Bucket:
 
 
 def _read(raw: Any) -> Listed:
-    """One object of a list. Raises ServiceDown for what cannot be one."""
-    try:
-        name, crc32c, moment = raw["name"], raw.get("crc32c", ""), raw.get("timeCreated")
-        generation, size = (int(str(raw[key])[:20]) for key in ("generation", "size"))
-        made = datetime.now(UTC) if moment is None else datetime.fromisoformat(moment)
-    except (TypeError, ValueError, LookupError, AttributeError):
-        raise unreadable() from None
-    whole = isinstance(name, str) and isinstance(crc32c, str) and made.tzinfo is not None
-    if not whole or len(name) > _LONGEST_NAME or max(generation, size) > _LARGEST_NUMBER or min(generation, size) < 0:
+    """One object of a list, judged alone: one that is odd must not keep the others from being imported.
+
+    Raises ServiceDown for what is no object at all.
+    """
+    if not isinstance(raw, dict):
         raise unreadable()
-    return Listed(name, generation, size, crc32c, made)
+    name, crc32c = raw.get("name"), raw.get("crc32c")
+    return Listed(
+        name[: _LONGEST_NAME + 1] if isinstance(name, str) else "",
+        _number(raw.get("generation")) or 0,
+        _number(raw.get("size")),
+        crc32c if isinstance(crc32c, str) else "",
+        _moment(raw.get("timeCreated")),
+    )
+
+
+def _number(given: Any) -> int | None:
+    text = str(given)[:20]
+    number = int(text) if text.isascii() and text.isdigit() else None
+    return number if number is not None and number <= _LARGEST_NUMBER else None
+
+
+def _moment(given: Any) -> datetime:
+    """When the object was made, as the list says; now, where it does not say so."""
+    try:
+        made = datetime.fromisoformat(given)
+        return (made if made.tzinfo else made.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return datetime.now(UTC)
 
 
 def _vanished() -> tuple[type[Exception], ...]:

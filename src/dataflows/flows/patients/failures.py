@@ -69,7 +69,7 @@ def _meaning(error: Exception, bucket: str) -> DataflowsError | None:
     if isinstance(error, DataCorruption):
         return damaged()
     if isinstance(error, GoogleAuthError):
-        return _of_credentials(error)
+        return _of_credentials(error, bucket)
     return _of_the_library(error)
 
 
@@ -105,11 +105,13 @@ def _by_status(status: int, wait: float | None, bucket: str) -> DataflowsError:
     return SettingUnusable(f"the bucket answered {status}", hint="check GCS_BUCKET and STORAGE_EMULATOR_HOST")
 
 
-def _of_credentials(error: Exception) -> DataflowsError:
+def _of_credentials(error: Exception, bucket: str) -> DataflowsError:
     from google.auth import exceptions as auth
 
     if isinstance(error, auth.TransportError) or getattr(error, "retryable", False):
         return ServiceDown("Google's token service cannot be reached", hint=_LATER)
+    if isinstance(error, auth.InvalidOperation):  # a 401 to credentials that cannot be renewed
+        return _by_status(401, None, bucket)
     if isinstance(error, auth.RefreshError):
         return AccessRefused(
             "Google does not accept the credentials", hint="make a new key, or check the service account"

@@ -31,6 +31,9 @@ from dataflows.store.practice.transactions import writing
 T = TypeVar("T")
 
 
+NO_GENERATION = "the bucket's list does not say which version of the object it is"
+
+
 class Conflict(ServiceDown):
     """Another program wrote the same person or the same file at this moment; a repetition sees what it wrote."""
 
@@ -102,7 +105,9 @@ class Intake:
         """Bring one object as far as it goes. Raises what ends the run."""
         status = tracked.status if tracked else None
         found = self.rule(about.name)
-        if status in DONE:
+        if not about.generation:
+            yield self._unlisted(about)
+        elif status in DONE:
             yield from self._delete(about, str(status), known=True)
         elif found is None:
             yield from self._unrecognised(about, known=status == UNRECOGNISED)
@@ -117,6 +122,12 @@ class Intake:
         if not known and "\0" not in about.name:  # which PostgreSQL has no place for
             self.books.write(lambda: self.books.tracking.not_recognised(about))
         yield self._skipped(about, UNRECOGNISED, UNRECOGNISED)
+
+    def _unlisted(self, about: Listed) -> Event:
+        """Without its generation an object can neither be tracked nor deleted; it stays where it is."""
+        self.ledger.counts["failed"] += 1
+        key, code = self.seal.mark(about.name), "no_generation"
+        return self._event(about, Failed(key, code, NO_GENERATION), "failed", code, NO_GENERATION)
 
     def _skipped(self, about: Listed, count: str, code: str) -> Event:
         self.ledger.counts[count] += 1
@@ -138,7 +149,7 @@ class Intake:
     # --- steps 2 to 5 -------------------------------------------------------------------------------------------------
 
     def _import(self, about: Listed, tracked: Tracked | None, token: str | None) -> Iterator[Event]:
-        if about.size > self.max_bytes:
+        if about.size is not None and about.size > self.max_bytes:
             yield self._unfit(about, tracked, too_large(self.max_bytes), None, None)
             return
         got = self._download(about)
@@ -149,7 +160,7 @@ class Intake:
         copy = self._keep(about, got, sha256)
         unfit: Unfit | None = None
         try:
-            registration = read(got, max_bytes=self.max_bytes, token=token)
+            registration = read(got, max_bytes=self.max_bytes, token=token).dated(about.moment)
         except Unfit as error:
             unfit = error
         if unfit is not None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from dataflows.errors import BadInput, DataflowsError, ServiceDown
+from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Planned, Step, Warned
 from dataflows.flows.patients import names, notices
-from dataflows.flows.patients.bucket import Bucket, Listing
+from dataflows.flows.patients.bucket import Bucket, ObjectListing
 from dataflows.flows.patients.copies import Copies
+from dataflows.flows.patients.emptiness import EmptyDatabase
 from dataflows.flows.patients.intake import Books, Intake
 from dataflows.flows.patients.ledger import Ledger, figures, remarks
 from dataflows.flows.patients.rehearsal import Rehearsal
@@ -24,15 +25,16 @@ from dataflows.remote import kafka, mail
 from dataflows.remote.retry import RetryPolicy
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
-from dataflows.runs.watch import UNREACHABLE_PASSES
+from dataflows.runs.trouble import News, Trouble
 from dataflows.store.locks import DatabaseLock
+from dataflows.store.practice import outbox
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
 from dataflows.store.practice.migrate import is_current, migrate
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-__all__ = ["COMMAND", "Options", "backup_dir", "bring_in", "check", "kept", "recalled", "target", "words"]
+__all__ = ["COMMAND", "Options", "backup_dir", "bring_in", "check", "kept", "recalled", "target"]
 
 COMMAND = "patient-import"
 TOPIC = "patient-events"
@@ -66,11 +68,6 @@ def check(options: Options) -> None:
         WrongUsage: the pattern is no regular expression.
     """
     names.rule(options.pattern)
-
-
-def words(reached: bool) -> mail.Message:
-    """The mail of ``--watch``: nothing can be reached (False), or it works again (True)."""
-    return notices.reachable() if reached else notices.unreachable(UNREACHABLE_PASSES)
 
 
 def backup_dir(settings: Settings) -> Path:
@@ -138,9 +135,11 @@ class _Import:
     # --- from the bucket ----------------------------------------------------------------------------------------------
 
     def _from_bucket(self, bucket: Bucket, books: Books, copies: Copies) -> Iterator[Event]:
+        yield from self._emptiness(books, copies)
         self._forgive(books.tracking)
         yield Step("listing the bucket")
         listing = bucket.objects()
+        self.run.clock.shows(max((one.moment for one in listing.objects), default=None))
         tracked = self._settled(books, listing)
         yield Planned(len(listing.objects), "objects")
         yield Step("importing")
@@ -156,6 +155,22 @@ class _Import:
         if not self.run.stop.is_set():
             self._end_of_answers()
 
+    def _emptiness(self, books: Books, copies: Copies) -> Iterator[Event]:
+        """Say loudly, and mail once, that nothing is in the database although something was imported before."""
+        empty = EmptyDatabase.found(books.engine, copies, self.run)
+        if empty is not None:
+            self.run.report["empty_database"] = True
+            yield Warned(f"the practice database holds no registration, but {empty.signs}", hint=empty.hint)
+
+        def tell(_: News) -> bool:
+            if empty is None:
+                return True  # it was told, and no mail is needed to say that it is over
+            sent = mail.post(self.settings, notices.empty(empty), self.run.data_dir, stop=self.run.stop)
+            return bool(sent.sent or sent.kept or sent.file)
+
+        code = ExitCode.OK if empty is None else ExitCode.SETTINGS
+        Trouble(self.run.journal, f"{COMMAND}, empty database").note(code, tell)
+
     def _end_of_answers(self) -> None:
         ledger = self.ledger
         if ledger.refused is not None:
@@ -169,7 +184,7 @@ class _Import:
     def _bucket(self, policy: RetryPolicy, may_delete: Callable[[], None] | None = None) -> Bucket:
         return Bucket(self.settings, policy, may_delete, self.run.stop.grace_is_over)
 
-    def _settled(self, books: Books, listing: Listing) -> dict[tuple[str, int], Tracked]:
+    def _settled(self, books: Books, listing: ObjectListing) -> dict[tuple[str, int], Tracked]:
         """What is known of the objects; generations that are gone are noted as gone, where all were listed."""
         tracked = books.tracking.open()
         gone = tracked.keys() - {(one.name, one.generation) for one in listing.objects}
@@ -232,7 +247,11 @@ class _Import:
     def _publish(self, engine: sa.Engine, lock: DatabaseLock) -> Iterator[Event]:
         try:
             with translated():
-                drained = kafka.drain(self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check)
+                clock = self.run.clock
+                clock.shows_without_journal(outbox.newest(engine))
+                drained = kafka.drain(
+                    self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check, forget=not clock.jumped
+                )
         except DataflowsError as error:
             self.stopped = self.stopped or error
             return

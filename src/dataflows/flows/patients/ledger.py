@@ -22,6 +22,7 @@ _ODDITIES = {
     "consent_missing": "there is no section consent_metadata",
     "token_differs": "the token is another one than in the object's name",
     "time_missing": "no time of registration; that of the object counts",
+    "time_in_future": "the time of registration is in the future and not believed; that of the object counts",
     "form_key_differs": "a field stands under two names with different values; both are kept",
 }
 

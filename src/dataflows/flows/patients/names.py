@@ -47,6 +47,15 @@ def token_of(found: re.Match[str]) -> str | None:
     return found.groupdict().get("token")
 
 
+def day_of(found: re.Match[str]) -> date | None:
+    """The day in a name, None where the rule names none or it is no day that has a next one."""
+    try:
+        day = date.fromisoformat(found.groupdict().get("date") or "")
+    except ValueError:
+        return None
+    return day if day < date.max else None
+
+
 def _is_date(text: str) -> bool:
     try:
         date.fromisoformat(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dataflows.flows.patients.emptiness import EmptyDatabase
 from dataflows.flows.patients.tracking import ATTEMPTS, DEAD, FAILED, RECOVERED, UNRECOGNISED, News
 from dataflows.remote.mail import Message
 from dataflows.runs.keys import Seal
@@ -30,18 +31,11 @@ def message(news: Sequence[News], seal: Seal, run_id: str, bucket: str) -> Messa
     return Message(f"patient-import: {summary}", "\n".join(lines))
 
 
-def unreachable(passes: int) -> Message:
-    """The mail of ``--watch`` when nothing can be reached for several passes."""
-    text = (
-        f"patient-import --watch: in the last {passes} passes the bucket or the database could not be reached.\n\n"
-        "It goes on trying; why it fails is told by: dataflows runs list\n"
-    )
-    return Message(f"patient-import: nothing could be imported in {passes} passes", text)
-
-
-def reachable() -> Message:
-    """The mail of ``--watch`` when it works again."""
-    return Message("patient-import: works again", "patient-import --watch: bucket and database can be reached again.\n")
+def empty(found: EmptyDatabase) -> Message:
+    """The mail about an empty database."""
+    what = f"patient-import: the practice database holds no registration, but {found.signs}."
+    text = f"{what}\n\nWhat to do: {found.hint}\n\nThe import goes on. This is told once.\n"
+    return Message("patient-import: the practice database is empty", text)
 
 
 def _section(title: str, news: Sequence[News], seal: Seal) -> list[str]:

@@ -9,14 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from dataflows.flows.patients.bucket import Listed
-from dataflows.flows.patients.fields import PatientData
+from dataflows.flows.patients.folding import COLUMNS, Folded, fold
 from dataflows.flows.patients.identity import Known, Match, Person, match, person
 from dataflows.flows.patients.registration import Registration
 from dataflows.flows.patients.tracking import DONE, DUPLICATE_FILE, IMPORTED, SUPERSEDED, UPDATED, put
 from dataflows.store.practice.outbox import add as announce
 from dataflows.store.practice.tables import patient_consents, patient_registrations, patient_tracking, patients
-
-COLUMNS = tuple(PatientData.model_fields)
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ def preview(connection: sa.Connection, registration: Registration, about: Listed
     found = _match(connection, person(registration.fields))
     if found.patient_id is None:
         return Recorded(IMPORTED, found.flag)
-    row = _patient(connection, found.patient_id)
-    return Recorded(UPDATED if _is_newer(registration, about, row) else SUPERSEDED)
+    folded = fold(connection, _patient(connection, found.patient_id), registration, about)
+    return Recorded(UPDATED if folded.is_news else SUPERSEDED)
 
 
 def record(connection: sa.Connection, arrival: Arrival) -> Recorded:
@@ -90,9 +88,10 @@ def _enter(connection: sa.Connection, arrival: Arrival) -> tuple[int, Recorded]:
         _tell(connection, "patient.created", patient_id)
         return patient_id, Recorded(IMPORTED, found.flag)
     row = _patient(connection, found.patient_id)
-    if not _is_newer(arrival.registration, arrival.about, row):
+    folded = fold(connection, row, arrival.registration, arrival.about)
+    if not folded.is_news:
         return found.patient_id, Recorded(SUPERSEDED)
-    _update(connection, arrival, who, row)
+    _update(connection, who, row, folded)
     _tell(connection, "patient.updated", found.patient_id)
     return found.patient_id, Recorded(UPDATED)
 
@@ -109,11 +108,6 @@ def _patient(connection: sa.Connection, patient_id: int) -> sa.Row[Any]:
     return connection.execute(sa.select(patients).where(patients.c.id == patient_id)).one()
 
 
-def _is_newer(registration: Registration, about: Listed, row: sa.Row[Any]) -> bool:
-    mine = (registration.moment(about.moment), about.generation)
-    return mine > (row.registered_at, row.registered_generation)
-
-
 def _insert(connection: sa.Connection, arrival: Arrival, who: Person, found: Match) -> int:
     now = datetime.now(UTC)
     values = {
@@ -125,26 +119,22 @@ def _insert(connection: sa.Connection, arrival: Arrival, who: Person, found: Mat
         "possible_duplicate": found.flag is not None,
         "created_at": now,
         "updated_at": now,
-        **_newest(arrival),
+        "registered_at": _time_of(arrival),
+        "registered_generation": arrival.about.generation,
     }
     return _inserted(connection, patients, values)
 
 
-def _update(connection: sa.Connection, arrival: Arrival, who: Person, row: sa.Row[Any]) -> None:
-    """Absent and empty fields keep the old value."""
+def _update(connection: sa.Connection, who: Person, row: sa.Row[Any], folded: Folded) -> None:
     values = {
-        **arrival.registration.fields,
-        "extra": {**(row.extra or {}), **arrival.registration.extra} or None,
-        "identity_key": who.met(row.geburtsdatum).identity_key,
+        **folded.fields,
+        "extra": folded.extra or None,
+        "identity_key": who.met(folded.fields.get("geburtsdatum")).identity_key,
+        "registered_at": folded.registered_at,
+        "registered_generation": folded.generation,
         "updated_at": datetime.now(UTC),
-        **_newest(arrival),
     }
     connection.execute(sa.update(patients).where(patients.c.id == row.id).values(values))
-
-
-def _newest(arrival: Arrival) -> dict[str, Any]:
-    about = arrival.about
-    return {"registered_at": arrival.registration.moment(about.moment), "registered_generation": about.generation}
 
 
 def _tell(connection: sa.Connection, event_type: str, patient_id: int) -> None:
@@ -152,6 +142,10 @@ def _tell(connection: sa.Connection, event_type: str, patient_id: int) -> None:
     data = {name: row[name] for name in (*COLUMNS, "extra", "possible_duplicate") if row[name] is not None}
     told = {name: value.isoformat() if isinstance(value, date) else value for name, value in data.items()}
     announce(connection, event_type, str(patient_id), {"patient_id": patient_id, "patient_data": told})
+
+
+def _time_of(arrival: Arrival) -> datetime:
+    return arrival.registration.registered_at or arrival.about.moment
 
 
 # --- the papers -------------------------------------------------------------------------------------------------------
@@ -169,7 +163,7 @@ def _keep_registration(connection: sa.Connection, arrival: Arrival, patient_id: 
         "generation": about.generation,
         "copy_name": arrival.copy_name,
         "size": one.size,
-        "registered_at": one.moment(about.moment),
+        "registered_at": _time_of(arrival),
         "registered_by": one.registered_by,
         "document": one.document,
         "run_id": arrival.run_id,

@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from dataflows.flows.patients.fields import Unfit, checked
+from dataflows.store.encodings import NAMES, encoding_of
+from dataflows.store.json_bounds import is_too_deep
 
-_DEPTH = 40
+OBJECT = "object"
+"""What stands for the source of a registration's time where its object's time counts."""
+_AHEAD = timedelta(days=1)
+_PIECE = 64 * 1024
 _TOO_LARGE = {bool: 2, int: 2**63, float: 1e300}  # events carry no larger whole numbers
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SHOWN_NAME_LIMIT = 40
@@ -46,9 +52,16 @@ class Registration:
     warnings: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
-    def moment(self, otherwise: datetime) -> datetime:
-        """When the patient registered: by the consent, else by the body, else the time given here."""
-        return self.registered_at or otherwise
+    def dated(self, made: datetime) -> Registration:
+        """The same with its time settled: that of its object (``made``) where it has none that is believed.
+
+        A time more than a day ahead of the object's own is wrong, and would keep later registrations from counting.
+        """
+        if self.registered_at is None:
+            return replace(self, registered_at=made)
+        if self.registered_at <= made + _AHEAD:
+            return self
+        return replace(self, registered_at=made, registered_by=OBJECT, warnings=(*self.warnings, "time_in_future"))
 
 
 def read(data: bytes, *, max_bytes: int, token: str | None = None) -> Registration:
@@ -63,7 +76,7 @@ def read(data: bytes, *, max_bytes: int, token: str | None = None) -> Registrati
     """
     if len(data) > max_bytes:
         raise too_large(max_bytes)
-    document = _document(data)
+    document = _document(_unpacked(data, max_bytes))
     section = _section(document, "patient_data")
     if section is None:
         raise Unfit("invalid", "patient_data: is missing")
@@ -72,12 +85,36 @@ def read(data: bytes, *, max_bytes: int, token: str | None = None) -> Registrati
     sent, timestamp = _optional_text(document, "registration_token"), _optional_text(document, "registration_timestamp")
     consented_at = _moment((consent or {}).get("timestamp_utc"))
     registered_at = consented_at or _moment(timestamp)
-    by = "consent" if consented_at else "body" if registered_at else "object"
+    by = "consent" if consented_at else "body" if registered_at else OBJECT
     warnings += _oddities(consent, token, sent, by)
     return Registration(
         hashlib.sha256(data).hexdigest(), len(data), document, fields, extra, consent, sent, timestamp,
         consented_at, registered_at, by, tuple(warnings), _showable(extra, document),
     )  # fmt: skip
+
+
+def _unpacked(data: bytes, limit: int) -> bytes:
+    """The content of a file that is stored packed by gzip (Content-Encoding); others as they are."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    found = _gunzipped(data, limit)
+    if isinstance(found, Unfit):  # raised here: what led to it is not for people
+        raise found
+    return found
+
+
+def _gunzipped(data: bytes, limit: int) -> bytes | Unfit:
+    member, pieces, size = zlib.decompressobj(wbits=31), list[bytes](), 0
+    try:
+        while not member.eof and size <= limit:
+            pieces.append(member.decompress(data, _PIECE))
+            size += len(pieces[-1])
+            data = member.unconsumed_tail
+            if not data and not pieces[-1] and not member.eof:
+                return Unfit("not_json", "is a gzip stream without its end")
+    except zlib.error:
+        return Unfit("not_json", "is no whole gzip stream")
+    return too_large(limit) if size > limit else b"".join(pieces)
 
 
 def too_large(max_bytes: int) -> Unfit:
@@ -89,12 +126,14 @@ def too_large(max_bytes: int) -> Unfit:
 
 
 def _document(data: bytes) -> dict[str, Any]:
+    if is_too_deep(data):
+        raise Unfit("unstorable", "is nested too deeply")
     found = _parsed(data)
     if isinstance(found, Unfit):  # raised here, outside the except block: what led to it quotes the file
         raise found
     if not isinstance(found, dict):
         raise Unfit("not_json", "is no JSON object")
-    _refuse_unstorable(found, _DEPTH)
+    _refuse_unstorable(found)
     return found
 
 
@@ -102,7 +141,8 @@ def _parsed(data: bytes) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once_each, parse_constant=_no_number)
     except UnicodeDecodeError:
-        return Unfit("not_json", "is no UTF-8 text")
+        name = NAMES.get(encoding_of([data]) or "")
+        return Unfit("not_json", f"is {name} and not UTF-8" if name else "is no UTF-8 text")
     except _Repeated:
         return Unfit("repeated_field", "names a field twice in one object")
     except (ValueError, RecursionError):
@@ -124,22 +164,20 @@ def _no_number(_text: str) -> NoReturn:
     raise ValueError("NaN and Infinity are no JSON")
 
 
-def _refuse_unstorable(value: Any, depth: int) -> None:
+def _refuse_unstorable(value: Any) -> None:
     """NUL and halves of surrogate pairs cannot be stored as text, nor numbers beyond a double as JSON."""
-    if depth == 0:
-        raise Unfit("unstorable", "is nested too deeply")
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
             raise Unfit("unstorable", "holds a character that no database can store")
     elif isinstance(value, int | float) and not abs(value) < _TOO_LARGE[type(value)]:
         raise Unfit("unstorable", "holds a number that is too large")
     elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            _refuse_unstorable(key, depth - 1)
-            _refuse_unstorable(inner, depth - 1)
+        for pair in value.items():
+            for inner in pair:
+                _refuse_unstorable(inner)
     elif isinstance(value, list):
         for inner in value:
-            _refuse_unstorable(inner, depth - 1)
+            _refuse_unstorable(inner)
 
 
 def _section(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
@@ -178,7 +216,7 @@ def _oddities(consent: Mapping[str, Any] | None, in_name: str | None, sent: str 
         odd.append("consent_missing")
     if in_name is not None and in_name.casefold() != (sent or "").casefold():
         odd.append("token_differs")
-    if by == "object":
+    if by == OBJECT:
         odd.append("time_missing")
     return odd
 

@@ -12,7 +12,7 @@ from dataflows.flows.patients import names
 from dataflows.flows.patients.bucket import Bucket, Listed, Vanished
 from dataflows.flows.patients.copies import files_in
 from dataflows.flows.patients.fields import Unfit
-from dataflows.flows.patients.intake import Books
+from dataflows.flows.patients.intake import NO_GENERATION, Books
 from dataflows.flows.patients.ledger import Ledger
 from dataflows.flows.patients.registration import Registration, read, too_large
 from dataflows.flows.patients.restoring import name_of, read_copy
@@ -77,9 +77,11 @@ class Rehearsal:
         return self._unfit(key, found) if isinstance(found, Unfit) else self._fit(key, found[2], found[0])
 
     def _read(self, bucket: Bucket, about: Listed, token: str | None) -> Registration:
-        if about.size > self.max_bytes:
+        if not about.generation:
+            raise Unfit("no_generation", NO_GENERATION)
+        if about.size is not None and about.size > self.max_bytes:
             raise too_large(self.max_bytes)
-        return read(bucket.download(about), max_bytes=self.max_bytes, token=token)
+        return read(bucket.download(about), max_bytes=self.max_bytes, token=token).dated(about.moment)
 
     def _unfit(self, key: str, error: Unfit) -> Event:
         self.ledger.counts["failed"] += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Step
@@ -20,6 +20,7 @@ from dataflows.runs.journal import Item
 from dataflows.runs.keys import Seal
 from dataflows.runs.runner import Run
 
+_NEAR, _LAST = timedelta(days=2), 250_000_000_000.0  # the latter in seconds: the year 9892
 BUCKET = "file:"
 """What stands in the place of a bucket's name; no bucket can be called so."""
 
@@ -73,13 +74,26 @@ def name_of(file: Path) -> str:
 
 
 def read_copy(file: Path, max_bytes: int) -> tuple[Listed, bytes, Registration] | Unfit:
-    """Read a copy; its time is that of the object, and stands in for the generation too (microseconds, as there)."""
+    """Read a copy; the time of its object stands in for the generation too (microseconds, as there)."""
     data, seconds = contents(file)
     name = name_of(file)
     found = names.usual(name)
+    moment = _made(seconds, names.day_of(found) if found else None)
     try:
         registration = read(data, max_bytes=max_bytes, token=names.token_of(found) if found else None)
     except Unfit as error:
         return Unfit(error.code, error.message)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return Listed(name, int(seconds * 1_000_000), len(data), "", moment), data, registration
+    about = Listed(name, int(moment.timestamp() * 1_000_000), len(data), "", moment)
+    return about, data, registration.dated(moment)
+
+
+def _made(seconds: float, day: date | None) -> datetime:
+    """When the object was made: the time of the copy, or the end of the day in its name where a restore has lost it.
+
+    Copies carry the time of their object. One that is not within two days of the day in the name is by a restore.
+    """
+    changed = datetime.fromtimestamp(min(max(seconds, 0.0), _LAST), UTC)
+    if day is None:
+        return changed
+    ends = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    return changed if abs(changed - ends) <= _NEAR else ends

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
@@ -17,7 +17,6 @@ from dataflows.flows.therapists.deciding import (
     Decision,
     Delete,
     Nothing,
-    Sight,
     Touch,
     Update,
     decide,
@@ -25,8 +24,10 @@ from dataflows.flows.therapists.deciding import (
 )
 from dataflows.flows.therapists.events import announce
 from dataflows.flows.therapists.figures import Figures
-from dataflows.flows.therapists.identity import Known, Match, needs_ids, who
+from dataflows.flows.therapists.further import Further
+from dataflows.flows.therapists.identity import Key, Known, Match, needs_ids, who
 from dataflows.flows.therapists.record import STATUSES, Broken, Entry, Item, folded, natural_key
+from dataflows.flows.therapists.sight import Sight
 from dataflows.flows.therapists.staging import Row, Staging
 from dataflows.store.practice.transactions import savepoint
 
@@ -87,7 +88,8 @@ class _Filing:
         self.creating = Creating(connection, self.sight, self.now, self.staging.newest)
         self.figures = Figures()
         self.claims = Claims(verdict)
-        self.touched: list[int] = []
+        self.further = Further(self.staging, self.sight, self.now)
+        self.touched: list[Known] = []
         self.deletions: list[Delete] = []
 
     def file(self, items: Iterable[Item]) -> Figures:
@@ -100,7 +102,10 @@ class _Filing:
         self._delete()
         self.staging.apply()
         for start in range(0, len(self.touched), _TOUCHED_AT_ONCE):
-            self.staging.touch(self.touched[start : start + _TOUCHED_AT_ONCE], self.sight)
+            touched = self.touched[start : start + _TOUCHED_AT_ONCE]
+            for further, ids in _by_table(touched).items():
+                self.staging.touch(ids, self.sight, further=further)
+        self._announce_further()
         if self.figures.new > _MANY_NEW:
             self.staging.look_around()
         return self.figures
@@ -110,17 +115,24 @@ class _Filing:
     def _take(self, page: Sequence[Item]) -> None:
         entries = list(self._sound(page))
         meant = [
-            (entry, found.known)
+            (entry, found)
             for entry, found in zip(entries, self._matches(entries), strict=True)
-            if self._is_clear(entry, found) and self._claim(entry, found.known)
+            if self._is_clear(entry, found) and self._claim(entry, found)
         ]
-        rows = self.staging.rows([known.id for e, known in meant if known and needs_row(e, known, self.sight)])
-        decisions = [decide(e, known, self.sight, rows.get(known.id) if known else None) for e, known in meant]
+        rows = self.staging.rows([m.known for e, m in meant if m.known and needs_row(e, m.known, self.sight)])
+        decisions = [self._decided(entry, found, rows) for entry, found in meant]
         if new := [one for one in decisions if isinstance(one, Create)]:
-            self.creating.write(new)
+            self._create(new)
         if changed := [one for one in decisions if isinstance(one, Update)]:
             self._update(changed)
         self._count(zip((entry for entry, _ in meant), decisions, strict=True))
+
+    def _decided(self, entry: Entry, found: Match, rows: Mapping[Key, Row]) -> Decision:
+        if found.further is not None:
+            if entry.status != "deleted":
+                self.further.revives(found.further)
+            return Create(entry, entry.status != "deleted", found.further.id)
+        return decide(entry, found.known, self.sight, rows.get(found.known.key) if found.known else None)
 
     def _sound(self, page: Iterable[Item]) -> Iterator[Entry]:
         figures = self.figures
@@ -142,9 +154,15 @@ class _Filing:
         keyed = [by_key.get(one.natural_key or "", ()) for one in entries]
         ids = {one.source_id for one, known in zip(entries, keyed, strict=True) if needs_ids(one, area, known)}
         by_id = staging.by_id(area, {one for one in ids if one})
-        people = staging.people({known.id for holders in by_id.values() for known in holders})
+        unsure = {
+            known
+            for one, candidates in zip(entries, keyed, strict=True)
+            if needs_ids(one, area, candidates)
+            for known in (*candidates, *by_id.get(one.source_id or "", ()))
+        }
+        people = staging.people(unsure)
         return [
-            who(one, known, by_id.get(one.source_id or "", ()), people)
+            who(one, self.sight, known, by_id.get(one.source_id or "", ()), people)
             for one, known in zip(entries, keyed, strict=True)
         ]
 
@@ -159,10 +177,9 @@ class _Filing:
             return True
         return False
 
-    def _claim(self, entry: Entry, known: Known | None) -> bool:
-        """Whether the entry is the one of this file that speaks for the therapist."""
-        target: Target = known.id if known else entry.natural_key or ""
-        claim = self.claims.claim(target, entry)
+    def _claim(self, entry: Entry, found: Match) -> bool:
+        """Whether the entry is the one of this file that speaks for the listing."""
+        claim = self.claims.claim(_target(entry, found), entry)
         if claim == "ambiguous":
             self.figures.refuse(entry.at, claim)
         elif claim in ("duplicate_entry", "shown_elsewhere"):
@@ -175,17 +192,29 @@ class _Filing:
 
     # --- writing ----------------------------------------------------------------------------------------------
 
+    def _create(self, new: Sequence[Create]) -> None:
+        first, others = self.further.split(new)
+        if first:
+            self.creating.write(first)
+        self.staging.note([self._noted(*one) for one in self.further.add(others)])
+
     def _update(self, changed: Sequence[Update]) -> None:
-        rows = [self._updated(one) for one in changed]
-        self.staging.stage(rows)
-        news = [(row, one) for row, one in zip(rows, changed, strict=True) if one.changes.changed]
-        self.staging.note([self._noted(one.known.id, change) for _, one in news for change in one.changes.changed])
-        announce(self.connection, "updated", [row for row, _ in news])
+        for further in (False, True):
+            updates = [one for one in changed if (one.known.location is not None) is further]
+            rows = [self._updated(one) for one in updates]
+            self.staging.stage(rows, further=further)
+            news = [(row, one) for row, one in zip(rows, updates, strict=True) if one.changes.changed]
+            self.staging.note([self._noted(one.known, change) for _, one in news for change in one.changes.changed])
+            if not further:
+                announce(self.connection, "updated", [row for row, _ in news])
+            self.further.changed |= {one.known.id for _, one in news if further}
+        for one in changed:
+            self.further.shows(one.known)
 
     def _updated(self, one: Update) -> Row:
         entry, known, sight, values = one.entry, one.known, self.sight, one.changes.values
         return {
-            "id": known.id,
+            "id": known.location or known.id,
             "area": sight.area,
             "source_id": entry.source_id or known.source_id,
             "natural_key": natural_key(values),
@@ -198,10 +227,11 @@ class _Filing:
             **values,
         }
 
-    def _noted(self, therapist: int, change: Change) -> Row:
+    def _noted(self, known: Known | int, change: Change) -> Row:
+        further = isinstance(known, Known) and known.location is not None
         return {
-            "therapist_id": therapist,
-            "field": change.field,
+            "therapist_id": known if isinstance(known, int) else known.id,
+            "field": f"locations.{change.field}" if further else change.field,
             "old_value": change.old,
             "new_value": change.new,
             "file_name": self.sight.name,
@@ -210,21 +240,50 @@ class _Filing:
         }
 
     def _delete(self) -> None:
-        """Delete at the file's end, when it is known how many there are."""
-        gone = [one.known.id for one in self.deletions if one.news]
+        """Delete at the file's end, when it is known how many there are, and who has another listing."""
+        deletions = self._counting()
+        gone = [one.known for one in deletions if one.news]
         active = self.staging.active_in(self.sight.area) if len(gone) > _MANY else 0
         if len(gone) > _MANY and len(gone) > _SHARE * active and not self.how.allow_mass_delete:
             raise Suspicious(len(gone), active)
         for start in range(0, len(gone), PAGE):
             self._delete_page(gone[start : start + PAGE])
-        again = [one.known.id for one in self.deletions if not one.news]
-        self.staging.delete(again, {"deleted_at": self.sight.date})
+        for further, ids in _by_table([one.known for one in deletions if not one.news]).items():
+            self.staging.delete(ids, {"deleted_at": self.sight.date}, further=further)
 
-    def _delete_page(self, ids: Sequence[int]) -> None:
-        rows = self.staging.rows(ids)
-        self.staging.delete(ids, {"deleted_at": self.sight.date, "updated_at": self.now})
-        self.staging.note([self._noted(number, Change("active", True, False)) for number in ids])
-        announce(self.connection, "deleted", [{**rows[number], "active": False} for number in ids])
+    def _counting(self) -> list[Delete]:
+        """The deletions, but for those of therapists whom another listing shows."""
+        owners = [one.known.id for one in self.deletions if one.known.location is None]
+        shown = self.staging.shown_by_locations(owners, self.sight.date.date()) | self.further.shown
+        counting = []
+        for one in self.deletions:
+            if one.known.location is None and one.known.id in shown:
+                self.figures.unchanged += one.news
+                self.figures.deleted -= one.news
+                self.figures.remark("shown_elsewhere", one.at)
+            else:
+                counting.append(one)
+        return counting
+
+    def _delete_page(self, gone: Sequence[Known]) -> None:
+        for further, ids in _by_table(gone).items():
+            self.staging.delete(ids, {"deleted_at": self.sight.date, "updated_at": self.now}, further=further)
+        self.staging.note([self._noted(one, Change("active", True, False)) for one in gone])
+        own = [one.id for one in gone if one.location is None]
+        announce(self.connection, "deleted", self.staging.therapists(own))
+        self.further.changed |= {one.id for one in gone if one.location is not None}
+
+    def _announce_further(self) -> None:
+        """Tell of therapists whose further listings changed, and of those whom one shows who were taken for gone."""
+        revived = self.staging.revive(list(self.further.reviving), self.now)
+        self.staging.note([self._noted(owner, Change("active", False, True)) for owner in revived])
+        self.figures.revived += len(revived)
+        changed = sorted(self.further.changed | set(revived))
+        for start in range(0, len(changed), PAGE):
+            page = changed[start : start + PAGE]
+            locations = self.staging.locations(page)
+            rows = [{**row, "locations": locations.get(row["id"], [])} for row in self.staging.therapists(page)]
+            announce(self.connection, "updated", rows)
 
     # --- counting ---------------------------------------------------------------------------------------------
 
@@ -232,17 +291,21 @@ class _Filing:
         figures = self.figures
         for entry, decision in decisions:
             match decision:
-                case Create():
+                case Create(owner=None) if not self.further.is_further(decision):
                     figures.new += 1
+                case Create():
+                    figures.updated += 1
+                    figures.locations += 1
                 case Update():
                     self._count_update(entry, decision)
                 case Touch(known=known):
                     figures.unchanged += 1
-                    self.touched.append(known.id)
+                    self.touched.append(known)
+                    self.further.shows(known)
                 case Delete(news=news):
                     figures.deleted += news
                     figures.unchanged += not news
-                    self.deletions.append(decision)
+                    self.deletions.append(decision._replace(at=entry.at))
                 case Nothing(why=why):
                     figures.unchanged += 1
                     figures.older += why == "older"
@@ -254,9 +317,27 @@ class _Filing:
         figures.updated += bool(changes.changed)
         figures.unchanged += not changes.changed
         figures.revived += decision.revived
-        figures.fields.update(change.field for change in changes.changed)
+        of = "" if decision.known.location is None else "locations."
+        figures.fields.update(of + change.field for change in changes.changed)
         figures.status_mismatch += entry.status == "unchanged" and bool(changes.changed)
         if changes.kept:
             figures.remark("kept_empty", entry.at)
         if any(one.field == "last_name" and folded(one.old) != folded(one.new) for one in changes.changed):
             figures.remark("name_changed", entry.at)
+
+
+def _target(entry: Entry, found: Match) -> Target:
+    """What an entry claims to speak for: a listing, a further one of a therapist, or somebody new."""
+    if found.known is not None:
+        return found.known.key
+    street = folded(entry.values.get("street")) if entry.source_id is not None else ""
+    owner = entry.natural_key if found.further is None else found.further.id
+    return f"{owner}\n{street}"
+
+
+def _by_table(listings: Iterable[Known]) -> dict[bool, list[int]]:
+    """The ids of listings: of therapists (False), and of further listings (True)."""
+    found: dict[bool, list[int]] = {False: [], True: []}
+    for one in listings:
+        found[one.location is not None].append(one.location or one.id)
+    return found

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from dataflows.flows.therapists.files import Found
+from dataflows.flows.therapists.files import AHEAD, LOST_TIMES, Found
 from dataflows.flows.therapists.scrape import NOTHING_SAID, Scrape, Source, Unreadable, scrape_of
 
 __all__ = ["Choice", "Look", "choose", "is_settled", "look"]
 
 _EPOCH, _LAST = datetime(1970, 1, 1, tzinfo=UTC), 250_000_000_000.0  # seconds: the year 9892
-_AHEAD = timedelta(days=1)  # how far a clock of the scraper may be wrong
 
 
 class Look(NamedTuple):
@@ -27,6 +26,7 @@ class Look(NamedTuple):
     sha256: str
     scrape: Scrape
     in_future: bool = False
+    """Its scrape date is more than a day ahead of the file's own time, so it is not believed."""
 
     @property
     def changed(self) -> datetime:
@@ -40,6 +40,16 @@ class Look(NamedTuple):
             return self.scrape.date
         day = self.found.day
         return datetime(day.year, day.month, day.day, tzinfo=UTC) if day else self.changed
+
+    @property
+    def doubts(self) -> Iterator[str]:
+        """What is odd about its dates, as names of ``figures.CODES``."""
+        if self.in_future:
+            yield "date_in_future"
+        if self.found.day_ahead:
+            yield "folder_in_future"
+        if self.scrape.odd_date:
+            yield "odd_date_folder_used" if self.found.day else "odd_date_file_used"
 
     @property
     def area(self) -> str:
@@ -62,7 +72,7 @@ def look(found: Found) -> Look:
     try:
         with Path(found.path).open("rb") as stream:
             status, source = os.fstat(stream.fileno()), Source(stream)
-            scrape, ahead = _believable(_said(source))
+            scrape, ahead = _believable(_said(source), status.st_mtime)
             return Look(found, status.st_size, status.st_mtime_ns, source.rewind().sha256(), scrape, ahead)
     except OSError:
         return Look(found, 0, _changed_ns(found), "", NOTHING_SAID)
@@ -82,9 +92,10 @@ def _said(source: Source) -> Scrape:
         return NOTHING_SAID
 
 
-def _believable(scrape: Scrape) -> tuple[Scrape, bool]:
+def _believable(scrape: Scrape, changed: float) -> tuple[Scrape, bool]:
     """A date in the future would keep every later file from counting."""
-    if scrape.date is not None and scrape.date > datetime.now(UTC) + _AHEAD:
+    own = datetime.fromtimestamp(changed if changed > LOST_TIMES else time.time(), UTC)
+    if scrape.date is not None and scrape.date > own + AHEAD:
         return scrape._replace(date=None), True
     return scrape, False
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
+from dataflows.flows.therapists.identity import Key
 from dataflows.flows.therapists.record import Entry
 
 __all__ = ["Claim", "Claims", "Target", "Verdict"]
 
-Target: TypeAlias = int | str
-"""A therapist by id, or somebody new by natural key."""
+Target: TypeAlias = Key | str
+"""A listing that is known, or one that is new: by the person and the street."""
 Claim: TypeAlias = Literal["speaks", "duplicate_entry", "shown_elsewhere", "ambiguous", "again"]
 
 

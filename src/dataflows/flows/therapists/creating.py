@@ -8,9 +8,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import REGCLASS
 
-from dataflows.flows.therapists.deciding import Create, Sight
+from dataflows.flows.therapists.deciding import Create
 from dataflows.flows.therapists.events import announce_new
 from dataflows.flows.therapists.record import FIELDS
+from dataflows.flows.therapists.sight import Sight
 from dataflows.flows.therapists.staging import Row
 from dataflows.store.practice.bulk import insert
 from dataflows.store.practice.therapist_tables import therapists

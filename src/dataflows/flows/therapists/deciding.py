@@ -6,29 +6,25 @@ Data is ordered by (scrape date, file name), so that the order in which files ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from dataflows.flows.therapists.changes import Change, Changes, compare
 from dataflows.flows.therapists.identity import Known
 from dataflows.flows.therapists.record import Entry
+from dataflows.flows.therapists.sight import Sight
 
-__all__ = ["Create", "Decision", "Delete", "Nothing", "Sight", "Touch", "Update", "decide", "needs_row"]
-
-
-class Sight(NamedTuple):
-    """Where and when entries were seen: the file's scrape date, its name below the import folder, its area."""
-
-    date: datetime
-    name: str
-    area: str
+__all__ = ["Create", "Decision", "Delete", "Nothing", "Touch", "Update", "decide", "needs_row"]
 
 
 class Create(NamedTuple):
-    """The therapist is new; not ``active`` when all that is known is that the source deleted them."""
+    """The therapist is new, or (with an ``owner``) a further listing of theirs.
+
+    Not ``active`` when all that is known is that the source deleted them.
+    """
 
     entry: Entry
     active: bool
+    owner: int | None = None
 
 
 class Update(NamedTuple):
@@ -47,10 +43,11 @@ class Touch(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """The source deleted them. Not ``news`` when they were deleted before: only the date moves."""
+    """The source deleted them. Not ``news`` when they were deleted before: only the date moves. ``at``: the entry."""
 
     known: Known
     news: bool
+    at: int = 0
 
 
 class Nothing(NamedTuple):

@@ -15,6 +15,7 @@ from dataflows.store.practice.therapist_tables import therapists
 __all__ = ["announce", "announce_new"]
 
 _TOLD = ("area", "source_id", "active", *FIELDS)
+_LOCATIONS = "locations"  # where those have changed
 
 
 def announce(connection: sa.Connection, what: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -36,5 +37,5 @@ def announce_new(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -
 
 
 def _event(what: str, row: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    data = {name: row[name] for name in _TOLD if name in row}
+    data = {name: row[name] for name in (*_TOLD, _LOCATIONS) if name in row}
     return f"therapist.{what}", str(row["id"]), {"therapist_id": row["id"], "therapist_data": data}

@@ -12,6 +12,9 @@ __all__ = ["CODES", "Figures", "Remark"]
 
 MOST_REFUSED = 1000
 _MOST_NAMED = 10
+_OF_THE_FILE = frozenset(
+    {"count_mismatch", "date_in_future", "folder_in_future", "odd_date_folder_used", "odd_date_file_used"}
+)
 
 CODES: Mapping[str, str] = {
     "id_reassigned": "ids that belonged to somebody else",
@@ -22,6 +25,9 @@ CODES: Mapping[str, str] = {
     "unknown_status": "entries with a status that is not known",
     "count_mismatch": "counts in the metadata that differ from the entries",
     "date_in_future": "scrape dates in the future, so the folder's or the file's date counts",
+    "folder_in_future": "folders with a date in the future, so the scrape date or the file's time counts",
+    "odd_date_folder_used": "scrape dates that are not of the form 2025-07-02T03:13:24, so the folder's date counts",
+    "odd_date_file_used": "scrape dates that are not of the form 2025-07-02T03:13:24, so the file's time counts",
 }
 """Everything that is a warning, by its stable name."""
 
@@ -59,6 +65,8 @@ class Figures:
     unchanged: int = 0
     deleted: int = 0
     revived: int = 0
+    locations: int = 0
+    """New further listings of therapists who have one already, among the updated."""
     older: int = 0
     refused: int = 0
     broken: int = 0
@@ -91,9 +99,5 @@ class Figures:
         """What was noticed, one line each."""
         for code, remark in sorted(self.remarks.items()):
             more = ", ..." if remark.count > len(remark.first) else ""
-            where = (
-                ""
-                if code in ("count_mismatch", "date_in_future")
-                else (f" (entries {', '.join(map(str, remark.first))}{more})")
-            )
+            where = "" if code in _OF_THE_FILE else (f" (entries {', '.join(map(str, remark.first))}{more})")
             yield f"{remark.count} {CODES[code]}{where}"

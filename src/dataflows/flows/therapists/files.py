@@ -6,27 +6,36 @@ import os
 import re
 import stat
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import SettingUnusable, WrongUsage
 
-__all__ = ["Found", "Listing", "check", "find"]
+__all__ = ["AHEAD", "LOST_TIMES", "Found", "Listing", "check", "find"]
 
+AHEAD = timedelta(days=1)
+"""How far a date may be ahead of the time of its file (patients.md): clocks may be wrong, and zones differ."""
+LOST_TIMES = 946_684_800.0
+"""File times before the year 2000, in seconds: archives and file systems without times give 1970 or 1980."""
 _NAME = re.compile(r"(\d{5})\.json", re.IGNORECASE)
 _DAY = re.compile(r"\d{8}")
 
 
 class Found(NamedTuple):
-    """A file: its name below ``base`` (with ``/``), its ZIP code, the date of its folder. There may be many of them."""
+    """A file: its name below ``base`` (with ``/``), its ZIP code, the date of its folder. There may be many of them.
+
+    ``day_ahead``: its folder has a date that is more than a day ahead of the file's own time, so it is not believed.
+    """
 
     base: str
     name: str
     zip_code: str
     day: date | None
+    day_ahead: bool = False
 
     @property
     def path(self) -> str:
@@ -113,10 +122,13 @@ def _found(path: Path, base: Path) -> Found | str:
     """A file of the scraper, or the name of another one."""
     name = path.relative_to(base).as_posix()
     fits = _NAME.fullmatch(path.name)
-    if fits is None or not _is_text(name) or _is_special(path):
+    status = _status(path) if fits is not None and _is_text(name) else None
+    if fits is None or not _is_text(name) or (status is not None and _is_special(status)):
         return name.encode(errors="replace").decode()
     days = [day for part in name.split("/")[:-1] if (day := _day(part))]
-    return Found(str(base), name, sys.intern(fits[1]), days[-1] if days else None)
+    day = days[-1] if days else None
+    ahead = day is not None and status is not None and _is_ahead(day, status)
+    return Found(str(base), name, sys.intern(fits[1]), None if ahead else day, ahead)
 
 
 def _is_text(name: str) -> bool:
@@ -124,13 +136,22 @@ def _is_text(name: str) -> bool:
     return name.isascii() or name.encode(errors="replace").decode() == name
 
 
-def _is_special(path: Path) -> bool:
-    """Whether it is a pipe or a device, which would be read for ever."""
+def _status(path: Path) -> os.stat_result | None:
     try:
-        kind = stat.S_IFMT(path.stat().st_mode)
+        return path.stat()
     except OSError:
-        return False  # it cannot be read, which is told when it is looked at
-    return kind not in (stat.S_IFREG, stat.S_IFDIR)
+        return None  # it cannot be read, which is told when it is looked at
+
+
+def _is_special(status: os.stat_result) -> bool:
+    """Whether it is a pipe or a device, which would be read for ever."""
+    return stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR)
+
+
+def _is_ahead(day: date, status: os.stat_result) -> bool:
+    """Whether a folder's date is more than a day ahead of the file's own time; times that are lost tell nothing."""
+    begins = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+    return begins > (status.st_mtime if status.st_mtime > LOST_TIMES else time.time()) + AHEAD.total_seconds()
 
 
 @lru_cache(maxsize=1024)

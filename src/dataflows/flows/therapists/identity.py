@@ -1,21 +1,31 @@
 """Who an entry is: the source's id within its postcode area, confirmed by the person; else the natural key.
 
-``praxis67`` looks like a place in a result page and may be given to somebody else (therapists.md, identity).
+``praxis67`` looks like a place in a result page and may be given to somebody else (therapists.md, identity). A
+therapist may have several listings: each is told by its id and natural key, else by its street.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from dataflows.flows.therapists.record import Entry, folded
+from dataflows.flows.therapists.sight import Sight
 
-__all__ = ["Known", "Match", "Person", "needs_ids", "who"]
+__all__ = ["Key", "Known", "Match", "Person", "needs_ids", "who"]
+
+
+Key: TypeAlias = tuple[int, int | None]
+"""A listing: its therapist, and its own number if it is a further one."""
 
 
 class Known(NamedTuple):
-    """What is read of every therapist that an entry may be."""
+    """What is read of every listing that an entry may be: the one in ``therapists``, or a further one of a therapist.
+
+    ``id`` is the therapist's; ``location`` the further listing's own, whose therapist is deleted since
+    ``owner_deleted_at`` if at all.
+    """
 
     id: int
     area: str
@@ -26,6 +36,13 @@ class Known(NamedTuple):
     seen_in: str | None
     active: bool
     deleted_at: datetime | None
+    location: int | None = None
+    owner_deleted_at: datetime | None = None
+
+    @property
+    def key(self) -> Key:
+        """What tells listings apart."""
+        return self.id, self.location
 
 
 class Person(NamedTuple):
@@ -57,52 +74,78 @@ class Person(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Who an entry is: ``known``, or nobody yet; ``ambiguous`` when it could be several.
+    """Who an entry is: the listing that is ``known``, or nobody yet; ``ambiguous`` when it could be several people.
 
-    ``reassigned``: its id belonged to somebody else.
+    ``further``: a listing of a therapist whom another listing has made known (that one). ``reassigned``: the entry's id
+    belonged to somebody else.
     """
 
     known: Known | None = None
     ambiguous: bool = False
     reassigned: bool = False
+    further: Known | None = None
 
 
 def needs_ids(entry: Entry, area: str, by_key: Collection[Known]) -> bool:
-    """Whether the id has to be looked up too: not where the one with the natural key has that very id."""
-    if entry.source_id is None:
+    """Whether the id and the people have to be looked up too: not where one with the natural key has that very id."""
+    if entry.source_id is None and len(by_key) < 2:
         return False
-    return [(known.area, known.source_id) for known in by_key] != [(area, entry.source_id)]
+    return len(_exact(entry, area, by_key)) != 1
 
 
 def who(
-    entry: Entry, by_key: Collection[Known], by_id: Collection[Known] = (), people: Mapping[int, Person] | None = None
+    entry: Entry,
+    sight: Sight,
+    by_key: Collection[Known],
+    by_id: Collection[Known] = (),
+    people: Mapping[Key, Person] | None = None,
 ) -> Match:
     """Find out who an entry is.
 
     Args:
-        by_key: the therapists with its natural key.
+        by_key: the listings with its natural key.
         by_id: those with its id, in its area.
-        people: the persons of those among ``by_id`` whose natural key is another one.
+        people: the persons behind all of these, where ``needs_ids`` wants them.
     """
-    if not by_id and len(by_key) < 2:  # nearly always
-        return Match(next(iter(by_key), None))
-    exact = [known for known in by_id if entry.natural_key and known.natural_key == entry.natural_key]
-    if len(exact) == 1:
+    exact = _exact(entry, sight.area, by_key)
+    if len(exact) == 1:  # nearly always
         return Match(exact[0])
-    confirmed = _confirmed(entry, by_id, exact, people or {}) if by_id else []
-    reassigned = bool(by_id) and not confirmed
-    candidates = _distinct([*confirmed, *by_key])
-    if len(candidates) > 1:
-        return Match(ambiguous=True, reassigned=reassigned)
-    return Match(candidates[0] if candidates else None, reassigned=reassigned)
-
-
-def _confirmed(
-    entry: Entry, by_id: Iterable[Known], exact: Collection[Known], people: Mapping[int, Person]
-) -> list[Known]:
+    people = people or {}
     person = Person.of(entry.values)
-    return [one for one in by_id if one in exact or (one.id in people and people[one.id].is_still(person))]
+    confirmed = [one for one in by_id if one in exact or (one.key in people and people[one.key].is_still(person))]
+    reassigned = bool(by_id) and not confirmed
+    by_place = [one for one in confirmed if one in exact or not by_key or _is_of(sight, one)]
+    candidates = list({one.key: one for one in [*by_place, *by_key]}.values())
+    if not candidates:
+        return Match(reassigned=reassigned)
+    if len({one.id for one in candidates}) > 1:
+        return Match(ambiguous=True, reassigned=reassigned)
+    return _listing(entry, sight, candidates, confirmed, people)._replace(reassigned=reassigned)
 
 
-def _distinct(candidates: Iterable[Known]) -> list[Known]:
-    return list({known.id: known for known in candidates}.values())
+def _listing(
+    entry: Entry, sight: Sight, candidates: list[Known], confirmed: list[Known], people: Mapping[Key, Person]
+) -> Match:
+    """Which of the listings of one therapist an entry is, or a further one (other id and other street)."""
+    street = folded(entry.values.get("street"))
+    here = [one for one in candidates if not street or _street(one, people) in ("", street)]
+    if here or entry.source_id is None:
+        return Match(min(here or candidates, key=lambda one: (one not in confirmed, one.location or 0)))
+    unnamed = [one for one in candidates if one.source_id is None]
+    moved = unnamed or [one for one in confirmed if _is_of(sight, one)]
+    return Match(moved[0]) if moved else Match(further=candidates[0])
+
+
+def _exact(entry: Entry, area: str, by_key: Iterable[Known]) -> list[Known]:
+    if entry.source_id is None:
+        return []
+    return [one for one in by_key if (one.area, one.source_id) == (area, entry.source_id)]
+
+
+def _street(one: Known, people: Mapping[Key, Person]) -> str:
+    return people[one.key].street if one.key in people else ""
+
+
+def _is_of(sight: Sight, one: Known) -> bool:
+    """Whether a listing was last in this file of a ZIP code, whatever its folder: who is in another has not moved."""
+    return one.seen_in is None or one.seen_in.rpartition("/")[2] == sight.name.rpartition("/")[2]

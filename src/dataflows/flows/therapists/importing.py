@@ -13,15 +13,16 @@ import sqlalchemy as sa
 from dataflows.flows.therapists import tracking
 from dataflows.flows.therapists.applying import How, Suspicious, apply
 from dataflows.flows.therapists.choosing import Look
-from dataflows.flows.therapists.deciding import Sight
 from dataflows.flows.therapists.figures import Figures
 from dataflows.flows.therapists.reading import Read
 from dataflows.flows.therapists.scrape import Unreadable
+from dataflows.flows.therapists.sight import Sight
 from dataflows.flows.therapists.tracking import FAILED, PARTIAL, SUCCESS, SUSPICIOUS, Tracked, Verdict
+from dataflows.store.encodings import NAMES
 from dataflows.store.practice.database import translated
 from dataflows.store.practice.transactions import savepoint, writing
 
-__all__ = ["MEANINGS", "NOT_READY", "Importer", "Outcome"]
+__all__ = ["NOT_READY", "Importer", "Outcome", "meaning"]
 
 NOT_READY = "not_ready"
 HALF_WRITTEN_FOR = timedelta(hours=1)
@@ -32,14 +33,22 @@ MEANINGS = {
     "not_json": "the file is no JSON",
     "no_therapists": "the file has no list of therapists",
     "no_usable_entry": "no entry of the file can be taken",
-    "number_too_large": "the file has a number of thousands of digits",
+    **{code: f"the file is {name}, and has to be UTF-8" for code, name in NAMES.items()},
     "not_readable": "the file cannot be read",
     "changed": "the file was changed while it was read",
-    SUSPICIOUS: "the file deletes more than 20 % of the active therapists of its area at once",
+    SUSPICIOUS: "the file would delete more than 20 % of the active therapists of its area at once",
     PARTIAL: "some entries were not taken",
 }
 """What the names of failures mean, for people."""
 _ON_ITS_WAY = frozenset({"broken_off", "not_json", "not_readable"})
+
+
+def meaning(code: str) -> str:
+    """A name of a failure in words for people; the name itself where there are none."""
+    deleted, _, active = code.removeprefix(SUSPICIOUS).strip().partition(" of ")
+    if code.startswith(SUSPICIOUS) and active:
+        return f"the file would delete {deleted} of the {active} active therapists of its area at once"
+    return MEANINGS.get(code, code)
 
 
 class Outcome(NamedTuple):
@@ -101,8 +110,8 @@ class Importer:
             if _is_on_its_way(read.look, error.code):
                 return Outcome(read.look, Verdict(NOT_READY, error.code), Figures())
             code = error.code
-        except Suspicious:
-            code = SUSPICIOUS
+        except Suspicious as error:
+            code = f"{SUSPICIOUS} {error.deleted} of {error.active}"
         return self._failed(read.look, before, code)
 
     def _applied(self, read: Read, before: Tracked | None) -> Outcome:
@@ -113,8 +122,8 @@ class Importer:
             if figures.entries and figures.broken == figures.entries:
                 raise Unreadable("no_usable_entry")
             figures.check(look.scrape.counts)
-            if look.in_future:
-                figures.remark("date_in_future", 0)
+            for doubt in look.doubts:
+                figures.remark(doubt, 0)
             return self._recorded(connection, look, before, _verdict(figures), figures)
 
     def _failed(self, look: Look, before: Tracked | None, code: str) -> Outcome:

@@ -26,13 +26,14 @@ from dataflows.runs import pool
 from dataflows.runs.garbage import rare_collections
 from dataflows.runs.runner import Run
 from dataflows.store.locks import DatabaseLock
+from dataflows.store.practice import outbox
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
 from dataflows.store.practice.migrate import is_current, migrate
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-__all__ = ["COMMAND", "Options", "bring_in", "check", "kept", "others", "recalled", "target", "words"]
+__all__ = ["COMMAND", "Options", "bring_in", "check", "kept", "others", "recalled", "target"]
 
 COMMAND = "therapist-import"
 TOPIC = "therapist-events"
@@ -80,11 +81,6 @@ def check(settings: Settings, options: Options) -> None:
 def others(settings: Settings, options: Options) -> list[str]:
     """The names of files that are left alone, for a terminal: they may be anything, such as the names of patients."""
     return files.find(options.paths, settings.therapist_import_dir).others
-
-
-def words(reached: bool) -> mail.Message:
-    """The mail of ``--watch``: nothing can be reached (False), or it works again (True)."""
-    return notices.reachable() if reached else notices.unreachable()
 
 
 class _Import:
@@ -161,7 +157,7 @@ class _Import:
                 continue
             if why == "done":
                 self.current.add(one.found.zip_code)
-            yield self.reporter.skipped(one.found.name, why)
+            yield self.reporter.skipped(one.found.name, why, known.get(one.found.name))
         yield from self._wait(wanted)
         yield from self._each(importer, wanted, known)
         self._supersede(importer, choice.older)
@@ -244,7 +240,11 @@ class _Import:
     def _publish(self, engine: sa.Engine, lock: DatabaseLock) -> Iterator[Event]:
         try:
             with translated():
-                drained = kafka.drain(self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check)
+                clock = self.run.clock
+                clock.shows_without_journal(outbox.newest(engine))
+                drained = kafka.drain(
+                    self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check, forget=not clock.jumped
+                )
         except DataflowsError as error:
             self.stopped = self.stopped or error
             return
@@ -259,7 +259,7 @@ class _Import:
             raise self.stopped
         if self.reporter.suspicious and not self.run.stop.is_set():
             raise MassDeletion(
-                f"too many therapists would be deleted at once by {', '.join(self.reporter.suspicious[:5])}",
+                f"too many therapists would be deleted at once: {', '.join(self.reporter.suspicious[:5])}",
                 hint="look at the scraper; if it is right: dataflows therapist-import --allow-mass-delete",
             )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dataflows.flows.therapists.tracking import ATTEMPTS, News
+from dataflows.flows.therapists.importing import meaning
+from dataflows.flows.therapists.tracking import ATTEMPTS, SUSPICIOUS, News
 from dataflows.remote.mail import Message
-from dataflows.runs.watch import UNREACHABLE_PASSES
 
-__all__ = ["message", "reachable", "unreachable"]
+__all__ = ["message"]
 
 MOST = 200  # lines of one kind; the rest is counted
 
@@ -26,25 +26,21 @@ def message(news: Sequence[News], run_id: str) -> Message:
     lines = [f"therapist-import, run {run_id[:8]}: {summary}."]
     for state, title in _SECTIONS.items():
         lines += _section(title, [one for one in news if one.state == state])
+    if any((one.error or "").startswith(SUSPICIOUS) and one.state != "recovered" for one in news):
+        lines += ["", "Files that delete too many at once wait until somebody has looked. If they are right:", ""]
+        lines += ["    dataflows therapist-import --allow-mass-delete"]
     lines += ["", "What was wrong with single entries, by their index in the file (the first one is 0):", ""]
     lines += [f"    dataflows runs show {run_id[:8]} --failed", ""]
     return Message(f"therapist-import: {summary}", "\n".join(lines))
 
 
-def unreachable() -> Message:
-    """The mail of ``--watch`` when the database cannot be reached for several passes."""
-    passes = f"{UNREACHABLE_PASSES} passes"
-    text = f"therapist-import --watch: the last {passes} did not reach the database. It goes on trying.\n"
-    return Message(f"therapist-import: nothing could be imported in {passes}", text)
-
-
-def reachable() -> Message:
-    """The mail of ``--watch`` when it works again."""
-    return Message("therapist-import: works again", "therapist-import --watch: the database can be reached again.\n")
+def _why(error: str) -> str:
+    """The stable name; with the figures where somebody has to decide by them."""
+    return f"{SUSPICIOUS}: {meaning(error)}" if error.startswith(SUSPICIOUS) else error
 
 
 def _section(title: str, news: Sequence[News]) -> list[str]:
     if not news:
         return []
-    lines = [f"  {one.file_name}{f'  {one.error}' if one.error else ''}" for one in news[:MOST]]
+    lines = [f"  {one.file_name}{f'  {_why(one.error)}' if one.error else ''}" for one in news[:MOST]]
     return ["", title, "", *lines, *([f"  and {len(news) - MOST} more"] if len(news) > MOST else [])]

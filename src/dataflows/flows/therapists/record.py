@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
+from dataflows.store.json_bounds import DEEPEST
+
 __all__ = ["FIELDS", "LISTS", "STATUSES", "Broken", "Entry", "Item", "folded", "in_order", "item_of", "natural_key"]
 
 # the sections of an entry, each with the fields that have a column of the same name
@@ -31,8 +33,15 @@ _KNOWN = frozenset({"id", "status", "last_modified", "telephone_hours", *_TEXTS,
 FIELDS = (*(field for fields in _TEXTS.values() for field in fields), *LISTS, "telephone_hours", "extra")
 """The columns that an import fills."""
 STATUSES = frozenset({"new", "modified", "unchanged", "deleted"})
-_DEEPEST = 100
-_LONGEST = 200  # characters
+_LONGEST = 200  # characters of what therapists are found by
+_LONGEST_TEXT = 10_000  # of any other text that has a column
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # of whole numbers that JSON columns and events carry
+_ALIKE = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u201b\u02bc\u02b9\u2032\u00b4`", "'")
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d", "-")
+    | {"\u00ad": None}
+)
+"""Apostrophes and hyphens as typographers write them; a soft hyphen is none."""
 _FOUND_BY = ("first_name", "last_name", "postal_code")
 
 
@@ -71,7 +80,7 @@ def item_of(at: int, raw: Any) -> Item:
             raise _Wrong("no_object", "")
         values = _values(raw)
         source_id = _text(raw.get("id"), "id")
-        _refuse_unfit_for_index(source_id, values)
+        _refuse_too_long(source_id, values)
         key = natural_key(values)
         if key is None and source_id is None:
             raise _Wrong("no_identity", "postal_code")
@@ -89,11 +98,16 @@ def natural_key(values: Mapping[str, Any]) -> str | None:
 
 
 def folded(text: str | None) -> str:
-    """A text as it is compared: trimmed, NFC, case-folded."""
+    """A text as it is compared: NFC, case-folded, with single blanks and plain apostrophes and hyphens.
+
+    What it makes of a name is in the database (``natural_key``): a change here needs a migration.
+    """
     if not text:
         return ""
-    plain = text.strip().casefold()
-    return plain if plain.isascii() else unicodedata.normalize("NFC", plain)
+    plain = " ".join(text.casefold().split())
+    if plain.isascii():
+        return plain.replace("`", "'")
+    return unicodedata.normalize("NFC", plain.translate(_ALIKE))
 
 
 def in_order(values: list[Any]) -> list[Any]:
@@ -133,8 +147,11 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _refuse_unfit_for_index(source_id: str | None, values: Mapping[str, Any]) -> None:
-    """What therapists are found by goes into an index, which takes 2,700 bytes and no more."""
+def _refuse_too_long(source_id: str | None, values: Mapping[str, Any]) -> None:
+    """Texts have bounds; what therapists are found by goes into an index, which takes 2,700 bytes and no more."""
+    for field in _PATHS:
+        if field in values and len(values[field]) > _LONGEST_TEXT:
+            raise _Wrong("too_long", field)
     texts = (source_id or "", values["first_name"], values["last_name"], values.get("postal_code", ""))
     if sum(map(len, texts)) > _LONGEST:
         for path, text in zip(("id", *_FOUND_BY), texts, strict=True):
@@ -199,7 +216,7 @@ def _plain(given: Any, path: str, depth: int = 0) -> Any:
     kind = type(given)
     if kind is str:
         return _clean(given)
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         raise _Wrong("too_deep", path)
     # loops: a comprehension is a call of its own before Python 3.12
     if kind is list:
@@ -213,14 +230,15 @@ def _plain(given: Any, path: str, depth: int = 0) -> Any:
             name = name if name.isascii() else unicodedata.normalize("NFC", name)  # noqa: PLW2901
             named[name] = _plain(one, path, depth + 1)
         return named
-    return _finite(given, path) if kind is Decimal else given
+    return _number(given, path) if kind in (Decimal, int) else given
 
 
-def _finite(given: Decimal, path: str) -> float:
+def _number(given: Decimal | int, path: str) -> float | int | str:
+    """A number; one that no column holds is kept as the text that was sent."""
+    if isinstance(given, int):
+        return given if _SMALLEST <= given <= _LARGEST else _digits(given, path)
     number = float(given)
-    if math.isinf(number):
-        raise _Wrong("number_too_large", path)
-    return number
+    return str(given) if math.isinf(number) else number
 
 
 def _hash(values: Mapping[str, Any]) -> str:
@@ -234,8 +252,8 @@ def _hash(values: Mapping[str, Any]) -> str:
             document[name] = in_order(document[name])
     try:
         canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # a number of more than 64 bits
-        raise _Wrong("number_too_large", "") from None
+    except TypeError:  # half of a surrogate pair
+        raise _Wrong("unstorable", "") from None
     if b"\\" in canonical and b"\\u0000" in canonical and _holds_nul(document):
         raise _Wrong("nul_character", "")  # PostgreSQL has no place for it
     return hashlib.sha256(canonical).hexdigest()

@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Iterator
 
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Warned
-from dataflows.flows.therapists.importing import MEANINGS, NOT_READY, Outcome
-from dataflows.flows.therapists.tracking import FAILED, SUCCESS, Due
+from dataflows.flows.therapists.importing import NOT_READY, Outcome, meaning
+from dataflows.flows.therapists.tracking import FAILED, SUCCESS, SUSPICIOUS, Due, Tracked
 from dataflows.runs.journal import Item
 from dataflows.runs.runner import Run
 
 __all__ = ["Reporter"]
 
 _FILES = ("seen", "imported", "skipped", "failed", "dead", "superseded", "not_ready", "other")
-_THERAPISTS = ("new", "updated", "unchanged", "deleted", "revived", "refused", "older")
+_THERAPISTS = ("new", "updated", "unchanged", "deleted", "revived", "refused", "older", "locations")
 _MOST_WARNINGS = 20  # shown one by one; all are counted, and told file by file in the report
 _MOST_FILES = 1000
 _SAVE_EVERY_SECONDS, _SAVE_ITEMS = 0.5, 500  # the journal is flushed to the disk each time
@@ -45,12 +45,14 @@ class Reporter:
         self._planned = files
         return Planned(files, "files")
 
-    def skipped(self, name: str, why: Due) -> Event:
-        """A file that needs nothing now."""
+    def skipped(self, name: str, why: Due, tracked: Tracked | None) -> Event:
+        """A file that is not tried now; a failure all the same while it, or an entry of it, is not written."""
         self.files["skipped"] += 1
         self.files["dead"] += why == "dead"
         self._record([Item(name, "skipped", 0, why)])
-        return Skipped(name, _WAITING[why])
+        if why == "done" or tracked is None:
+            return Skipped(name, _WAITING[why])
+        return Failed(name, tracked.status, f"{meaning(tracked.error or '')}; {_WAITING[why]}", known=True)
 
     def ended(self, outcome: Outcome) -> Iterator[Event]:
         """A file that was tried."""
@@ -105,8 +107,8 @@ class Reporter:
         self.fields.update(figures.fields)
         self.mismatches += figures.status_mismatch
         self.warnings.update({code: remark.count for code, remark in figures.remarks.items()})
-        if verdict.error == "suspicious":
-            self.suspicious.append(outcome.look.found.name)
+        if verdict.status == FAILED and (verdict.error or "").startswith(SUSPICIOUS):
+            self.suspicious.append(f"{outcome.look.found.name} ({meaning(verdict.error or '')})")
         if (verdict.status != SUCCESS or figures.remarks) and len(self._told) < _MOST_FILES:
             self._told.append(self._entry(outcome))
 
@@ -134,7 +136,7 @@ class Reporter:
 
     def _failure(self, outcome: Outcome) -> Failed:
         code = outcome.verdict.error or FAILED
-        return Failed(outcome.look.found.name, code, MEANINGS.get(code, code), known=outcome.known)
+        return Failed(outcome.look.found.name, code, meaning(code), known=outcome.known)
 
     def _refused(self, outcome: Outcome) -> Iterator[Event]:
         name, figures = outcome.look.found.name, outcome.figures

@@ -9,16 +9,18 @@ import codecs
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Any, NamedTuple
 
 from ijson.backends import yajl2_c as ijson  # the C one by name: the pure one needs twenty times as long
 from ijson.common import IncompleteJSONError, JSONError
 
-from dataflows.flows.therapists.record import STATUSES, Item, item_of
+from dataflows.flows.therapists.bounded import BoundedText, mark_in
+from dataflows.flows.therapists.record import STATUSES, Broken, Item, item_of
+from dataflows.store.encodings import encoding_of
 
 __all__ = ["NOTHING_SAID", "Scrape", "Source", "Unreadable", "entries", "scrape_of"]
 
-_DIGITS = 2000
 _LONGEST_AREA = 50
 _COUNTS = {"total": "total_therapists", **{status: f"{status}_therapists" for status in STATUSES}}
 
@@ -37,13 +39,15 @@ class Scrape(NamedTuple):
     date: datetime | None
     area: str | None
     counts: Mapping[str, int]
+    odd_date: bool = False
+    """It says when it was scraped, in a form that cannot be read."""
 
 
 NOTHING_SAID = Scrape(None, None, {})
 
 
 class Source:
-    """A file being read: works out its SHA-256 on the way, and leaves out a byte order mark."""
+    """A file being read: its SHA-256 is worked out on the way; a byte order mark and what is beyond bounds left out."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -52,15 +56,16 @@ class Source:
     def _begin(self) -> None:
         self._sha256 = hashlib.sha256()
         self._fresh = True
-        self._before = b""
+        self._bounded = BoundedText(self._block)
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether some entry that was read holds a mark (``bounded.mark_in``)."""
+        return self._bounded.has_marks
 
     def read(self, size: int = -1) -> bytes:
-        """Read on. Raises Unreadable for a number of thousands of digits, which would end the process in the parser."""
-        block = self._block(size)
-        if _has_endless_number(seen := self._before + block):
-            raise Unreadable("number_too_large")
-        self._before = seen[-2 * _DIGITS :]
-        return block
+        """Read on."""
+        return self._bounded.read(size)
 
     def _block(self, size: int) -> bytes:
         block = self._stream.read(size)
@@ -82,6 +87,11 @@ class Source:
             pass
         return self._sha256.hexdigest()
 
+    def encoding(self) -> str | None:
+        """Which other encoding than UTF-8 the file has (``encodings.NAMES``), None where there is nothing to tell."""
+        self._stream.seek(0)
+        return encoding_of(iter(partial(self._stream.read, 1 << 20), b""))
+
 
 def scrape_of(source: Source) -> Scrape:
     """Read what a file says of itself; that usually stands at its beginning, and no more is read then.
@@ -95,10 +105,13 @@ def scrape_of(source: Source) -> Scrape:
         counts = _first(source, "statistics")
     said = {**metadata, **counts} if isinstance(counts, dict) else metadata
     area = metadata.get("postcode_area")
+    when = metadata.get("scrape_date") or metadata.get("timestamp")
+    date = _moment(when)
     return Scrape(
-        _moment(metadata.get("scrape_date") or metadata.get("timestamp")),
+        date,
         _area(area) if isinstance(area, str) else None,
         {what: number for what in _COUNTS if isinstance(number := _count(said, what), int)},
+        bool(when) and date is None,
     )
 
 
@@ -108,24 +121,28 @@ def entries(source: Source) -> Iterator[Item]:
     Raises:
         Unreadable: the file breaks off, is no JSON, or has no list of therapists.
     """
+    try:
+        yield from _entries(source)
+    except Unreadable as error:
+        code = error.code
+    else:
+        return
+    raise Unreadable((source.encoding() if code == "not_json" else None) or code)
+
+
+def _entries(source: Source) -> Iterator[Item]:
     at = -1
     for at, raw in enumerate(_items(source.rewind(), "therapists.item")):
-        yield item_of(at, raw)
+        code = mark_in(raw) if source.has_marks else None
+        yield item_of(at, raw) if code is None else Broken(at, code)
     if at < 0 and not _has_list(source.rewind()):
         raise Unreadable("no_therapists")
 
 
-def _has_endless_number(data: bytes) -> bool:
-    """Whether so many digits follow each other that the parser (ijson, above 4,300) would crash.
-
-    Whatever is twice as long as a step has all of the step behind one of these places in it.
-    """
-    return any(data[at : at + _DIGITS].isdigit() for at in range(0, len(data) - _DIGITS + 1, _DIGITS))
-
-
 def _first(source: Source, prefix: str) -> dict[str, Any]:
     found = next(_items(source.rewind(), prefix), None)
-    return found if isinstance(found, dict) else {}
+    said = found if isinstance(found, dict) else {}
+    return {name: value for name, value in said.items() if mark_in(value) is None} if source.has_marks else said
 
 
 def _items(source: Source, prefix: str) -> Iterator[Any]:
@@ -133,10 +150,8 @@ def _items(source: Source, prefix: str) -> Iterator[Any]:
         yield from ijson.items(source, prefix)
     except IncompleteJSONError as error:
         raise Unreadable("broken_off" if "premature EOF" in str(error) else "not_json") from None
-    except (JSONError, RecursionError, UnicodeDecodeError):  # the last for half a character, such as \udc00
+    except (JSONError, UnicodeDecodeError):
         raise Unreadable("not_json") from None
-    except ArithmeticError:  # an exponent of twenty digits
-        raise Unreadable("number_too_large") from None
 
 
 def _has_list(source: Source) -> bool:

@@ -6,110 +6,217 @@ file are left out by their ids, changed ones wait in the staging table for its e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.deciding import Sight
-from dataflows.flows.therapists.identity import Known, Person
+from dataflows.flows.therapists.identity import Key, Known, Person
 from dataflows.flows.therapists.record import FIELDS
+from dataflows.flows.therapists.sight import Sight
 from dataflows.store.practice.bulk import insert, within
-from dataflows.store.practice.therapist_tables import therapist_changes, therapists
+from dataflows.store.practice.therapist_tables import therapist_changes, therapist_locations, therapists
 
 __all__ = ["Row", "Staging"]
 
 Row: TypeAlias = dict[str, Any]
 
-_KNOWN = [therapists.c[name] for name in Known._fields]
+_OF_LOCATIONS = {"id": therapist_locations.c.therapist_id, "location": therapist_locations.c.id}
+_KNOWN = [therapists.c[name] for name in Known._fields[:9]]
+_KNOWN_FURTHER = [
+    *(_OF_LOCATIONS.get(name, therapist_locations.c[name]) for name in Known._fields[:9]),
+    _OF_LOCATIONS["location"],
+    therapists.c.deleted_at,
+]
 _UPDATED = (
     *("area", "source_id", "natural_key", "content_hash", "last_seen", "seen_in", "active", "deleted_at", "updated_at"),
     *FIELDS,
 )
 
 
-def _staging_table(*prefixes: str, **options: Any) -> sa.Table:
+def _staging_table(target: sa.Table, *prefixes: str, **options: Any) -> sa.Table:
     return sa.Table(
-        "therapists_staged",
+        f"{target.name}_staged",
         sa.MetaData(),
-        sa.Column("id", therapists.c.id.type, primary_key=True, autoincrement=False),
-        *(sa.Column(name, therapists.c[name].type) for name in _UPDATED),
+        sa.Column("id", target.c.id.type, primary_key=True, autoincrement=False),
+        *(sa.Column(name, target.c[name].type) for name in _UPDATED),
         prefixes=list(prefixes),
         **options,
     )
 
 
 # SQLite keeps temporary tables in files outside its database; one that is dropped before the commit stays inside
-_STAGED = {"postgresql": _staging_table("TEMPORARY", postgresql_on_commit="DROP"), "sqlite": _staging_table()}
+_STAGED = {
+    (dialect, target.name): _staging_table(target, *prefixes, **options)
+    for target in (therapists, therapist_locations)
+    for dialect, prefixes, options in (
+        ("postgresql", ("TEMPORARY",), {"postgresql_on_commit": "DROP"}),
+        ("sqlite", (), {}),
+    )
+}
+
+
+class _Changed:
+    """Rows of one table that change, put aside until the end of the file."""
+
+    def __init__(self, connection: sa.Connection, target: sa.Table) -> None:
+        self._connection = connection
+        self._target = target
+        self._staged = _STAGED[connection.dialect.name, target.name]
+        self._made = False
+
+    def stage(self, rows: Sequence[Row]) -> None:
+        """Put rows aside."""
+        if rows and not self._made:
+            self._staged.create(self._connection)
+            self._made = True
+        insert(self._connection, self._staged, rows)
+
+    def apply(self) -> None:
+        """Write what was put aside, by one join."""
+        if not self._made:
+            return
+        staged, target = self._staged, self._target
+        values = {name: staged.c[name] for name in _UPDATED}
+        self._connection.execute(target.update().values(values).where(target.c.id == staged.c.id))
+        staged.drop(self._connection)
+        self._made = False
 
 
 class Staging:
-    """The therapists, as one file sees and changes them on ``connection``.
+    """The therapists and their further listings, as one file sees and changes them on ``connection``.
 
-    ``newest`` is the highest id there was before.
+    ``newest`` is the highest id of a therapist there was before.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
-        self._staged = _STAGED[connection.dialect.name]
-        self._made = False
-        self.newest = int(connection.execute(sa.select(sa.func.max(therapists.c.id))).scalar() or 0)
+        self._changed = {False: _Changed(connection, therapists), True: _Changed(connection, therapist_locations)}
+        self.newest = self._highest(therapists)
+        self._newest_location = self._highest(therapist_locations)
         self._areas: dict[str, bool] = {}
+
+    def _highest(self, table: sa.Table) -> int:
+        return int(self._connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0)
 
     # --- reading ----------------------------------------------------------------------------------------------
 
     def by_key(self, keys: Collection[str]) -> dict[str, list[Known]]:
-        """The therapists with these natural keys."""
+        """The listings with these natural keys."""
         found: dict[str, list[Known]] = {}
-        for known in self._known(therapists.c.natural_key, keys):
+        for known in self._known("natural_key", keys):
             found.setdefault(known.natural_key or "", []).append(known)
         return found
 
     def by_id(self, area: str, source_ids: Collection[str]) -> dict[str, list[Known]]:
-        """The therapists with these ids of the source in an area."""
+        """The listings with these ids of the source in an area."""
         found: dict[str, list[Known]] = {}
         if not source_ids or not self._is_known(area):
             return found
-        for known in self._known(therapists.c.source_id, source_ids, therapists.c.area == area):
+        for known in self._known("source_id", source_ids, area):
             found.setdefault(known.source_id or "", []).append(known)
         return found
 
-    def people(self, ids: Collection[int]) -> dict[int, Person]:
-        """By what a match by id is confirmed, for these therapists."""
-        columns = [therapists.c[name] for name in Person._fields]
-        return {row["id"]: Person.of(row) for row in self._rows(columns, ids)}
+    def people(self, listings: Iterable[Known]) -> dict[Key, Person]:
+        """By what a match by id is confirmed, for these listings."""
+        return {key: Person.of(row) for key, row in self._rows(Person._fields, listings)}
 
-    def rows(self, ids: Collection[int]) -> dict[int, Row]:
-        """The columns of these therapists that an import fills."""
-        return {row["id"]: row for row in self._rows([therapists.c[name] for name in FIELDS], ids)}
+    def rows(self, listings: Iterable[Known]) -> dict[Key, Row]:
+        """The columns of these listings that an import fills."""
+        return dict(self._rows(FIELDS, listings))
+
+    def therapists(self, ids: Collection[int]) -> list[Row]:
+        """Therapists by id, as events tell of them."""
+        if not ids:
+            return []
+        columns = [therapists.c[name] for name in ("id", "area", "source_id", "active", *FIELDS)]
+        chosen = sa.select(*columns).where(within(self._connection, therapists.c.id, list(ids)))
+        return [dict(row) for row in self._connection.execute(chosen.order_by(therapists.c.id)).mappings()]
+
+    def locations(self, ids: Collection[int]) -> dict[int, list[Row]]:
+        """The active further listings of therapists."""
+        found: dict[int, list[Row]] = {}
+        table, names = therapist_locations.c, ("area", "source_id", *FIELDS)
+        if ids:
+            chosen = sa.select(table.therapist_id, *(table[name] for name in names)).where(
+                within(self._connection, table.therapist_id, list(ids)), table.active.is_(True)
+            )
+            for owner, *values in self._connection.execute(chosen.order_by(table.id)):
+                found.setdefault(owner, []).append(dict(zip(names, values, strict=True)))
+        return found
+
+    def new_by_key(self, keys: Collection[str]) -> dict[str, int]:
+        """The therapists with these natural keys that this very file has made."""
+        if not keys:
+            return {}
+        column = therapists.c
+        wanted = within(self._connection, column.natural_key, list(keys))
+        chosen = sa.select(column.natural_key, sa.func.min(column.id)).where(wanted, column.id > self.newest)
+        return {row[0]: row[1] for row in self._connection.execute(chosen.group_by(column.natural_key))}
+
+    def shown_by_locations(self, ids: Collection[int], day: date) -> set[int]:
+        """Which of these therapists a further listing shows, in a file of that day or later."""
+        if not ids or not self._newest_location:
+            return set()
+        table = therapist_locations.c
+        chosen = sa.select(table.therapist_id, table.last_seen).where(
+            within(self._connection, table.therapist_id, list(ids)), table.active.is_(True)
+        )
+        return {owner for owner, seen in self._connection.execute(chosen) if seen is not None and seen.date() >= day}
 
     def active_in(self, area: str) -> int:
-        """How many therapists of an area are active."""
-        query = sa.select(sa.func.count()).where(therapists.c.area == area, therapists.c.active.is_(True))
-        return int(self._connection.execute(query).scalar_one())
+        """How many listings of an area are active."""
+        counts = (
+            sa.select(sa.func.count()).select_from(table).where(table.c.area == area, table.c.active.is_(True))
+            for table in (therapists, therapist_locations)
+        )
+        return sum(int(self._connection.execute(count).scalar_one()) for count in counts)
 
     def _is_known(self, area: str) -> bool:
         """Whether anybody of an area was there before this file; of a new one nobody has to be looked for by id."""
         if area not in self._areas:
             anybody = sa.exists().where(therapists.c.area == area, therapists.c.id <= self.newest)
-            self._areas[area] = bool(self._connection.execute(sa.select(anybody)).scalar_one())
+            further = sa.exists().where(
+                therapist_locations.c.area == area, therapist_locations.c.id <= self._newest_location
+            )
+            self._areas[area] = bool(self._connection.execute(sa.select(sa.or_(anybody, further))).scalar_one())
         return self._areas[area]
 
-    def _known(
-        self, column: sa.Column[Any], values: Collection[str], *conditions: sa.ColumnElement[bool]
-    ) -> Iterable[Known]:
+    def _known(self, column: str, values: Collection[str], area: str | None = None) -> Iterator[Known]:
         if not values or not self.newest:
-            return []
-        wanted = within(self._connection, column, list(values))
-        query = sa.select(*_KNOWN).where(wanted, therapists.c.id <= self.newest, *conditions)
-        return [Known(*row) for row in self._connection.execute(query).all()]
+            return
+        table, further = therapists.c, therapist_locations.c
+        query = sa.select(*_KNOWN).where(within(self._connection, table[column], list(values)), table.id <= self.newest)
+        if area is not None:
+            query = query.where(table.area == area)
+        yield from (Known(*row) for row in self._connection.execute(query).all())
+        if not self._newest_location:
+            return
+        query = sa.select(*_KNOWN_FURTHER).where(
+            within(self._connection, further[column], list(values)),
+            further.id <= self._newest_location,
+            further.therapist_id == table.id,
+        )
+        if area is not None:
+            query = query.where(further.area == area)
+        yield from (Known(*row) for row in self._connection.execute(query).all())
 
-    def _rows(self, columns: Sequence[sa.Column[Any]], ids: Collection[int]) -> Iterable[Row]:
-        if not ids:
-            return []
-        wanted = within(self._connection, therapists.c.id, list(ids))
-        query = sa.select(therapists.c.id, *columns).where(wanted)
-        return (dict(row) for row in self._connection.execute(query).mappings())
+    def _rows(self, names: Sequence[str], listings: Iterable[Known]) -> Iterator[tuple[Key, Row]]:
+        listings = list(listings)
+        ids = [known.id for known in listings if known.location is None]
+        if ids:
+            columns = [therapists.c[name] for name in names]
+            query = sa.select(therapists.c.id, *columns).where(within(self._connection, therapists.c.id, ids))
+            for row in self._connection.execute(query).mappings():
+                yield (row["id"], None), dict(row)
+        if further := [known.location for known in listings if known.location is not None]:
+            table = therapist_locations.c
+            query = sa.select(table.therapist_id, table.id, *(table[name] for name in names)).where(
+                within(self._connection, table.id, further)
+            )
+            for row in self._connection.execute(query).mappings():
+                yield (row["therapist_id"], row["id"]), dict(row)
 
     # --- writing ----------------------------------------------------------------------------------------------
 
@@ -122,38 +229,48 @@ class Staging:
             self._connection.execute(sa.text("SET LOCAL default_statistics_target = 10"))
             self._connection.execute(sa.text("ANALYZE therapists (natural_key, area, source_id)"))
 
-    def stage(self, rows: Sequence[Row]) -> None:
-        """Put changed therapists aside until ``apply``."""
-        if rows and not self._made:
-            self._staged.create(self._connection)
-            self._made = True
-        insert(self._connection, self._staged, rows)
+    def stage(self, rows: Sequence[Row], *, further: bool) -> None:
+        """Put changed therapists, or further listings, aside until ``apply``."""
+        self._changed[further].stage(rows)
 
     def note(self, changes: Sequence[Row]) -> None:
         """Write down what changed, field by field."""
         insert(self._connection, therapist_changes, changes)
 
+    def add_locations(self, rows: Sequence[Row]) -> None:
+        """Insert further listings."""
+        insert(self._connection, therapist_locations, rows)
+
     def apply(self) -> None:
-        """Write what was staged, by one join."""
-        if not self._made:
+        """Write what was put aside."""
+        for changed in self._changed.values():
+            changed.apply()
+
+    def touch(self, ids: Collection[int], sight: Sight, *, further: bool) -> None:
+        """Note that these therapists, or further listings, were seen again as they were."""
+        self._change(ids, {"last_seen": sight.date, "seen_in": sight.name, "area": sight.area}, further=further)
+
+    def delete(self, ids: Collection[int], values: Mapping[str, Any], *, further: bool) -> None:
+        """Mark these therapists, or further listings, deleted."""
+        self._change(ids, {"active": False, **values}, further=further)
+
+    def revive(self, ids: Collection[int], now: datetime) -> list[int]:
+        """Mark therapists active whom a further listing shows; returns those that were not."""
+        if not ids:
+            return []
+        column = therapists.c
+        wanted = within(self._connection, column.id, list(ids))
+        gone = list(self._connection.execute(sa.select(column.id).where(wanted, column.active.is_(False))).scalars())
+        values = {"active": True, "deleted_at": None, "updated_at": now}
+        if gone:
+            self._connection.execute(
+                therapists.update().values(values).where(within(self._connection, column.id, gone))
+            )
+        return gone
+
+    def _change(self, ids: Collection[int], values: Mapping[str, Any], *, further: bool) -> None:
+        if not ids:
             return
-        staged = self._staged
-        values = {name: staged.c[name] for name in _UPDATED}
-        self._connection.execute(therapists.update().values(values).where(therapists.c.id == staged.c.id))
-        self._staged.drop(self._connection)
-        self._made = False
-
-    def touch(self, ids: Collection[int], sight: Sight) -> None:
-        """Note that these therapists were seen again as they were."""
-        if ids:
-            values = {"last_seen": sight.date, "seen_in": sight.name, "area": sight.area}
-            self._change(ids, values)
-
-    def delete(self, ids: Collection[int], values: Mapping[str, Any]) -> None:
-        """Mark these therapists deleted."""
-        if ids:
-            self._change(ids, {"active": False, **values})
-
-    def _change(self, ids: Collection[int], values: Mapping[str, Any]) -> None:
-        wanted = within(self._connection, therapists.c.id, list(ids))
-        self._connection.execute(therapists.update().values(dict(values)).where(wanted))
+        table = therapist_locations if further else therapists
+        wanted = within(self._connection, table.c.id, list(ids))
+        self._connection.execute(table.update().values(dict(values)).where(wanted))

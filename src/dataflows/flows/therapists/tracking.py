@@ -20,6 +20,7 @@ ATTEMPTS = 5
 RETRY_AFTER = timedelta(hours=1)
 SUCCESS, PARTIAL, FAILED, SUPERSEDED = "success", "partial", "failed", "superseded"
 SUSPICIOUS = "suspicious"
+"""How the error of a file begins that deletes too many at once; the two figures follow: ``suspicious 30 of 100``."""
 _PAGE = 1000
 _t = import_tracking.c
 
@@ -75,7 +76,7 @@ def due(look: Look, tracked: Tracked | None, now: datetime, *, reprocess: bool, 
         return "import"
     if tracked.status == SUCCESS:
         return "done"
-    if allow_mass_delete and tracked.error == SUSPICIOUS:
+    if allow_mass_delete and (tracked.error or "").startswith(SUSPICIOUS):
         return "import"
     if tracked.attempts >= ATTEMPTS:
         return "dead"
@@ -136,9 +137,10 @@ def supersede(connection: sa.Connection, looks: Iterable[Look], run_id: str) -> 
 
 def news(connection: sa.Connection) -> list[News]:
     """What nobody was told yet: first failures, files given up, and those that recovered since."""
+    unwritten = _t.status.in_((FAILED, PARTIAL))
     state = sa.case(
-        (sa.and_(_t.status == FAILED, _t.attempts >= ATTEMPTS, sa.func.coalesce(_t.told, "") != "dead"), "dead"),
-        (sa.and_(_t.status.in_((FAILED, PARTIAL)), _t.told.is_(None)), "failed"),
+        (sa.and_(unwritten, _t.attempts >= ATTEMPTS, sa.func.coalesce(_t.told, "") != "dead"), "dead"),
+        (sa.and_(unwritten, _t.told.is_(None)), "failed"),
         (sa.and_(_t.status == SUCCESS, _t.told.is_not(None)), "recovered"),
     )
     candidates = sa.select(_t.id, _t.file_name, state.label("state"), _t.error).where(

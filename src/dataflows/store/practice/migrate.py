@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from dataflows.errors import SettingUnusable
 
-NEWEST = "0002"
+NEWEST = "0003"
 VERSION_TABLE = "dataflows_practice_version"  # a database may hold the tables of other programs that use Alembic too
 _VERSION = sa.Table(VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32)))  # as Alembic makes it
 

@@ -119,7 +119,12 @@ def add_from(
 
 
 def drain(
-    engine: sa.Engine, topic: str, publish: Callable[[Sequence[Event]], Verdict], *, now: datetime | None = None
+    engine: sa.Engine,
+    topic: str,
+    publish: Callable[[Sequence[Event]], Verdict],
+    *,
+    now: datetime | None = None,
+    forget: bool = True,
 ) -> Drained:
     """Hand all unpublished events of a topic to ``publish``, oldest first, and mark those that are safe.
 
@@ -128,7 +133,7 @@ def drain(
     time, the next one when it is safe; behind one that is refused, its key waits.
     Raises what the database raises.
     """
-    forgotten = forget_old(engine, topic, now=now).forgotten
+    forgotten = forget_old(engine, topic, now=now, forget=forget).forgotten
     published, refused, why = 0, set[str](), ""
     for events in _in_rounds(engine, topic, refused):
         verdict = publish(events)
@@ -141,11 +146,20 @@ def drain(
     return Drained(published, len(refused), _waiting(engine, topic), forgotten, why)
 
 
-def forget_old(engine: sa.Engine, topic: str, *, now: datetime | None = None) -> Drained:
-    """Take the payload from rows older than 30 days, whether anybody publishes or not.
+def newest(engine: sa.Engine) -> datetime | None:
+    """When the newest event was added, published or not. Raises what the database raises."""
+    with engine.connect() as connection:
+        found: datetime | None = connection.execute(sa.select(sa.func.max(outbox.c.created_at))).scalar()
+    return found
+
+
+def forget_old(engine: sa.Engine, topic: str, *, now: datetime | None = None, forget: bool = True) -> Drained:
+    """Take the payload from rows older than 30 days, whether anybody publishes or not; ``forget`` False: from none.
 
     Raises what the database raises.
     """
+    if not forget:
+        return Drained(waiting=_waiting(engine, topic))
     before = (now or datetime.now(UTC)) - KEPT_FOR
     old = sa.update(outbox).where(*_unpublished(topic), outbox.c.created_at < before)
     with engine.begin() as connection:

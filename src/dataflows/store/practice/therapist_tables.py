@@ -1,4 +1,4 @@
-"""The tables of therapists: who they are, what changed about them, and which files were imported.
+"""The tables of therapists: who they are, their further listings, what changed, and which files were imported.
 
 Columns that an import never touches are the operator's own: ``status``, ``sperrgrund``, ``notes``, ``contact_history``.
 """
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from dataflows.store.practice.metadata import BIG, JSON, Instant, metadata
 
-__all__ = ["import_tracking", "therapist_changes", "therapists"]
+__all__ = ["import_tracking", "therapist_changes", "therapist_locations", "therapists"]
 
 therapists = sa.Table(
     "therapists",
@@ -17,7 +17,7 @@ therapists = sa.Table(
     sa.Column("id", BIG, primary_key=True),
     sa.Column("area", sa.Text, nullable=False, comment="postcode area of the newest file, such as 52XXX"),
     sa.Column("source_id", sa.Text, comment="the source's number within its area, such as praxis67; it may be reused"),
-    sa.Column("natural_key", sa.Text, comment="first name, last name, postcode: trimmed, NFC, case-folded"),
+    sa.Column("natural_key", sa.Text, comment="first name, last name, postcode, as names are compared"),
     sa.Column("content_hash", sa.Text, nullable=False, comment="SHA-256 of the newest entry's canonical JSON"),
     sa.Column("last_seen", Instant, comment="scrape date of the newest file that shows them; NULL: only seen deleted"),
     sa.Column("seen_in", sa.Text, comment="that file; decides between files of one date"),
@@ -53,12 +53,35 @@ therapists = sa.Table(
     sqlite_autoincrement=True,
 )
 
+therapist_locations = sa.Table(
+    "therapist_locations",
+    metadata,
+    sa.Column("id", BIG, primary_key=True),
+    sa.Column("therapist_id", BIG, sa.ForeignKey("therapists.id"), nullable=False),
+    *(
+        sa.Column(name, therapists.c[name].type, nullable=therapists.c[name].nullable)
+        for name in (
+            *("area", "source_id", "natural_key", "content_hash", "last_seen", "seen_in", "active", "deleted_at"),
+            *("salutation", "title", "first_name", "last_name", "full_name", "classification"),
+            *("street", "house_number", "postal_code", "city", "phone", "email", "fax"),
+            *("languages", "therapy_methods", "telephone_hours", "extra", "created_at", "updated_at"),
+        )
+    ),
+    sa.Index(None, "therapist_id"),
+    sa.Index(None, "natural_key"),
+    sa.Index(None, "area", "source_id"),
+    comment="further listings of a therapist, each with what it says; the first one is the row in therapists",
+    sqlite_autoincrement=True,
+)
+
 therapist_changes = sa.Table(
     "therapist_changes",
     metadata,
     sa.Column("id", BIG, primary_key=True),
     sa.Column("therapist_id", BIG, sa.ForeignKey("therapists.id"), nullable=False),
-    sa.Column("field", sa.Text, nullable=False, comment="a column of therapists"),
+    sa.Column(
+        "field", sa.Text, nullable=False, comment="a column of therapists; of a further listing locations.<column>"
+    ),
     sa.Column("old_value", JSON),
     sa.Column("new_value", JSON),
     sa.Column("file_name", sa.Text, nullable=False),
