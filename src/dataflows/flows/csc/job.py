@@ -156,7 +156,10 @@ class _Submit:
         self.orphans = Orphans(self.acks, self.names)
 
     def _story(self) -> Iterator[Event]:
-        yield from settle_ownership(self.acks, self.staging, self.options)
+        options = self.options
+        if not options.rehearsal:
+            asked = {"dry_run": options.dry_run, "requeue": options.requeue, "takeover": options.takeover}
+            yield from settle_ownership(self.acks, self.staging, **asked)
         yield from self._replay()
         if self.options.child is not None:
             yield from self._one_child(self.options.child)

@@ -23,7 +23,6 @@ from dataflows.runs.journal import Journal
 from dataflows.runs.keys import KEY_FILE, Seal
 
 if TYPE_CHECKING:
-    from dataflows.flows.csc.job import Options
     from dataflows.flows.csc.staging import Staging
 
 _PAGE = 1000
@@ -88,21 +87,21 @@ def _remember(journal: Journal, fingerprint: bytes, *, archive: bool) -> None:
 # --- the table ----------------------------------------------------------------------------------------------------
 
 
-def settle_ownership(acks: Acknowledgements, staging: Staging, options: Options) -> Iterator[Event]:
+def settle_ownership(
+    acks: Acknowledgements, staging: Staging, *, dry_run: bool, requeue: bool, takeover: bool
+) -> Iterator[Event]:
     """Make sure that this journal may send what the table says, or make it so where that is asked for.
 
     Raises:
-        SettingUnusable: it may not.
+        SettingUnusable: it may not; in a dry run that is a warning only.
     """
-    if options.rehearsal:
-        return
-    if options.dry_run:
+    if dry_run:
         yield from _foreseen(acks, staging)
-    elif options.requeue:
+    elif requeue:
         rows = staging.requeue()  # first: else a kill in between would let the next run believe it was done
         acks.start_anew()
         yield Warned(f"{rows} rows were set to pending; all of them are sent whole")
-    elif options.takeover:
+    elif takeover:
         acks.take_over()
         yield Warned("this table belongs to this machine's journal now; everything pending is sent whole")
     else:
