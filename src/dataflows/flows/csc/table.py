@@ -93,7 +93,9 @@ def identified(engine: sa.Engine, name: str) -> TableIdentity:
     table, ask = staging_table(name), _ASK[engine.dialect.name]
     found = in_transaction(engine, lambda connection: ask(connection, table))
     if found is None:
-        raise SettingUnusable("the database has no such table", hint="check TABLE_NAME: dataflows test-schema")
+        raise SettingUnusable(
+            "DB_CONNECTION_STRING: the database has no such table", hint="check TABLE_NAME: dataflows test-schema"
+        )
     return found
 
 
