@@ -35,7 +35,7 @@ JOBS = {"job", "inspection"}
 PRINTERS = {"cli/output.py", "cli/progress.py", "cli/lines.py"}
 POOL = "runs/pool.py"
 # a server has to serve while its starter goes on; a signal's message must not wait for what it interrupted; and reading
-# ahead in order is no work for a pool, which takes what is ready; and writing back in order, beside the requests, is none
+# ahead or writing back in order is no work for a pool, which takes what is ready
 THREADS = {"runs/background.py", "runs/runner.py", "runs/ahead.py", "flows/csc/writer_thread.py"}
 RETRY = "remote/retry.py"
 # a transaction that was the victim of a deadlock is repeated as a whole, by rules of the database and not of a service
