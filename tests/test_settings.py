@@ -118,7 +118,7 @@ def test_its_settings_may_come_from_both_places(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("where", ["environment", "env file"])
 def test_ours_beats_its(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "" if where == "environment" else "DB_CONNECTION_STRING=sqlite:///ours.db\n"
-    env_file(tmp_path, f"{text}SQL_CONN_STR=sqlite:///its.db\n")
+    env_file(tmp_path, f"{text}SQL_CONN_STR=sqlite:///its.db\n").chmod(0o600)
     if where == "environment":
         monkeypatch.setenv("DB_CONNECTION_STRING", "sqlite:///ours.db")
     settings = load()
