@@ -35,18 +35,11 @@ JOBS = {"job", "inspection"}
 PRINTERS = {"cli/output.py", "cli/progress.py", "cli/lines.py"}
 POOL = "runs/pool.py"
 # a server has to serve while its starter goes on; a signal's message must not wait for what it interrupted; and reading
-<<<<<<< HEAD
-# ahead in order is no work for a pool, which takes what is ready
-THREADS = {"runs/background.py", "runs/runner.py", "runs/ahead.py", "flows/csc/writer_thread.py"}
-RETRY = "remote/retry.py"  # of requests
-REPEATED = "store/transactions.py"  # a transaction after a deadlock: no request, and nothing of one's waiting or words
-=======
 # ahead or writing back in order is no work for a pool, which takes what is ready
 THREADS = {"runs/background.py", "runs/runner.py", "runs/ahead.py", "flows/csc/writer_thread.py"}
 RETRY = "remote/retry.py"
 # a transaction that was the victim of a deadlock is repeated as a whole, by rules of the database and not of a service
 TRANSACTIONS = "store/transactions.py"
->>>>>>> main
 # `runs show --follow` looks at the journal now and then; nothing is tried again there
 PATIENT = {RETRY, "cli/runs.py"}
 
@@ -139,11 +132,7 @@ def test_there_is_one_thread_pool(path: str) -> None:
     assert loops == set() or path.startswith("web/")  # the server's own loop
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("path", sorted(MODULES.keys() - {RETRY, REPEATED}))
-=======
 @pytest.mark.parametrize("path", sorted(MODULES.keys() - {RETRY, TRANSACTIONS}))
->>>>>>> main
 def test_trying_again_is_written_once(path: str) -> None:
     libraries = {name.partition(".")[0] for name in imported(MODULES[path])}
     assert libraries & {"tenacity", "stamina", "backoff"} == set()
