@@ -46,18 +46,19 @@ class Fuse:
     def __init__(self, steps: int | None = None) -> None:
         self.left = steps
         self.burnt = False
-        self._thread = threading.get_ident()
+        self._lock = threading.Lock()
 
     def count(self) -> bool:
-        """Take a step, and tell whether the process is still there to take it."""
-        if self.left is not None and not self.burnt:
-            self.left -= 1
-            self.burnt = self.left < 0
-        return not self.burnt
+        """Take a step, in whichever thread, and tell whether the process is still there to take it."""
+        with self._lock:
+            if self.left is not None and not self.burnt:
+                self.left -= 1
+                self.burnt = self.left < 0
+            return not self.burnt
 
     def step(self) -> None:
         """Take a step of the program, or end it."""
-        if threading.get_ident() == self._thread and not self.count():
+        if not self.count():
             raise Killed
 
 
@@ -86,6 +87,7 @@ class Service:
         self._la_code = ""
         self._meanwhile: Callable[[], Any] | None = None
         self._fuse = Fuse()
+        self._loader = threading.local()  # at work in this thread
         self._closing = ExitStack()
 
     def __enter__(self) -> Service:
@@ -131,6 +133,7 @@ class Service:
         """Run the program once; None when it was killed, an error when it did not even start."""
         self._night, self._meanwhile, self._rows = night, plan.meanwhile, rows
         self._fuse = Fuse(plan.steps)
+        before = set(threading.enumerate())
         self._la_code = str(settings.la_code)
         self.box.receiver.faults.set(**plan.faults)
         try:
@@ -138,6 +141,7 @@ class Service:
                 order = Order("csc-submit", job.target(settings), {}, settings.data_dir)
                 return run_job(order, job.submit(settings, options), lambda _: None)
         except Killed:
+            _join(set(threading.enumerate()) - before)
             return None
         except DataflowsError as error:
             return error
@@ -158,7 +162,8 @@ class Service:
         return transaction
 
     def _before_commit(self, _: sa.Connection) -> None:
-        self._fuse.step()
+        if not getattr(self._loader, "at_work", False):
+            self._fuse.step()
 
     def _committed(self, la_code: str, records: list[Object]) -> Answer:
         night = self._night
@@ -172,7 +177,9 @@ class Service:
         night.accepted(records, _receipts(answer, len(records)), self.held(la_code))
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile is not None:
+            self._loader.at_work = True
             meanwhile()
+            self._loader.at_work = False
             night.loader_acted(self._rows())
         return answer
 
@@ -190,6 +197,13 @@ def _receipts(answer: Answer, count: int) -> list[str]:
     if isinstance(told, str):
         return [told] * count
     return told if isinstance(told, list) and len(told) == count and all(isinstance(one, str) for one in told) else []
+
+
+def _join(threads: set[threading.Thread]) -> None:
+    """Wait for what the killed program left running; not for the sandbox, which waits for its clients."""
+    for thread in threads:
+        if "process_request" not in thread.name:
+            thread.join(5)
 
 
 class _Engines:

@@ -225,10 +225,11 @@ def _read(raw: Any) -> Listed:
     """
     if not isinstance(raw, dict):
         raise unreadable()
-    name, crc32c = raw.get("name"), raw.get("crc32c")
+    given, crc32c = raw.get("name"), raw.get("crc32c")
+    name = given if isinstance(given, str) and len(given) <= _LONGEST_NAME else ""
     return Listed(
-        name[: _LONGEST_NAME + 1] if isinstance(name, str) else "",
-        _number(raw.get("generation")) or 0,
+        name,
+        (_number(raw.get("generation")) or 0) if name else 0,
         _number(raw.get("size")),
         crc32c if isinstance(crc32c, str) else "",
         _moment(raw.get("timeCreated")),

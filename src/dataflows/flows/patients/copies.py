@@ -64,9 +64,9 @@ class Copies:
             (self.quarantine / f"{file}{_REASON}").unlink(missing_ok=True)
         return file
 
-    def count(self) -> int:
-        """How many copies there are. Raises SettingUnusable when the folder cannot be read."""
-        return len(files_in(self.folder)) if self.folder.is_dir() else 0
+    def names(self) -> set[str]:
+        """The names of the copies. Raises SettingUnusable when the folder cannot be read."""
+        return {path.name for path in files_in(self.folder)} if self.folder.is_dir() else set()
 
     def holds(self, file: str, sha256: str) -> bool:
         """Whether a copy is there with these bytes."""

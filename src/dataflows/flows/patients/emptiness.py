@@ -28,7 +28,7 @@ class EmptyDatabase:
         """Look; None when there are registrations, or nothing says that there were any. Raises as ``translated``."""
         if _holds_registrations(engine):
             return None
-        signs = list(filter(None, (_copies(copies), _earlier_runs(run), _tracked(engine))))
+        signs = list(filter(None, (_copies(engine, copies), _earlier_runs(run), _tracked(engine))))
         if not signs:
             return None
         return cls(
@@ -43,8 +43,14 @@ def _holds_registrations(engine: sa.Engine) -> bool:
         return connection.execute(sa.select(patient_registrations.c.id).limit(1)).first() is not None
 
 
-def _copies(copies: Copies) -> str:
-    count = copies.count()
+def _copies(engine: sa.Engine, copies: Copies) -> str:
+    """The copies of what was imported; those of objects that failed lie there too, and are noted as such."""
+    names = copies.names()
+    if names:
+        with translated(), engine.connect() as connection:
+            failed = sa.select(patient_tracking.c.copy_name).where(patient_tracking.c.registration_id.is_(None))
+            names -= set(connection.execute(failed).scalars())
+    count = len(names)
     return f"{count} local cop{'y is' if count == 1 else 'ies are'} in {copies.folder}" if count else ""
 
 

@@ -13,6 +13,7 @@ from dataflows.remote.retry import WORTH_ANOTHER_TRY, parse_retry_after
 LIST, GET, DELETE = "storage.objects.list", "storage.objects.get", "storage.objects.delete"
 """The rights that the account needs on the bucket."""
 
+_LIBRARIES = ("google", "requests", "urllib3", "json", "base64")  # what reads a bucket's answers
 _LATER = "run again later; what is in the bucket stays there"
 
 
@@ -89,7 +90,7 @@ def _was_raised_by_others(error: Exception) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and not str(trace.tb_frame.f_globals.get("__name__")).startswith("dataflows")
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in _LIBRARIES
 
 
 def _by_status(status: int, wait: float | None, bucket: str) -> DataflowsError:
