@@ -75,6 +75,7 @@ def test_an_odbc_string_survives(written: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("written", [ODBC, f"'{ODBC}'", f'"{ODBC}"'])
 def test_its_connection_string_is_taken_with_one_warning(written: str, tmp_path: Path) -> None:
     path = env_file(tmp_path, f"SQL_CONN_STR={written}\nUSER_SERVER=another\nUSER_DATABASE=another\n")
+    path.chmod(0o600)
     settings = load()
     assert settings.db_connection_string is not None
     assert settings.db_connection_string.reveal() == ODBC
@@ -125,6 +126,13 @@ def test_ours_beats_its(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert settings.db_connection_string is not None
     assert settings.db_connection_string.reveal() == "sqlite:///ours.db"
     assert settings.warnings == ()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are of the folder there")
+def test_its_connection_string_is_a_secret_too(tmp_path: Path) -> None:
+    path = env_file(tmp_path, f"SQL_CONN_STR={ODBC}\n")
+    path.chmod(0o644)
+    assert [warning for warning in load().warnings if warning.startswith("every account of this machine")]
 
 
 def test_a_server_without_a_database_says_nothing(tmp_path: Path) -> None:

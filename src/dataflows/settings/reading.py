@@ -223,7 +223,7 @@ def _check_rights(written: Mapping[str, str], path: Path | None) -> Iterator[str
         mode = path.stat().st_mode
     except OSError:
         return
-    hidden = {spec.name.lower() for spec in table() if spec.secret}
+    hidden = {spec.name.lower() for spec in table() if spec.secret} | {d2i.WHOLE.lower()}
     families_hidden = [family for _, family in families() if family.secret]
     holds = hidden & written.keys() or any(family.entry(key) for family in families_hidden for key in written)
     if holds and mode & stat.S_IROTH:
