@@ -150,9 +150,10 @@ class Memory:
     def recognises(self, rows: Sequence[Row], given: set[str]) -> bool | None:
         """Whether the table is known by its receipts; None where both answers are right."""
         shown = {row.api_response for row in rows} & given
-        if not shown or shown & ({one.text for one in self.latest.values()} | self.adopted):
+        if not shown or shown & {one.text for one in self.latest.values()}:
             return True
-        ever = {one.text for several in self.heard.values() for one in several}
+        # what was adopted needed no write-back, so a journal need not have kept it, and may ask once more elsewhere
+        ever = {one.text for several in self.heard.values() for one in several} | self.adopted
         return None if shown & ever else False
 
     def comes_to(self, home: str, rows: Sequence[Row]) -> None:
