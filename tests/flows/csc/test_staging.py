@@ -141,4 +141,4 @@ def test_a_waiting_row_without_a_payload_is_passed_over(world: World) -> None:
 
 
 def test_a_person_may_be_a_number() -> None:
-    assert _row(7, 4711, "{}", None, None, "Pending", "New", b"").person_id == "4711"
+    assert _row(7, 4711, "{}", None, None, "Pending", "New").person_id == "4711"
