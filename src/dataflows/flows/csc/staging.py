@@ -153,7 +153,7 @@ class Staging:
         return in_transaction(self._engine, lambda connection: connection.execute(statement).all())
 
     def _read(self, statement: sa.Select[Any]) -> list[StagedRow]:
-        return in_transaction(self._engine, lambda connection: [_row(*row) for row in connection.execute(statement)])
+        return [_row(*row) for row in self.look(statement)]
 
     # --- writing ----------------------------------------------------------------------------------------------
 
