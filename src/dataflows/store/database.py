@@ -25,7 +25,16 @@ from dataflows.store.locks import DatabaseLock
 if TYPE_CHECKING:
     from dataflows.settings import Secret
 
-__all__ = ["DatabaseLock", "RowRefused", "StatementRefused", "connect", "fingerprint", "identity", "text_hash", "translated"]
+__all__ = [
+    "DatabaseLock",
+    "RowRefused",
+    "StatementRefused",
+    "connect",
+    "fingerprint",
+    "identity",
+    "text_hash",
+    "translated",
+]
 
 _TELLING = ("driver", "dsn", "server", "address", "addr", "database")
 LOGIN_SECONDS = 15
@@ -202,7 +211,7 @@ def _sha256(text: str | None) -> bytes | None:
 
 
 def text_hash(text: str, encoding: str = "utf-8") -> bytes:
-    """SHA-256 of a text: in UTF-8 what ``fingerprint`` gives in PostgreSQL and SQLite, in UTF-16 what SQL Server does."""
+    """SHA-256 of a text: in UTF-8 what ``fingerprint`` gives in PostgreSQL and SQLite, in UTF-16 in SQL Server."""
     return hashlib.sha256(text.encode(encoding, "surrogatepass")).digest()
 
 

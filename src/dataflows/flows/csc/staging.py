@@ -110,7 +110,7 @@ class Staging:
 
         def asked(connection: sa.Connection) -> array[int]:
             condition = wanted.by_function
-            if self._has_index:
+            if indexes.STATES in self.indexes:
                 pairs = [tuple(row) for row in connection.execute(pairs_there)]
                 condition = wanted.among(pairs) if len(pairs) <= _MOST_WORDS else condition
             found = connection.execution_options(yield_per=20 * PAGE).execute(
@@ -121,8 +121,9 @@ class Staging:
         return array("q", sorted(in_transaction(self._engine, asked), reverse=True))
 
     @cached_property
-    def _has_index(self) -> bool:
-        return indexes.has(indexes.STATES, self._engine, self.table)
+    def indexes(self) -> frozenset[str]:
+        """Which of the offered indexes the table has."""
+        return indexes.present(self._engine, self.table)
 
     def pages(self, ids: Sequence[int]) -> Iterator[list[StagedRow]]:
         """Yield the rows of ``ids`` that are still waiting, in pages; each is a short read of its own."""

@@ -263,7 +263,9 @@ class _SqlServer(_Statements):
         self._encoding = _hashed_encoding(connection)
 
     def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
-        rows = [[row_id, *struct.unpack(">2q", hashed[:16]), *rest] for row_id, hashed, *rest in map(self._values, part)]
+        rows = [
+            [row_id, *struct.unpack(">2q", hashed[:16]), *rest] for row_id, hashed, *rest in map(self._values, part)
+        ]
         same = " AND ".join(
             f"CAST(SUBSTRING({self._fingerprint}, {start}, 8) AS BIGINT) = batch.{name}"
             for start, name in ((1, "first"), (9, "second"))
