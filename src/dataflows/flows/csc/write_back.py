@@ -181,10 +181,14 @@ def _statements(connection: sa.Connection, table: sa.Table) -> _Statements:
 
 
 def _has_openjson(engine: sa.Engine) -> bool:
-    """SQL Server has it since 2016, where the database's compatibility level is that of 2016 at least."""
+    """SQL Server has it where the database's compatibility level is that of 2016 at least.
+
+    Some that speak its language hand on a text with the escapes of JSON still in it: theirs is none.
+    """
     try:
         with engine.connect() as connection:  # one of its own: what is refused may end a transaction
-            return connection.exec_driver_sql("SELECT COUNT(*) FROM OPENJSON(N'[1]')").scalar() == 1
+            asked = """SELECT v FROM OPENJSON(N'[["\\""]]') WITH (v NVARCHAR(9) '$[0]')"""
+            return connection.exec_driver_sql(asked).scalar() == '"'
     except sa.exc.DBAPIError as error:
         if error.connection_invalidated:
             raise
