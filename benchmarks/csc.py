@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TABLE = "ssd_api_data_staging"
+TABLE = "ssd_benchmark"  # of its own: tests may use the same SQL Server at the same time
 RECEIVER = """
 import json, sys
 from dataflows.sandbox.server import Sandbox
@@ -132,7 +132,10 @@ def measure(environment: dict[str, str], *arguments: str) -> Measured:
     out = process.stdout.read()
     _, _, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - began
-    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, json.loads(out))
+    document = json.loads(out)
+    if "requests" not in document:
+        sys.exit(f"a run ended early: {document.get('error')}")
+    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, document)
 
 
 def _changed(text: str) -> str:
@@ -143,6 +146,7 @@ def _changed(text: str) -> str:
 
 def _environment(url: str, folder: Path, settings: dict[str, str], workers: int) -> dict[str, str]:
     data = {"DB_CONNECTION_STRING": url, "DATA_DIR": str(folder / "data"), "CSC_WORKERS": str(workers)}
+    data["TABLE_NAME"] = TABLE
     return {**os.environ, **settings, **data}
 
 
@@ -187,6 +191,7 @@ def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
         os.environ.update(settings)
         os.environ["DB_CONNECTION_STRING"] = url
         os.environ["DATA_DIR"] = str(Path(folder) / "data")
+        os.environ["TABLE_NAME"] = TABLE
         began = time.process_time()
         main(["--quiet", "csc-submit", "--workers", "1"])
         spent["the rest"] = time.process_time() - began - sum(spent.values())
@@ -226,6 +231,7 @@ def main() -> None:
         print("| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
         for rows in asked.rows:
             (_, empty), *runs = series(asked.database, rows, settings, asked.workers)
+            print(f"| 0 | nothing to do | {empty.wall:.2f} | | | {empty.peak_mb:.0f} | 0 | 0 |", flush=True)
             for name, one in runs:
                 cpu = (one.cpu - empty.cpu) / rows * 1e6
                 print(

@@ -92,7 +92,7 @@ def nights(kind: str, rows: int, pending: list[int], settings: dict[str, str]) -
     with tempfile.TemporaryDirectory() as name, database(kind, Path(name)) as url:
         engine = connect(url)
         create_table(engine, TABLE)
-        environment = {**os.environ, **settings, "DB_CONNECTION_STRING": url}
+        environment = {**os.environ, **settings, "DB_CONNECTION_STRING": url, "TABLE_NAME": TABLE}
 
         def night(data: str) -> Measured:
             return measure({**environment, "DATA_DIR": str(Path(name) / data)})

@@ -62,7 +62,7 @@ def test_a_fingerprint_can_be_compared_with_a_value_read_before(texts: sa.Connec
 @pytest.mark.parametrize(
     ("dialect", "sql"),
     [
-        ("mssql", "HASHBYTES('SHA2_256', fingerprints.text)"),
+        ("mssql", "HASHBYTES('SHA2_256', CAST(fingerprints.text AS NVARCHAR(MAX)))"),
         ("postgresql", "sha256(convert_to(fingerprints.text, 'UTF8'))"),
         ("sqlite", "fingerprint(fingerprints.text)"),
     ],

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -165,3 +166,90 @@ def test_the_statements_for_sql_server_take_the_name_as_a_parameter() -> None:
     compiled = locks._SqlServer.question.compile(dialect=dialect)
     assert str(compiled).count("?") == locks._SqlServer.take_it.count("?") == 1
     assert compiled.params == {"name": None}
+
+
+class OdbcSession:
+    """A session of SQL Server as its driver shows it, whose login may not read how transactions are isolated."""
+
+    timeout = 0
+    autocommit = False
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def cursor(self) -> OdbcCursor:
+        return OdbcCursor(self)
+
+    def add_output_converter(self, *_: object) -> None:
+        pass
+
+    def commit(self) -> None:
+        pass
+
+    rollback = close = commit
+
+
+class OdbcCursor:
+    """Answers what is asked on the way to a lock."""
+
+    rowcount = -1
+    fast_executemany = False
+
+    def __init__(self, session: OdbcSession) -> None:
+        self._session = session
+        self._rows: list[tuple[Any, ...]] = []
+        self.description: list[tuple[Any, ...]] | None = None
+
+    def execute(self, sql: str, _parameters: object = ()) -> OdbcCursor:
+        import pyodbc
+
+        self._session.asked.append(sql)
+        if "transaction_isolation_level" in sql:  # sys.messages 300; Synapse has no such view at all (104385)
+            raise pyodbc.ProgrammingError(
+                "42000",
+                "[42000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]VIEW SERVER STATE permission was denied"
+                " on object 'server', database 'master'. (300) (SQLExecDirectW)",
+            )
+        answers = (
+            ("ProductVersion", "16.0.4135.4"),
+            ("schema_name", "dbo"),
+            ("sys.system_views", "dm_exec_sessions"),
+            ("sp_getapplock", 0),
+            ("APPLOCK_MODE", "Exclusive"),
+        )
+        found = next((answer for part, answer in answers if part in sql), 1)
+        self._rows = [(found,)] if "SELECT" in sql.upper() else []
+        self.description = [("x", str, None, None, None, None, True)] if self._rows else None
+        return self
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        return self._rows.pop(0) if self._rows else None
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        rows, self._rows = self._rows, []
+        return rows
+
+    def nextset(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_lock_needs_no_right_to_read_the_isolation_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Azure Synapse, and hosts that keep the server's state from their logins: everything else works there."""
+    pytest.importorskip("pyodbc", reason="there is no ODBC driver manager", exc_type=ImportError)
+    sessions: list[OdbcSession] = []
+
+    def open_session(*_: object, **__: object) -> OdbcSession:
+        sessions.append(OdbcSession())
+        return sessions[-1]
+
+    monkeypatch.setattr("pyodbc.connect", open_session)
+    engine = connect("Driver={ODBC Driver 18 for SQL Server};Server=db.example.org;Database=ssd;UID=loader")
+    with DatabaseLock(engine, NAME) as lock, engine.connect() as other:
+        other.exec_driver_sql("SELECT 1")
+        lock.check()
+    holder = next(one for one in sessions if any("sp_getapplock" in sql for sql in one.asked))
+    assert holder.autocommit  # else the lock's question would leave a transaction open all night
+    assert any("transaction_isolation_level" in sql for one in sessions for sql in one.asked), "it was refused"

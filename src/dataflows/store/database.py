@@ -25,7 +25,16 @@ from dataflows.store.locks import DatabaseLock
 if TYPE_CHECKING:
     from dataflows.settings import Secret
 
-__all__ = ["DatabaseLock", "RowRefused", "StatementRefused", "connect", "fingerprint", "identity", "translated"]
+__all__ = [
+    "DatabaseLock",
+    "RowRefused",
+    "StatementRefused",
+    "connect",
+    "fingerprint",
+    "identity",
+    "text_hash",
+    "translated",
+]
 
 _TELLING = ("driver", "dsn", "server", "address", "addr", "database")
 LOGIN_SECONDS = 15
@@ -198,7 +207,12 @@ def _bound_waits(connection: Any, _record: object) -> None:
 
 
 def _sha256(text: str | None) -> bytes | None:
-    return None if text is None else hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return None if text is None else text_hash(text)
+
+
+def text_hash(text: str, encoding: str = "utf-8") -> bytes:
+    """SHA-256 of a text: in UTF-8 what ``fingerprint`` gives in PostgreSQL and SQLite, in UTF-16 in SQL Server."""
+    return hashlib.sha256(text.encode(encoding, "surrogatepass")).digest()
 
 
 def _no_library(name: str, error: ImportError) -> SettingUnusable:
@@ -235,7 +249,7 @@ def _words(url: sa.URL) -> dict[str, str]:
 
 
 class fingerprint(FunctionElement[bytes]):  # noqa: N801 - used like sa.func.lower
-    """SHA-256 of a text column, worked out by the database; NULL for NULL.
+    """SHA-256 of a text column, worked out by the database; NULL for NULL. ``text_hash`` gives the same of a value.
 
     Collations ignore case and trailing blanks, so comparing texts would miss changes; SQL Server hashes UTF-16 and the
     others UTF-8, so values of two databases are not comparable.
@@ -258,4 +272,5 @@ def _fingerprint_postgresql(element: fingerprint, compiler: SQLCompiler, **optio
 
 @compiles(fingerprint, "mssql")
 def _fingerprint_mssql(element: fingerprint, compiler: SQLCompiler, **options: Any) -> str:
-    return f"HASHBYTES('SHA2_256', {compiler.process(element.clauses, **options)})"
+    # the bytes of a VARCHAR would depend on its code page
+    return f"HASHBYTES('SHA2_256', CAST({compiler.process(element.clauses, **options)} AS NVARCHAR(MAX)))"

@@ -98,7 +98,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if kind == "postgresql":
         url = request.getfixturevalue("postgres_url")
     place = Place(url, indexed=bool(indexed))
-    assert indexes.has(indexes.CHILD, place.engine, place.table) is bool(indexed)
+    assert (indexes.CHILD in indexes.present(place.engine, place.table)) is bool(indexed)
     yield place
     place.table.drop(place.engine)
     place.engine.dispose()
@@ -144,7 +144,7 @@ def test_what_loaders_write_as_a_rule_needs_no_reading(place: Place, payload: st
 
 
 def test_the_index_answers_a_look_up(place: Place) -> None:
-    if not indexes.has(indexes.CHILD, place.engine, place.table):
+    if indexes.CHILD not in indexes.present(place.engine, place.table):
         pytest.skip("there is none here")
     key = child_key(place.engine.dialect.name)
     explain = "EXPLAIN" if place.engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"

@@ -61,6 +61,16 @@ def test_a_row_that_a_trigger_refuses_holds_up_no_other(world: World) -> None:
     assert (ran["sent"], world.row(later).submission_status) == (1, "sent")
 
 
+def test_what_is_written_is_what_was_handed_over(world: World) -> None:
+    """Letter for letter, whatever a batch is wrapped in on its way."""
+    (row_id,) = world.stage(child(1))
+    staging = Staging(world.engine, TABLE)
+    said, partial = 'no "x" \\ y\n\N{SNOWMAN}', '{"first_name": "Zo\\u00eb \\"A\\""}'
+    assert not staging.record(Outcome.SENT, [Change(staging.rows([row_id])[0], said, partial)]).reloaded
+    row = world.row(row_id)
+    assert (row.api_response, row.partial_json_payload) == (said, partial)
+
+
 @pytest.fixture
 def strict(world: World) -> World:
     """A table whose loader allows no empty previous payload."""

@@ -62,13 +62,13 @@ def missing(engine: sa.Engine, table: sa.Table) -> list[Offered]:
     return [index for index in offered(engine, table) if not index.among(there)]
 
 
-def has(name: str, engine: sa.Engine, table: sa.Table) -> bool:
-    """Tell whether an index, such as STATES, is there; an account that may not ask is answered no."""
+def present(engine: sa.Engine, table: sa.Table) -> frozenset[str]:
+    """Return the names (STATES ...) of those that are there; an account that may not ask is told of none."""
     try:
         there = _there(engine, table)
     except DataflowsError:
-        return False
-    return any(index.among(there) for index in offered(engine, table) if index.name == name)
+        return frozenset()
+    return frozenset(index.name for index in offered(engine, table) if index.among(there))
 
 
 def _there(engine: sa.Engine, table: sa.Table) -> list[tuple[str, tuple[str, ...]]]:

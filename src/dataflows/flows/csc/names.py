@@ -63,7 +63,6 @@ class Names:
         self._schema = schema or built_in()
         self._engine = engine
         self._rows = _NamedRows(journal)
-        self._indexed: bool | None = None
         self._undecided_known = False
         self.pending: int | None = 0
         self.walked: Walked | None = None
@@ -95,7 +94,7 @@ class Names:
     def find_now(self, names: Iterable[str]) -> list[Seeming]:
         """Return the same straight from the table, from nothing that is remembered."""
         keys = sorted({name.lower() for name in names})
-        if self._has_index():
+        if indexes.CHILD in self._staging.indexes:
             unsure = self._ordered(self._column() == UNDECIDED)
             return self._by_key(keys) + [one for page in unsure for one in self._told(page, frozenset(keys))]
         return [
@@ -138,16 +137,13 @@ class Names:
 
     # --- index or walk ----------------------------------------------------------------------------------------
 
-    def _has_index(self) -> bool:
-        if self._indexed is None:
-            self._indexed = indexes.has(indexes.CHILD, self._engine, self._staging.table)
-        return self._indexed
-
     def _use_index(self, pending: int) -> bool:
         """Tell whether look-ups by the offered index cost less than a walk."""
         if self.walked is not None:
             return False
-        return self._has_index() and (self._undecided_known or self._is_longer_than(pending * _WALK_SHARE))
+        return indexes.CHILD in self._staging.indexes and (
+            self._undecided_known or self._is_longer_than(pending * _WALK_SHARE)
+        )
 
     def _is_longer_than(self, rows: int) -> bool:
         some = sa.select(self._staging.table.c.id).limit(rows + 1).subquery()
@@ -207,7 +203,7 @@ class Names:
         return in_transaction(self._engine, lambda connection: [_seeming(row) for row in connection.execute(statement)])
 
     def _column(self) -> sa.ColumnElement[str]:
-        if self._engine.dialect.name == "mssql" and self._has_index():
+        if self._engine.dialect.name == "mssql" and indexes.CHILD in self._staging.indexes:
             return sa.literal_column(indexes.CHILD_KEY, sa.UnicodeText)
         return self._key
 

@@ -129,15 +129,16 @@ class TableBooks:
             yield Recorded(len(page) - len(written.refused), written.refused)
 
     def _replay(self, page: Sequence[Owed], rows: dict[int, StagedRow]) -> Written:
-        missing = {owed.row_id for owed in page if owed.row_id not in rows}
-        waiting = [owed for owed in page if owed.row_id in rows and rows[owed.row_id].response != owed.receipt]
+        open_ones = [owed for owed in page if owed.row_id not in rows or rows[owed.row_id].response != owed.receipt]
+        waiting = [one for one in open_ones if one.row_id in rows and rows[one.row_id].fingerprint == one.fingerprint]
+        reloaded = {owed.row_id for owed in open_ones} - {owed.row_id for owed in waiting}
         deleted = [self._owed_change(one, rows) for one in waiting if one.write_back == WriteBack.DELETE]
         sent = [self._owed_change(one, rows) for one in waiting if one.write_back != WriteBack.DELETE]
-        return Written(missing) | self._record([(Outcome.DELETED, deleted), (Outcome.SENT, sent)])
+        return Written(reloaded) | self._record([(Outcome.DELETED, deleted), (Outcome.SENT, sent)])
 
     def _owed_change(self, owed: Owed, rows: dict[int, StagedRow]) -> Change:
         row = rows[owed.row_id]
-        guarded = row._replace(fingerprint=owed.fingerprint, status=owed.status, row_state=owed.row_state)
+        guarded = row._replace(status=owed.status, row_state=owed.row_state)
         return Change(guarded, owed.receipt, self._partial(row) if owed.write_back == WriteBack.DELTA else None)
 
     def _partial(self, row: StagedRow) -> str | None:

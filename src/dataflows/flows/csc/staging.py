@@ -17,7 +17,7 @@ from dataflows.errors import SettingUnusable
 from dataflows.flows.csc import indexes
 from dataflows.flows.csc.table import TableIdentity, identified, staging_table
 from dataflows.flows.csc.write_back import Outcome, TableWriter, Written
-from dataflows.store.database import fingerprint
+from dataflows.store.database import text_hash
 from dataflows.store.transactions import in_transaction
 
 PAGE = 1000
@@ -26,7 +26,7 @@ _DENSE = 1.1  # a page is read as a range of ids when at most so many rows lie i
 
 
 class StagedRow(NamedTuple):
-    """One row as it was read; ``fingerprint`` (SHA-256, by the database) tells whether its payload is the same."""
+    """One row as it was read."""
 
     id: int
     person_id: str | None
@@ -35,8 +35,12 @@ class StagedRow(NamedTuple):
     response: str | None
     status: str | None
     row_state: str | None
-    fingerprint: bytes
     partial: str | None = None  # of deleted rows only
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the payload (UTF-8), worked out when it is asked for: it tells whether a payload is the same."""
+        return text_hash(self.payload or "")
 
     @property
     def deleted(self) -> bool:
@@ -83,7 +87,6 @@ class Staging:
             columns.api_response,
             columns.submission_status,
             columns.row_state,
-            _fingerprint(self.table).label("fingerprint"),
             sa.case((_word(columns.row_state) == "deleted", columns.partial_json_payload)).label("partial"),
         )
         self._writer = TableWriter(engine, self.table)
@@ -107,7 +110,7 @@ class Staging:
 
         def asked(connection: sa.Connection) -> array[int]:
             condition = wanted.by_function
-            if self._has_index:
+            if indexes.STATES in self.indexes:
                 pairs = [tuple(row) for row in connection.execute(pairs_there)]
                 condition = wanted.among(pairs) if len(pairs) <= _MOST_WORDS else condition
             found = connection.execution_options(yield_per=20 * PAGE).execute(
@@ -118,8 +121,9 @@ class Staging:
         return array("q", sorted(in_transaction(self._engine, asked), reverse=True))
 
     @cached_property
-    def _has_index(self) -> bool:
-        return indexes.has(indexes.STATES, self._engine, self.table)
+    def indexes(self) -> frozenset[str]:
+        """Which of the offered indexes the table has."""
+        return indexes.present(self._engine, self.table)
 
     def pages(self, ids: Sequence[int]) -> Iterator[list[StagedRow]]:
         """Yield the rows of ``ids`` that are still waiting, in pages; each is a short read of its own."""
@@ -150,7 +154,7 @@ class Staging:
         return in_transaction(self._engine, lambda connection: connection.execute(statement).all())
 
     def _read(self, statement: sa.Select[Any]) -> list[StagedRow]:
-        return in_transaction(self._engine, lambda connection: [_row(*row) for row in connection.execute(statement)])
+        return [_row(*row) for row in self.look(statement)]
 
     # --- writing ----------------------------------------------------------------------------------------------
 
@@ -248,10 +252,6 @@ def _row(row_id: object, person: object, *rest: Any) -> StagedRow:
     """Make a row of what the driver gave: person_id may be a number there, and CHAR columns come with blanks."""
     row = StagedRow(_number(row_id), None if person is None else str(person), *rest)
     return row._replace(response=row.response.rstrip()) if row.response and row.response[-1:] == " " else row
-
-
-def _fingerprint(table: sa.Table) -> sa.ColumnElement[bytes]:
-    return fingerprint(sa.func.coalesce(table.c.json_payload, ""))
 
 
 def _word(column: sa.Column[Any]) -> sa.ColumnElement[str]:

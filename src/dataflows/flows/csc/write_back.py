@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from dataflows.store.database import RowRefused, fingerprint
+from dataflows.store.database import RowRefused, fingerprint, text_hash
 from dataflows.store.results import all_results
 from dataflows.store.transactions import in_transaction
 
@@ -181,14 +181,26 @@ def _statements(connection: sa.Connection, table: sa.Table) -> _Statements:
 
 
 def _has_openjson(engine: sa.Engine) -> bool:
-    """SQL Server has it since 2016, where the database's compatibility level is that of 2016 at least."""
+    """SQL Server has it where the database's compatibility level is that of 2016 at least.
+
+    Some that speak its language hand on a text with the escapes of JSON still in it: theirs is none.
+    """
     try:
         with engine.connect() as connection:  # one of its own: what is refused may end a transaction
-            return connection.exec_driver_sql("SELECT COUNT(*) FROM OPENJSON(N'[1]')").scalar() == 1
+            asked = """SELECT v FROM OPENJSON(N'[["\\""]]') WITH (v NVARCHAR(9) '$[0]')"""
+            return connection.exec_driver_sql(asked).scalar() == '"'
     except sa.exc.DBAPIError as error:
         if error.connection_invalidated:
             raise
         return False
+
+
+def _hashed_encoding(connection: sa.Connection) -> str:
+    """SQL Server hashes UTF-16; some that speak its language hash UTF-8, and every row would seem to be reloaded."""
+    asked = "SELECT HASHBYTES('SHA2_256', CAST(N'\N{LATIN SMALL LETTER U WITH DIAERESIS}' AS NVARCHAR(MAX)))"
+    found = connection.exec_driver_sql(asked).scalar()
+    same = text_hash("\N{LATIN SMALL LETTER U WITH DIAERESIS}", "utf-8")
+    return "utf-8" if found == same else "utf-16-le"
 
 
 class _Statements(ABC):
@@ -202,6 +214,7 @@ class _Statements(ABC):
             sa.literal_column(f"{self.row}.json_payload"), sa.literal_column("''")
         )
         self._fingerprint = str(fingerprint(payload).compile(dialect=connection.dialect))
+        self._encoding = "utf-8"  # of the texts that the database hashes
 
     @abstractmethod
     def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
@@ -218,6 +231,11 @@ class _Statements(ABC):
         values = {name: value.format(row=f"{self.row}.", batch=batch) for name, value in _ASSIGNED[outcome].items()}
         return ", ".join(f"{name} = {value}" for name, value in values.items())
 
+    def _values(self, change: Change) -> tuple[int, bytes, str, str, str | None, str | None]:
+        row = change.row
+        read = text_hash(row.payload or "", self._encoding)
+        return row.id, read, row.status or "", row.row_state or "", change.response, change.partial
+
 
 class _PostgreSql(_Statements):
     def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
@@ -229,7 +247,7 @@ class _PostgreSql(_Statements):
             f" WHERE csc_row.id = batch.id AND csc_row.id = ANY(%s::bigint[]) AND {self._as_read(same)}"
             " RETURNING csc_row.id"
         )
-        columns = [list(column) for column in zip(*map(_values, part), strict=True)]
+        columns = [list(column) for column in zip(*map(self._values, part), strict=True)]
         values = (*columns, columns[0])
         return (int(row[0]) for row in connection.exec_driver_sql(statement, values))
 
@@ -246,9 +264,12 @@ class _SqlServer(_Statements):
     def __init__(self, connection: sa.Connection, table: sa.Table) -> None:
         self.row = connection.dialect.identifier_preparer.quote(table.name)  # its own name: not every server of this
         super().__init__(connection, table)  # language takes an alias beside OUTPUT
+        self._encoding = _hashed_encoding(connection)
 
     def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
-        rows = [[row_id, *struct.unpack(">2q", hashed[:16]), *rest] for row_id, hashed, *rest in map(_values, part)]
+        rows = [
+            [row_id, *struct.unpack(">2q", hashed[:16]), *rest] for row_id, hashed, *rest in map(self._values, part)
+        ]
         same = " AND ".join(
             f"CAST(SUBSTRING({self._fingerprint}, {start}, 8) AS BIGINT) = batch.{name}"
             for start, name in ((1, "first"), (9, "second"))
@@ -278,7 +299,7 @@ class _SqlServerValues(_SqlServer):
         for start in range(0, len(part), self.rows):
             some = part[start : start + self.rows]
             # no NULL among the parameters: the driver would ask the server for the type of each
-            values = [("" if value is None else value) for change in some for value in _values(change)]
+            values = [("" if value is None else value) for change in some for value in self._values(change)]
             listed = (
                 "(SELECT id, fingerprint, status, state, NULLIF(response, N'') AS response,"  # noqa: S608
                 " NULLIF(partial, N'') AS partial"
@@ -299,11 +320,6 @@ class _Sqlite(_Statements):
             " AND coalesce(row_state, '') = :state"
         )
         names = ("id", "fingerprint", "status", "state", "response", "partial")
-        rows = [dict(zip(names, _values(change), strict=True)) for change in part]
+        rows = [dict(zip(names, self._values(change), strict=True)) for change in part]
         done = connection.exec_driver_sql(statement, rows).rowcount
         return (change.row.id for change in part) if done == len(part) else iter(())
-
-
-def _values(change: Change) -> tuple[int, bytes, str, str, str | None, str | None]:
-    row = change.row
-    return row.id, row.fingerprint, row.status or "", row.row_state or "", change.response, change.partial
