@@ -169,7 +169,7 @@ def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
     spent: defaultdict[str, float] = defaultdict(float)
     _timed(spent, "validation", planning, "broken_rules")
     _timed(spent, "reading JSON", reading, "read_child")
-    _timed(spent, "hashing", planning, "payload_hash")
+    _timed(spent, "hashing", reading, "text_hash")
     _timed(spent, "serialising", planning, "canonical")
     _timed(spent, "HTTP", receiver, "send")
     _timed(spent, "table: read", staging.Staging, "_read")

@@ -72,8 +72,8 @@ class Planner:
         acks, ours = self._known(readings)
         done = {reading.row.id for reading in readings if self._is_purged(reading, acks, ours)}
         replaced = self._still_superseded([reading for reading in readings if reading.row.id not in done])
-        asked = [one for one in readings if one.name and one.row.id not in done and one.row.id not in replaced]
-        standings = self.speakers.of(asked)
+        asked = [one.name for one in readings if one.name and one.row.id not in done and one.row.id not in replaced]
+        standings = self.speakers.of(readings, asked)
         named = [reading for reading in readings if reading.name]
         decisions: list[Decision] = [Former(child) for child in self._renames.of(named, acks)]
         for reading in readings:
