@@ -209,10 +209,10 @@ class Names:
     def _stretch(self, coming: array[int], after: int | None) -> Sequence[int]:
         """Enter the next rows behind an id; return their ids."""
         key = self._staging.table.c.id
-        columns = sa.select(key) if _mostly(coming, after) else self._select()
-        statement = columns.order_by(key).limit(_WALK_PAGE)
+        sparing = _mostly(coming, after)
+        statement = (sa.select(key) if sparing else self._select()).order_by(key).limit(_WALK_PAGE)
         statement = statement if after is None else statement.where(key > after)
-        if not _mostly(coming, after):
+        if not sparing:
             page = self._page(statement)
             self._enter(page)
             return [one.row_id for one in page]

@@ -30,5 +30,5 @@ class Orphans:
     def found(self) -> Iterator[list[bytes]]:
         """Yield them in pages."""
         for page in self.acks.of_table():
-            named = {name: ack.child for ack in page if (name := self.acks.child(ack.child)) is not None}
+            named = {name: child for child in page if (name := self.acks.child(child)) is not None}
             yield [named[name] for name in self.names.unnamed(named)]
