@@ -314,7 +314,7 @@ def test_ordinary_nights_keep_everything_to_themselves(night: Night) -> None:
     night.restage(3, {**children[2], "la_child_id": night.canaries.word("new la_child_id")})
     night.delete(4)
     ran = night.submit()
-    assert (ran.code, ran["delta"], ran["reset"], ran["delete"]) == (0, 1, 1, 1)
+    assert (ran.code, ran["delta"], ran["reset"], ran["delete"]) == (0, 1, 1, 2)  # one of them under its former name
     assert night.call("csc-submit", "--show", "1").code == 2
     for command in (["runs", "list"], ["runs", "show", ran["run_id"]], ["test-db"], ["test-schema"], ["test-endpoint"]):
         assert night.call(*command).code == 0
@@ -504,7 +504,7 @@ def test_a_database_that_quotes_the_row(night: Night) -> None:
         connection.exec_driver_sql(
             f"CREATE TRIGGER quoting BEFORE UPDATE ON {night.table.name} BEGIN SELECT RAISE(ABORT, '{quoted}'); END"
         )
-    assert night.submit().code == 10
+    assert night.submit().code == 3  # the row cannot be written, and holds up no other
     assert night.leaks() == []
 
 
@@ -531,7 +531,7 @@ def test_a_server_that_quotes_the_row(
             connection.exec_driver_sql(
                 f"CREATE TRIGGER quoting BEFORE UPDATE ON {night.table.name} FOR EACH ROW EXECUTE FUNCTION quoting()"
             )
-        assert night.submit().code in (1, 10, 13)
+        assert night.submit().code in (1, 3, 10, 13)
         assert night.leaks() == []
     finally:
         night.table.drop(night.engine)

@@ -99,7 +99,8 @@ def sandbox(
         float, typer.Option("--bad-hash-share", min=0, max=1, help="Share of the bucket's downloads with a wrong hash.")
     ] = 0,
     schema: Annotated[
-        Path | None, typer.Option("--schema", help="DfE's openapi.json whose attribute rules hold, as CSC_SCHEMA.")
+        Path | None,
+        typer.Option("--schema", readable=False, help="DfE's openapi.json whose attribute rules hold, as CSC_SCHEMA."),
     ] = None,
     lean: Annotated[
         bool, typer.Option("--lean", help="Check and remember nothing but what is stored: for measuring speed.")
