@@ -172,8 +172,8 @@ def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
 
     spent: defaultdict[str, float] = defaultdict(float)
     _timed(spent, "validation", planning, "broken_rules")
-    _timed(spent, "reading JSON", reading, "read_child")
-    _timed(spent, "hashing", planning, "payload_hash")
+    _timed(spent, "reading JSON", reading, "_read")
+    _timed(spent, "hashing", reading, "text_hash")
     _timed(spent, "serialising", planning, "canonical")
     _timed(spent, "HTTP", receiver, "send")
     _timed(spent, "table: read", staging.Staging, "_read")
@@ -183,6 +183,7 @@ def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "flush")
     _timed(spent, "journal: acknowledgements", acknowledgements.Acknowledgements, "of")
     _timed(spent, "who speaks", speakers.Speakers, "of")
+    _timed(spent, "skeletons", acknowledgements.Acknowledgements, "skeleton")
     _timed(spent, "skeletons", acknowledgements.Acknowledgements, "close_skeleton")
     _timed(spent, "skeletons", acknowledgements.Acknowledgements, "open_skeleton")
     with tempfile.TemporaryDirectory() as folder:

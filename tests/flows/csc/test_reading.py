@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.flows.csc import reading
-from dataflows.flows.csc.reading import read_child
+from dataflows.flows.csc.reading import Reading, read_child, read_row
+from dataflows.flows.csc.schema import built_in
+from dataflows.flows.csc.staging import StagedRow
 from dataflows.sandbox.synthetic import synthetic_child
 
 _KEYS = st.sampled_from(["la_child_id", "purge", "a/b", "a\tb", 'a"b', "ł", "", "é"])
-_ESCAPES = st.sampled_from([("", ""), ("/", "\\/"), ("p", "\\u0070")])
+_ESCAPES = st.sampled_from([("", ""), ("/", "\\/"), ("p", "\\u0070"), ('\\"', "\\u0022")])
 
 
 @st.composite
@@ -53,3 +55,10 @@ def test_an_ordinary_child_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None
     for number in range(20):
         child = synthetic_child(random.Random(number), number)
         assert read_child(json.dumps({**child, "purge": False}, ensure_ascii=False, indent=1))
+
+
+@pytest.mark.parametrize("state", ["New", "Deleted"])
+def test_what_is_nested_too_deeply_names_nobody(state: str) -> None:
+    text = json.dumps({"la_child_id": "A1", "x": 0}).replace("0", "[" * 300 + "]" * 300)
+    row = StagedRow(1, None, text, None, None, "Pending", state, b"")
+    assert read_row(row, built_in()) == Reading(row, problem="json_payload is nested too deeply")

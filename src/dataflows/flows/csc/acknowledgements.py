@@ -12,7 +12,8 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from dataflows.flows.csc.delta import Payload
@@ -25,7 +26,7 @@ from dataflows.runs.runner import Run
 PURGED = b"purged"  # stands where the hash of a payload would: the receiver holds nothing of this child
 UNKNOWN = b"unknown"  # stands there too: it holds something of this child, and it is not known what
 _FLUSH_EVERY = 1000
-_KEPT_KEYS = 4000
+_KEPT_KEYS = 8000
 
 _SCHEMA = (
     """
@@ -213,7 +214,7 @@ class Acknowledgements:
             f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
             " unwritten, skeleton, overruled"
         )
-        self._keys: dict[str, bytes] = {}
+        self._sealed = lru_cache(_KEPT_KEYS)(seal.close)  # several steps ask for the same ones
         self._written: list[bytes] = []
         self._stale: list[bytes] = []
 
@@ -242,16 +243,11 @@ class Acknowledgements:
 
     def key(self, la_child_id: str) -> bytes:
         """Return the name of a child in the journal."""
-        key = self._keys.get(la_child_id)
-        if key is None:
-            if len(self._keys) >= _KEPT_KEYS:
-                self._keys.clear()
-            key = self._keys[la_child_id] = self._seal.close(la_child_id)
-        return key
+        return self._sealed(la_child_id)
 
     def person(self, person_id: str | None) -> bytes:
         """Return the name of a person in the journal; empty for nobody."""
-        return self._seal.close(person_id) if person_id else b""
+        return self._sealed(person_id) if person_id else b""
 
     def child(self, key: bytes) -> str | None:
         """Return the la_child_id behind a name; None when the key of the data folder was changed since."""
@@ -279,6 +275,11 @@ class Acknowledgements:
     def of_rows(self, row_ids: Sequence[int]) -> list[Ack]:
         """Return what was last acknowledged from these rows of the table."""
         return list(self._select("row_id", row_ids, f"AND table_id = {self._table:d}"))
+
+    def held_from_rows(self, row_ids: Sequence[int]) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield row, child and person of what was last acknowledged from these rows and may be held still."""
+        held = f"AND table_id = {self._table:d} AND (held <> X'{PURGED.hex()}' OR in_doubt IS NOT NULL)"
+        yield from self._among("row_id, child, person", "row_id", row_ids, held)
 
     def written_by_us(self, receipts: Collection[str]) -> set[str]:
         """Return those of these receipts that this journal knows: it wrote them, for whichever child."""
@@ -325,11 +326,11 @@ class Acknowledgements:
             ).fetchone()
         return self.holds() + int(row[0])
 
-    def of_table(self) -> Iterator[list[Ack]]:
+    def of_table(self) -> Iterator[list[bytes]]:
         """Yield, in pages, the children that are held from this table and not owed a purge."""
         yield from self._pages(f"table_id IN ({self._tables}) AND {_HELD} AND owed IS NULL")
 
-    def owed_purges(self) -> Iterator[list[Ack]]:
+    def owed_purges(self) -> Iterator[list[bytes]]:
         """Yield, in pages, the children that are owed a purge because their row names another child now."""
         yield from self._pages(f"owed IN ({self._tables})")
 
@@ -337,18 +338,18 @@ class Acknowledgements:
         """Tell whether any purge is owed."""
         return next(self.owed_purges(), None) is not None
 
-    def _pages(self, where: str) -> Iterator[list[Ack]]:
+    def _pages(self, where: str) -> Iterator[list[bytes]]:
         after = 0
         while True:
             with self._journal.reading() as db:
                 rows = db.execute(
-                    f"SELECT id, {self._columns} FROM csc_children"  # noqa: S608
+                    "SELECT id, child FROM csc_children"  # noqa: S608
                     f" WHERE receiver = ? AND {where} AND id > ? ORDER BY id LIMIT 1000",
                     (self._receiver, after),
                 ).fetchall()
             if not rows:
                 return
-            yield [Ack(*row[1:]) for row in rows]
+            yield [child for _, child in rows]
             after = rows[-1][0]
 
     def in_doubt(self) -> int:
@@ -410,16 +411,18 @@ class Acknowledgements:
             after = rows[-1][0]
 
     def _select(self, column: str, values: Sequence[object], extra: str = "") -> Iterator[Ack]:
+        return map(Ack._make, self._among(self._columns, column, values, extra))
+
+    def _among(self, columns: str, column: str, values: Sequence[object], extra: str) -> Iterator[tuple[Any, ...]]:
         statement = (
-            f"SELECT {self._columns} FROM csc_children"  # noqa: S608
+            f"SELECT {columns} FROM csc_children"  # noqa: S608
             f" WHERE receiver = ? {extra} AND {column} IN ({{marks}})"
         )
         with self._journal.reading() as db:
             for start in range(0, len(values), 500):
                 part = values[start : start + 500]
                 marks = ", ".join("?" * len(part))
-                for row in db.execute(statement.format(marks=marks), (self._receiver, *part)):
-                    yield Ack(*row)
+                yield from db.execute(statement.format(marks=marks), (self._receiver, *part))
 
     # --- writing ----------------------------------------------------------------------------------------------
 

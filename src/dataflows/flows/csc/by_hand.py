@@ -54,7 +54,7 @@ class OneChild:
     def owed(self) -> list[bytes]:
         """Return the child itself when it is owed a purge."""
         child = self._acks.key(self._identifier)
-        return [child] if any(ack.child == child for page in self._acks.owed_purges() for ack in page) else []
+        return [child] if any(child in page for page in self._acks.owed_purges()) else []
 
     def _rows(self) -> list[StagedRow]:
         rows = [reading.row for reading in self._planner.speakers.rows_of(self._identifier)]

@@ -173,7 +173,7 @@ class _Submit:
         yield Planned(len(ids), "rows")
         if not ids and not self.acks.owes() and not self.options.purge_orphans:
             return
-        self.names.pending = len(ids)
+        self.names.expect(ids)
         self._prove_writable(ids)
         self.carrier = self._carrier()
         yield Step("sending")

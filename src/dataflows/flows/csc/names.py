@@ -1,15 +1,20 @@
 """Finds the rows that may name a child: by the offered index, else by one walk of the whole table.
 
 What a walk finds goes into a temporary table of the journal, under keyed hashes that die with the run, so memory is
-flat and no identifier is written anywhere. Reads are short, so the authority's loader never waits for long.
+flat and no identifier is written anywhere. Reads are short, so the authority's loader never waits for long. Where most
+rows are read in this run anyway, the walk leaves those to their pages: newest first, they are known in time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import neg
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -65,6 +70,9 @@ class Names:
         self._rows = _NamedRows(journal)
         self._undecided_known = False
         self.pending: int | None = 0
+        self._listed: Sequence[int] = ()
+        self._passed = 0  # so many of those listed were read, or are gone
+        self._spared = array("q")  # those that the walk left to their pages, in ascending order
         self.walked: Walked | None = None
         dialect, columns = engine.dialect.name, staging.table.c
         self._name: sa.ColumnElement[str] = sa.literal_column(named_child(dialect), sa.UnicodeText)
@@ -73,22 +81,49 @@ class Names:
         ours = sa.and_(status == "error", columns.api_response.like(f"{SUPERSEDED}%"))
         self._living = sa.case((sa.or_(state == "deleted", ours), 0), else_=1)
 
+    # --- what is read anyway ----------------------------------------------------------------------------------
+
+    def expect(self, ids: Sequence[int]) -> None:
+        """Take the ids of the rows that this run will read page by page, the highest first."""
+        self.pending, self._listed, self._passed = len(ids), ids, 0
+
+    def note(self, page: Sequence[Reading]) -> None:
+        """Remember whom the rows of the next page name, which were read just now."""
+        if not page or not self._listed:
+            return
+        first, lowest = self._passed, min(reading.row.id for reading in page)
+        self._passed = max(first, bisect_right(self._listed, -lowest, key=neg))
+        if self.walked is not None:
+            self._enter_read(page)
+            gone = set(self._listed[first : self._passed]).difference(reading.row.id for reading in page)
+            self._enter_read(self.readings(gone))  # they wait no more, and name somebody all the same
+
+    def complete(self) -> bool:
+        """Go over the rows that are still left to their pages; tells whether there were any."""
+        unread = self._passed < len(self._listed)
+        rest = self._spared[: bisect_right(self._spared, self._listed[self._passed])] if unread else self._spared[:0]
+        self._enter_rows(rest)
+        self._spared = array("q")
+        return bool(rest)
+
     # --- looking up -------------------------------------------------------------------------------------------
 
-    def find(self, names: Iterable[str], read: Set[int]) -> list[Seeming]:
+    def find(self, names: Iterable[str], page: Sequence[Reading]) -> list[Seeming]:
         """Return the rows that seem to name one of these children, whatever the letter case.
 
-        Rows that were ``read`` just now may be left out.
+        Those of the ``page`` that was read just now may be left out, and lower ones that this run has yet to read
+        (``complete``).
         """
         keys = sorted({name.lower() for name in names})
         if self.pending is None:
             return self.find_now(keys)
         if not self._use_index(self.pending):
-            self.walk()
+            self._walk()
         elif not self._undecided_known:
             self._note_undecided()
+        self.note(page)
         found = self._by_key(keys) if self.walked is None else []
-        known = {one.row_id for one in found} | read
+        known = {*(one.row_id for one in found), *(reading.row.id for reading in page)}
         return found + self._by_id({row_id: key for key, row_id in self._rows.of(keys) if row_id not in known})
 
     def find_now(self, names: Iterable[str]) -> list[Seeming]:
@@ -152,19 +187,50 @@ class Names:
 
     def walk(self) -> Walked:
         """Go through the whole table, in short reads by key; only the first call does."""
+        walked = self._walk()
+        self.complete()
+        return walked
+
+    def _walk(self) -> Walked:
+        """Go through all rows but those that are read anyway, where these are most of a stretch of the table."""
         if self.walked is None:
-            walked = Walked()
-            for page in self._ordered(None):
-                walked.rows += len(page)
-                self._enter(page, walked)
-            self.walked = walked
+            self.walked = Walked()
+            coming = array("q", reversed(self._listed[self._passed :]))
+            stretch = self._stretch(coming, None)
+            while stretch:
+                self.walked.rows += len(stretch)
+                stretch = self._stretch(coming, stretch[-1])
         return self.walked
 
-    def _enter(self, page: Sequence[Seeming], walked: Walked) -> None:
+    def _stretch(self, coming: array[int], after: int | None) -> Sequence[int]:
+        """Enter the next rows behind an id; return their ids."""
+        key = self._staging.table.c.id
+        sparing = _mostly(coming, after)
+        statement = (sa.select(key) if sparing else self._select()).order_by(key).limit(_WALK_PAGE)
+        statement = statement if after is None else statement.where(key > after)
+        if not sparing:
+            page = self._page(statement)
+            self._enter(page)
+            return [one.row_id for one in page]
+        ids = [row[0] for row in self._staging.look(statement)]
+        if ids:
+            spared = coming[bisect_left(coming, ids[0]) : bisect_right(coming, ids[-1])]
+            self._spared += spared
+            self._enter_rows(sorted(set(ids).difference(spared)))
+        return ids
+
+    def _enter_rows(self, row_ids: Sequence[int]) -> None:
+        for part in _parts(row_ids, _LOOK_UP):
+            self._enter(self._page(self._select().where(self._staging.table.c.id.in_(part))))
+
+    def _enter(self, page: Sequence[Seeming]) -> None:
         self._rows.enter(one for one in page if one.name and one.name != UNDECIDED)
-        unsure = self.readings(one.row_id for one in page if not one.name or one.name == UNDECIDED)
-        self._rows.enter(unsure)
-        walked.nameless += sum(reading.name is None and not reading.row.deleted for reading in unsure)
+        self._enter_read(self.readings(one.row_id for one in page if not one.name or one.name == UNDECIDED))
+
+    def _enter_read(self, readings: Sequence[Reading]) -> None:
+        self._rows.enter(readings)
+        if self.walked is not None:
+            self.walked.nameless += sum(reading.name is None and not reading.row.deleted for reading in readings)
 
     def unnamed(self, names: Iterable[str]) -> list[str]:
         """Return those of these children that no row seemed to name when the table was walked through."""
@@ -189,11 +255,10 @@ class Names:
     def _select(self) -> sa.Select[Any]:
         return sa.select(self._staging.table.c.id, self._name, self._living)
 
-    def _ordered(self, where: sa.ColumnElement[bool] | None) -> Iterator[list[Seeming]]:
-        """Go through the table by its key, in short reads."""
+    def _ordered(self, where: sa.ColumnElement[bool]) -> Iterator[list[Seeming]]:
+        """Go through some of the table by its key, in short reads."""
         key = self._staging.table.c.id
-        statement = self._select().order_by(key).limit(_WALK_PAGE)
-        statement = statement if where is None else statement.where(where)
+        statement = self._select().order_by(key).limit(_WALK_PAGE).where(where)
         page = self._page(statement)
         while page:
             yield page
@@ -214,6 +279,7 @@ class _NamedRows:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._key = secrets.token_bytes(32)
+        self._hash = lru_cache(4000)(self._hash_of)  # of a page each is asked twice
         with journal.reading() as db:
             db.execute(
                 "CREATE TEMP TABLE IF NOT EXISTS csc_named (name BLOB, row_id INTEGER, PRIMARY KEY (name, row_id))"
@@ -227,7 +293,8 @@ class _NamedRows:
         )
         with self._journal.transaction() as db:
             db.executemany(
-                "INSERT OR IGNORE INTO csc_named VALUES (?, ?)", ((self._hash(name), row_id) for name, row_id in named)
+                "INSERT OR IGNORE INTO csc_named VALUES (?, ?)",
+                ((self._hash(name.lower()), row_id) for name, row_id in named),
             )
 
     def of(self, keys: Sequence[str]) -> list[tuple[str, int]]:
@@ -239,8 +306,17 @@ class _NamedRows:
                 found += [(part[name], row_id) for name, row_id in db.execute(statement, list(part))]
         return found
 
-    def _hash(self, name: str) -> bytes:
-        return hashlib.blake2b(name.lower().encode(), digest_size=16, key=self._key).digest()
+    def _hash_of(self, key: str) -> bytes:
+        return hashlib.blake2b(key.encode(), digest_size=16, key=self._key).digest()
+
+
+def _mostly(coming: array[int], after: int | None) -> bool:
+    """Tell whether most of the next rows behind an id are among those that are coming anyway (ascending ids)."""
+    if not coming:
+        return False
+    start = coming[0] - 1 if after is None else after
+    within = bisect_right(coming, start + _WALK_PAGE) - bisect_right(coming, start)
+    return within > 0 and 2 * within > min(_WALK_PAGE, coming[-1] - start)
 
 
 def _parts(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -22,11 +22,13 @@ class Orphans:
 
     def may_be_counted(self) -> bool:
         """Tell whether the walk of this run allows it: every row names somebody, and the table has its usual size."""
-        walked = self.names.walked
-        return walked is not None and self.acks.note_walk(walked.rows) and not walked.nameless
+        if self.names.walked is None:
+            return False
+        walked = self.names.walk()
+        return self.acks.note_walk(walked.rows) and not walked.nameless
 
     def found(self) -> Iterator[list[bytes]]:
         """Yield them in pages."""
         for page in self.acks.of_table():
-            named = {name: ack.child for ack in page if (name := self.acks.child(ack.child)) is not None}
+            named = {name: child for child in page if (name := self.acks.child(child)) is not None}
             yield [named[name] for name in self.names.unnamed(named)]

@@ -15,7 +15,7 @@ import orjson
 from dataflows.flows.csc.attributes import Problem
 from dataflows.flows.csc.schema import Kind, built_in
 
-__all__ = ["CHILD", "Kind", "Problem", "attribute_paths", "canonical", "parse", "payload_hash", "problems"]
+__all__ = ["CHILD", "Kind", "Problem", "attribute_paths", "canonical", "parse", "payload_hash", "problems", "text_hash"]
 
 CHILD: Final = built_in().kind
 problems: Final = built_in().problems
@@ -47,4 +47,9 @@ def canonical(payload: Mapping[str, Any]) -> bytes:
 
 def payload_hash(payload: Mapping[str, Any]) -> bytes:
     """SHA-256 (32 bytes) of the canonical text."""
-    return hashlib.sha256(canonical(payload)).digest()
+    return text_hash(canonical(payload))
+
+
+def text_hash(text: bytes) -> bytes:
+    """SHA-256 (32 bytes) of a canonical text that is at hand."""
+    return hashlib.sha256(text).digest()

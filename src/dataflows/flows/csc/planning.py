@@ -72,8 +72,8 @@ class Planner:
         acks, ours = self._known(readings)
         done = {reading.row.id for reading in readings if self._is_purged(reading, acks, ours)}
         replaced = self._still_superseded([reading for reading in readings if reading.row.id not in done])
-        asked = [one for one in readings if one.name and one.row.id not in done and one.row.id not in replaced]
-        standings = self.speakers.of(asked)
+        asked = [one.name for one in readings if one.name and one.row.id not in done and one.row.id not in replaced]
+        standings = self.speakers.of(readings, asked)
         named = [reading for reading in readings if reading.name]
         decisions: list[Decision] = [Former(child) for child in self._renames.of(named, acks)]
         for reading in readings:
@@ -206,7 +206,7 @@ class Planner:
 
     def _plan(self, reading: Reading, ack: Ack | None, ours: Collection[str], *, deferred: bool = False) -> Decision:
         row, payload = reading.row, reading.payload or {}
-        goal = payload_hash(payload)
+        goal = reading.hash
         trusted = _is_ours(row, ack, ours)
         if ack is not None and ack.held == goal and not ack.doubtful and trusted:
             return Unchanged(row, ack.child, ack.receipt, adopt=ack.unwritten is not None or not _shows(row, goal))
@@ -235,9 +235,9 @@ class Planner:
             reading.row,
             reading.name or "",
             child,
-            goal or payload_hash(payload),
+            goal or reading.hash,
             plan.sending,
-            tuple(canonical(part) for part in (plan.first, plan.body) if part is not None),
+            tuple(_text(part, reading) for part in (plan.first, plan.body) if part is not None),
             _former(child, ack),
             payload=payload,
             reset=scope,
@@ -376,6 +376,11 @@ def _withheld(ack: Ack | None, goal: bytes) -> str:
     else:
         why = "it is not known what the API holds"
     return f"not sent: {why}, so something would have to be purged first, and CSC_RESET=never forbids it"
+
+
+def _text(part: Payload, reading: Reading) -> bytes:
+    """Return the text of a request: a child that is sent as it stands in its row was written when it was read."""
+    return reading.text if part is reading.payload else canonical(part)
 
 
 def _former(child: bytes, ack: Ack | None) -> Doubt:

@@ -32,7 +32,7 @@ class OwedPurges:
     def recall(self) -> None:
         """Take up what earlier runs owed."""
         for page in self._acks.owed_purges():
-            self._deferred.keep_former(ack.child for ack in page)
+            self._deferred.keep_former(page)
 
     def look_through(self) -> Iterator[list[Contradicted]]:
         """Keep those that nobody speaks for; forget those that a row speaks for again; yield the contradicted ones."""

@@ -7,17 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from dataflows.flows.csc.delta import Payload
-from dataflows.flows.csc.payload import parse
+from dataflows.flows.csc.payload import canonical, parse, text_hash
 from dataflows.flows.csc.schema import CHILD_ID, ChildSchema
 from dataflows.flows.csc.staging import StagedRow
 
 _MIS_ID = "mis_child_id"
 _NAMES = re.compile(r'"la_child_id"[ \t\r\n]{0,40}:[ \t\r\n]{0,40}"([^"\\]{1,100})"')
 _SHOWN_PROBLEMS = 5
-_PLAIN_KEYS = 20
 
 INVALID, CONTRADICTED, SUPERSEDED, REFUSED = (
     "Validation error: ",
@@ -37,6 +34,7 @@ class Reading:
         row: as it was read.
         name: the la_child_id that it names; None when it names nobody.
         payload: its content; of a row that asks for a removal, only the identifiers and ``purge``.
+        text: the canonical text of the content; empty where nobody is named, or a removal is asked for.
         goes: it asks for the removal of its child: by its state, or by a purge of the whole child.
         problem: why it names nobody, in our words.
     """
@@ -46,6 +44,12 @@ class Reading:
     payload: Payload | None = None
     goes: bool = False
     problem: str = ""
+    text: bytes = b""
+
+    @property
+    def hash(self) -> bytes:
+        """What tells its content from another: as ``payload_hash``."""
+        return text_hash(self.text)
 
     @property
     def living(self) -> bool:
@@ -57,7 +61,7 @@ class Reading:
 def read_row(row: StagedRow, schema: ChildSchema) -> Reading:
     """Read a row (csc.md: unreadable JSON, or a key that stands twice at the top, names nobody)."""
     try:
-        payload = read_child(row.payload or "")
+        payload, text = _read(row.payload or "")
     except ValueError as error:
         return _read_deletion(row, None, schema, f"json_payload {error}")
     if row.deleted or payload.get("purge") is True:
@@ -65,7 +69,7 @@ def read_row(row: StagedRow, schema: ChildSchema) -> Reading:
     name = _identifier(payload, schema)
     if name is None:
         return Reading(row, problem=broken_rules(payload, schema))
-    return Reading(row, name, payload)
+    return Reading(row, name, payload, text=text)
 
 
 def _read_deletion(row: StagedRow, payload: Payload | None, schema: ChildSchema, problem: str) -> Reading:
@@ -97,22 +101,33 @@ def read_child(text: str) -> Payload:
     """Read one child from JSON.
 
     Raises:
-        ValueError: it is no JSON, not an object, or holds a key twice at its top; the message holds nothing of it.
+        ValueError: it is no JSON, not an object, nested too deeply, or holds a key twice at its top; the message holds
+            nothing of it.
     """
+    return _read(text)[0]
+
+
+def _read(text: str) -> tuple[Payload, bytes]:
+    """Return one child with its canonical text. Raises as ``read_child``."""
     payload = parse(text)
-    if _may_repeat_a_key(text, payload) and _repeats_a_key(text):  # only what is odd is read once more, slowly
+    try:
+        written = canonical(payload)
+    except TypeError:  # what is read may be four times as deep as what is written; a child has five levels
+        written = b""
+    if not written:  # raised out here, because an exception chain would carry the text along
+        raise ValueError("is nested too deeply")
+    if _lost_a_key(text, written) and _repeats_a_key(text):  # only what is odd is read once more, slowly
         raise ValueError("holds a key twice at its top")
-    return payload
+    return payload, written
 
 
-def _may_repeat_a_key(text: str, payload: Payload) -> bool:
-    """Tell whether a key stands in the text more often than in what was read of it (of two, the last one is kept)."""
-    if len(payload) > _PLAIN_KEYS or "\\u00" in text or "\\/" in text:  # else names are spelled in one way only
-        return True
-    counts = {name: text.count(name) for name in map('"{}"'.format, payload)}
-    several = [name for name, count in counts.items() if count > 1]  # as a rule "purge", which objects below have too
-    kept = orjson.dumps(payload).decode() if several else ""
-    return 0 in counts.values() or any(counts[name] != kept.count(name) for name in several)
+def _lost_a_key(text: str, written: bytes) -> bool:
+    """Tell whether the text may hold a key twice, at whatever depth: of two, reading kept the last one.
+
+    Both forms hold the same quotes then but for those of the lost keys; within a value a quote is escaped in either,
+    unless the text has it as a number.
+    """
+    return "\\u0022" in text or text.count('"') != written.count(b'"')
 
 
 def _repeats_a_key(text: str) -> bool:

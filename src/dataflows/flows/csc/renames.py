@@ -33,7 +33,7 @@ class Renames:
         keys = {reading.row.id: self._acks.key(reading.name or "") for reading in readings}
         # a row that shows its own child's receipt needs no look-up
         strange = [r for r in readings if (ack := acks.get(keys[r.row.id])) is None or ack.receipt != r.row.response]
-        found = [*self._by_previous(readings), *self._by_row(readings), *self._by_receipt(strange)]
+        found = [*self._by_previous(readings), *self._by_row(readings, keys), *self._by_receipt(strange)]
         return sorted({child for row_id, child in found if child != keys[row_id]})
 
     def _by_previous(self, readings: Sequence[Reading]) -> list[tuple[int, bytes]]:
@@ -42,16 +42,14 @@ class Renames:
         acks = self._acks.of([child for _, child in former])
         return [(reading.row.id, child) for reading, child in former if _is_there(reading, acks.get(child))]
 
-    def _by_row(self, readings: Sequence[Reading]) -> list[tuple[int, bytes]]:
-        rows = {reading.row.id: reading for reading in readings if reading.row.person_id}
-        found: list[tuple[int, bytes]] = []
-        for ack in self._acks.of_rows(list(rows)):
-            reading = rows[ack.row_id or 0]
-            # after the loader emptied and filled the table, an id may belong to somebody else
-            same = ack.person == self._acks.person(reading.row.person_id)
-            if same and _may_hold(ack):
-                found.append((reading.row.id, ack.child))
-        return found
+    def _by_row(self, readings: Sequence[Reading], keys: Mapping[int, bytes]) -> list[tuple[int, bytes]]:
+        persons = {reading.row.id: reading.row.person_id for reading in readings if reading.row.person_id}
+        # after the loader emptied and filled the table, an id may belong to somebody else
+        return [
+            (row_id, child)
+            for row_id, child, person in self._acks.held_from_rows(list(persons))
+            if child != keys[row_id] and person == self._acks.person(persons[row_id])
+        ]
 
     def _by_receipt(self, readings: Sequence[Reading]) -> list[tuple[int, bytes]]:
         shown = {r.row.id: r for r in readings if r.row.response and not says_nothing(r.row.response)}
@@ -67,7 +65,7 @@ class Renames:
 def former_name(reading: Reading, schema: ChildSchema) -> str | None:
     """Return the la_child_id of the previous payload when it is another child's."""
     previous = reading.row.previous
-    if not previous or seems_to_name(previous, reading.name or ""):
+    if not previous or previous == reading.row.payload or seems_to_name(previous, reading.name or ""):
         return None
     former = name_in(previous, schema)
     return former if former != reading.name else None

@@ -11,7 +11,7 @@ number of items and their ids. What a bit means follows from the schema, so a bl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -149,26 +149,55 @@ def _described(kind: Kind) -> list[object]:
 # --- from a payload -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Form:
+    """What the attributes of an object are, by their names alone: most objects of a kind have the same ones.
+
+    Attributes:
+        fields: the bits of the object's own ones.
+        others: those that are not its own, among them ``single`` and ``listed``, which hold objects below.
+        unknown: the bit of the unknown, where the schema does not know one of them.
+    """
+
+    fields: int
+    others: tuple[str, ...]
+    single: tuple[str, ...]
+    listed: tuple[str, ...]
+    unknown: int
+
+
+@lru_cache(maxsize=4096)
+def _form(layout: _Layout, names: tuple[str, ...]) -> _Form:
+    others = tuple(name for name in names if name not in layout.own)
+    single = tuple(name for name in names if name in layout.single)
+    listed = tuple(name for name in names if name in layout.listed)
+    unknown = set(others).difference(single, listed, ("purge",))
+    return _Form(_bits(layout, names), others, single, listed, _UNKNOWN if unknown else 0)
+
+
+def _bits(layout: _Layout, names: Iterable[str]) -> int:
+    return sum(layout.own.get(name, 0) for name in names)
+
+
 def _object(layout: _Layout, payload: Mapping[str, Any], hasher: blake2b) -> ObjectSkeleton:
-    one = ObjectSkeleton(0, b"", {}, {})
-    own: dict[str, Any] = {}
-    bits = layout.own
-    fields = 0
-    for name, value in payload.items():
-        if name in bits:
-            if value != []:  # an empty list says no more than an absent one
-                fields |= bits[name]
-                own[name] = value
-        elif name in layout.listed:
-            fields |= _add_items(layout, name, value, hasher, one)
-        elif name in layout.single and isinstance(value, dict):
-            if not value.get("purge"):
-                one.single[name] = _object(layout.single[name][1], value, hasher)
-        elif name != "purge":
-            fields |= _UNKNOWN
+    form = _form(layout, tuple(payload))
+    fields, own = form.fields, dict(payload)
+    for name in form.others:
+        del own[name]
+    if [] in own.values():  # an empty list says no more than an absent one
+        own = {name: value for name, value in own.items() if value != []}
+        fields = _bits(layout, own)
     content = hasher.copy()
     content.update(orjson.dumps(own, option=orjson.OPT_SORT_KEYS))
-    one.fields, one.digest = fields, content.digest()
+    one = ObjectSkeleton(fields | form.unknown, content.digest(), {}, {})
+    for name in form.listed:
+        one.fields |= _add_items(layout, name, payload[name], hasher, one)
+    for name in form.single:
+        value = payload[name]
+        if not isinstance(value, dict):
+            one.fields |= _UNKNOWN
+        elif not value.get("purge"):
+            one.single[name] = _object(layout.single[name][1], value, hasher)
     return one
 
 

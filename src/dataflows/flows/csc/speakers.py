@@ -7,7 +7,7 @@ purges. SQL narrows which rows may matter (``names``), our parser decides: a row
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -49,12 +49,18 @@ class Speakers:
     def __init__(self, names: Names) -> None:
         self._names = names
 
-    def of(self, readings: Sequence[Reading], others: Iterable[str] = ()) -> dict[str, Standing]:
-        """Return who speaks for the children of these rows, which were read just now, and for some others."""
-        wanted = {reading.name for reading in readings if reading.name} | set(others)
+    def of(self, page: Sequence[Reading], names: Iterable[str] | None = None) -> dict[str, Standing]:
+        """Return who speaks for these children, or for all whom the rows of a page name, which was read just now."""
+        wanted = {reading.name for reading in page if reading.name} if names is None else set(names)
         if not wanted:
+            self._names.note(page)
             return {}
-        return self._resolve(wanted, readings, self._names.find(wanted, {reading.row.id for reading in readings}))
+        found = self._resolve(wanted, page, self._names.find(wanted, page))
+        # beside a row that speaks and stands for its child, none below it matters
+        unsure = {name for name, one in found.items() if one.reading is None or one.reading.goes}
+        if unsure and self._names.complete():
+            found |= self._resolve(unsure, page, self._names.find(unsure, page))
+        return found
 
     def now(self, names: Iterable[str]) -> dict[str, Standing]:
         """Return who speaks for these children at this moment (csc.md: asked again before a purge leaves)."""
@@ -66,17 +72,31 @@ class Speakers:
         found = self._names.readings(one.row_id for one in self._names.find_now([name]))
         return sorted((one for one in found if one.name == name), key=lambda one: one.row.id, reverse=True)
 
-    def _resolve(self, names: set[str], readings: Sequence[Reading], seeming: Sequence[Seeming]) -> dict[str, Standing]:
-        groups: defaultdict[str, _Group] = defaultdict(_Group)
+    def _resolve(self, names: Set[str], readings: Sequence[Reading], seeming: Sequence[Seeming]) -> dict[str, Standing]:
+        by_key: defaultdict[str, list[Reading]] = defaultdict(list)
         for reading in readings:
             if reading.name:
-                groups[reading.name.lower()].read[reading.row.id] = reading
+                by_key[reading.name.lower()].append(reading)
+        asked_of = {one.key for one in seeming}
+        alone = {}
+        for name in names:  # as a rule nobody else names the child
+            rows = by_key[name.lower()]
+            if len(rows) == 1 and name.lower() not in asked_of and rows[0].name == name and not rows[0].goes:
+                alone[name] = Standing(rows[0])
+        return alone | self._compared(names - alone.keys(), by_key, seeming)
+
+    def _compared(
+        self, names: Set[str], by_key: Mapping[str, Sequence[Reading]], seeming: Sequence[Seeming]
+    ) -> dict[str, Standing]:
+        groups: defaultdict[str, _Group] = defaultdict(_Group)
+        for name in names:
+            groups[name.lower()].read = {reading.row.id: reading for reading in by_key.get(name.lower(), ())}
         for one in seeming:
             groups[one.key].seeming[one.row_id] = one
         self._read_what_matters(names, groups)
         return {name: groups[name.lower()].standing(name) for name in names}
 
-    def _read_what_matters(self, names: set[str], groups: Mapping[str, _Group]) -> None:
+    def _read_what_matters(self, names: Set[str], groups: Mapping[str, _Group]) -> None:
         """Read rows until none is left that could change an answer; as a rule there is none at all."""
         while unread := {row_id for name in names for row_id in groups[name.lower()].unread(name)}:
             found = {reading.row.id: reading for reading in self._names.readings(unread)}
