@@ -60,5 +60,5 @@ def test_an_ordinary_child_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("state", ["New", "Deleted"])
 def test_what_is_nested_too_deeply_names_nobody(state: str) -> None:
     text = json.dumps({"la_child_id": "A1", "x": 0}).replace("0", "[" * 300 + "]" * 300)
-    row = StagedRow(1, None, text, None, None, "Pending", state, b"")
+    row = StagedRow(1, None, text, None, None, "Pending", state)
     assert read_row(row, built_in()) == Reading(row, problem="json_payload is nested too deeply")
