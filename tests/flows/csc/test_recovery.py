@@ -268,7 +268,7 @@ def test_the_very_first_run_can_be_killed_at_any_moment(here: World, monkeypatch
             trap.watch(process)
             process.ended()
             trap.disarm()
-        assert program.run("csc-submit", DATA_DIR=data_dir).code == 0
+        assert program.run("csc-submit", "--takeover", DATA_DIR=data_dir).code == 0  # the same command again
         assert here.box.receiver.child("SYN1") == child(1, mis_child_id=f"m-{tenth}")
 
 
