@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from sqlalchemy.dialects import mssql
 
 from dataflows.flows.csc import indexes
-from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.names import Names, Seeming
 from dataflows.flows.csc.narrowing import UNDECIDED, child_key, named_child
 from dataflows.flows.csc.reading import SUPERSEDED, Reading, read_row
 from dataflows.flows.csc.schema import built_in
@@ -79,10 +79,11 @@ class Place:
                 connection.execute(self.table.insert(), rows)
 
     @contextmanager
-    def speakers(self, pending: int | None) -> Iterator[tuple[Speakers, list[Reading]]]:
+    def speakers(self, pending: int | None, listed: Sequence[int] = ()) -> Iterator[tuple[Speakers, list[Reading]]]:
         journal = Journal.in_memory()
         staging = Staging(self.engine, TABLE)
         names = Names(staging, journal, self.engine)
+        names.expect(listed)
         names.pending = pending
         with self.engine.connect() as connection:
             ids = connection.execute(sa.select(self.table.c.id)).scalars().all()
@@ -196,6 +197,52 @@ def test_it_is_what_reading_the_whole_table_would_say(
         assert {name: said(found[name]) for name in NAMES} == wanted
         now = speakers.now(NAMES)
         assert {name: said(now[name]) for name in NAMES} == wanted
+
+
+@settings(max_examples=100)
+@given(data=st.data(), rows=tables())
+def test_so_it_is_page_by_page_of_what_is_pending(
+    place: Place, data: st.DataObject, rows: list[dict[str, Any]]
+) -> None:
+    """Rows that are read anyway are not walked over, whoever they are; some wait no more, some pages are never read."""
+    place.fill(rows)
+    ids = sorted((row["id"] for row in rows), reverse=True)
+    listed = [row_id for row_id in ids if data.draw(st.integers(0, 4))]
+    dropped = {row_id for row_id in listed if not data.draw(st.integers(0, 4))}
+    size, read = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 9))
+    with place.speakers(len(listed), listed) as (speakers, readings):
+        by_id = {reading.row.id: reading for reading in readings}
+        wanted = {name: truth(name, readings) for name in NAMES}
+        for start in range(0, min(read, len(listed)), size):
+            page = [by_id[row_id] for row_id in listed[start : start + size] if row_id not in dropped]
+            found = speakers.of(page, None if data.draw(st.booleans()) else ())
+            assert {name: said(one) for name, one in found.items() if name in NAMES} == {
+                name: wanted[name] for name in found if name in NAMES
+            }
+        found = speakers.of((), NAMES)
+        assert {name: said(found[name]) for name in NAMES} == wanted
+
+
+def test_a_table_that_is_all_pending_is_not_walked_over(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pages tell who names whom; a row that is deleted makes the run look at those below it as well."""
+    place.fill([{"id": n, "json_payload": json.dumps({"la_child_id": f"SYN{n}"})} for n in range(40)])
+    looked: list[int] = []
+    look = Names._page
+    monkeypatch.setattr(Names, "_page", lambda names, sql: [*map(_noted(looked), look(names, sql))])
+    with place.speakers(39, range(39, 0, -1)) as (speakers, readings):
+        by_id = {reading.row.id: reading for reading in readings}
+        assert len(speakers.of([by_id[39], by_id[38]])) == 2
+        if not indexes.has(indexes.CHILD, place.engine, place.table):
+            assert looked == [0]
+        assert said(speakers.of((), ["SYN5"])["SYN5"]) == (5, False, False)
+
+
+def _noted(row_ids: list[int]) -> Callable[[Seeming], Seeming]:
+    def note(one: Seeming) -> Seeming:
+        row_ids.append(one.row_id)
+        return one
+
+    return note
 
 
 @pytest.mark.parametrize("state", ["New", "Deleted"])

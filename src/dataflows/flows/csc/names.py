@@ -96,7 +96,8 @@ class Names:
         if self.walked is not None:
             self._enter_read(page)
             gone = set(self._listed[first : self._passed]).difference(reading.row.id for reading in page)
-            self._enter_read(self.readings(gone))  # they wait no more, and name somebody all the same
+            if gone:  # they wait no more, and name somebody all the same
+                self._enter_read(self.readings(gone))
 
     def complete(self) -> bool:
         """Go over the rows that are still left to their pages; tells whether there were any."""
