@@ -41,6 +41,9 @@ _IN_WHEELS = (
     ("libldap", "OpenLDAP", "OLDAP-2.8", "OLDAP-2.8.txt"),
     ("libsasl2", "Cyrus SASL", "BSD-4-Clause", "BSD-4-Clause-CMU.txt"),
     ("libkeyutils", "keyutils", "LGPL-2.1-or-later", "LGPL-2.1.txt"),
+    ("libcurl", "curl", "curl", "curl.txt"),
+    ("z-", "zlib", "Zlib", "Zlib.txt"),
+    ("zstd", "Zstandard", "BSD-3-Clause", "BSD-3-Clause-zstd.txt"),
     ("libcrypt", "libxcrypt", "LGPL-2.1-or-later", "LGPL-2.1.txt"),
 )
 _SPDX = {"MIT License": "MIT", "ISC License (ISCL)": "ISC", "GNU General Public License v2 (GPLv2)": "GPL-2.0-or-later"}
