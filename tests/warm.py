@@ -24,7 +24,7 @@ HEAVY = [
     "pydantic_settings", "dotenv", "rich.console", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql",
     "tests.heated",
     # what another account may not read later
-    "dataflows.store.practice.upgrading", "_strptime", "locale", "zipfile", "encodings.idna",
+    "dataflows.remote.smtp", "dataflows.store.practice.upgrading", "_strptime", "locale", "zipfile", "encodings.idna",
 ]  # fmt: skip
 POSSIBLE = hasattr(os, "fork")
 

@@ -15,7 +15,7 @@ from dataflows.flows.therapists.figures import Figures
 from dataflows.runs.journal import Journal
 from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice.tables import outbox
-from dataflows.store.practice.therapist_tables import therapists
+from dataflows.store.practice.therapist_tables import import_tracking, therapists
 from tests.flows.therapists.world import TABLES, World, moment, scrape, therapist
 
 FIRST, LATER = "2025-07-01T03:00", "2025-07-08T03:00"
@@ -97,7 +97,7 @@ def test_tracking_counts_add_up(world: World) -> None:
         date=LATER,
     )
     assert ran.counts == {"new": 1, "updated": 1, "unchanged": 1, "deleted": 1, "refused": 1}
-    row = world.rows(TABLES[2])[-1]
+    row = world.rows(import_tracking)[-1]
     counts = (row.therapist_count, row.new_count, row.updated_count, row.unchanged_count, row.deleted_count)
     assert (counts, row.scrape_date) == ((5, 1, 1, 1, 1), moment(LATER))
 

@@ -18,10 +18,10 @@ RENAMED = therapist("Anna", "Neu", street="Altweg", email=None)
 MOVED = therapist("Anna", "Neu", street="Neuweg", postal_code="52001", email=None)
 
 
-def files(*entries: Any) -> list[File]:
-    """A file of its own for each entry, a week apart."""
+def files(*entries: Any, one_zip: bool = False) -> list[File]:
+    """A file of its own for each entry, a week apart, of ZIP codes of their own or of one that is scraped anew."""
     dates = (FIRST, MIDDLE, LAST)
-    return [File(f"5200{n}.json", dates[n], (entry,)) for n, entry in enumerate(entries)]
+    return [File(f"5200{0 if one_zip else n}.json", dates[n], (entry,)) for n, entry in enumerate(entries)]
 
 
 def after(practice: Practice, *given: File) -> list[tuple[str, str | None, str | None, bool]]:
@@ -44,13 +44,14 @@ ONE_CHANGE = {
 
 @pytest.mark.parametrize("change", ONE_CHANGE)
 def test_one_change_between_two_files_comes_out_the_same_in_both_orders(practice: Practice, change: str) -> None:
-    first, second = files(*ONE_CHANGE[change])
+    # an address that differs between two ZIP codes is a further listing, and which one is first depends on arrival
+    first, second = files(*ONE_CHANGE[change], one_zip=change == "moved")
     assert after(practice, second, first) == after(practice, first, second)
 
 
 def test_a_rename_and_a_move_are_one_person_in_the_order_of_their_dates_only(practice: Practice) -> None:
     """The file in between is the only one that says that both are the same; nobody is merged who is there already."""
-    in_order = files(OLD, RENAMED, MOVED)
+    in_order = files(OLD, RENAMED, MOVED, one_zip=True)
     for order in permutations(in_order):
         names = [name for name, *_ in after(practice, *order)]
         assert names == (
