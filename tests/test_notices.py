@@ -40,7 +40,7 @@ def test_the_licences_that_were_once_missing(notices: ModuleType) -> None:
     assert licences["certifi"] == "MPL-2.0"
     assert licences["orjson"].startswith("MPL-2.0")
     assert licences["psycopg"] == "LGPL-3.0-only"
-    assert {"CPython", "pyinstaller", "requests", "msal"} <= set(licences)
+    assert {"CPython", "requests", "msal"} <= set(licences)
     text = notices.notices("dataflows", found)
     for words in ("Mozilla Public License", "GNU LESSER GENERAL PUBLIC LICENSE", "PYTHON SOFTWARE FOUNDATION LICENSE"):
         assert words in text

@@ -72,7 +72,7 @@ def components(files: Iterable[str]) -> list[Component]:
     Raises:
         LookupError: a component has no licence text, or a file belongs to nothing that is known.
     """
-    found = {_python(), *(_of_distribution(name) for name in _BUILT_WITH)}
+    found = {_python(), *(_of_distribution(name) for name in _BUILT_WITH if _is_installed(name))}
     owners = _owners()
     for file in {str(Path(name).resolve()) for name in files}:
         if Path(file).is_relative_to(ROOT) and "site-packages" not in Path(file).parts:
@@ -87,6 +87,13 @@ def components(files: Iterable[str]) -> list[Component]:
     if missing := sorted(one.name for one in found if not one.texts):
         raise LookupError(f"no licence text: {', '.join(missing)}")
     return sorted(found)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 @functools.cache
