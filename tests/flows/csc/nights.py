@@ -31,6 +31,7 @@ from dataflows.sandbox.receiver import ChildKey
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Answer
 from dataflows.settings import Settings
+from dataflows.store import database
 from tests.flows.csc.judge import Night
 
 Object = dict[str, Any]
@@ -98,14 +99,12 @@ class Service:
             patch = closing.enter_context(pytest.MonkeyPatch.context())
             engines = _Engines()
             closing.callback(engines.close)
-            patch.setattr(sa, "create_engine", engines.create)
+            _everywhere(patch, database.connect, engines.connect)
             patch.setattr(Journal, "transaction", self._stepping(Journal.transaction))
             sa.event.listen(sa.Engine, "commit", self._before_commit)
             closing.callback(sa.event.remove, sa.Engine, "commit", self._before_commit)
-            described = cache(staging_table)  # else every night would have statements of its own to compile
-            for name, module in list(sys.modules.items()):
-                if name.startswith("dataflows.flows.csc.") and hasattr(module, "staging_table"):
-                    patch.setattr(module, "staging_table", described)
+            # else every night would have statements of its own to compile
+            _everywhere(patch, staging_table, cache(staging_table))
             self._commit = self.box.receiver._committed
             patch.setattr(self.box.receiver, "_committed", self._committed)
             self._closing = closing.pop_all()
@@ -207,23 +206,32 @@ def _join(threads: set[threading.Thread]) -> None:
 
 
 class _Engines:
-    """One engine for each database of the process: what SQLAlchemy compiled stays with it."""
+    """One engine for each database and way to open it: what SQLAlchemy compiled stays with it.
+
+    Not one made ready again and again: each time adds listeners, and they would all be called for every connection.
+    """
 
     def __init__(self) -> None:
-        self._create = sa.create_engine
-        self._engines: dict[str, sa.Engine] = {}
+        self._connect = database.connect
+        self._engines: dict[tuple[str, bool], sa.Engine] = {}
 
-    def create(self, url: Any, **options: Any) -> sa.Engine:
-        key = str(url)
-        if key not in self._engines:
-            engine = self._engines[key] = self._create(url, **options)
-            if engine.dialect.name == "sqlite":
-                sa.event.listen(engine, "connect", _in_haste)
-        return self._engines[key]
+    def connect(self, setting: Any, *, name: str = "DB_CONNECTION_STRING", create: bool = True) -> sa.Engine:
+        url = setting if isinstance(setting, str) else setting.reveal()
+        if (url, create) not in self._engines:
+            engine = self._engines[url, create] = self._connect(url, name=name, create=create)
+            sa.event.listen(engine, "connect", _in_haste)
+        return self._engines[url, create]
 
     def close(self) -> None:
         for engine in self._engines.values():
             engine.dispose()
+
+
+def _everywhere(patch: pytest.MonkeyPatch, function: Any, other: Any) -> None:
+    """Put another function in the place of one, in every module that took it over by its name."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("dataflows.", "tests.")) and getattr(module, function.__name__, None) is function:
+            patch.setattr(module, function.__name__, other)
 
 
 def _in_haste(connection: Any, _: object) -> None:
