@@ -6,6 +6,7 @@ night can be killed before any of its commits, in journal, table or receiver.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ import sqlalchemy as sa
 from dataflows.errors import DataflowsError
 from dataflows.flows.csc import job
 from dataflows.flows.csc.table import staging_table
+from dataflows.runs import garbage
 from dataflows.runs.journal import Journal
 from dataflows.runs.runner import Order, Outcome, run_job
 from dataflows.sandbox.receiver import ChildKey
@@ -105,6 +107,9 @@ class Service:
             closing.callback(sa.event.remove, sa.Engine, "commit", self._before_commit)
             # else every night would have statements of its own to compile
             _everywhere(patch, staging_table, cache(staging_table))
+            _everywhere(patch, garbage.sweep, lambda: None)  # it looks at all of the test tools, every eighth night
+            gc.freeze()
+            closing.callback(gc.unfreeze)
             self._commit = self.box.receiver._committed
             patch.setattr(self.box.receiver, "_committed", self._committed)
             self._closing = closing.pop_all()
@@ -134,7 +139,8 @@ class Service:
         self._fuse = Fuse(plan.steps)
         before = set(threading.enumerate())
         self._la_code = str(settings.la_code)
-        self.box.receiver.faults.set(**plan.faults)
+        if plan.faults:
+            self.box.receiver.faults.set(**plan.faults)
         try:
             with _clock(plan.days_ahead):
                 order = Order("csc-submit", job.target(settings), {}, settings.data_dir)
@@ -146,7 +152,8 @@ class Service:
             return error
         finally:
             self._night, self._fuse = None, Fuse()
-            self.box.receiver.faults.clear()
+            if plan.faults:
+                self.box.receiver.faults.clear()
 
     # --- what the program's commits and requests meet ------------------------------------------------------------
 
