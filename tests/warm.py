@@ -14,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import get_context, reduction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
 
 HEAVY = [
     "tests.warm", "dataflows.cli.main", "dataflows.cli.watching", "dataflows.cli.wording", "dataflows.flows.cqc.job",
@@ -22,7 +25,7 @@ HEAVY = [
     "dataflows.flows.therapists.job", "dataflows.checks", "dataflows.web.application", "dataflows.web.server",
     "dataflows.settings.reading", "google.cloud.storage", "google.auth.transport.requests", "google_crc32c", "psycopg",
     "pydantic_settings", "dotenv", "rich.console", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql",
-    "tests.heated",
+    "tests.heated", "tests.flows.patients.fatal",
     # what another account may not read later
     "dataflows.remote.smtp", "dataflows.store.practice.upgrading", "_strptime", "locale", "zipfile", "encodings.idna",
 ]  # fmt: skip
@@ -32,6 +35,12 @@ _context = get_context("forkserver") if POSSIBLE else None
 if _context is not None:
     _context.set_forkserver_preload(HEAVY)
 _starting = threading.Lock()
+
+
+def context() -> ForkServerContext:
+    """Where processes are forked from: one server for each process of the tests, which loads once what all need."""
+    assert _context is not None
+    return _context
 
 
 class _Handed:

@@ -236,9 +236,10 @@ class _Engines:
 
 def _everywhere(patch: pytest.MonkeyPatch, function: Any, other: Any) -> None:
     """Put another function in the place of one, in every module that took it over by its name."""
+    own: str = function.__name__
     for name, module in list(sys.modules.items()):
-        if name.startswith(("dataflows.", "tests.")) and getattr(module, function.__name__, None) is function:
-            patch.setattr(module, function.__name__, other)
+        if name.startswith(("dataflows.", "tests.")) and getattr(module, own, None) is function:
+            patch.setattr(module, own, other)
 
 
 def _in_haste(connection: Any, _: object) -> None:

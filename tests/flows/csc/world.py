@@ -45,6 +45,7 @@ class Loader:
     def __init__(self, url: str) -> None:
         self.engine = connect(url)
         self.table = staging_table(TABLE)
+        self._all = self.table.select().order_by(self.table.c.id)
         self._begun: sa.Connection | None = None
         if self.engine.dialect.name == "mssql":  # the program makes none there
             self.table.create(self.engine, checkfirst=True)
@@ -100,7 +101,7 @@ class Loader:
     def rows(self) -> Sequence[sa.Row[Any]]:
         """Return all rows."""
         with self.engine.connect() as connection:
-            return connection.execute(self.table.select().order_by(self.table.c.id)).all()
+            return connection.execute(self._all).all()
 
     def statuses(self) -> list[str]:
         """Return the status of all rows, in order."""

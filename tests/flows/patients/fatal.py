@@ -8,18 +8,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 import pytest
 
+from tests import warm
 from tests.processes import PATIENCE, until
-
-HEAVY = [
-    "tests.flows.patients.fatal", "dataflows.cli.main", "dataflows.cli.watching", "dataflows.flows.patients.job",
-    "google.cloud.storage", "google.auth.transport.requests", "google_crc32c", "psycopg", "pydantic_settings", "dotenv",
-]  # fmt: skip
 
 STEPS = (
     "migrations.v0002_therapists.upgrade before",
@@ -107,8 +102,7 @@ class Victims:
     """Starts the program in processes that can be killed."""
 
     def __init__(self) -> None:
-        self._context = get_context("forkserver")
-        self._context.set_forkserver_preload(HEAVY)
+        self._context = warm.context()
 
     def killed_at(self, step: str, number: int, environment: Mapping[str, str]) -> bool:
         """Run a pass that is killed at a step; False when it came to its end before."""
