@@ -19,7 +19,7 @@ from tests.flows.csc.truth import contains, same
 Object = dict[str, Any]
 Row = sa.Row[Any]
 Held = Mapping[str, Stored]
-GUARD_FLOOR = 10
+GUARD_FLOOR, GUARD_PERCENT = 10, 5.0
 UNSENDABLE: Final[Object] = {"child_details": {"sex": "neither"}}  # breaks an attribute rule
 _SUPERSEDED = "error: superseded by row"
 
@@ -296,7 +296,15 @@ class Night:
             wrong = self._wrong_purge(name, speaking) if purge else self._wrong_data(name, speaking)
             if wrong:
                 return f"{name}: {wrong}"
-        return ""
+        return self._too_many(speaking)
+
+    def _too_many(self, speaking: Mapping[str, Row]) -> str:
+        """The guard: so few are held that more purges than the floor are always too many."""
+        alive = {name for name, row in speaking.items() if not deleted(row)}
+        gone = {name for name, purge in self.posted if purge and name in self.held} - alive
+        few = len(self.held) * GUARD_PERCENT <= GUARD_FLOOR * 100
+        guarded = few and self.asked.child is None and not self.asked.allow_mass_delete
+        return f"{len(gone)} children were purged past the guard" if guarded and len(gone) > GUARD_FLOOR else ""
 
     def _wrong_purge(self, name: str, speaking: Mapping[str, Row]) -> str:
         by_hand = self.asked.child == name and (self.asked.purge or self.asked.resend)
@@ -472,7 +480,7 @@ class Night:
         return [f"held back, but exit {ended.code}"] if kept and ended.code not in (3, 4) else []
 
     def _orphans(self, held: Held, ended: Ended) -> list[str]:
-        if not any(map(self._due, self.first)):
+        if not any(self._due(row) and not self._told_already(row) for row in self.first):
             return []  # nobody walked through the table
         alone = {n for n in held if n not in self.speaking and not others_speak(n, self.speaking)}
         sure = {n for n in alone if n in self.memory.latest} - self.memory.perhaps_owed - self.memory.estranged
@@ -486,6 +494,11 @@ class Night:
         if sure and not unclear and not self.asked.purge_orphans and (told < len(sure) or ended.code not in (3, 4)):
             return [f"{sorted(sure)} are orphans, and the report says {told}, exit {ended.code}"]
         return []
+
+    def _told_already(self, row: Row) -> bool:
+        """Whether a row still shows that a newer one counts, and that one speaks: the other rows need not be asked."""
+        speaker = self.speaking.get(child_of(row) or "")
+        return superseded(row) and not self.asked.requeue and speaker is not None and speaker.id > row.id
 
     def _rows(self, rows: Sequence[Row]) -> list[str]:
         """The rows that speak say that they were sent; the others that were pending say why they were not."""
