@@ -25,6 +25,9 @@ def postgres_url() -> Iterator[str]:
         warnings.simplefilter("ignore", RuntimeWarning)
         server = server_module.get_server(folder, cleanup_mode="delete")
     try:
+        for setting in ("fsync", "full_page_writes"):  # what is lost with the power; a killed server keeps all
+            server.psql(f"ALTER SYSTEM SET {setting} = off;")
+        server.psql("SELECT pg_reload_conf();")
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     finally:
         server.cleanup()
