@@ -37,9 +37,7 @@ def main(arguments: list[str]) -> int:
     if task == "demo":
         return run(str(PYTHON), "-m", "dataflows", "demo", *rest)
     # one more than there are processors: many tests wait for another process
-    workers = str(min((os.cpu_count() or 1) + 1, 4))
-    # who is done takes half of what another has left: five long tests of one file go to several
-    return run(str(PYTHON), "-m", "pytest", "-n", workers, "--dist", "worksteal", *rest)
+    return run(str(PYTHON), "-m", "pytest", "-n", str(min((os.cpu_count() or 1) + 1, 4)), *rest)
 
 
 def prepare(*, for_tests: bool) -> None:
