@@ -27,7 +27,7 @@ from tests.flows.patients.world import name_of, registration, written
 from tests.processes import PATIENCE, Program, until
 from tests.web.served import CSV, TOKEN, Caller
 
-pytestmark = posix
+pytestmark = [posix, pytest.mark.xdist_group("private files")]  # the last test asks what all before it have run
 Capture = pytest.CaptureFixture[str]
 
 _ADDRESS = re.compile(r"(?:serving|running) on http://127.0.0.1:(\d+)")
