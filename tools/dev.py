@@ -36,8 +36,8 @@ def main(arguments: list[str]) -> int:
     prepare(for_tests=task == "test")
     if task == "demo":
         return run(str(PYTHON), "-m", "dataflows", "demo", *rest)
-    # one more than there are processors: many tests wait for another process; loadgroup: some files stay together
-    return run(str(PYTHON), "-m", "pytest", "-n", str(min((os.cpu_count() or 1) + 1, 4)), "--dist", "loadgroup", *rest)
+    # one more than there are processors: many tests wait for another process
+    return run(str(PYTHON), "-m", "pytest", "-n", str(min((os.cpu_count() or 1) + 1, 4)), *rest)
 
 
 def prepare(*, for_tests: bool) -> None:
