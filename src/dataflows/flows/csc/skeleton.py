@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
 
-from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.payload import CHILD, Kind, canonical
 
 _FORMAT: Final = b"\x01"
 _HASH_BYTES: Final = 8
@@ -60,13 +60,17 @@ class ObjectSkeleton:
     listed: dict[str, dict[str, ObjectSkeleton]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Skeleton:
-    """The skeleton of one child under one schema, comparable with any other that was made with the same key."""
+    """The skeleton of one child under one schema, comparable with any other that was made with the same key.
+
+    ``blob`` is what the journal keeps, to be sealed: the ids are in it. Its objects are read when they are asked for,
+    which a child that is sent whole never needs.
+    """
 
     kind: Kind
     key: bytes
-    child: ObjectSkeleton
+    blob: bytes
 
     @classmethod
     def of(cls, payload: Mapping[str, Any], key: bytes, kind: Kind = CHILD) -> Skeleton:
@@ -78,29 +82,31 @@ class Skeleton:
             key: 16 to 64 bytes, the same for all skeletons that are ever compared.
             kind: the shape of a child in the schema that is in force.
         """
-        return cls(kind, key, _object(_layout(kind), payload, _keyed(key)))
+        parts = [_FORMAT, _shape(kind)]
+        _write(_layout(kind), payload, _keyed(key), parts)
+        return cls(kind, key, b"".join(parts))
 
     def now(self, payload: Mapping[str, Any]) -> Skeleton:
         """Make the skeleton of another payload, to compare it with this one."""
         return Skeleton.of(payload, self.key, self.kind)
 
-    def to_bytes(self) -> bytes:
-        """Return the skeleton as the journal keeps it (to be sealed: the ids are in it)."""
-        parts = [_FORMAT, _shape(self.kind)]
-        _write(_layout(self.kind), self.child, parts)
-        return b"".join(parts)
-
     @classmethod
     def from_bytes(cls, blob: bytes, key: bytes, kind: Kind = CHILD) -> Skeleton | None:
         """Read a skeleton back; None when it is damaged, or was made under a schema with another shape."""
-        if blob[:_HEAD] != _FORMAT + _shape(kind):
-            return None
-        reader = _Reader(blob, _HEAD)
+        found = cls(kind, key, blob)
         try:
-            child = reader.read(_layout(kind))
+            return found if blob[:_HEAD] == _FORMAT + _shape(kind) and found.child else None
         except ValueError:
             return None
-        return cls(kind, key, child) if reader.at == len(blob) else None
+
+    @cached_property
+    def child(self) -> ObjectSkeleton:
+        """The child with the objects below. Raises ValueError where the bytes are none of ours."""
+        reader = _Reader(self.blob, _HEAD)
+        child = reader.read(_layout(self.kind))
+        if reader.at != len(self.blob):
+            raise ValueError("there are bytes to spare")
+        return child
 
 
 def loses_a_field(before: ObjectSkeleton, after: ObjectSkeleton, kind: Kind) -> bool:
@@ -154,94 +160,82 @@ class _Form:
     """What the attributes of an object are, by their names alone: most objects of a kind have the same ones.
 
     Attributes:
-        fields: the bits of the object's own ones.
-        others: those that are not its own, among them ``single`` and ``listed``, which hold objects below.
-        unknown: the bit of the unknown, where the schema does not know one of them.
+        own: the object's own ones, where there are others too.
+        mask: their bits, and the one of the unknown where the schema does not know an attribute.
+        written: the mask as bytes.
+        single, listed: the others that hold objects below, in the order of the schema: name, bit, layout (and id).
     """
 
-    fields: int
-    others: tuple[str, ...]
-    single: tuple[str, ...]
-    listed: tuple[str, ...]
-    unknown: int
+    own: tuple[str, ...] | None
+    mask: int
+    written: bytes
+    single: tuple[tuple[str, int, _Layout], ...]
+    listed: tuple[tuple[str, int, _Layout, str], ...]
 
 
 @lru_cache(maxsize=4096)
 def _form(layout: _Layout, names: tuple[str, ...]) -> _Form:
-    others = tuple(name for name in names if name not in layout.own)
-    single = tuple(name for name in names if name in layout.single)
-    listed = tuple(name for name in names if name in layout.listed)
-    unknown = set(others).difference(single, listed, ("purge",))
-    return _Form(_bits(layout, names), others, single, listed, _UNKNOWN if unknown else 0)
+    own = tuple(name for name in names if name in layout.own)
+    known = {*own, *layout.single, *layout.listed, "purge"}
+    mask = _bits(layout, own) | (0 if known.issuperset(names) else _UNKNOWN)
+    return _Form(
+        own if len(own) < len(names) else None,
+        mask,
+        mask.to_bytes(layout.width, "little"),
+        tuple((name, *below) for name, below in layout.single.items() if name in names),
+        tuple((name, *below) for name, below in layout.listed.items() if name in names),
+    )
 
 
 def _bits(layout: _Layout, names: Iterable[str]) -> int:
-    return sum(layout.own.get(name, 0) for name in names)
+    return sum(layout.own[name] for name in names)
 
 
-def _object(layout: _Layout, payload: Mapping[str, Any], hasher: blake2b) -> ObjectSkeleton:
+def _write(layout: _Layout, payload: Mapping[str, Any], hasher: blake2b, parts: list[bytes]) -> None:
+    """Add the bytes of one object, and of those below."""
     form = _form(layout, tuple(payload))
-    fields, own = form.fields, dict(payload)
-    for name in form.others:
-        del own[name]
-    if [] in own.values():  # an empty list says no more than an absent one
+    own = payload if form.own is None else {name: payload[name] for name in form.own}
+    mask, text = form.mask, canonical(own)
+    if b"[]" in text and [] in own.values():  # an empty list says no more than an absent one
         own = {name: value for name, value in own.items() if value != []}
-        fields = _bits(layout, own)
+        mask, text = mask & _UNKNOWN | _bits(layout, own.keys() & layout.own.keys()), canonical(own)
     content = hasher.copy()
-    content.update(orjson.dumps(own, option=orjson.OPT_SORT_KEYS))
-    one = ObjectSkeleton(fields | form.unknown, content.digest(), {}, {})
-    for name in form.listed:
-        one.fields |= _add_items(layout, name, payload[name], hasher, one)
-    for name in form.single:
+    content.update(text)
+    at = len(parts)
+    parts += (form.written, content.digest())
+    for name, bit, below in form.single:
         value = payload[name]
         if not isinstance(value, dict):
-            one.fields |= _UNKNOWN
+            mask |= _UNKNOWN
         elif not value.get("purge"):
-            one.single[name] = _object(layout.single[name][1], value, hasher)
-    return one
+            mask |= bit
+            _write(below, value, hasher, parts)
+    for name, bit, below, id_field in form.listed:
+        there, unknown = _write_items(below, id_field, payload[name], hasher, parts)
+        mask |= (bit if there else 0) | (_UNKNOWN if unknown else 0)
+    if mask != form.mask:
+        parts[at] = mask.to_bytes(layout.width, "little")
 
 
-def _add_items(layout: _Layout, name: str, value: object, hasher: blake2b, to: ObjectSkeleton) -> int:
-    """Add the items of a list; return the bit of the unknown when not every one of them can be told by its id."""
-    _, below, id_field = layout.listed[name]
-    items: dict[str, ObjectSkeleton] = {}
-    unknown = 0
+def _write_items(
+    layout: _Layout, id_field: str, value: object, hasher: blake2b, parts: list[bytes]
+) -> tuple[bool, bool]:
+    """Add the items of a list; tell whether there are any, and whether one cannot be told by its id."""
+    at, ids, unknown = len(parts), set[str](), False
+    parts.append(b"")
     for item in value if isinstance(value, list) else (value,):
-        if not isinstance(item, dict) or not isinstance(item_id := item.get(id_field), str) or item_id in items:
-            unknown = _UNKNOWN
+        if not isinstance(item, dict) or not isinstance(item_id := item.get(id_field), str) or item_id in ids:
+            unknown = True
         elif not item.get("purge"):
-            items[item_id] = _object(below, item, hasher)
-    if items:
-        to.listed[name] = items
-    return unknown
+            ids.add(item_id)
+            text = item_id.encode()
+            parts += (_number(len(text)), text)
+            _write(layout, item, hasher, parts)
+    parts[at] = _number(len(ids)) if ids else b""
+    return bool(ids), unknown
 
 
 # --- as bytes -----------------------------------------------------------------------------------------------------
-
-
-def _write(layout: _Layout, one: ObjectSkeleton, parts: list[bytes]) -> None:
-    mask = one.fields
-    for name in one.single:
-        mask |= layout.single[name][0]
-    for name in one.listed:
-        mask |= layout.listed[name][0]
-    parts += (mask.to_bytes(layout.width, "little"), one.digest)
-    if one.single:
-        for name, (_, below) in layout.single.items():
-            if name in one.single:
-                _write(below, one.single[name], parts)
-    if one.listed:
-        for name, (_, below, _) in layout.listed.items():
-            if name in one.listed:
-                _write_items(below, one.listed[name], parts)
-
-
-def _write_items(layout: _Layout, items: Mapping[str, ObjectSkeleton], parts: list[bytes]) -> None:
-    parts.append(_number(len(items)))
-    for item_id, item in items.items():
-        text = item_id.encode()
-        parts += (_number(len(text)), text)
-        _write(layout, item, parts)
 
 
 def _number(value: int) -> bytes:
