@@ -220,8 +220,6 @@ class Listings(RuleBasedStateMachine):
         """One week: the files of both ZIP codes, in either order."""
         self.week += 1
         deleted = (deleted & self.shown) - shown
-        gone = {number for number in deleted if number not in self.gone}
-        back = self.gone & shown
         for number in changed & shown:
             self.phones[number] += 1
         before = self.count()
@@ -230,7 +228,8 @@ class Listings(RuleBasedStateMachine):
             self.apply(name, sorted(number for number in told if LISTINGS[number][3] == name), deleted)
         known = self.shown & shown
         news = len(shown - self.shown) + len(changed & known)
-        assert gone or back or self.count() - before <= news, "somebody has flapped"
+        moves = deleted or self.gone  # listings take the place of others, and people come back
+        assert moves or self.count() - before <= news, "somebody has flapped"
         self.shown |= shown
         self.gone = (self.gone | deleted) - shown
 
@@ -278,7 +277,8 @@ class Listings(RuleBasedStateMachine):
         for one in first:
             others = [row for row in further if row.therapist_id == one.id]
             assert one.active is (one.street in there), "the row says what is not so"
-            assert one.active or not any(row.active for row in others)
+            # absence is no deletion, so a listing may outlive its therapist; one that is seen since may not
+            assert one.active or not any(row.active and row.last_seen >= one.deleted_at for row in others)
 
     def teardown(self) -> None:
         """Close the database."""
@@ -286,4 +286,6 @@ class Listings(RuleBasedStateMachine):
 
 
 TestListings = Listings.TestCase
-TestListings.settings = settings(max_examples=40, stateful_step_count=8, deadline=None, derandomize=True)
+EXAMPLES = settings().max_examples if settings().max_examples > 100 else 40
+# a week takes long on a busy machine: 40 examples are enough every time, and the deep profile has its own number
+TestListings.settings = settings(max_examples=EXAMPLES, stateful_step_count=8)
