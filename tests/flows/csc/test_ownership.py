@@ -83,7 +83,7 @@ def test_a_test_machine_on_the_live_table_takes_nothing_from_it(world: World) ->
 
 
 def test_a_test_machine_that_comes_first_is_noticed_by_live_before_anything_is_lost(world: World) -> None:
-    """Before any row shows a receipt nothing tells whose table it is; what was sent by mistake is found the next time."""
+    """Before any row shows a receipt nothing tells whose table it is; what was sent by mistake is found next time."""
     world.stage(child(1), child(2))
     tester = {"DATA_DIR": str(world.folder / "test"), "LA_CODE": "998"}
     assert world.submit(**tester)["sent"] == 2
