@@ -26,7 +26,7 @@ under_every_schema = pytest.mark.parametrize("schema", SCHEMAS.values(), ids=lis
 
 def changes(baseline: Object, current: Object, kind: Kind = CHILD, *, full: bool = False) -> Plan:
     """The plan from what the journal keeps of ``baseline``: its skeleton, written and read."""
-    kept = Skeleton.from_bytes(Skeleton.of(baseline, KEY, kind).blob, KEY, kind)
+    kept = Skeleton.from_bytes(Skeleton.of(baseline, KEY, kind).to_bytes(), KEY, kind)
     assert kept is not None
     return delta.changes(kept, current, full=full)
 

@@ -259,7 +259,7 @@ class Acknowledgements:
 
     def close_skeleton(self, child: bytes, skeleton: Skeleton) -> bytes:
         """Return the skeleton of what a child holds, as the journal keeps it."""
-        return self._seal.close_bytes(skeleton.blob, child)
+        return self._seal.close_bytes(skeleton.to_bytes(), child)
 
     def open_skeleton(self, ack: Ack) -> Skeleton | None:
         """Return the skeleton of what a child holds; None where there is none, or one of another schema or key."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -60,17 +60,13 @@ class ObjectSkeleton:
     listed: dict[str, dict[str, ObjectSkeleton]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Skeleton:
-    """The skeleton of one child under one schema, comparable with any other that was made with the same key.
-
-    ``blob`` is what the journal keeps, to be sealed: the ids are in it. Its objects are read when they are asked for,
-    which a child that is sent whole never needs.
-    """
+    """The skeleton of one child under one schema, comparable with any other that was made with the same key."""
 
     kind: Kind
     key: bytes
-    blob: bytes
+    child: ObjectSkeleton
 
     @classmethod
     def of(cls, payload: Mapping[str, Any], key: bytes, kind: Kind = CHILD) -> Skeleton:
@@ -82,31 +78,29 @@ class Skeleton:
             key: 16 to 64 bytes, the same for all skeletons that are ever compared.
             kind: the shape of a child in the schema that is in force.
         """
-        parts = [_FORMAT, _shape(kind)]
-        _write(_layout(kind), dict(payload), _keyed(key), parts)
-        return cls(kind, key, b"".join(parts))
+        return cls(kind, key, _object(_layout(kind), payload, _keyed(key)))
 
     def now(self, payload: Mapping[str, Any]) -> Skeleton:
         """Make the skeleton of another payload, to compare it with this one."""
         return Skeleton.of(payload, self.key, self.kind)
 
+    def to_bytes(self) -> bytes:
+        """Return the skeleton as the journal keeps it (to be sealed: the ids are in it)."""
+        parts = [_FORMAT, _shape(self.kind)]
+        _write(_layout(self.kind), self.child, parts)
+        return b"".join(parts)
+
     @classmethod
     def from_bytes(cls, blob: bytes, key: bytes, kind: Kind = CHILD) -> Skeleton | None:
         """Read a skeleton back; None when it is damaged, or was made under a schema with another shape."""
-        found = cls(kind, key, blob)
+        if blob[:_HEAD] != _FORMAT + _shape(kind):
+            return None
+        reader = _Reader(blob, _HEAD)
         try:
-            return found if blob[:_HEAD] == _FORMAT + _shape(kind) and found.child else None
+            child = reader.read(_layout(kind))
         except ValueError:
             return None
-
-    @cached_property
-    def child(self) -> ObjectSkeleton:
-        """The child with the objects below. Raises ValueError where the bytes are none of ours."""
-        reader = _Reader(self.blob, _HEAD)
-        child = reader.read(_layout(self.kind))
-        if reader.at != len(self.blob):
-            raise ValueError("there are bytes to spare")
-        return child
+        return cls(kind, key, child) if reader.at == len(blob) else None
 
 
 def loses_a_field(before: ObjectSkeleton, after: ObjectSkeleton, kind: Kind) -> bool:
@@ -160,85 +154,94 @@ class _Form:
     """What the attributes of an object are, by their names alone: most objects of a kind have the same ones.
 
     Attributes:
-        others: those that are not the object's own.
-        mask: the bits of its own ones, and the one of the unknown where the schema does not know an attribute.
-        written: the mask as bytes.
-        single, listed: the others that hold objects below, in the order of the schema: name, bit, layout (and id).
+        fields: the bits of the object's own ones.
+        others: those that are not its own, among them ``single`` and ``listed``, which hold objects below.
+        unknown: the bit of the unknown, where the schema does not know one of them.
     """
 
+    fields: int
     others: tuple[str, ...]
-    mask: int
-    written: bytes
-    single: tuple[tuple[str, int, _Layout], ...]
-    listed: tuple[tuple[str, int, _Layout, str], ...]
+    single: tuple[str, ...]
+    listed: tuple[str, ...]
+    unknown: int
 
 
 @lru_cache(maxsize=4096)
 def _form(layout: _Layout, names: tuple[str, ...]) -> _Form:
     others = tuple(name for name in names if name not in layout.own)
-    unknown = set(others).difference(layout.single, layout.listed, ("purge",))
-    mask = _bits(layout, names) | (_UNKNOWN if unknown else 0)
-    return _Form(
-        others,
-        mask,
-        mask.to_bytes(layout.width, "little"),
-        tuple((name, *below) for name, below in layout.single.items() if name in names),
-        tuple((name, *below) for name, below in layout.listed.items() if name in names),
-    )
+    single = tuple(name for name in names if name in layout.single)
+    listed = tuple(name for name in names if name in layout.listed)
+    unknown = set(others).difference(single, listed, ("purge",))
+    return _Form(_bits(layout, names), others, single, listed, _UNKNOWN if unknown else 0)
 
 
 def _bits(layout: _Layout, names: Iterable[str]) -> int:
     return sum(layout.own.get(name, 0) for name in names)
 
 
-def _write(layout: _Layout, payload: dict[str, Any], hasher: blake2b, parts: list[bytes]) -> None:
-    """Add the bytes of one object, and of those below. It is run seventeen times for a child of 3 KB."""
+def _object(layout: _Layout, payload: Mapping[str, Any], hasher: blake2b) -> ObjectSkeleton:
     form = _form(layout, tuple(payload))
-    mask, own = form.mask, payload
-    if form.others:
-        own = payload.copy()
-        for name in form.others:
-            del own[name]
-    text = orjson.dumps(own, option=orjson.OPT_SORT_KEYS)
-    if b"[]" in text and [] in own.values():  # an empty list says no more than an absent one
+    fields, own = form.fields, dict(payload)
+    for name in form.others:
+        del own[name]
+    if [] in own.values():  # an empty list says no more than an absent one
         own = {name: value for name, value in own.items() if value != []}
-        mask, text = mask & _UNKNOWN | _bits(layout, own), orjson.dumps(own, option=orjson.OPT_SORT_KEYS)
+        fields = _bits(layout, own)
     content = hasher.copy()
-    content.update(text)
-    at = len(parts)
-    parts += (form.written, content.digest())
-    for name, bit, below in form.single:
+    content.update(orjson.dumps(own, option=orjson.OPT_SORT_KEYS))
+    one = ObjectSkeleton(fields | form.unknown, content.digest(), {}, {})
+    for name in form.listed:
+        one.fields |= _add_items(layout, name, payload[name], hasher, one)
+    for name in form.single:
         value = payload[name]
         if not isinstance(value, dict):
-            mask |= _UNKNOWN
+            one.fields |= _UNKNOWN
         elif not value.get("purge"):
-            mask |= bit
-            _write(below, value, hasher, parts)
-    for name, bit, below, id_field in form.listed:
-        mask |= _write_items(below, id_field, payload[name], hasher, parts, bit)
-    if mask != form.mask:
-        parts[at] = mask.to_bytes(layout.width, "little")
+            one.single[name] = _object(layout.single[name][1], value, hasher)
+    return one
 
 
-def _write_items(layout: _Layout, id_field: str, value: object, hasher: blake2b, parts: list[bytes], bit: int) -> int:
-    """Add the items of a list; return its bit where it has any, and that of the unknown where one has no id."""
-    at, ids, unknown = len(parts), set[str](), 0
-    parts.append(b"")
+def _add_items(layout: _Layout, name: str, value: object, hasher: blake2b, to: ObjectSkeleton) -> int:
+    """Add the items of a list; return the bit of the unknown when not every one of them can be told by its id."""
+    _, below, id_field = layout.listed[name]
+    items: dict[str, ObjectSkeleton] = {}
+    unknown = 0
     for item in value if isinstance(value, list) else (value,):
-        if not isinstance(item, dict) or not isinstance(item_id := item.get(id_field), str) or item_id in ids:
+        if not isinstance(item, dict) or not isinstance(item_id := item.get(id_field), str) or item_id in items:
             unknown = _UNKNOWN
         elif not item.get("purge"):
-            ids.add(item_id)
-            text = item_id.encode()
-            parts += (_number(len(text)), text)
-            _write(layout, item, hasher, parts)
-    if ids:
-        parts[at] = _number(len(ids))
-        return bit | unknown
+            items[item_id] = _object(below, item, hasher)
+    if items:
+        to.listed[name] = items
     return unknown
 
 
 # --- as bytes -----------------------------------------------------------------------------------------------------
+
+
+def _write(layout: _Layout, one: ObjectSkeleton, parts: list[bytes]) -> None:
+    mask = one.fields
+    for name in one.single:
+        mask |= layout.single[name][0]
+    for name in one.listed:
+        mask |= layout.listed[name][0]
+    parts += (mask.to_bytes(layout.width, "little"), one.digest)
+    if one.single:
+        for name, (_, below) in layout.single.items():
+            if name in one.single:
+                _write(below, one.single[name], parts)
+    if one.listed:
+        for name, (_, below, _) in layout.listed.items():
+            if name in one.listed:
+                _write_items(below, one.listed[name], parts)
+
+
+def _write_items(layout: _Layout, items: Mapping[str, ObjectSkeleton], parts: list[bytes]) -> None:
+    parts.append(_number(len(items)))
+    for item_id, item in items.items():
+        text = item_id.encode()
+        parts += (_number(len(text)), text)
+        _write(layout, item, parts)
 
 
 def _number(value: int) -> bytes:
