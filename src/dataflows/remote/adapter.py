@@ -178,6 +178,7 @@ def _opened(
 ) -> BaseHTTPResponse:
     """The answer with its body unread."""
     headers, body = cast("Mapping[str, str]", request.headers), cast("bytes | None", request.body)
+    began = time.monotonic()
     try:
         return connection.pool.urlopen(
             request.method or "GET",
@@ -194,7 +195,8 @@ def _opened(
     except NotConnected as error:
         raise failures.not_connected(error, connection.host, connection.proxy, bounds.connect) from None
     except (HTTPError, HTTPException, OSError) as error:
-        raise failures.no_answer(error, connection.host, bounds.silence or bounds.total) from None
+        waited = min(bounds.silence or bounds.total, round(time.monotonic() - began, 1))  # less near a deadline
+        raise failures.no_answer(error, connection.host, waited) from None
     except ValueError:
         raise failures.unsendable(connection.host) from None
 

@@ -107,9 +107,9 @@ def download(session: Session, url: str, take: Taker, *, headers: Mapping[str, s
     except ServiceDown:
         if time.monotonic() < limits.until:
             raise
-        spent = time.monotonic() - began
+        spent = round(time.monotonic() - began, 1)
         raise ServiceDown(
-            f"{shown(url)} had not sent the whole file when its time was up (after {spent:.0f} s)",
+            f"{shown(url)} had not sent the whole file when its time was up (after {spent:g} s)",
             hint="running again later can help; CQC_DEADLINE_SECONDS is the limit",
         ) from None
 

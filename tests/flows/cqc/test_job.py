@@ -251,6 +251,21 @@ def test_no_server_holds_a_run_longer_than_the_deadline(world: World, answer: An
     assert "its time was up" in not_saved(world, ran, "service_down")
 
 
+STALLED = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nName,")
+
+
+@pytest.mark.parametrize("answer", [silence, STALLED])
+@pytest.mark.parametrize(("deadline", "timeout", "waited"), [("0.4", "30", 0.4), ("20", "0.3", 0.3)])
+def test_a_stalled_server_is_told_with_the_time_really_waited(
+    world: World, answer: Answer, deadline: str, timeout: str, waited: float
+) -> None:
+    with mirror(world, answer):
+        ran = world.fetch(*ONE, CQC_DEADLINE_SECONDS=deadline, HTTP_TIMEOUT_SECONDS=timeout, CQC_RETRIES="0")
+    told = re.search(r"(?:within|after) ([0-9.]+) s", ran.of("mirror")["error"])
+    assert told is not None, ran.of("mirror")["error"]
+    assert waited - 0.05 <= float(told[1]) <= ran["seconds"] + 0.05
+
+
 IN_THE_PAST = "Sat, 21 Nov 2020 04:55:20 GMT"
 
 

@@ -80,6 +80,28 @@ def test_an_unchanged_child_leaves_the_journal_alone(here: World) -> None:
     assert skeletons(here) == before
 
 
+def test_a_night_without_news_costs_the_journal_a_run_and_no_row(here: World) -> None:
+    """An item for every unchanged row made it 54 MB larger for 300,000 of them, every night."""
+    rows = here.stage(*(child(number) for number in range(300)))
+    assert here.submit().code == 0
+    before = pages(here)
+    for row_id in rows:
+        here.change(row_id, submission_status="Pending")
+    assert here.submit()["unchanged"] == 300
+    assert pages(here) - before <= 2
+
+
+def pages(world: World) -> int:
+    """How many pages of 4 KB of the journal are in use."""
+    with sqlite3.connect(world.folder / "data" / "journal.db") as db:
+        [(used,)], [(free,)] = (
+            db.execute("PRAGMA page_count").fetchall(),
+            db.execute("PRAGMA freelist_count").fetchall(),
+        )
+    db.close()
+    return int(used) - int(free)
+
+
 def skeletons(world: World) -> list[bytes]:
     with sqlite3.connect(world.folder / "data" / "journal.db") as db:
         found = [row[0] for row in db.execute("SELECT skeleton FROM csc_children ORDER BY id")]

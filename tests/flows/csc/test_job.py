@@ -110,7 +110,7 @@ def test_reset_never_is_reported_and_sends_nothing(world: World) -> None:
     world.restage(ids[0], child(1, social_care_episodes=[episode("e1", closure_date=None)]))
     world.restage(ids[1], child(2, mis_child_id="m-3"))
     ran = world.submit(CSC_RESET="never")
-    assert (ran.code, ran["invalid"], ran["sent"]) == (3, 1, 1)
+    assert (ran.code, ran["invalid"], ran["withheld"], ran["failed"], ran["sent"]) == (3, 0, 1, 1, 1)
     assert world.held(child(1))
     assert "CSC_RESET" in world.row(ids[0]).api_response
 

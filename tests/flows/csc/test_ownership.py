@@ -82,6 +82,24 @@ def test_a_test_machine_on_the_live_table_takes_nothing_from_it(world: World) ->
     assert world.held(child(2))
 
 
+def test_a_test_machine_that_comes_first_is_noticed_by_live_before_anything_is_lost(world: World) -> None:
+    """Before any row shows a receipt nothing tells whose table it is; what was sent by mistake is found next time."""
+    world.stage(child(1), child(2))
+    tester = {"DATA_DIR": str(world.folder / "test"), "LA_CODE": "998"}
+    assert world.submit(**tester)["sent"] == 2
+    world.stage(child(3))
+    before, posted = snapshot(world), len(world.requests())
+
+    ran = world.submit()
+    refused(ran, FOREIGN)
+    assert "if this receiver is new: --requeue" in ran["error"]["hint"]
+    assert (snapshot(world), len(world.requests())) == (before, posted)
+
+    ran = world.submit("--requeue")
+    assert (ran.code, ran["sent"], ran["full"]) == (0, 3, 3)
+    assert all(world.held(child(number)) for number in (1, 2, 3))
+
+
 def test_a_lost_journal_is_a_foreign_one_until_it_takes_over(world: World) -> None:
     first, second = sent(world, 1, 2)
     lose_the_journal(world)

@@ -11,6 +11,8 @@ from dataflows.flows.csc.delta import Payload, Sending
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.flows.csc.staging import StagedRow
 
+RESET_NEEDED = "reset_needed"  # why a row is not sent that breaks no rule: it needs a purge, and CSC_RESET=never
+
 
 class ResetRule(StrEnum):
     """``CSC_RESET``: what may be purged so that a vanished field is conveyed."""

@@ -38,11 +38,12 @@ class Deferred:
         """Keep children that no row speaks for any more."""
         self._insert("csc_purges", children)
 
-    def count(self) -> int:
-        """Return how many purges wait for the end of the run."""
+    def counts(self) -> tuple[int, int]:
+        """Return how many purges wait for the end of the run: those that rows ask for, and those no row speaks for."""
         with self._journal.reading() as db:
-            rows = db.execute("SELECT (SELECT count(*) FROM csc_later) + (SELECT count(*) FROM csc_purges)")
-            return int(rows.fetchone()[0])
+            rows = db.execute("SELECT (SELECT count(*) FROM csc_later), (SELECT count(*) FROM csc_purges)")
+            asked, unnamed = rows.fetchone()
+        return int(asked), int(unnamed)
 
     def rows(self, size: int) -> Iterator[list[int]]:
         """Yield the ids of the kept rows in pages."""

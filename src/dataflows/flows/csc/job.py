@@ -52,9 +52,9 @@ if TYPE_CHECKING:
 
 UNANSWERED_IN_A_ROW = 5
 _COUNTS = (
-    "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "superseded", "contradicted", "orphaned",
-    "sent", "refused", "failed", "held_back", "new_errors", "known_errors", "reloaded", "unwritten", "replayed",
-    "untrusted", "batches",
+    "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "withheld", "superseded", "contradicted",
+    "orphaned", "sent", "refused", "failed", "held_back", "new_errors", "known_errors", "reloaded", "unwritten",
+    "replayed", "untrusted", "batches",
 )  # fmt: skip
 
 
@@ -248,12 +248,12 @@ class _Submit:
     def _send_deferred(self) -> Iterator[Event]:
         for contradicted in self.owed.look_through():
             yield from self.recorder.contradicted(contradicted)
-        waiting = self.deferred.count()
-        if not waiting:
+        asked, unnamed = self.deferred.counts()
+        if not (waiting := asked + unnamed):
             return
         yield from self.recorder.recorded(wait=True)
         if not self.options.allow_mass_delete and self.guard.stops(waiting):
-            yield from self._hold_back(waiting)
+            yield from self._hold_back(waiting, unnamed)
             return
         yield Step("sending deletions")
         yield from self._send(self._purges())
@@ -264,14 +264,15 @@ class _Submit:
         for children in self.deferred.purges(PAGE // 2):
             yield self.planner.purges_of(children)
 
-    def _hold_back(self, waiting: int) -> Iterator[Event]:
+    def _hold_back(self, waiting: int, unnamed: int) -> Iterator[Event]:
         for ids in self.deferred.rows(PAGE):
             yield from self.recorder.withheld([str(row_id) for row_id in ids])
         for children in self.deferred.purges(PAGE):
             yield from self.recorder.withheld(self.owed.keys(children))
+        former = f" ({unnamed} of them because no row names them any more)" if unnamed else ""
         yield Warned(
-            f"{waiting} of {max(waiting, self.guard.held())} children would be removed: they were left as they are,"
-            " everything else was sent",
+            f"{waiting} of {max(waiting, self.guard.held())} children would be removed{former}: they were left as they"
+            " are, everything else was sent",
             hint="look at the loader; if this is right: dataflows csc-submit --allow-mass-delete",
         )
 

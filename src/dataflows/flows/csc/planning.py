@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.acknowledgements import PURGED, Ack, Acknowledgements, Doubt, Reset, digest
 from dataflows.flows.csc.decisions import (
+    RESET_NEEDED,
     Contradicted,
     Decision,
     Former,
@@ -222,7 +223,7 @@ class Planner:
         if plan.sending is Sending.UNCHANGED:
             return Unchanged(row, self._key(reading), ack.receipt if ack else None)
         if plan.sending is Sending.WITHHELD or plan.body is None:
-            return Invalid(row, "reset_needed", _withheld(ack, goal))
+            return Invalid(row, RESET_NEEDED, _withheld(ack, goal, baseline))
         submission = self._submission(reading, ack, plan, goal)
         submission.skeleton = skeleton
         holds = ack is not None and ack.holds
@@ -284,8 +285,8 @@ class Planner:
         if self._rules.reset is ResetRule.NEVER:
             return Invalid(
                 reading.row,
-                "reset_needed",
-                "not sent: the row named another child before and it is not known what the API holds of this one,"
+                RESET_NEEDED,
+                "the row named another child before and it is not known what the API holds of this one,"
                 " so it would have to be purged first, and CSC_RESET=never forbids it",
             )
         if not deferred:
@@ -366,16 +367,16 @@ def _contradiction(reading: Reading, standing: Standing) -> str:
     return f"{why}: nothing is sent for it until somebody decides"
 
 
-def _withheld(ack: Ack | None, goal: bytes) -> str:
+def _withheld(ack: Ack | None, goal: bytes, baseline: Skeleton | None) -> str:
     if ack is not None and ack.in_doubt is not None and ack.in_doubt != goal:
         why = "an earlier request was never answered and the record changed since"
     elif ack is not None and ack.reset is not None:
-        why = "a purge of this child was begun and not finished"
-    elif ack is not None and ack.holds:
-        why = "a field vanished, or what the API holds is not known"
+        why = "a purge was begun, and what has to follow it was never acknowledged"
+    elif baseline is not None:
+        why = "a field vanished"
     else:
         why = "it is not known what the API holds"
-    return f"not sent: {why}, so something would have to be purged first, and CSC_RESET=never forbids it"
+    return f"{why}, so something would have to be purged first, and CSC_RESET=never forbids it"
 
 
 def _text(part: Payload, reading: Reading) -> bytes:

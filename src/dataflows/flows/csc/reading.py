@@ -16,13 +16,14 @@ _MIS_ID = "mis_child_id"
 _NAMES = re.compile(r'"la_child_id"[ \t\r\n]{0,40}:[ \t\r\n]{0,40}"([^"\\]{1,100})"')
 _SHOWN_PROBLEMS = 5
 
-INVALID, CONTRADICTED, SUPERSEDED, REFUSED = (
+INVALID, WITHHELD, CONTRADICTED, SUPERSEDED, REFUSED = (
     "Validation error: ",
+    "Not sent: ",
     "Contradicted: ",
     "error: superseded by row ",
     "API error (",
 )
-_OWN_WORDS = (INVALID, CONTRADICTED, SUPERSEDED, REFUSED)
+_OWN_WORDS = (INVALID, WITHHELD, CONTRADICTED, SUPERSEDED, REFUSED)
 _SUPERSEDED_BY = re.compile(re.escape(SUPERSEDED) + r"(-?\d{1,20})")
 
 

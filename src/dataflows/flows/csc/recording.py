@@ -18,10 +18,10 @@ from dataflows.events import Done, Event, Failed, Pending, Skipped, Warned
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.acknowledgements import Acknowledgements, Owed, WriteBack
 from dataflows.flows.csc.answers import Answer, Verdict
-from dataflows.flows.csc.decisions import Contradicted, Invalid, Submission, Superseded, Unchanged
+from dataflows.flows.csc.decisions import RESET_NEEDED, Contradicted, Invalid, Submission, Superseded, Unchanged
 from dataflows.flows.csc.delta import Sending
 from dataflows.flows.csc.payload import canonical
-from dataflows.flows.csc.reading import CONTRADICTED, INVALID, SUPERSEDED, child_of
+from dataflows.flows.csc.reading import CONTRADICTED, INVALID, SUPERSEDED, WITHHELD, child_of
 from dataflows.flows.csc.sending import Carried
 from dataflows.flows.csc.staging import Change, StagedRow, Staging
 from dataflows.flows.csc.write_back import Outcome, Written
@@ -236,12 +236,14 @@ class Recorder:
             yield Skipped(str(one.row.id), "unchanged")
 
     def invalid(self, rows: Sequence[Invalid]) -> Iterator[Event]:
-        """Record rows that cannot be sent."""
+        """Record rows that break a rule, or that need a purge which CSC_RESET=never forbids."""
         if not rows:
             return
-        self.counts["invalid"] += len(rows)
+        withheld = sum(one.code == RESET_NEEDED for one in rows)
+        self.counts["withheld"] += withheld
+        self.counts["invalid"] += len(rows) - withheld
         self.counts["failed"] += len(rows)
-        messages = [(one.row, f"{INVALID}{one.message}") for one in rows]
+        messages = [(one.row, f"{WITHHELD if one.code == RESET_NEEDED else INVALID}{one.message}") for one in rows]
         self._books.errors(messages)
         items = [Item(str(one.row.id), "failed", 0, one.code, one.message) for one in rows]
         self._journal.record(self._run_id, items)

@@ -91,6 +91,7 @@ class _Filing:
         self.further = Further(self.staging, self.sight, self.now)
         self.touched: list[Known] = []
         self.deletions: list[Delete] = []
+        self.replaced: list[int] = []  # therapists whose first listing is gone, and whom another one shows
 
     def file(self, items: Iterable[Item]) -> Figures:
         """Take all pages, then write what had to wait for the end."""
@@ -209,7 +210,7 @@ class _Filing:
                 announce(self.connection, "updated", [row for row, _ in news])
             self.further.changed |= {one.known.id for _, one in news if further}
         for one in changed:
-            self.further.shows(one.known)
+            self.further.shows(one.known, revived=one.revived)
 
     def _updated(self, one: Update) -> Row:
         entry, known, sight, values = one.entry, one.known, self.sight, one.changes.values
@@ -248,19 +249,22 @@ class _Filing:
             raise Suspicious(len(gone), active)
         for start in range(0, len(gone), PAGE):
             self._delete_page(gone[start : start + PAGE])
+        self.staging.delete(self.replaced, {"deleted_at": self.sight.date}, further=False)
         for further, ids in _by_table([one.known for one in deletions if not one.news]).items():
             self.staging.delete(ids, {"deleted_at": self.sight.date}, further=further)
 
     def _counting(self) -> list[Delete]:
         """The deletions, but for those of therapists whom another listing shows."""
         owners = [one.known.id for one in self.deletions if one.known.location is None]
-        shown = self.staging.shown_by_locations(owners, self.sight.date.date()) | self.further.shown
+        locations = {one.known.location for one in self.deletions}
+        shown = self.staging.shown_by_locations(owners, self.sight.date.date(), locations) | self.further.shown
         counting = []
         for one in self.deletions:
             if one.known.location is None and one.known.id in shown:
-                self.figures.unchanged += one.news
+                self.figures.updated += one.news
                 self.figures.deleted -= one.news
                 self.figures.remark("shown_elsewhere", one.at)
+                self.replaced += [one.known.id] if one.news else []
             else:
                 counting.append(one)
         return counting
@@ -274,8 +278,15 @@ class _Filing:
         self.further.changed |= {one.id for one in gone if one.location is not None}
 
     def _announce_further(self) -> None:
-        """Tell of therapists whose further listings changed, and of those whom one shows who were taken for gone."""
-        revived = self.staging.revive(list(self.further.reviving), self.now)
+        """Tell of therapists whose listings changed places or changed, and of those whom one shows who had gone."""
+        further, stood_in = self.further, set[int]()
+        gone = [*self.replaced, *sorted(further.reviving)]
+        for start in range(0, len(gone), PAGE):
+            news = dict(further.stand_in(gone[start : start + PAGE]))
+            self.staging.note([self._noted(owner, change) for owner, changes in news.items() for change in changes])
+            self.figures.fields.update(change.field for changes in news.values() for change in changes)
+            stood_in |= news.keys()
+        revived = [*self.staging.revive(list(further.reviving), self.now), *sorted(stood_in & further.reviving)]
         self.staging.note([self._noted(owner, Change("active", False, True)) for owner in revived])
         self.figures.revived += len(revived)
         changed = sorted(self.further.changed | set(revived))

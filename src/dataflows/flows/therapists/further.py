@@ -5,13 +5,13 @@ Each is a row of ``therapist_locations`` with all that it says: it has its own u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from dataflows.flows.therapists.changes import Change
+from dataflows.flows.therapists.changes import Change, compare
 from dataflows.flows.therapists.deciding import Create
 from dataflows.flows.therapists.identity import Known
-from dataflows.flows.therapists.record import FIELDS
+from dataflows.flows.therapists.record import FIELDS, natural_key
 from dataflows.flows.therapists.sight import Sight
 from dataflows.flows.therapists.staging import Row, Staging
 
@@ -28,6 +28,7 @@ class Further:
         self._sight = sight
         self._now = now
         self._keys: set[int] = set()  # of those whom this file has made known: hashes, which need little memory
+        self._owners: dict[int, int] = {}  # of those who were known, by another natural key than this file has
         self.changed: set[int] = set()
         """Therapists whose further listings are new or have changed."""
         self.shown: set[int] = set()
@@ -40,12 +41,18 @@ class Further:
         """Tell new people from further listings, of people known before or made known by this file."""
         first: list[Create] = []
         others: list[Create] = []
+        self._further = set()
         for one in new:
             key = hash(one.entry.natural_key)
-            is_further = one.owner is not None or key in self._keys
-            (others if is_further else first).append(one)
-            self._keys.add(key)
-        self._further = {id(one) for one in others}
+            if one.owner is not None:
+                self._owners[key] = one.owner
+            owner = self._owners.get(key) if one.owner is None else one.owner
+            if owner is not None or key in self._keys:
+                self._further.add(id(one))
+                others.append(one._replace(owner=owner))
+            else:
+                self._keys.add(key)
+                first.append(one)
         return first, others
 
     def is_further(self, one: Create) -> bool:
@@ -67,9 +74,30 @@ class Further:
             values = one.entry.values
             yield owner, Change("locations", None, {name: values[name] for name in _SHOWN if name in values})
 
-    def shows(self, known: Known) -> None:
-        """Note that a listing was seen."""
-        if known.location is not None:
+    def stand_in(self, ids: Collection[int]) -> Iterator[tuple[int, list[Change]]]:
+        """Let further listings take the place of first ones that are gone; yields what changed about which therapist.
+
+        The two change places: should the former first listing be seen again, it is a further one.
+        """
+        found = [
+            (first, one, compare(first, {name: one[name] for name in FIELDS if one[name] is not None}))
+            for first, one in self._staging.stand_ins(ids)
+        ]
+        later = {"updated_at": self._now}
+        here = [
+            {**one, **now.values, "id": first["id"], "natural_key": natural_key(now.values), **later}
+            for first, one, now in found
+        ]
+        self._staging.stage(here, further=False)
+        self._staging.stage([{**first, "id": one["id"], **later} for first, one, _ in found], further=True)
+        self._staging.apply()
+        for first, _, now in found:
+            self.changed.add(first["id"])
+            yield first["id"], now.changed
+
+    def shows(self, known: Known, *, revived: bool = False) -> None:
+        """Note that a listing was seen; one that a later file deleted stays deleted."""
+        if known.location is not None and (known.active or revived):
             self.shown.add(known.id)
             self.revives(known)
 

@@ -155,15 +155,31 @@ class Staging:
         chosen = sa.select(column.natural_key, sa.func.min(column.id)).where(wanted, column.id > self.newest)
         return {row[0]: row[1] for row in self._connection.execute(chosen.group_by(column.natural_key))}
 
-    def shown_by_locations(self, ids: Collection[int], day: date) -> set[int]:
-        """Which of these therapists a further listing shows, in a file of that day or later."""
+    def shown_by_locations(self, ids: Collection[int], day: date, gone: Collection[int | None]) -> set[int]:
+        """Which of these therapists a further listing, none of ``gone``, shows in a file of that day or later."""
         if not ids or not self._newest_location:
             return set()
         table = therapist_locations.c
-        chosen = sa.select(table.therapist_id, table.last_seen).where(
+        chosen = sa.select(table.therapist_id, table.id, table.last_seen).where(
             within(self._connection, table.therapist_id, list(ids)), table.active.is_(True)
         )
-        return {owner for owner, seen in self._connection.execute(chosen) if seen is not None and seen.date() >= day}
+        found = [row for row in self._connection.execute(chosen) if row[1] not in gone]
+        return {owner for owner, _, seen in found if seen is not None and seen.date() >= day}
+
+    def stand_ins(self, ids: Collection[int]) -> list[tuple[Row, Row]]:
+        """Those of these therapists who are deleted, each with the active further listing that was seen last."""
+        table, names = therapist_locations.c, ("id", *_UPDATED)
+        gone = sa.select(*(therapists.c[name] for name in names)).where(
+            within(self._connection, therapists.c.id, list(ids)), therapists.c.active.is_(False)
+        )
+        shown = sa.select(table.therapist_id, *(table[name] for name in names)).where(
+            within(self._connection, table.therapist_id, list(ids)), table.active.is_(True)
+        )
+        found: dict[int, Row] = {}
+        for owner, *values in self._connection.execute(shown.order_by(table.last_seen, table.id)):
+            found[owner] = dict(zip(names, values, strict=True))
+        first = [dict(row) for row in self._connection.execute(gone.order_by(therapists.c.id)).mappings()]
+        return [(row, found[row["id"]]) for row in first if row["id"] in found]
 
     def active_in(self, area: str) -> int:
         """How many listings of an area are active."""
