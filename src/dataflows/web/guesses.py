@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from asyncio import Lock, sleep
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class _Guesser:
     wrong: int = 0
     last: float = 0.0
     waiting: int = 0
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: Lock = field(default_factory=Lock)
 
 
 class Guesses:
@@ -55,7 +55,7 @@ class Guesses:
         found.waiting += 1
         try:
             async with found.turn:
-                await asyncio.sleep(WAIT_SECONDS)
+                await sleep(WAIT_SECONDS)
         finally:
             found.waiting -= 1
 
