@@ -183,7 +183,7 @@ def test_guesses_wait_for_each_other_and_are_not_looked_at_when_too_many(
 ) -> None:
     gate = Gate()
     monkeypatch.setattr(guesses, "FREE_GUESSES", 3)
-    monkeypatch.setattr(guesses, "sleep", gate.wait)
+    monkeypatch.setattr(guesses, "pause", gate.wait)
     with within(tmp_path, local=False) as server, ExitStack() as closing:
         assert [WAYS[way](server, "wrong") for _ in range(3)] == [401] * 3
         head = f"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{HEADER}: wrong\r\n\r\n".encode()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from asyncio import Lock, sleep
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,6 +23,8 @@ FORGET_SECONDS = 900.0
 MOST_ADDRESSES = 1024
 """Where more have guessed wrong, the one that is quiet for longest is forgotten."""
 
+pause = asyncio.sleep  # a test waits in its own way
+
 
 @dataclass
 class _Guesser:
@@ -31,7 +33,7 @@ class _Guesser:
     wrong: int = 0
     last: float = 0.0
     waiting: int = 0
-    turn: Lock = field(default_factory=Lock)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Guesses:
@@ -55,7 +57,7 @@ class Guesses:
         found.waiting += 1
         try:
             async with found.turn:
-                await sleep(WAIT_SECONDS)
+                await pause(WAIT_SECONDS)
         finally:
             found.waiting -= 1
 
