@@ -142,6 +142,13 @@ def _pings(place: Place, behaviour: str) -> None:
     place.settings["HEALTHCHECK_URL_PATIENT_IMPORT"] = f"http://127.0.0.1:{port}/synthetic"
 
 
+def _metadata(place: Place, behaviour: str) -> None:
+    """Where a machine of Google's would answer who it is; no other credentials are there."""
+    port = _listening(place, lambda connection: _http(connection, behaviour))
+    place.settings |= {"STORAGE_EMULATOR_HOST": "", "GCE_METADATA_IP": f"127.0.0.1:{port}"}
+    place.settings |= {"GCE_METADATA_HOST": f"127.0.0.1:{port}", "CLOUDSDK_CONFIG": str(place.folder)}
+
+
 def _mails(place: Place, behaviour: str) -> None:
     port = _listening(place, lambda connection: _smtp(connection, behaviour))
     place.settings["SMTP_PORT"] = str(port)
@@ -205,6 +212,7 @@ FAR_SIDES = (
     FarSide("bucket", ("patient-import",), frozenset({10, 13}), ENDLESS, _fault("bucket")),
     FarSide("bucket download", ("patient-import",), _ANY_FAILURE, ENDLESS, _fault("bucket", only="download")),
     FarSide("bucket list", ("patient-import",), frozenset({13}), ("pages",), _lists, deadline=DEADLINE + 5),
+    FarSide("metadata", ("patient-import",), frozenset({10, 12, 13}), ENDLESS, _metadata, deadline=25),
     FarSide("mail", ("test-endpoint", "--target", "mail"), frozenset({13}), MAIL, _mails, deadline=60),
     FarSide("ping", ("patient-import",), frozenset({0}), ENDLESS, _pings, deadline=30),
 )
