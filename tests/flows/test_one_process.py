@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from dataflows.sandbox.server import Sandbox
 from tests.flows.csc.children import child
 from tests.flows.csc.world import World
+from tests.processes import until
+from tests.web.served import Within, within
 
 RUNS = 8
 
@@ -51,3 +54,39 @@ def test_objects_do_not_add_up_from_run_to_run(world: World, command: str) -> No
         counts.append(objects())
     later, before = min(counts[-RUNS:]), min(counts[RUNS : 2 * RUNS])  # it is swept now and then
     assert later - before < 2_000, counts
+
+
+def passes(server: Within, at_least: int) -> None:
+    """Wait until both imports of a server have made so many passes more."""
+
+    def counted() -> dict[str, int]:
+        with server.desk.journal.transaction() as db:
+            return dict(
+                db.execute("SELECT command, count(*) FROM runs WHERE exit_code = 0 GROUP BY command").fetchall()
+            )
+
+    before = counted()
+    commands = ("patient-import", "therapist-import")
+    until(lambda: all(counted().get(name, 0) - before.get(name, 0) >= at_least for name in commands), "more passes")
+
+
+def held(box: Sandbox) -> tuple[int, int, int]:
+    """Objects, sockets to the far side, and open files and sockets of this process."""
+    gc.collect()
+    me = psutil.Process()
+    return objects(), sockets_to(box), me.num_handles() if sys.platform == "win32" else me.num_fds()
+
+
+def test_passes_of_serve_watch_do_not_add_up(tmp_path: Path) -> None:
+    folder = tmp_path / "therapists"
+    folder.mkdir()
+    with Sandbox(seed=1, lean=True) as box:
+        settings = {**box.settings(), "THERAPIST_IMPORT_DIR": str(folder), "LOG_LEVEL": "warning"}
+        with within(tmp_path / "served", settings, watch={"patients": 0.01, "therapists": 0.01}) as server:
+            passes(server, RUNS)
+            counts = [held(box)]
+            for _ in range(4):
+                passes(server, RUNS)
+                counts.append(held(box))
+    for first, *_, last_but_one, last in zip(*counts, strict=True):  # a pass under way holds some of its own
+        assert min(last_but_one, last) - first < max(3, first // 200), counts
