@@ -154,6 +154,12 @@ def test_a_server_with_a_token_of_next_to_nothing_does_not_start(tmp_path: Path,
     assert (ended.code, f"RUN_TOKEN {why}" in ended.err) == (10, True)
 
 
+def test_a_token_that_can_be_guessed_is_a_warning(tmp_path: Path) -> None:
+    with serving(tmp_path / "x", RUN_TOKEN="of-12-signs.") as server:
+        assert "RUN_TOKEN has under 16 characters" in server.output
+        assert server.get("/runs", X_Auth_Token="of-12-signs.").status == 200
+
+
 # --- guesses ----------------------------------------------------------------------------------------------------------
 
 WAYS: dict[str, Callable[[Caller, str], int]] = {
