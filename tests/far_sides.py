@@ -31,9 +31,10 @@ DEADLINE = 3.0
 """Seconds that a request may take in these tests, all its attempts included."""
 MEGABYTES = 150
 GUARD = 150.0  # seconds until a process is killed, whatever it does
-WAITS = ("interim", "slow headers", "drip")
+WAITS = ("interim", "slow headers", "drip", "silence")
 """The behaviours that would last for ever without a deadline: those that a signal has to end."""
 MAIL = ("greeting", "lines", "one line", "drip")
+KAFKA = ("silence", "drip", "large", "flood", "wrong")
 
 _QUICK = {
     "HTTP_ATTEMPTS": "1",
@@ -142,9 +143,21 @@ def _pings(place: Place, behaviour: str) -> None:
     place.settings["HEALTHCHECK_URL_PATIENT_IMPORT"] = f"http://127.0.0.1:{port}/synthetic"
 
 
+def _metadata(place: Place, behaviour: str) -> None:
+    """Where a machine of Google's would answer who it is; no other credentials are there."""
+    port = _listening(place, lambda connection: _http(connection, behaviour))
+    place.settings |= {"STORAGE_EMULATOR_HOST": "", "GCE_METADATA_IP": f"127.0.0.1:{port}"}
+    place.settings |= {"GCE_METADATA_HOST": f"127.0.0.1:{port}", "CLOUDSDK_CONFIG": str(place.folder)}
+
+
 def _mails(place: Place, behaviour: str) -> None:
     port = _listening(place, lambda connection: _smtp(connection, behaviour))
     place.settings["SMTP_PORT"] = str(port)
+
+
+def _brokers(place: Place, behaviour: str) -> None:
+    port = _listening(place, lambda connection: _kafka(connection, behaviour))
+    place.settings["KAFKA_BOOTSTRAP_SERVERS"] = f"127.0.0.1:{port}"
 
 
 def _listening(place: Place, talk: Callable[[socket.socket], None]) -> int:
@@ -181,6 +194,22 @@ def _smtp(connection: socket.socket, behaviour: str) -> None:
     _write(connection, iter(lambda: (line, 0.0), None))
 
 
+def _kafka(connection: socket.socket, behaviour: str) -> None:
+    """What answers a broker's client: a length of four bytes, then so many; nothing after which it would go on."""
+    connection.recv(1000)
+    gigabyte, megabytes = (1 << 30).to_bytes(4, "big"), (8_000_000).to_bytes(4, "big")
+    if behaviour == "silence":
+        connection.recv(1 << 20)
+    elif behaviour == "drip":
+        connection.sendall(megabytes)
+        _write(connection, iter(lambda: (b"\0", 0.2), None))
+    elif behaviour == "wrong":
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    else:
+        connection.sendall(gigabyte if behaviour == "large" else megabytes)
+        _write(connection, iter(lambda: (bytes(100_000), 0.0), None))
+
+
 def _write(connection: socket.socket, pieces: Iterator[tuple[bytes, float]]) -> None:
     pause = threading.Event()
     for piece, seconds in pieces:
@@ -205,7 +234,10 @@ FAR_SIDES = (
     FarSide("bucket", ("patient-import",), frozenset({10, 13}), ENDLESS, _fault("bucket")),
     FarSide("bucket download", ("patient-import",), _ANY_FAILURE, ENDLESS, _fault("bucket", only="download")),
     FarSide("bucket list", ("patient-import",), frozenset({13}), ("pages",), _lists, deadline=DEADLINE + 5),
+    FarSide("metadata", ("patient-import",), frozenset({10, 12, 13}), ENDLESS, _metadata, deadline=25),
     FarSide("mail", ("test-endpoint", "--target", "mail"), frozenset({13}), MAIL, _mails, deadline=60),
+    FarSide("kafka", ("test-endpoint", "--target", "kafka"), frozenset({13}), KAFKA, _brokers, deadline=15),
+    FarSide("kafka events", ("patient-import",), frozenset({0}), KAFKA, _brokers, deadline=35),  # which wait
     FarSide("ping", ("patient-import",), frozenset({0}), ENDLESS, _pings, deadline=30),
 )
 

@@ -32,6 +32,7 @@ from dataflows.flows.csc.sending import Courier
 from dataflows.runs.journal import Item, Journal
 from dataflows.sandbox import receiver as sandbox_receiver
 from dataflows.sandbox import token as sandbox_token
+from dataflows.sandbox.faults import ENDLESS
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Answer, Request
 from tests.flows.csc.world import Ran, World
@@ -405,6 +406,17 @@ def test_answers_that_never_come_right(night: Night, faults: dict[str, Any], cod
     night.mark()
     night.box.receiver.faults.set(**faults)
     assert night.submit().code == code
+    night.box.receiver.faults.clear()
+    assert night.submit().code == 0
+    assert night.leaks() == []
+
+
+@pytest.mark.parametrize("how", ENDLESS)
+def test_answers_without_end_or_measure(night: Night, how: str) -> None:
+    night.mark()
+    night.environment |= {"LOG_LEVEL": "debug", "HTTP_ATTEMPTS": "1", "HTTP_TIMEOUT_SECONDS": "1"}
+    night.box.receiver.faults.set(endless_share=1.0, endless_by=how)
+    assert night.submit().code in (4, 10, 13)
     night.box.receiver.faults.clear()
     assert night.submit().code == 0
     assert night.leaks() == []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +16,7 @@ from dataflows.errors import ExitCode
 from dataflows.settings import Secret, Settings
 from dataflows.store.database import connect
 from dataflows.store.practice.migrate import VERSION_TABLE, migrate
+from tests.accounts import posix
 from tests.remote.loopback import closed_port
 from tests.store.practice.frozen import thaw
 
@@ -150,3 +153,26 @@ def test_both_databases_are_checked_where_both_are_there(tmp_path: Path) -> None
         (tmp_path / name).touch()
     names = {check.name.partition(":")[0] for check in check_all(DATABASES, settings) if check.passed is not None}
     assert names == {"env file", "staging", "practice"}
+
+
+@posix
+@pytest.mark.parametrize("target", DATABASES)
+def test_a_database_that_is_open_to_all_is_told_and_the_hint_mends_it(target: str) -> None:
+    check = DATABASES[target].check
+    with TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        Path(name).chmod(0o755)
+        folder = Path(name) / "of the loader's"
+        folder.mkdir(mode=0o755)
+        url = Secret(f"sqlite:///{folder / 'x.db'}")
+        settings = Settings(data_dir=folder, import_database_url=url, db_connection_string=url)
+        connect(url).connect().close()
+        assert "database file" not in {one.name for one in check(settings)}
+        files = [folder / "x.db", folder / "x.db-wal"]
+        files[1].touch()
+        for file in files:
+            file.chmod(0o644)
+        folder.chmod(0o777)
+        [told] = [one for one in check(settings) if one.name == "database file"]
+        assert told.passed and all(f"{one}" in told.text for one in (*files, folder))
+        subprocess.run(told.hint, shell=True, check=True)
+        assert "database file" not in {one.name for one in check(settings)}

@@ -15,7 +15,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.fuzz.targets import TARGETS, Target
-from tests.fuzz.workshop import Workshop, megabytes, workshop
+from tests.fuzz.workshop import Workshop, workshop
 
 ROUND = 15
 
@@ -41,7 +41,7 @@ def main() -> int:
                 if text:
                     found.add(name)
                     print(f"--- {name}\n{text}", flush=True)
-    print(f"seed {given_words.seed}: {dict(tried)}, {megabytes():.0f} MB at most, found in: {sorted(found) or 'none'}")
+    print(f"seed {given_words.seed}: {dict(tried)}, {shop.most:.0f} MB at most, found in: {sorted(found) or 'none'}")
     return int(bool(found))
 
 

@@ -87,6 +87,7 @@ def env_file(shop: Workshop, data: bytes) -> None:
     file.write_bytes(data)
     bare = Workshop(shop.folder, shop.box, shop.fake, settings={})
     bare.run("--env-file", str(file), "--data-dir", str(shop.data), "runs", "list", "--json")
+    shop.most = max(shop.most, bare.most)
 
 
 def http_body(shop: Workshop, given: tuple[str, str, bytes, str]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from dataflows.store.files import private_folder, write_whole
+from dataflows.store.files import OWNER_ONLY, private_folder, write_whole
 from tests.accounts import any_mask
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has access lists instead of modes")
@@ -39,6 +40,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_name_is_looked_up_to_close_a_folder() -> None:
+    """A service's account is called otherwise in its environment; what icacls does not find it closes nothing for."""
+    assert all(re.fullmatch(r"\*S-1-[0-9-]+:\(OI\)\(CI\)F", one) for one in OWNER_ONLY)
+    assert "*S-1-3-4:(OI)(CI)F" in OWNER_ONLY, "owner rights, whoever it is"
 
 
 def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:

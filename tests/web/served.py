@@ -218,6 +218,7 @@ def within(
     *,
     local: bool = True,
     anonymous: bool = False,
+    watch: Mapping[str, float] | None = None,
     change: Callable[[FastAPI], object] = lambda _: None,
 ) -> Iterator[Within]:
     """Serve the app, by the server of ``dataflows serve``, in a thread of this process.
@@ -227,11 +228,12 @@ def within(
         settings: by environment name; RUN_TOKEN is ``TOKEN`` unless given (None: none).
         local: whether it takes its address for one of this machine alone.
         anonymous: as ``--allow-anonymous``.
+        watch: as ``--watch``, with the seconds from pass to pass.
         change: is given the app before it starts.
     """
     made = settings_of(folder, settings or {})
     token = made.run_token.reveal() if made.run_token else None
-    app = make_app(Desk(made, Access(made.run_token, local or anonymous, anonymous=anonymous)))
+    app = make_app(Desk(made, Access(made.run_token, local or anonymous, anonymous=anonymous)), watch=watch)
     change(app)
     sockets = server.listen("127.0.0.1", 0)
     runner = server.server_of(app)

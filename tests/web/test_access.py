@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +23,7 @@ from dataflows.web.access import COOKIE, Access
 from dataflows.web.bounds import Bounds
 from tests.flows.hospitals.world import QUICK
 from tests.processes import PATIENCE, Program, until
-from tests.web.served import CSV, HEADER, TOKEN, Caller, Within, form, serving, within
+from tests.web.served import CSV, HEADER, TOKEN, Caller, Within, form, rest_of, serving, within
 
 NAME, UNNAMED = "cqc_homecare_20260101_000000Z.csv", "cqc_homecare_20260102_000000Z.csv"
 WITHOUT = {"GET /health", "POST /runs/leave"}  # the second one only takes the cookie away
@@ -152,6 +154,12 @@ def test_a_server_with_a_token_of_next_to_nothing_does_not_start(tmp_path: Path,
     assert (ended.code, f"RUN_TOKEN {why}" in ended.err) == (10, True)
 
 
+def test_a_token_that_can_be_guessed_is_a_warning(tmp_path: Path) -> None:
+    with serving(tmp_path / "x", RUN_TOKEN="of-12-signs.") as server:
+        assert "RUN_TOKEN has under 16 characters" in server.output
+        assert server.get("/runs", X_Auth_Token="of-12-signs.").status == 200
+
+
 # --- guesses ----------------------------------------------------------------------------------------------------------
 
 WAYS: dict[str, Callable[[Caller, str], int]] = {
@@ -161,16 +169,32 @@ WAYS: dict[str, Callable[[Caller, str], int]] = {
 }
 
 
+class Gate:
+    """Where a guess waits: until the test opens it, however long it was to be."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.asked: list[float] = []
+
+    async def wait(self, seconds: float) -> None:
+        """Stand in for ``asyncio.sleep``."""
+        self.asked.append(seconds)
+        while not self.opened.is_set():
+            await asyncio.sleep(0.001)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_guesses_wait_for_each_other_and_are_not_looked_at_when_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
+    gate = Gate()
     monkeypatch.setattr(guesses, "FREE_GUESSES", 3)
-    monkeypatch.setattr(guesses, "WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(guesses, "pause", gate.wait)
     with within(tmp_path, local=False) as server, ExitStack() as closing:
         assert [WAYS[way](server, "wrong") for _ in range(3)] == [401] * 3
-        head = f"GET / HTTP/1.1\r\nHost: x\r\n{HEADER}: wrong\r\n\r\n".encode()
+        head = f"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{HEADER}: wrong\r\n\r\n".encode()
         line = [closing.enter_context(server.connected()) for _ in range(guesses.MOST_IN_LINE)]
+        closing.callback(gate.opened.set)  # whatever fails
         for one in line:
             one.sendall(head)
         until(lambda: bounds_of(server)._guesses._guessers["127.0.0.1"].waiting == len(line), "the line")
@@ -178,6 +202,10 @@ def test_guesses_wait_for_each_other_and_are_not_looked_at_when_too_many(
         assert (refused.status, refused.code) == (429, "too_many_guesses")
         assert int(refused.headers["Retry-After"]) > 0
         assert server.get("/health", X_Auth_Token="").status == 200, "who shows no token waits for nothing"
+        assert gate.asked == [guesses.WAIT_SECONDS], "one at a time"
+        gate.opened.set()
+        assert {rest_of(one)[:12] for one in line} == {b"HTTP/1.1 401"}
+        assert gate.asked == [guesses.WAIT_SECONDS] * len(line)
 
 
 def test_after_some_guesses_the_token_still_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from dataflows.checks.check import Check
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -31,6 +34,16 @@ class Opened:
         if self.engine.dialect.name == "sqlite" and (path := file_of(self.engine.url)) is not None:
             refuse_missing(path, self._name)
         return f"{self.whence()}: {self.engine.dialect.name} by {self.engine.dialect.driver}"
+
+    def privacy(self) -> Iterator[Check]:
+        """Say which files of a SQLite database every account of this machine can read; nothing where none is."""
+        from dataflows.store.sqlite_files import file_of, open_to_all
+
+        path = file_of(self.engine.url) if self.engine.dialect.name == "sqlite" else None
+        if path is not None and (found := open_to_all(path)):
+            names = " ".join(shlex.quote(str(one)) for one in found)
+            text = f"warning: every account of this machine can read or change {', '.join(map(str, found))}"
+            yield Check("database file", True, text, f"chmod o-rwx {names}")
 
     def whence(self) -> str:
         """Say where the address came from."""

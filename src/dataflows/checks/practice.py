@@ -27,6 +27,8 @@ def check_practice(settings: Settings) -> Iterator[Check]:
         yield attempt("database address", database.address)
         if database.is_missing:
             return
+        if not attempt.failed:
+            yield from database.privacy()
         yield attempt("connection", database.connection, "database address")
         yield attempt("schema", database.schema, "connection")
         yield attempt("read", database.read, "schema")

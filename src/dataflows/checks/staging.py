@@ -26,6 +26,8 @@ def check_staging(settings: Settings) -> Iterator[Check]:
     yield Check(ENV_FILE, True, env_file(settings))
     with closing(_Staging(settings)) as database:
         yield attempt("connection string", database.address)
+        if not attempt.failed:
+            yield from database.privacy()
         yield attempt("connection", database.connection, "connection string")
         yield attempt("read", database.read, "connection")
         yield attempt("write", database.write, "connection", "read")

@@ -21,8 +21,9 @@ from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Retry, Timeout,
 from urllib3.exceptions import HTTPError
 
 from dataflows.errors import SettingUnusable
-from dataflows.remote import failures, json_bounds, route
+from dataflows.remote import failures, route
 from dataflows.remote.connections import BOUNDS, HostConnection, NotConnected, PlainPool, RequestBounds, TlsPool
+from dataflows.store import json_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

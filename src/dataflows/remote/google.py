@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import google.auth
+from google.auth import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import storage
 
-from dataflows.errors import SettingUnusable
+from dataflows.errors import ServiceDown, SettingUnusable
+from dataflows.remote.connections import Stopped
 from dataflows.remote.session import Session
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+_LOOK_UP_SECONDS = 15.0
+"""So long a machine of Google's is asked who it is: there it answers at once, and elsewhere nobody may be there."""
 
 
 class GoogleSession(Session, AuthorizedSession):
@@ -29,8 +34,8 @@ def storage_client(settings: Settings, size: int, broken_off: Callable[[], bool]
     Tokens are asked for in a session of their own. Raises SettingUnusable for a key file that cannot be read, and
     what ``google.auth`` raises.
     """
-    credentials = _credentials(settings)
     tokens = Session(settings, broken_off=broken_off)
+    credentials = _credentials(settings, tokens)
     session = GoogleSession(
         settings,
         broken_off=broken_off,
@@ -49,7 +54,27 @@ def storage_client(settings: Settings, size: int, broken_off: Callable[[], bool]
     return client
 
 
-def _credentials(settings: Settings) -> Any:
+class _LookUp(Request):
+    """What credentials are looked for with: our session, and an end to it all, which the library has not."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._until = time.monotonic() + _LOOK_UP_SECONDS
+
+    def __call__(self, url: str, *args: Any, timeout: float = _LOOK_UP_SECONDS, **more: Any) -> Any:
+        """Send a request. Raises TransportError, which is tried again, until there is no time left for it."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise exceptions.DefaultCredentialsError("nobody answers")  # type: ignore[no-untyped-call]
+        try:
+            return super().__call__(url, *args, **{**more, "timeout": min(timeout, left)})  # type: ignore[no-untyped-call]
+        except Stopped:
+            raise
+        except ServiceDown as error:
+            raise exceptions.TransportError(error.message) from None  # type: ignore[no-untyped-call]
+
+
+def _credentials(settings: Settings, tokens: Session) -> Any:
     if settings.storage_emulator_host:
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
     path = settings.google_application_credentials
@@ -61,4 +86,4 @@ def _credentials(settings: Settings) -> Any:
                 f"GOOGLE_APPLICATION_CREDENTIALS cannot be read ({error.strerror}): {path}",
                 hint="name the key file of a service account, and let this account read it",
             ) from None
-    return google.auth.default(scopes=[_SCOPE])[0]
+    return google.auth.default(scopes=[_SCOPE], request=_LookUp(tokens))[0]

@@ -77,10 +77,14 @@ def sqlite_unusable(error: sqlite3.Error, path: Path, what: str) -> DataflowsErr
     if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path.parent)):
         return full(path, what)
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
-        beside = (path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal"))
-        foreign = next(filter(None, map(kept_from, beside)), None)
+        foreign = next(filter(None, map(kept_from, files_of_sqlite(path))), None)
         return of_another_account(foreign, what) if foreign else None
     return None
+
+
+def files_of_sqlite(path: Path) -> list[Path]:
+    """A SQLite database and what SQLite may keep beside it: its write-ahead log, its shared memory and its journal."""
+    return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal")]
 
 
 def _is_full(folder: Path) -> bool:

@@ -12,7 +12,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from dataflows.store.disk import account
+OWNER_ONLY = tuple(f"*{sid}:(OI)(CI)F" for sid in ("S-1-3-4", "S-1-5-18", "S-1-5-32-544"))
+"""What icacls grants on a folder of ours: all to the owner of each file in it, to the system and to administrators.
+
+By numbers, which need no account's name: that of a service is not the one that Windows knows it by, and a name that
+icacls does not find would leave the folder open.
+"""
 
 
 def private_folder(path: Path) -> Path:
@@ -77,11 +82,10 @@ def settle(folder: Path) -> None:
 
 
 def _owner_only(path: Path) -> None:
-    """On Windows a mode says nothing: give the folder an access list of its own (older Pythons ignore mkdir's)."""
+    """On Windows give a folder an access list of its own, as mkdir's mode does from Python 3.11.10 and 3.12.4 on."""
     if sys.platform != "win32":
         return
-    rights = [f"{who}:(OI)(CI)F" for who in (account(), "*S-1-5-18", "*S-1-5-32-544")]  # system, administrators
     icacls = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "icacls.exe")
-    command = [str(icacls), str(path), "/inheritance:r", "/grant:r", *rights]
+    command = [str(icacls), str(path), "/inheritance:r", "/grant:r", *OWNER_ONLY]
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(command, check=False, capture_output=True, timeout=30)  # noqa: S603

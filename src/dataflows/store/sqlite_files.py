@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -14,7 +15,7 @@ from urllib.parse import quote, unquote
 import sqlalchemy as sa
 
 from dataflows.errors import SettingUnusable
-from dataflows.store.disk import kept_from, of_another_account, unusable
+from dataflows.store.disk import files_of_sqlite, kept_from, of_another_account, unusable
 from dataflows.store.files import private_file, private_folder
 
 
@@ -72,6 +73,24 @@ def refuse_missing(path: Path, name: str) -> None:
     _refuse_foreign(path)
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder may not be entered
         raise SettingUnusable(f"there is no database file {path}", hint=f"check {name}") from None
+
+
+def open_to_all(path: Path) -> list[Path]:
+    """What of a database every account of this machine can read or exchange: its files, and the folder of all.
+
+    None on Windows, where a file has the rights of its folder.
+    """
+    if sys.platform == "win32" or not all(_mode(folder) & 0o001 for folder in path.parents):
+        return []
+    exchanged = _mode(path.parent) & 0o1002 == 0o002  # whoever may write into a folder may put another file there
+    return [one for one in files_of_sqlite(path) if _mode(one) & 0o006] + [path.parent] * exchanged
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _refuse_foreign(path: Path) -> None:

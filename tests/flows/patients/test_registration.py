@@ -35,6 +35,7 @@ def refused(data: bytes | Any) -> tuple[str, str]:
         (b'{"a": NaN}', "not_json"), (b'{"a": 1, "a": 2}', "repeated_field"),
         (b'{"patient_data": {"email": "", "email": ""}}', "repeated_field"),
         (b"[" * 100_000, "unstorable"), (b'{"a":' * 65 + b"1" + b"}" * 65, "unstorable"),
+        (b"[" + b"{}," * 1_600_000 + b"{}]", "unstorable"), (b'{"a": 1' + b"0" * 5_000 + b"}", "unstorable"),
         (b'{"a":' * 64 + b"1" + b"}" * 64, "invalid"), ("{\"a\": \"\u00fc\"}".encode("utf-16"), "not_json"),
         (b'{"a": "\\u0000"}', "unstorable"), (b'{"a": "\\ud800"}', "unstorable"), (b'{"a\\u0000": 1}', "unstorable"),
         (b'{"a": 1e999}', "unstorable"), (b'{"a": ' + b"9" * 400 + b"}", "unstorable"),

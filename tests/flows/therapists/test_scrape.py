@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.therapists.bounded import BoundedText
+from dataflows.flows.therapists.bounded import BoundedText, _Depths, _outside_strings
 from dataflows.flows.therapists.record import Broken, Entry, item_of
 from dataflows.flows.therapists.scrape import Scrape, Source, Unreadable, entries, scrape_of
-from dataflows.store.json_bounds import depth, is_too_deep
 from tests.flows.therapists.world import moment, older_scrape, scrape, therapist
 
 
@@ -209,8 +208,7 @@ def test_the_depth_is_that_of_the_value(value: Any) -> None:
         return 0 if inner is None else 1 + max(map(levels, inner), default=0)
 
     data = json.dumps(value).encode()
-    assert depth(data) == levels(value)
-    assert is_too_deep(data, 2) == (levels(value) > 2)
+    assert _Depths().take(_outside_strings(data)[1]) == levels(value)
 
 
 def test_a_postcode_that_is_a_number_keeps_its_zero() -> None:

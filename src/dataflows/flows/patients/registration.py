@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from dataflows.flows.patients.fields import Unfit, checked
 from dataflows.store.encodings import NAMES, encoding_of
-from dataflows.store.json_bounds import is_too_deep
+from dataflows.store.json_bounds import OutOfBounds, check
 
 OBJECT = "object"
 """What stands for the source of a registration's time where its object's time counts."""
@@ -126,8 +126,6 @@ def too_large(max_bytes: int) -> Unfit:
 
 
 def _document(data: bytes) -> dict[str, Any]:
-    if is_too_deep(data):
-        raise Unfit("unstorable", "is nested too deeply")
     found = _parsed(data)
     if isinstance(found, Unfit):  # raised here, outside the except block: what led to it quotes the file
         raise found
@@ -139,10 +137,15 @@ def _document(data: bytes) -> dict[str, Any]:
 
 def _parsed(data: bytes) -> Any:
     try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once_each, parse_constant=_no_number)
-    except UnicodeDecodeError:
-        name = NAMES.get(encoding_of([data]) or "")
-        return Unfit("not_json", f"is {name} and not UTF-8" if name else "is no UTF-8 text")
+        text = data.decode("utf-8-sig")
+        check(data)
+        return json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_number)
+    except (UnicodeDecodeError, OutOfBounds) as error:
+        if name := NAMES.get(encoding_of([data]) or ""):
+            return Unfit("not_json", f"is {name} and not UTF-8")
+        if isinstance(error, OutOfBounds):
+            return Unfit("unstorable", "is nested too deeply, or has too many values or digits")
+        return Unfit("not_json", "is no UTF-8 text")
     except _Repeated:
         return Unfit("repeated_field", "names a field twice in one object")
     except (ValueError, RecursionError):

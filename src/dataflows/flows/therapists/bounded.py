@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any
 
-from dataflows.store.json_bounds import DEEPEST, Depths, outside_strings
+from dataflows.store.json_bounds import DEEPEST
 
 __all__ = ["LONGEST", "BoundedText", "mark_in"]
 
@@ -40,13 +41,18 @@ _PAIRS = re.compile(
     re.DOTALL,
 )
 
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+_WHOLE = re.compile(rb'[^"]*+(?:"(?:[^"\\]++|\\.)*+"[^"]*+)*+', re.DOTALL)
+_STEP = {ord("["): 1, ord("]"): -1}
+
 
 class BoundedText:
     """Reads on from ``read``, which gives the next bytes of a file and nothing at its end."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
-        self._depths = Depths()
+        self._depths = _Depths()
         self._rest = b""  # the beginning of a string or number whose end has not come yet
         self._skipping: Callable[[bytes], bytes] | None = None
         self.has_marks = False
@@ -66,7 +72,7 @@ class BoundedText:
             data = self._skipping(data)
             if self._skipping is not None:
                 return b""
-        end, outside = outside_strings(data)
+        end, outside = _outside_strings(data)
         if end == len(data):
             end = len(data.rstrip(_NUMBER))
         head, self._rest = data[:end], data[end:]
@@ -133,6 +139,39 @@ class BoundedText:
     def _mark(self, code: str) -> bytes:
         self.has_marks = True
         return b'"' + _MARKS[code].encode() + b'"'
+
+
+def _outside_strings(data: bytes) -> tuple[int, bytes]:
+    """Where the last string begins if it has no end (else the length), and what stands outside of strings before that.
+
+    ``data`` has to begin outside of strings.
+    """
+    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+    parts = plain.split(b'"')
+    return len(data) if len(parts) % 2 else _last_mark(data), b"".join(parts[::2])
+
+
+def _last_mark(data: bytes) -> int:
+    """Where the string begins that has no end."""
+    if b'\\"' not in data:
+        return data.rfind(b'"')
+    found = _WHOLE.match(data)
+    return found.end() if found else 0
+
+
+class _Depths:
+    """Follows the depth through a text that comes in pieces: ``now``, and the least deep level of the last piece."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.highest = 0
+
+    def take(self, outside: bytes) -> int:
+        """Go through a piece, given without its strings; returns its deepest level."""
+        brackets = outside.translate(_ALIKE, _OTHERS)
+        levels = list(accumulate(map(_STEP.__getitem__, brackets), initial=self.now))
+        self.now, self.highest = levels[-1], min(levels)
+        return max(levels)
 
 
 def _has_odd_numbers(outside: bytes) -> bool:

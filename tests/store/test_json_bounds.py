@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.remote.json_bounds import DEPTH, NUMBER, OutOfBounds, check
+from dataflows.store.json_bounds import DEEPEST, NUMBER, OutOfBounds, check
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False) | st.text(),
@@ -44,9 +44,9 @@ def test_what_passes_dies_in_no_parser(noise: bytes, depth: int) -> None:
     "text",
     [
         b"[" * 100_000,
-        b'{"a":' * (DEPTH + 1),
-        b" \n\t[" + b"[" * DEPTH + b"]" * DEPTH + b"]",
-        b'["\\"", ' + b"[" * DEPTH,
+        b'{"a":' * (DEEPEST + 1),
+        b" \n\t[" + b"[" * DEEPEST + b"]" * DEEPEST + b"]",
+        b'["\\"", ' + b"[" * DEEPEST,
         b"\xef\xbb\xbf" + b"[" * 100,
         b"[1, -" + b"1" * (NUMBER + 1) + b"]",
         b"[0." + b"1" * (NUMBER + 1) + b"]",
