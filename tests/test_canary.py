@@ -25,10 +25,10 @@ import sqlalchemy as sa
 
 from dataflows.cli.main import main
 from dataflows.flows.csc import delta, job, planning
-from dataflows.flows.csc.receiver import Receiver
+from dataflows.flows.csc.receiver import CscApi
 from dataflows.flows.csc.recording import Recorder
 from dataflows.flows.csc.schema import ChildSchema
-from dataflows.flows.csc.sending import Courier
+from dataflows.flows.csc.sending import BatchSender
 from dataflows.runs.journal import Item, Journal
 from dataflows.sandbox import receiver as sandbox_receiver
 from dataflows.sandbox import token as sandbox_token
@@ -288,13 +288,13 @@ def test_what_is_planted_is_found(night: Night, plant: Callable[[Night, str], No
 
 def test_a_line_that_says_too_much_is_found(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     child = night.mark()
-    carry = Courier.carry
+    carry = BatchSender.carry
 
-    def chatty(courier: Courier, batch: Any) -> Any:
+    def chatty(courier: BatchSender, batch: Any) -> Any:
         logging.getLogger("dataflows.planted").warning("sending %s", child["child_details"]["sex"])
         return carry(courier, batch)
 
-    monkeypatch.setattr(Courier, "carry", chatty)
+    monkeypatch.setattr(BatchSender, "carry", chatty)
     assert night.submit().code == 0
     [leak] = night.leaks()
     assert leak.startswith("child.sex in logs")
@@ -582,10 +582,10 @@ PLACES: list[tuple[object, str]] = [
     (planning, "read_row"),
     (Recorder, "carried"),
     (Recorder, "_event"),
-    (Courier, "_receipt"),
-    (Courier, "carry"),
-    (Receiver, "deliver"),
-    (Receiver, "_headers"),
+    (BatchSender, "_receipt"),
+    (BatchSender, "carry"),
+    (CscApi, "deliver"),
+    (CscApi, "_headers"),
     (job, "kept"),
 ]
 
@@ -622,9 +622,9 @@ class _Untidy:
 @pytest.mark.filterwarnings("ignore")
 def test_libraries_and_threads_that_chatter(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     night.mark()
-    carry = Courier.carry
+    carry = BatchSender.carry
 
-    def chatter(courier: Courier, batch: Any) -> Any:
+    def chatter(courier: BatchSender, batch: Any) -> Any:
         text = told((batch,))
         library = logging.getLogger("urllib3.connectionpool")
         library.warning("Retrying (%r) after connection broken by '%r'", text, batch)
@@ -638,7 +638,7 @@ def test_libraries_and_threads_that_chatter(night: Night, monkeypatch: pytest.Mo
         _Untidy(text)
         return carry(courier, batch)
 
-    monkeypatch.setattr(Courier, "carry", chatter)
+    monkeypatch.setattr(BatchSender, "carry", chatter)
     assert night.submit("--workers", "2").code == 0
     [log] = (night.data / "logs").glob("*.log")
     assert "unexpected error in a thread" in log.read_text(encoding="utf-8")

@@ -13,17 +13,17 @@ import pytest
 
 from dataflows.cli.main import main
 from dataflows.demo import cqc, csc, hospitals, patients, programme, therapists
-from dataflows.demo.stage import Findings, Scene
+from dataflows.demo.stage import Comparison, Scene
 from dataflows.flows.cqc import changes
-from dataflows.flows.cqc.verify import Content, Verifier
+from dataflows.flows.cqc.verify import FileSummary, Verifier
 from dataflows.flows.csc import delta
-from dataflows.flows.csc.recording import TableBooks
+from dataflows.flows.csc.recording import StagingWriter
 from dataflows.flows.hospitals.batch import Batch
-from dataflows.flows.hospitals.entries import Entry
+from dataflows.flows.hospitals.entries import BatchEntry
 from dataflows.flows.patients import identity, recording
-from dataflows.flows.patients.bucket import Listed
+from dataflows.flows.patients.bucket import ListedObject
 from dataflows.flows.patients.intake import Intake
-from dataflows.flows.therapists.identity import Person
+from dataflows.flows.therapists.identity import TherapistIdentity
 
 ROOT = Path(__file__).resolve().parent.parent
 Capture = pytest.CaptureFixture[str]
@@ -88,7 +88,7 @@ def forget_vanished_items(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TableBooks, "sent", lambda *_: set())
+    monkeypatch.setattr(StagingWriter, "sent", lambda *_: set())
 
 
 def expect_another_figure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def forget_changed_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def take_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Verifier, "take", lambda *_: None)
-    monkeypatch.setattr(Verifier, "finish", lambda _: Content(400, 0, 0, ("Name",), ""))
+    monkeypatch.setattr(Verifier, "finish", lambda _: FileSummary(400, 0, 0, ("Name",), ""))
 
 
 def repeat_what_got_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def repeat_what_got_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     unknown = Batch._unknown
 
-    def again(batch: Batch, entry: Entry, code: str, now: float, *, lasting: bool) -> None:
+    def again(batch: Batch, entry: BatchEntry, code: str, now: float, *, lasting: bool) -> None:
         if lasting:
             batch._not_left(entry, batch.entries.index(entry), code)
         else:  # the batch is full: even they notice that
@@ -121,7 +121,7 @@ def repeat_what_got_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 def delete_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     keep = Intake._keep
 
-    def deleted_first(intake: Intake, about: Listed, data: bytes, sha256: str) -> str:
+    def deleted_first(intake: Intake, about: ListedObject, data: bytes, sha256: str) -> str:
         intake.bucket.delete(about.name, about.generation)
         return keep(intake, about, data, sha256)
 
@@ -133,7 +133,7 @@ def know_patients_without_first_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def know_therapists_without_first_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Person, "is_still", lambda one, other: one.last_name == other.last_name)
+    monkeypatch.setattr(TherapistIdentity, "is_still", lambda one, other: one.last_name == other.last_name)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_bug_keeps_what_a_report_needs(temporary: Path, monkeypatch: pytest.Mo
 
 
 def test_findings_count_and_name_what_differs() -> None:
-    findings = Findings()
+    findings = Comparison()
     findings.must("one", 1, 1)
     findings.must("two", 3, range(1, 3))
     findings.right("three", False)

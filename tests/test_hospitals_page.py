@@ -9,11 +9,11 @@ import typer
 
 from dataflows.cli.main import app
 from dataflows.errors import ExitCode
-from dataflows.flows.hospitals.batch import Manner
-from dataflows.flows.hospitals.copies import Content
+from dataflows.flows.hospitals.batch import BatchPolicy
+from dataflows.flows.hospitals.copies import FileContent
 from dataflows.flows.hospitals.entries import State
-from dataflows.flows.hospitals.plan import Plan
-from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.plan import UploadPlan
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
 from dataflows.flows.hospitals.telling import response, status_of
 from dataflows.settings.table import table
 
@@ -28,8 +28,10 @@ def first_column(head: str) -> set[str]:
 
 
 def test_it_explains_every_field_of_the_report() -> None:
-    content = Content("http://example.org", 20, [Row(1, Hospital("Synthetic", "1 Example Road", None))], [], 0)
-    report = response(content, Plan(content, Manner(lambda: 1.0, 1.0)), "b", 0.0)
+    content = FileContent(
+        "http://example.org", 20, [HospitalRow(1, Hospital("Synthetic", "1 Example Road", None))], [], 0
+    )
+    report = response(content, UploadPlan(content, BatchPolicy(lambda: 1.0, 1.0)), "b", 0.0)
     assert first_column("| field | meaning |") - {"---"} == report.keys()
 
 

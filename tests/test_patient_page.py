@@ -22,7 +22,7 @@ def first_column(head: str) -> set[str]:
 
 
 def test_it_explains_every_field_of_the_report() -> None:
-    told = set(ledger.figures(ledger.Ledger())) | {"events"}
+    told = set(ledger.figures(ledger.ImportTally())) | {"events"}
     assert first_column("| field | meaning |") - {"---"} == told
 
 

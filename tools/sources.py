@@ -94,7 +94,7 @@ def kinds() -> dict[str, Kind]:
     """DataflowsError and everything that derives from it, by whole name."""
     found = {
         _ROOT: Kind(ExitCode.BUG, 0),
-        "dataflows.web.answers.Refused": Kind(HTTP, 2),
+        "dataflows.web.answers.HttpRefusal": Kind(HTTP, 2),
         "dataflows.events.Warned": _WARNED,
     }
     while True:

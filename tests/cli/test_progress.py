@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataflows.cli.progress import Lines, Standing
+from dataflows.cli.progress import LineProgress, ProgressState
 from dataflows.cli.wording import span, took
 from dataflows.events import Done, Event, Failed, Planned, Reached, Retrying, Skipped, Step, Tally, Waiting
 
@@ -20,13 +20,13 @@ class Clock:
 class Feed:
     """Shows events as a run would."""
 
-    def __init__(self, face: Lines | Standing) -> None:
+    def __init__(self, face: LineProgress | ProgressState) -> None:
         self._face = face
         self._tally = Tally()
 
     def __call__(self, event: Event) -> None:
         self._tally.add(event)
-        if isinstance(self._face, Standing):
+        if isinstance(self._face, ProgressState):
             self._face.take(event, self._tally)
         else:
             self._face.show(event, self._tally)
@@ -34,7 +34,7 @@ class Feed:
 
 def test_figures_of_a_run() -> None:
     clock = Clock()
-    standing = Standing(clock)
+    standing = ProgressState(clock)
     feed = Feed(standing)
     for event in (Planned(8, "rows"), Done("1"), Failed("2", "x", "y"), Skipped("3"), Done("4")):
         feed(event)
@@ -45,7 +45,7 @@ def test_figures_of_a_run() -> None:
 
 def test_items_before_a_last_step_move_the_bar_and_are_no_success_yet() -> None:
     clock = Clock()
-    standing = Standing(clock)
+    standing = ProgressState(clock)
     feed = Feed(standing)
     feed(Planned(8, "rows"))
     feed(Failed("2", "x", "y"))
@@ -61,14 +61,14 @@ def test_items_before_a_last_step_move_the_bar_and_are_no_success_yet() -> None:
 
 
 def test_nobody_knows_the_end_before_the_total() -> None:
-    standing = Standing(Clock())
+    standing = ProgressState(Clock())
     Feed(standing)(Done("1"))
     assert standing.left is None
 
 
 def test_a_wait_is_shown_until_it_is_over() -> None:
     clock = Clock()
-    standing = Standing(clock)
+    standing = ProgressState(clock)
     feed = Feed(standing)
     feed(Step("sending"))
     feed(Retrying("receiver", 3, 12.0, "answered 503"))
@@ -78,13 +78,13 @@ def test_a_wait_is_shown_until_it_is_over() -> None:
 
 
 def test_a_wait_that_is_no_retry_says_why() -> None:
-    standing = Standing(Clock())
+    standing = ProgressState(Clock())
     Feed(standing)(Waiting(28.0, "creates without an answer may still land"))
     assert standing.doing() == "waiting 28 s (creates without an answer may still land)"
 
 
 def test_a_short_run_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    feed = Feed(Lines("csc-submit", Clock()))
+    feed = Feed(LineProgress("csc-submit", Clock()))
     for number in range(100):
         feed(Done(str(number)))
     assert capsys.readouterr().err == ""
@@ -92,7 +92,7 @@ def test_a_short_run_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_a_line_every_five_seconds_at_most(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    feed = Feed(Lines("csc-submit", clock))
+    feed = Feed(LineProgress("csc-submit", clock))
     feed(Planned(100, "rows"))
     feed(Step("sending"))
     for number in range(20):
@@ -104,7 +104,7 @@ def test_a_line_every_five_seconds_at_most(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_long_wait_is_said_at_once_and_only_once(capsys: pytest.CaptureFixture[str]) -> None:
-    feed = Feed(Lines("csc-submit", Clock()))
+    feed = Feed(LineProgress("csc-submit", Clock()))
     for _worker in range(4):
         feed(Retrying("the receiver", 2, 60.0, "answered 429"))
     (line,) = capsys.readouterr().err.splitlines()

@@ -16,7 +16,7 @@ from dataflows.sandbox.server import Sandbox
 from dataflows.store.database import connect
 from dataflows.store.practice.database import lock_for
 from dataflows.store.practice.migrate import migrate
-from dataflows.store.practice.outbox import Event, Verdict
+from dataflows.store.practice.outbox import Event, PublishVerdict
 from dataflows.store.practice.tables import outbox
 from tests.flows.patients import world as patients
 from tests.flows.patients.world import registration
@@ -154,11 +154,11 @@ def pings(health: Loopback) -> list[str]:
 IN_ORDER = ["created 0", "updated 1", "updated 2", "updated 3", "updated 4"]
 
 
-def broken_off(brokers: Brokers, at: int) -> Callable[..., Verdict]:
+def broken_off(brokers: Brokers, at: int) -> Callable[..., PublishVerdict]:
     """Publishing, in whose round ``at`` the broker is lost and comes back a moment later."""
     rounds, publish = iter(range(100)), kafka._Brokers.publish
 
-    def publishing(self: kafka._Brokers, events: list[Event]) -> Verdict:
+    def publishing(self: kafka._Brokers, events: list[Event]) -> PublishVerdict:
         if next(rounds) == at:
             brokers.down()
             threading.Timer(0.2, brokers.up).start()

@@ -15,9 +15,9 @@ import trustme
 
 from dataflows.errors import DataflowsError, Interrupted, ServiceDown
 from dataflows.remote.download import (
-    Arrival,
     BrokenOff,
-    Limits,
+    DownloadLimits,
+    DownloadResult,
     NotFollowed,
     Oversized,
     UnknownEncoding,
@@ -40,9 +40,9 @@ class Fetch:
 
     def __call__(
         self, url: str, *, seconds: float = 5, size: int = 10_000_000, broken_off: Callable[[], bool] | None = None
-    ) -> Arrival:
+    ) -> DownloadResult:
         self.body = b""
-        limits = Limits(time.monotonic() + seconds, size, broken_off)
+        limits = DownloadLimits(time.monotonic() + seconds, size, broken_off)
         return download(self.session, url, self._take, headers={"Accept-Encoding": "gzip"}, limits=limits)
 
     def _take(self, piece: bytes) -> None:
@@ -241,6 +241,6 @@ def test_what_the_taker_raises_ends_the_download(fetch: Fetch) -> None:
     def refuse(_: bytes) -> None:
         raise DataflowsError("unfit")
 
-    limits = Limits(time.monotonic() + 5, 10_000_000)
+    limits = DownloadLimits(time.monotonic() + 5, 10_000_000)
     with serving(reply(200, BODY)) as server, pytest.raises(DataflowsError, match="unfit"):
         download(fetch.session, server.url, refuse, headers={}, limits=limits)

@@ -20,7 +20,7 @@ from dataflows.errors import AlreadyRunning, SettingUnusable
 from dataflows.remote import kafka
 from dataflows.remote.kafka import drain, require_kafka
 from dataflows.settings import Settings
-from dataflows.store.practice.outbox import Drained, Event, Verdict, add_many
+from dataflows.store.practice.outbox import Drained, Event, PublishVerdict, add_many
 from tests.kafka import Brokers, running
 
 TOPIC = "patient-events"
@@ -94,7 +94,7 @@ def test_brokers_that_restart_in_mid_round_lose_and_double_nothing(
     rounds = iter(range(100))
     publish = kafka._Brokers.publish
 
-    def restarting(self: kafka._Brokers, events: list[Event]) -> Verdict:
+    def restarting(self: kafka._Brokers, events: list[Event]) -> PublishVerdict:
         if next(rounds) == 3:
             brokers.down()
             threading.Timer(0.2, brokers.up).start()

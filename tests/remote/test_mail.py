@@ -21,7 +21,7 @@ import trustme
 from filelock import FileLock
 
 from dataflows.remote import mail, smtp
-from dataflows.remote.mail import Delivery, Message, deliver, post
+from dataflows.remote.mail import MailResult, Message, deliver, post
 from dataflows.sandbox.mailbox import PASSWORD, USER, Mailbox
 from dataflows.settings import Secret, Settings
 from tests.processes import under_wine
@@ -72,7 +72,7 @@ def unsent(tmp_path: Path) -> list[Path]:
 
 
 def test_a_message_arrives(mailbox: Mailbox, plain: Settings, tmp_path: Path) -> None:
-    assert post(plain, SAID, tmp_path) == Delivery(sent=1)
+    assert post(plain, SAID, tmp_path) == MailResult(sent=1)
 
     [got] = mailbox.messages
     assert (got.sender, got.recipients) == ("dataflows@example.org", ("notify@example.org",))
@@ -133,11 +133,11 @@ def test_a_file_that_cannot_be_written_fails_nothing(plain: Settings, tmp_path: 
     (tmp_path / "outbox").write_text("in the way")
 
     assert "could not be written" in post(plain, SAID, tmp_path).why
-    assert deliver(plain, tmp_path) == Delivery()
+    assert deliver(plain, tmp_path) == MailResult()
 
 
 def test_nothing_is_done_when_nothing_waits(mailbox: Mailbox, plain: Settings, tmp_path: Path) -> None:
-    assert deliver(plain, tmp_path) == Delivery()
+    assert deliver(plain, tmp_path) == MailResult()
     assert mailbox.figures()["requests"] == 0
 
 
@@ -166,8 +166,8 @@ def test_what_fails_is_kept_and_goes_once_with_the_next_run(
     assert "synthetic" not in failed.why  # the server's own words
 
     mailbox.faults.clear()
-    assert deliver(plain, tmp_path) == Delivery(sent=1)
-    assert deliver(plain, tmp_path) == Delivery()
+    assert deliver(plain, tmp_path) == MailResult(sent=1)
+    assert deliver(plain, tmp_path) == MailResult()
     assert [one.message["Subject"] for one in mailbox.messages] == [SAID.subject]
 
 
@@ -179,7 +179,7 @@ def test_a_server_that_is_down_keeps_everything_in_order(mailbox: Mailbox, plain
         assert "cannot be reached" in failed.why
 
     mailbox.start()
-    assert post(plain, Message("number 3", ""), tmp_path) == Delivery(sent=4)
+    assert post(plain, Message("number 3", ""), tmp_path) == MailResult(sent=4)
     assert [one.message["Subject"] for one in mailbox.messages] == [f"number {n}" for n in range(4)]
 
 
@@ -189,7 +189,7 @@ def test_one_refused_message_does_not_hold_up_the_others(mailbox: Mailbox, plain
     mailbox.start()
     mailbox.faults.set(error_next=1, error_status=554)
 
-    assert replace(post(plain, Message("second", ""), tmp_path), why="") == Delivery(sent=1, kept=1)
+    assert replace(post(plain, Message("second", ""), tmp_path), why="") == MailResult(sent=1, kept=1)
     assert [one.message["Subject"] for one in mailbox.messages] == ["second"]
 
 
@@ -240,7 +240,7 @@ def test_two_commands_do_not_send_the_same_message(
     monkeypatch.setattr(mail, "_SOMEBODY_ELSE", 0.05)
     (tmp_path / "locks").mkdir()
     with FileLock(tmp_path / "locks" / "mail.lock"):
-        assert post(plain, SAID, tmp_path) == Delivery(kept=1, why="another command is sending mail")
+        assert post(plain, SAID, tmp_path) == MailResult(kept=1, why="another command is sending mail")
     assert mailbox.messages == []
 
 
@@ -311,7 +311,7 @@ def test_starttls_by_a_private_authority_with_login(tls_mailbox: Mailbox, tmp_pa
         requests_ca_bundle=bundle,
     )
 
-    assert post(given, SAID, tmp_path) == Delivery(sent=1)
+    assert post(given, SAID, tmp_path) == MailResult(sent=1)
     assert len(tls_mailbox.messages) == 1
 
 

@@ -13,7 +13,7 @@ import pytest
 from dataflows.errors import AlreadyRunning, ExitCode, ServiceDown
 from dataflows.events import Done, Event, Step
 from dataflows.runs import background as module
-from dataflows.runs.background import Background, Work
+from dataflows.runs.background import Background, BackgroundJob
 from dataflows.runs.journal import Journal
 from dataflows.runs.logs import RunLog
 from dataflows.runs.runner import Job, Order, Outcome, Run
@@ -29,11 +29,11 @@ class World:
         self.background = Background(self.told.append)
         self.journal = Journal.open(folder)
 
-    def start(self, target: str, job: Job) -> Work:
+    def start(self, target: str, job: Job) -> BackgroundJob:
         log = RunLog(self.folder, "test", level="debug")
         return self.background.start(Order("test", target, {}, self.folder, log_file=log.path), job, log)
 
-    def state(self, work: Work) -> tuple[str, str]:
+    def state(self, work: BackgroundJob) -> tuple[str, str]:
         record = self.journal.run(work.begun.result(PATIENCE))
         assert record is not None
         return record.state, record.step

@@ -97,10 +97,10 @@ def test_asked_twice_there_is_no_grace() -> None:
 def test_an_item_that_is_not_there_yet_is_asked_for_again(workers: int) -> None:
     done: list[int] = []
 
-    def source() -> Iterator[int | pool.Later]:
+    def source() -> Iterator[int | pool.TryLater]:
         yield 1
         while not done:  # the second follows from the first
-            yield pool.Later(0.01)
+            yield pool.TryLater(0.01)
         yield done[0] + 1
 
     for result in pool.each(lambda n: n, source(), workers=workers, stop=threading.Event()):
@@ -112,9 +112,9 @@ def test_an_item_that_is_not_there_yet_is_asked_for_again(workers: int) -> None:
 def test_waiting_for_an_item_ends_with_a_stop(workers: int) -> None:
     stop = threading.Event()
 
-    def source() -> Iterator[int | pool.Later]:
+    def source() -> Iterator[int | pool.TryLater]:
         stop.set()
         while True:
-            yield pool.Later(60.0)
+            yield pool.TryLater(60.0)
 
     assert list(pool.each(lambda n: n, source(), workers=workers, stop=stop)) == []

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
-from dataflows.sandbox.directory import KINDS, Directory, DirectoryFaults
+from dataflows.sandbox.directory import KINDS, DirectoryFaults, SandboxDirectory
 from dataflows.sandbox.faults import Fate
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Request
@@ -158,7 +158,7 @@ def test_creates_under_way_together_pass_the_cap_and_a_retry_does_not(box: Sandb
     for n in range(19):
         create(box, f"Synthetic {n}")
     both = threading.Barrier(2, timeout=5)
-    with patch("dataflows.sandbox.wire.Line.wait", lambda *_: both.wait()):
+    with patch("dataflows.sandbox.wire.RequestHandler.wait", lambda *_: both.wait()):
         callers = [threading.Thread(target=create, args=(box,)) for _ in range(2)]
         for caller in callers:
             caller.start()
@@ -395,7 +395,7 @@ def test_faults_of_every_call_strike_where_those_of_the_kind_do_not(box: Sandbox
 
 def test_faults_are_the_same_for_a_seed_and_differ_between_kinds() -> None:
     def struck(seed: int, kind: str) -> list[bool]:
-        directory = Directory(seed=seed)
+        directory = SandboxDirectory(seed=seed)
         directory.faults_of(kind).set(lost_share=0.5)
         return [directory.judge(ANY, kind).fate is Fate.LOST for _ in range(50)]
 
@@ -404,7 +404,7 @@ def test_faults_are_the_same_for_a_seed_and_differ_between_kinds() -> None:
 
 
 def test_a_create_takes_five_seconds_and_what_is_added() -> None:
-    directory = Directory()
+    directory = SandboxDirectory()
     directory.faults.set(latency_ms=100)
     directory.faults_of("create").set(jitter_ms=1_000)
     waits = [directory.judge(ANY, "create").wait for _ in range(100)]
@@ -415,7 +415,7 @@ def test_a_create_takes_five_seconds_and_what_is_added() -> None:
 
 def test_asleep_every_call_waits_for_the_first_to_wake_it_up() -> None:
     now = [100.0]
-    directory = Directory(clock=lambda: now[0])
+    directory = SandboxDirectory(clock=lambda: now[0])
     directory.faults.set(wake_ms=60_000)
 
     now[0] = 500.0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.payload import CHILD, ObjectKind
 from dataflows.sandbox.model import MODELS, Stored, merge, normal, replace
 from tests.flows.csc.strategies import children, edited
 
@@ -177,7 +177,7 @@ def test_neither_the_stored_nor_the_sent_child_is_touched(model: Any, pair: tupl
     assert (stored, sent) == kept
 
 
-def shuffled(kind: Kind, at: Stored) -> Stored:
+def shuffled(kind: ObjectKind, at: Stored) -> Stored:
     """The same object with every id list the other way round."""
     result = dict(at)
     for name, below in kind.single.items():

@@ -132,7 +132,7 @@ def test_two_requests_for_one_child_at_once_are_noticed(box: Sandbox) -> None:
     token = token_of(box)
     both = threading.Barrier(2, timeout=5)
     replies: list[Reply] = []
-    with patch("dataflows.sandbox.wire.Line.wait", lambda *_: both.wait()):
+    with patch("dataflows.sandbox.wire.RequestHandler.wait", lambda *_: both.wait()):
         callers = [
             threading.Thread(target=lambda: replies.append(post(box, [child(1), child(2)], token))) for _ in range(2)
         ]

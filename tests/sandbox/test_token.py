@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dataflows.sandbox.server import Sandbox
-from dataflows.sandbox.token import TokenDesk
+from dataflows.sandbox.token import TokenIssuer
 from tests.sandbox.client import ask_token, child, post, token_of
 
 
@@ -38,7 +38,7 @@ def test_no_token_for_anything_else(box: Sandbox, changes: dict[str, str], statu
 
 def test_a_token_ends_with_its_time() -> None:
     now = [100.0]
-    desk = TokenDesk(clock=lambda: now[0])
+    desk = TokenIssuer(clock=lambda: now[0])
     desk.faults.set(token_seconds=60)
     desk._issue()
     (token,) = desk._good

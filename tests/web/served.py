@@ -23,7 +23,7 @@ from dataflows.settings import Settings, load
 from dataflows.web import server
 from dataflows.web.access import Access
 from dataflows.web.application import make_app
-from dataflows.web.desk import Desk
+from dataflows.web.desk import ServerContext
 from tests.processes import PATIENCE, Program, until
 
 TOKEN = "made-up-token-of-the-tests-7f3a"
@@ -204,10 +204,10 @@ class Within(Caller):
     app: FastAPI = field(default_factory=FastAPI)
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> ServerContext:
         """Its place of work."""
         desk = self.app.state.desk
-        assert isinstance(desk, Desk)
+        assert isinstance(desk, ServerContext)
         return desk
 
 
@@ -233,7 +233,7 @@ def within(
     """
     made = settings_of(folder, settings or {})
     token = made.run_token.reveal() if made.run_token else None
-    app = make_app(Desk(made, Access(made.run_token, local or anonymous, anonymous=anonymous)), watch=watch)
+    app = make_app(ServerContext(made, Access(made.run_token, local or anonymous, anonymous=anonymous)), watch=watch)
     change(app)
     sockets = server.listen("127.0.0.1", 0)
     runner = server.server_of(app)

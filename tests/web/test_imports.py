@@ -15,7 +15,7 @@ from dataflows.runs.figures import recent_attempts
 from dataflows.runs.journal import Item, Journal
 from dataflows.settings import Settings
 from dataflows.web.access import Access
-from dataflows.web.desk import Desk
+from dataflows.web.desk import ServerContext
 from dataflows.web.imports import _health
 from dataflows.web.watched import IMPORTS, Watched
 from tests.flows.patients.world import name_of, registration, written
@@ -98,7 +98,7 @@ class Past:
     """A journal with passes of the past."""
 
     def __init__(self, folder: Path) -> None:
-        self.desk = Desk(Settings(data_dir=folder), Access(None))
+        self.desk = ServerContext(Settings(data_dir=folder), Access(None))
         self.desk.open()
         self.watched = Watched(IMPORTS["patients"], every=3600.0)
 

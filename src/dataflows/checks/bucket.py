@@ -11,7 +11,7 @@ from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
 from dataflows.errors import ExitCode
 
 if TYPE_CHECKING:
-    from dataflows.flows.patients.bucket import Bucket
+    from dataflows.flows.patients.bucket import BucketClient
     from dataflows.settings import Settings
 
 _DAY = 86_400  # seconds
@@ -23,22 +23,22 @@ def check_bucket(settings: Settings) -> Iterator[Check]:
     yield Check(ENV_FILE, True, env_file(settings))
     yield Check("GCS_BUCKET", True, f"{settings.gcs_bucket}, from the {settings.origin('GCS_BUCKET')}")
     yield Check("credentials", True, _credentials(settings))
-    with closing(_Asked(settings)) as asked:
+    with closing(_BucketCheck(settings)) as asked:
         yield attempt("connection", asked.connection)
         for right in ("list", "get", "delete"):
             yield attempt(right, partial(asked.right, right), "connection")
         yield attempt("what is deleted", asked.keeping, "connection")
 
 
-class _Asked:
+class _BucketCheck:
     """The bucket, asked once each: a diagnosis says what is, and does not try again."""
 
     def __init__(self, settings: Settings) -> None:
-        from dataflows.flows.patients.bucket import Bucket
+        from dataflows.flows.patients.bucket import BucketClient
         from dataflows.remote.retry import RetryPolicy
 
         once = RetryPolicy(attempts=1, deadline=settings.http_deadline_seconds, max_wait=0)
-        self._bucket: Bucket = Bucket(settings, once)
+        self._bucket: BucketClient = BucketClient(settings, once)
         self._rights: set[str] = set()
 
     def connection(self) -> str:

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
-from dataflows.checks.way import Line
+from dataflows.checks.way import LazySession
 
 if TYPE_CHECKING:
-    from dataflows.flows.cqc.sources import Source
+    from dataflows.flows.cqc.sources import ExportSource
     from dataflows.settings import Settings
 
 
@@ -22,7 +22,7 @@ def check_cqc(settings: Settings) -> Iterator[Check]:
 
     attempt = Attempt()
     yield Check(ENV_FILE, True, env_file(settings))
-    with closing(Line(settings)) as line:
+    with closing(LazySession(settings)) as line:
         yield attempt("certificates", line.certificates)
         for source in chosen(settings, ()):
             yield attempt(source.name, partial(_begins, settings, line, source), "certificates")
@@ -32,10 +32,10 @@ class _SeenEnough(Exception):
     """The beginning of a file is here and is right."""
 
 
-def _begins(settings: Settings, line: Line, source: Source) -> str:
+def _begins(settings: Settings, line: LazySession, source: ExportSource) -> str:
     from dataflows.flows.cqc.sources import fetch
     from dataflows.flows.cqc.verify import Verifier
-    from dataflows.remote.download import Limits
+    from dataflows.remote.download import DownloadLimits
     from dataflows.remote.route import shown
 
     began, verifier = time.monotonic(), Verifier(block=1)
@@ -46,7 +46,7 @@ def _begins(settings: Settings, line: Line, source: Source) -> str:
             raise _SeenEnough
 
     whence = "built in" if source.name not in settings.cqc_urls else f"from CQC_URL_{source.name.upper()}"
-    limits = Limits(began + settings.http_deadline_seconds, settings.cqc_max_bytes)
+    limits = DownloadLimits(began + settings.http_deadline_seconds, settings.cqc_max_bytes)
     try:
         fetch(line.session, source, take, limits)
         verifier.finish()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file, origin
-from dataflows.checks.way import Line
+from dataflows.checks.way import LazySession
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class _Endpoint:
     """The CSC API and its token endpoint, asked once each: a diagnosis says what is, and does not try again."""
 
     def __init__(self, settings: Settings) -> None:
-        self.line, self._to_tokens = Line(settings), Line(settings)
+        self.line, self._to_tokens = LazySession(settings), LazySession(settings)
         self._settings = settings
         self._token = ""
 

@@ -10,11 +10,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
-from dataflows.checks.way import Line
+from dataflows.checks.way import LazySession
 from dataflows.errors import ServiceDown
 
 if TYPE_CHECKING:
-    from dataflows.flows.hospitals.directory import Directory
+    from dataflows.flows.hospitals.directory import DirectoryApi
     from dataflows.settings import Settings
 
 
@@ -22,16 +22,16 @@ def check_hospitals(settings: Settings) -> Iterator[Check]:
     """The Hospital Directory: does it wake up, is it one, and does it answer about a batch that nobody made."""
     attempt = Attempt()
     yield Check(ENV_FILE, True, env_file(settings))
-    with closing(_Asked(settings)) as asked:
+    with closing(_DirectoryCheck(settings)) as asked:
         yield attempt("EXTERNAL_API_BASE_URL", asked.address)
         yield attempt("certificates", asked.line.certificates)
         yield attempt("connection", asked.connection, "EXTERNAL_API_BASE_URL", "certificates")
         yield attempt("batches", asked.batches, "connection")
 
 
-class _Asked:
+class _DirectoryCheck:
     def __init__(self, settings: Settings) -> None:
-        self.line = Line(settings)
+        self.line = LazySession(settings)
         self._settings = settings
         self._url = (settings.external_api_base_url or "").rstrip("/")
 
@@ -40,12 +40,12 @@ class _Asked:
         return f"from the {self._settings.origin('EXTERNAL_API_BASE_URL')}"
 
     @property
-    def _directory(self) -> Directory:
-        from dataflows.flows.hospitals.directory import Directory
+    def _directory(self) -> DirectoryApi:
+        from dataflows.flows.hospitals.directory import DirectoryApi
         from dataflows.remote.retry import RetryPolicy
 
         once = RetryPolicy(attempts=1, deadline=self._settings.http_deadline_seconds, max_wait=0)
-        return Directory(self._url, self.line.session, once)
+        return DirectoryApi(self._url, self.line.session, once)
 
     def connection(self) -> str:
         """It may have been asleep, and is given HOSPITALS_WAKE_SECONDS."""

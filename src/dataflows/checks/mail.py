@@ -11,7 +11,7 @@ from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file, origin
 from dataflows.errors import ServiceDown
 
 if TYPE_CHECKING:
-    from dataflows.remote.smtp import Server
+    from dataflows.remote.smtp import MailServer
     from dataflows.settings import Settings
 
 
@@ -20,16 +20,16 @@ def check_mail(settings: Settings) -> Iterator[Check]:
     attempt = Attempt()
     yield Check(ENV_FILE, True, env_file(settings))
     yield attempt("SMTP_HOST", partial(origin, settings, "SMTP_HOST"))
-    with closing(_Asked(settings)) as asked:
+    with closing(_MailCheck(settings)) as asked:
         yield attempt("connection", asked.connection, "SMTP_HOST")
         yield attempt("sender and recipient", asked.envelope, "connection")
 
 
-class _Asked:
+class _MailCheck:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open = ExitStack()
-        self._server: Server | None = None
+        self._server: MailServer | None = None
 
     def connection(self) -> str:
         from dataflows.remote.smtp import connected

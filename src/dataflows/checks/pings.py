@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
-from dataflows.checks.way import Line
+from dataflows.checks.way import LazySession
 from dataflows.errors import ServiceDown, SettingUnusable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def check_healthchecks(settings: Settings) -> Iterator[Check]:
     attempt = Attempt()
     yield Check(ENV_FILE, True, env_file(settings))
     yield attempt("addresses", partial(_addresses, settings))
-    with closing(Line(settings)) as line:
+    with closing(LazySession(settings)) as line:
         yield attempt("certificates", line.certificates)
         for job, address in sorted(settings.healthcheck_urls.items()):
             yield attempt(f"HEALTHCHECK_URL_{job.upper()}", partial(_reached, line, address.reveal()), "certificates")
@@ -34,7 +34,7 @@ def _addresses(settings: Settings) -> str:
     return f"{count} set"
 
 
-def _reached(line: Line, address: str) -> str:
+def _reached(line: LazySession, address: str) -> str:
     """Ask for the root of the host: any answer shows that the way is free."""
     parts = urlsplit(address)
     root = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dataflows.flows.csc.indexes import Offered
     from dataflows.settings import Settings
-    from dataflows.store.schema import Finding
+    from dataflows.store.schema import ColumnFinding
 
 
 def check_staging(settings: Settings) -> Iterator[Check]:
@@ -56,7 +56,7 @@ class _Staging(Opened):
         from dataflows.flows.csc.table import open_engine
 
         super().__init__(settings, "DB_CONNECTION_STRING", open_engine)
-        self._columns: dict[str, Finding] = {}
+        self._columns: dict[str, ColumnFinding] = {}
         self._missing: set[str] | None = None
 
     def table(self) -> sa.Table:

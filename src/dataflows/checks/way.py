@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dataflows.settings import Settings
 
 
-class Line:
+class LazySession:
     """A session that is made by the first check which needs it; each request is sent once."""
 
     def __init__(self, settings: Settings) -> None:

@@ -101,7 +101,7 @@ def run(call: Invocation, options: Options) -> int:
     settings = call.loaded or call.settings()
     chosen(settings, options.sources)  # a source that is unknown is wrong usage and no run
     target = job.target(options.output) + (" (dry run)" if options.dry_run else "")
-    order = call.order(settings, target, job.kept(options), resumable=not options.dry_run)
+    order = call.order(settings, target, job.options_to_json(options), resumable=not options.dry_run)
     return call.run(order, job.fetch(settings, options), lambda report: _show(call, report))
 
 
@@ -110,7 +110,7 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     from dataflows.flows.cqc import job
 
     call.begin(COMMAND)
-    return run(call, job.recalled(kept))
+    return run(call, job.options_from_json(kept))
 
 
 def _show(call: Invocation, report: Report) -> None:

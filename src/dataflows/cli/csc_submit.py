@@ -107,7 +107,7 @@ def run(call: Invocation, options: Options) -> int:
 
     settings = call.loaded or call.settings()
     target = job.target(settings) + (" (dry run)" if options.dry_run else "")
-    order = call.order(settings, target, job.kept(options), resumable=not options.dry_run)
+    order = call.order(settings, target, job.options_to_json(options), resumable=not options.dry_run)
     return call.run(order, job.submit(settings, options))
 
 
@@ -116,7 +116,7 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     from dataflows.flows.csc import job
 
     call.begin(COMMAND)
-    return run(call, job.recalled(kept))
+    return run(call, job.options_from_json(kept))
 
 
 def _refuse_contradictions(*, dry_run: bool, out: Path | None, requeue: bool, takeover: bool, rehearsal: bool) -> None:

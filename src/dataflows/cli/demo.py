@@ -20,7 +20,7 @@ from dataflows.cli.options import Invocation, Json, epilog, invocation
 from dataflows.errors import DataflowsError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
-    from dataflows.demo.stage import Line, Stage
+    from dataflows.demo.stage import ResultLine, Stage
     from dataflows.events import Event
     from dataflows.runs.runner import Job, Order, Outcome
 
@@ -67,13 +67,13 @@ def _play(call: Invocation, folder: _Folder) -> int:
     call.loaded = Settings(data_dir=folder.path)  # where a bug would be logged
     call.output.note("all data is synthetic, and nothing leaves this machine")
     with Sandbox() as box:
-        stage = Stage(folder.path, box, _Conductor(call).conduct, call.output.note)
+        stage = Stage(folder.path, box, _DemoRunner(call).run_job, call.output.note)
         lines = list(play(stage))
     folder.keep = folder.keep or bool(stage.findings.differences)
     return _tell(call, stage, lines, folder)
 
 
-def _tell(call: Invocation, stage: Stage, lines: list[Line], folder: _Folder) -> int:
+def _tell(call: Invocation, stage: Stage, lines: list[ResultLine], folder: _Folder) -> int:
     findings, output = stage.findings, call.output
     code = ExitCode.BUG if findings.differences else ExitCode.OK
     if output.as_json:
@@ -91,12 +91,12 @@ def _tell(call: Invocation, stage: Stage, lines: list[Line], folder: _Folder) ->
     return output.ended(f"{len(stage.runs)} runs, {findings.checked} checks, {found}", code)
 
 
-def _row(line: Line) -> list[object]:
+def _row(line: ResultLine) -> list[object]:
     seconds = "" if line.seconds is None else f"{line.seconds:7.1f}"
     return [line.flow, line.run or "end", f"{line.items:5}", line.outcome, seconds, line.look_at]
 
 
-def _document(stage: Stage, lines: list[Line], folder: _Folder, code: ExitCode) -> dict[str, object]:
+def _document(stage: Stage, lines: list[ResultLine], folder: _Folder, code: ExitCode) -> dict[str, object]:
     differences = stage.findings.differences
     return {
         "run_id": None,
@@ -126,13 +126,13 @@ def _error(differences: list[str]) -> dict[str, str] | None:
     }
 
 
-class _Conductor:
+class _DemoRunner:
     """Runs a job as a command would, with a log of its own; on the screen only what went otherwise than planned."""
 
     def __init__(self, call: Invocation) -> None:
         self._call = call
 
-    def conduct(self, order: Order, job: Job) -> Outcome:
+    def run_job(self, order: Order, job: Job) -> Outcome:
         """Run a job to its end."""
         from dataflows.runs.logs import RunLog
         from dataflows.runs.runner import run_job

@@ -13,7 +13,7 @@ import typer
 from dataflows.cli.options import Invocation, Json, Workers, epilog, invocation
 
 if TYPE_CHECKING:
-    from dataflows.flows.hospitals.copies import Content
+    from dataflows.flows.hospitals.copies import FileContent
     from dataflows.flows.hospitals.job import Options
     from dataflows.flows.hospitals.report import Validation
     from dataflows.runs.journal import Journal, RunRecord
@@ -81,12 +81,12 @@ def hospitals_bulk(
     raise typer.Exit(run(call, options, job.content_of(settings, options, validation)))
 
 
-def run(call: Invocation, options: Options, content: Content) -> int:
+def run(call: Invocation, options: Options, content: FileContent) -> int:
     """Run the job and print how it ended; returns the exit code."""
     from dataflows.flows.hospitals import job
 
     settings = call.loaded or call.settings()
-    order = call.order(settings, job.target(content, again=options.again), job.kept(options, content))
+    order = call.order(settings, job.target(content, again=options.again), job.options_to_json(options, content))
     return call.run(order, job.upload(settings, options, content), lambda report: _show(call, report))
 
 
@@ -96,7 +96,7 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
 
     call.begin(COMMAND)
     settings = call.loaded or call.settings()
-    options, content = job.recalled(kept, settings)
+    options, content = job.options_from_json(kept, settings)
     return run(call, replace(options, workers=settings.max_concurrent_requests), content)
 
 

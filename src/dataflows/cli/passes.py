@@ -38,7 +38,7 @@ def telling(settings: Settings, command: str, run: Callable[[], int], *, watchin
     from dataflows.remote import mail
     from dataflows.runs import trouble
 
-    def tell(news: trouble.News) -> bool:
+    def tell(news: trouble.TroubleNews) -> bool:
         done = mail.post(settings, mail.Message(news.subject, news.text), settings.data_dir)
         return bool(done.sent or done.kept or done.file)
 

@@ -86,7 +86,7 @@ def _pass(call: Invocation, settings: Settings, options: Options) -> int:
 
     job.check(options)
     target = job.target(settings) + (" (dry run)" if options.dry_run else "")
-    order = call.order(settings, target, job.kept(options), resumable=not options.dry_run)
+    order = call.order(settings, target, job.options_to_json(options), resumable=not options.dry_run)
     return call.run(order, job.bring_in(settings, options))
 
 
@@ -95,7 +95,7 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     from dataflows.flows.patients import job
 
     call.begin(COMMAND)
-    return run(call, job.recalled(kept))
+    return run(call, job.options_from_json(kept))
 
 
 def _refuse_contradictions(*, watching: bool, retry: bool, copies: bool, dry_run: bool) -> None:

@@ -33,7 +33,7 @@ class Progress(Protocol):
         """Take the progress off the screen."""
 
 
-class Standing:
+class ProgressState:
     """How far a run has come, in figures."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -122,13 +122,13 @@ class Silent:
         """There is nothing to close."""
 
 
-class Lines(Silent):
+class LineProgress(Silent):
     """For pipes and schedulers: a line every few seconds at most, without colour or control characters."""
 
     def __init__(self, title: str, clock: Clock = time.monotonic) -> None:
         self._title = title
         self._clock = clock
-        self._standing = Standing(clock)
+        self._standing = ProgressState(clock)
         self._last = clock()
         self._last_wait = clock() - LINE_EVERY_SECONDS
 
@@ -168,7 +168,7 @@ class Bar:
         from rich.live import Live
 
         self._title = title
-        self._standing = Standing()
+        self._standing = ProgressState()
         console = Console(stderr=True, no_color=not color, highlight=False, markup=False)
         self._live: Any = Live(
             console=console,

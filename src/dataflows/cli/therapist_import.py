@@ -89,7 +89,7 @@ def _pass(call: Invocation, settings: Settings, options: Options) -> int:
 
     job.check(settings, options)
     target = job.target(settings) + (" (dry run)" if options.dry_run else "")
-    order = call.order(settings, target, job.kept(options), resumable=not options.dry_run)
+    order = call.order(settings, target, job.options_to_json(options), resumable=not options.dry_run)
     return call.run(order, job.bring_in(settings, options), lambda report: _show(call, settings, options, report))
 
 
@@ -98,7 +98,7 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     from dataflows.flows.therapists import job
 
     call.begin(COMMAND)
-    return run(call, job.recalled(kept))
+    return run(call, job.options_from_json(kept))
 
 
 def _from_working_folder(paths: list[Path]) -> tuple[Path, ...]:

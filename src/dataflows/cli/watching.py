@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from dataflows.cli.progress import Bar, Lines, Progress, Silent
+from dataflows.cli.progress import Bar, LineProgress, Progress, Silent
 from dataflows.cli.wording import named
 from dataflows.events import Done, Event, Failed, Pending, Skipped, Tally
 
@@ -80,4 +80,4 @@ def _face(title: str, *, quiet: bool, color: bool) -> Progress:
     if quiet:
         return Silent()
     live = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-    return Bar(title, color=color) if live else Lines(title)
+    return Bar(title, color=color) if live else LineProgress(title)

@@ -18,7 +18,7 @@ Change = Callable[[Object], None]
 
 
 @dataclass
-class Record:
+class StagedChild:
     """One row: what the table says of a child, what the receiver must hold in the end, and how the row must end."""
 
     child: Object
@@ -41,7 +41,7 @@ class Authority:
         self._engine = engine
         self._table = staging_table(table)
         self._dice = Random(seed)  # noqa: S311 - chance that repeats
-        self.records: dict[int, Record] = {}
+        self.records: dict[int, StagedChild] = {}
 
     def take_in(self, count: int, prepare: Mapping[int, Change] | None = None) -> None:
         """Stage new children; ``prepare`` changes the one of a row id before it is staged."""
@@ -49,10 +49,10 @@ class Authority:
             child = synthetic_child(self._dice, row_id)
             if prepare and row_id in prepare:
                 prepare[row_id](child)
-            self.records[row_id] = Record(child, child)
+            self.records[row_id] = StagedChild(child, child)
             self._insert(row_id, child)
 
-    def restage(self, row_ids: Iterable[int], *changes: Change) -> Iterator[Record]:
+    def restage(self, row_ids: Iterable[int], *changes: Change) -> Iterator[StagedChild]:
         """Stage children again, changed by one of ``changes`` in turn (none: as they were)."""
         for number, row_id in enumerate(row_ids):
             record = self.records[row_id]
@@ -63,7 +63,7 @@ class Authority:
             self._write(row_id, json_payload=text, submission_status="Pending", row_state="Updated")
             yield record
 
-    def delete(self, row_ids: Iterable[int]) -> Iterator[Record]:
+    def delete(self, row_ids: Iterable[int]) -> Iterator[StagedChild]:
         """Mark rows deleted; as with the real loader, their status stays what it is."""
         for row_id in row_ids:
             self._write(row_id, row_state="Deleted")

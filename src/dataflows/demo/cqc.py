@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from dataflows.demo.stage import Line, Stage
+from dataflows.demo.stage import ResultLine, Stage
 from dataflows.errors import ExitCode
 from dataflows.flows.cqc import job
 from dataflows.flows.cqc.folder import utc_now
@@ -40,7 +40,7 @@ THIRD_NIGHT: Wanted = {
 }
 
 
-def play(stage: Stage) -> Iterator[Line]:
+def play(stage: Stage) -> Iterator[ResultLine]:
     """Fetch both exports on three nights, each with other answers; look at what the folder holds then."""
     yield from _Scene(stage).play()
 
@@ -53,20 +53,20 @@ class _Scene:
         self.served: dict[str, bytes] = {}  # what the downloads must be, by file name
         self.derived: set[str] = set()
 
-    def play(self) -> Iterator[Line]:
+    def play(self) -> Iterator[ResultLine]:
         yield from self._first_night()
         yield from self._second_night()
         yield from self._third_night()
         yield from self._morning()
 
-    def _first_night(self) -> Iterator[Line]:
+    def _first_night(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 1: both exports, and what they make together")
         outcome, results = self._fetch(1, FIRST_NIGHT, ExitCode.OK, merged=True)
         merged = self._judge_merged(dict(outcome.report).get("merged"))
         yield self._saved(1, outcome, results, "byte for byte as served")
-        yield Line(FLOW, 1, merged, "merged", "one row per Location ID")
+        yield ResultLine(FLOW, 1, merged, "merged", "one row per Location ID")
 
-    def _second_night(self) -> Iterator[Line]:
+    def _second_night(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 2: a later edition, and two answers will be broken")
         self.cqc.faults.set(edition=2, gzip=True, gzip_cut_next=1, error_next=1)
         outcome, results = self._fetch(2, SECOND_NIGHT, ExitCode.OK, changes=True)
@@ -74,27 +74,27 @@ class _Scene:
         self.must(f"{FLOW}: gzip streams still to be cut", self.cqc.faults.gzip_cut_next, 0)
         count = sum((self._judge_changes(source, results.get(source, {})) for source in SOURCES), Counter[str]())
         yield self._saved(2, outcome, results, "came as gzip, unpacked")
-        yield Line(FLOW, 2, count["new"], "new", "in the files changes_*")
-        yield Line(FLOW, 2, count["gone"], "gone", "the same, with their ids")
-        yield Line(FLOW, 2, count["changed"], "changed", "column, before and after")
+        yield ResultLine(FLOW, 2, count["new"], "new", "in the files changes_*")
+        yield ResultLine(FLOW, 2, count["gone"], "gone", "the same, with their ids")
+        yield ResultLine(FLOW, 2, count["changed"], "changed", "column, before and after")
         tries = sum(result["tries"] for result in results.values())
-        yield Line(FLOW, 2, tries - len(results), "calls repeated", "503, a gzip stream cut")
+        yield ResultLine(FLOW, 2, tries - len(results), "calls repeated", "503, a gzip stream cut")
 
-    def _third_night(self) -> Iterator[Line]:
+    def _third_night(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 3: one of the exports is an HTML page")
         self.cqc.faults.set(content="html", content_next=1)
         outcome, results = self._fetch(3, THIRD_NIGHT, ExitCode.SOME_FAILED)
         yield self._saved(3, outcome, results, "the other one, unchanged")
-        yield Line(FLOW, 3, outcome.counts["failed"], "refused", "an HTML page as CSV")
+        yield ResultLine(FLOW, 3, outcome.counts["failed"], "refused", "an HTML page as CSV")
 
-    def _morning(self) -> Iterator[Line]:
+    def _morning(self) -> Iterator[ResultLine]:
         names = {path.name for path in self.folder.glob("*")}
         self.must(f"{FLOW}: files in the folder", len(names), 2 + 1 + 2 + 2 + 1)
         self.must(f"{FLOW}: temporary files", sorted(name for name in names if name.startswith(".")), [])
         self.must(f"{FLOW}: files that no run named", sorted(names - {*self.served, *self.derived}), [])
         for name, content in self.served.items():
             self.right(f"{FLOW}: {name}", name in names and (self.folder / name).read_bytes() == content)
-        yield Line(FLOW, None, len(names), "files kept", "all whole, none besides")
+        yield ResultLine(FLOW, None, len(names), "files kept", "all whole, none besides")
 
     def _fetch(
         self, night: int, wanted: Wanted, code: ExitCode, *, changes: bool = False, merged: bool = False
@@ -102,7 +102,7 @@ class _Scene:
         # one source after the other, so that it is known which answers are broken
         options = job.Options(self.folder, SOURCES, changes=changes, merged=merged, workers=1)
         settings = self.stage.settings(SETTINGS)
-        order = Order(FLOW, job.target(self.folder), job.kept(options), settings.data_dir)
+        order = Order(FLOW, job.target(self.folder), job.options_to_json(options), settings.data_dir)
         # a day lies between two nights: file names tell seconds, and a name that is taken would be waited for
         outcome = self.stage.run(order, job.fetch(settings, options, lambda: utc_now() - timedelta(days=3 - night)))
         done = sum("code" not in result for result in wanted.values())
@@ -164,6 +164,6 @@ class _Scene:
         with path.open(encoding="utf-8", newline="") as stream:
             return list(csv.DictReader(stream))
 
-    def _saved(self, night: int, outcome: Outcome, results: Results, look_at: str) -> Line:
+    def _saved(self, night: int, outcome: Outcome, results: Results, look_at: str) -> ResultLine:
         records = sum(result["rows"] or 0 for result in results.values())
-        return Line(FLOW, night, records, "records saved", look_at, round(outcome.seconds, 3))
+        return ResultLine(FLOW, night, records, "records saved", look_at, round(outcome.seconds, 3))

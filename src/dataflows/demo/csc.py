@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from dataflows.demo import authority as events
-from dataflows.demo.authority import Authority, Record
-from dataflows.demo.stage import Figure, Line, Stage
+from dataflows.demo.authority import Authority, StagedChild
+from dataflows.demo.stage import Figure, ResultLine, Stage
 from dataflows.errors import ExitCode
 from dataflows.flows.csc import job
 from dataflows.flows.csc.table import open_engine
@@ -62,7 +62,7 @@ SECOND_NIGHT: dict[str, Figure] = {
 _ENDS = {"done": "sent", "failed": "failed", "skipped": "unchanged"}  # counts of a run that are figures of its report
 
 
-def play(stage: Stage) -> Iterator[Line]:
+def play(stage: Stage) -> Iterator[ResultLine]:
     """Send all children; change some and break some calls; send again; compare table and receiver."""
     settings = stage.settings(SETTINGS)
     engine = open_engine(settings, create=True)
@@ -75,18 +75,18 @@ def play(stage: Stage) -> Iterator[Line]:
         engine.dispose()
 
 
-def _first_night(stage: Stage, settings: Settings, home: Authority) -> Iterator[Line]:
+def _first_night(stage: Stage, settings: Settings, home: Authority) -> Iterator[ResultLine]:
     stage.say(f"{FLOW}, run 1: {FIRST} new children in the staging table")
     home.take_in(FIRST, dict.fromkeys(REOPENED, events.is_closed))
     outcome = _submit(stage, settings, WORKERS)
     stage.judge(f"{FLOW}, run 1", outcome, ExitCode.OK, {"done": FIRST}, FIRST_NIGHT)
     count = _counts(outcome)
-    yield Line(FLOW, 1, count["rows"], "rows read", "staging table in SQLite", round(outcome.seconds, 3))
-    yield Line(FLOW, 1, count["full"], "sent whole", "all new to the receiver")
-    yield Line(FLOW, 1, count["requests"], "requests", f"{SETTINGS['BATCH_SIZE']} children in each")
+    yield ResultLine(FLOW, 1, count["rows"], "rows read", "staging table in SQLite", round(outcome.seconds, 3))
+    yield ResultLine(FLOW, 1, count["full"], "sent whole", "all new to the receiver")
+    yield ResultLine(FLOW, 1, count["requests"], "requests", f"{SETTINGS['BATCH_SIZE']} children in each")
 
 
-def _second_night(stage: Stage, settings: Settings, home: Authority) -> Iterator[Line]:
+def _second_night(stage: Stage, settings: Settings, home: Authority) -> Iterator[ResultLine]:
     stage.say(f"{FLOW}, run 2: the loader has changed the table, and three calls will fail")
     _change(home)
     _break(stage.box, home)
@@ -95,26 +95,26 @@ def _second_night(stage: Stage, settings: Settings, home: Authority) -> Iterator
     stage.judge(f"{FLOW}, run 2", outcome, ExitCode.SOME_FAILED, ended, SECOND_NIGHT)
     _judge_faults(stage)
     count = _counts(outcome)
-    yield Line(FLOW, 2, count["rows"], "rows read", "pending or deleted", round(outcome.seconds, 3))
-    yield Line(FLOW, 2, count["full"], "sent whole", "new children")
-    yield Line(FLOW, 2, count["delta"] - count["refused"], "sent as delta", "only what changed")
-    yield Line(FLOW, 2, count["reset"], "reset, sent", "a field vanished: purged")
-    yield Line(FLOW, 2, count["delete"], "removed", "deleted by the loader")
-    yield Line(FLOW, 2, count["unchanged"], "unchanged", "staged again, not sent")
-    yield Line(FLOW, 2, count["invalid"], "invalid", "rule in api_response")
-    yield Line(FLOW, 2, count["refused"], "refused", "its batch went through")
-    yield Line(FLOW, 2, count["retries"], "calls repeated", "503, 429, a lost answer")
+    yield ResultLine(FLOW, 2, count["rows"], "rows read", "pending or deleted", round(outcome.seconds, 3))
+    yield ResultLine(FLOW, 2, count["full"], "sent whole", "new children")
+    yield ResultLine(FLOW, 2, count["delta"] - count["refused"], "sent as delta", "only what changed")
+    yield ResultLine(FLOW, 2, count["reset"], "reset, sent", "a field vanished: purged")
+    yield ResultLine(FLOW, 2, count["delete"], "removed", "deleted by the loader")
+    yield ResultLine(FLOW, 2, count["unchanged"], "unchanged", "staged again, not sent")
+    yield ResultLine(FLOW, 2, count["invalid"], "invalid", "rule in api_response")
+    yield ResultLine(FLOW, 2, count["refused"], "refused", "its batch went through")
+    yield ResultLine(FLOW, 2, count["retries"], "calls repeated", "503, 429, a lost answer")
 
 
-def _morning(stage: Stage, home: Authority) -> Iterator[Line]:
+def _morning(stage: Stage, home: Authority) -> Iterator[ResultLine]:
     _judge_receiver(stage, home)
     _judge_table(stage, home)
-    yield Line(FLOW, None, len(stage.box.receiver.children), "children held", "exactly as in the table")
+    yield ResultLine(FLOW, None, len(stage.box.receiver.children), "children held", "exactly as in the table")
 
 
 def _submit(stage: Stage, settings: Settings, workers: int) -> Outcome:
     options = job.Options(workers=workers)
-    order = Order(FLOW, job.target(settings), job.kept(options), settings.data_dir)
+    order = Order(FLOW, job.target(settings), job.options_to_json(options), settings.data_dir)
     return stage.run(order, job.submit(settings, options))
 
 
@@ -187,6 +187,6 @@ def _partial(row: Any) -> bool:
     return text is not None and len(text) < len(row.json_payload)
 
 
-def _answered(row: Any, record: Record, receipt: str | None) -> bool:
+def _answered(row: Any, record: StagedChild, receipt: str | None) -> bool:
     said = row.api_response or ""
     return said.startswith(record.response) if record.response else said == receipt

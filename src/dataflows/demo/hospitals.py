@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dataflows.demo.stage import Figure, Line, Stage
+from dataflows.demo.stage import Figure, ResultLine, Stage
 from dataflows.errors import ExitCode
 from dataflows.flows.hospitals import job, table
 from dataflows.flows.hospitals.rows import Hospital
@@ -33,7 +33,7 @@ LOST, LATE = 2, 1
 BATCHES = 3
 
 
-def play(stage: Stage) -> Iterator[Line]:
+def play(stage: Stage) -> Iterator[ResultLine]:
     """Send two files, one of them twice; break answers, a file and a run; look at what the Directory holds then."""
     yield from _Scene(stage).play()
 
@@ -46,14 +46,14 @@ class _Scene:
         rows = [Hospital(*texts) for texts in hospitals(FIRST + SECOND)]
         self.first, self.second = rows[:FIRST], rows[FIRST:]
 
-    def play(self) -> Iterator[Line]:
+    def play(self) -> Iterator[ResultLine]:
         yield from self._lost_answers()
         yield from self._once_more()
         yield from self._a_wrong_row()
         yield from self._broken_off()
         yield from self._in_the_end()
 
-    def _lost_answers(self) -> Iterator[Line]:
+    def _lost_answers(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 1: three batches; {LOST + LATE} creates and an activation get no answer")
         self.directory.faults_of("create").set(lost_next=LOST, late_next=LATE, late_ms=LATE_MS)
         self.directory.faults_of("activate").set(lost_next=1)
@@ -62,17 +62,19 @@ class _Scene:
         self.must(f"{FLOW}: answers lost after the commit", lost, LOST + 1)
         self.must(f"{FLOW}: creates that landed late", late, LATE)
         self._judge_directory(1, self.first)
-        yield Line(FLOW, 1, FIRST, "created", f"{BATCHES} batches, all active", round(outcome.seconds, 3))
-        yield Line(FLOW, 1, lost + late, "answers lost", "found again, not resent")
+        yield ResultLine(FLOW, 1, FIRST, "created", f"{BATCHES} batches, all active", round(outcome.seconds, 3))
+        yield ResultLine(FLOW, 1, lost + late, "answers lost", "found again, not resent")
 
-    def _once_more(self) -> Iterator[Line]:
+    def _once_more(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 2: the same file once more")
         before = self.directory.calls["create"]
         outcome = self._send(2, self.stage.folder / "first.csv", {"skipped": FIRST}, ExitCode.OK)
         self.must(f"{FLOW}: creates for a file that was sent", self.directory.calls["create"] - before, 0)
-        yield Line(FLOW, 2, outcome.counts["skipped"], "already there", "nothing is sent", round(outcome.seconds, 3))
+        yield ResultLine(
+            FLOW, 2, outcome.counts["skipped"], "already there", "nothing is sent", round(outcome.seconds, 3)
+        )
 
-    def _a_wrong_row(self) -> Iterator[Line]:
+    def _a_wrong_row(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 3: a file with a blank before a quotation mark")
         file = self._file("wrong.csv", self.second)
         with file.open("a", encoding="utf-8", newline="") as stream:
@@ -82,23 +84,23 @@ class _Scene:
         outcome = self.stage.run(order, job.check(validation))
         self.must(f"{FLOW}, run 3: exit code", int(outcome.exit_code), int(ExitCode.BAD_INPUT))
         self.must(f"{FLOW}, run 3: rows named", [one.row for one in validation.problems], [SECOND + WRONG])
-        yield Line(FLOW, 3, WRONG, "wrong row", "refused, nothing sent", round(outcome.seconds, 3))
+        yield ResultLine(FLOW, 3, WRONG, "wrong row", "refused, nothing sent", round(outcome.seconds, 3))
 
-    def _broken_off(self) -> Iterator[Line]:
+    def _broken_off(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 4: the Directory fails in the middle, and the run is resumed")
         self.directory.faults_of("create").set(lost_next=3)
         self.directory.faults_of("look").set(error_seconds=1e6)
         file = self._file("second.csv", self.second)
         outcome = self._send(4, file, None, ExitCode.SERVICE_DOWN)
         self.must(f"{FLOW}: active after the run that broke off", self._active(), FIRST)
-        yield Line(FLOW, 4, 0, "active", "no batch is live in part", round(outcome.seconds, 3))
+        yield ResultLine(FLOW, 4, 0, "active", "no batch is live in part", round(outcome.seconds, 3))
         self.directory.faults_of("look").clear()
         outcome = self._send(5, file, {"done": SECOND}, ExitCode.OK)
-        yield Line(FLOW, 5, SECOND, "created", "resumed, none is doubled", round(outcome.seconds, 3))
+        yield ResultLine(FLOW, 5, SECOND, "created", "resumed, none is doubled", round(outcome.seconds, 3))
 
-    def _in_the_end(self) -> Iterator[Line]:
+    def _in_the_end(self) -> Iterator[ResultLine]:
         self._judge_directory(5, [*self.first, *self.second])
-        yield Line(FLOW, None, self._active(), "active", "every row exactly once")
+        yield ResultLine(FLOW, None, self._active(), "active", "every row exactly once")
 
     def _active(self) -> int:
         return sum(record["active"] for record in self.directory.records)
@@ -114,7 +116,7 @@ class _Scene:
         settings = self.stage.settings(SETTINGS)
         options = job.Options(str(file), workers=settings.max_concurrent_requests)
         content = job.content_of(settings, options, table.validate(file, max_rows=100))
-        order = Order(FLOW, job.target(content, again=False), job.kept(options, content), settings.data_dir)
+        order = Order(FLOW, job.target(content, again=False), job.options_to_json(options, content), settings.data_dir)
         outcome = self.stage.run(order, job.upload(settings, options, content))
         name = f"{FLOW}, run {run}"
         self.must(f"{name}: exit code", int(outcome.exit_code), int(code))

@@ -12,12 +12,12 @@ from random import Random
 from typing import Any
 
 from dataflows.demo.practice import judge_mails, rows
-from dataflows.demo.stage import Figure, Line, Stage
+from dataflows.demo.stage import Figure, ResultLine, Stage
 from dataflows.errors import ExitCode
 from dataflows.flows.patients import job
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Order, Outcome
-from dataflows.sandbox.synthetic_practice import Registration, again, registration
+from dataflows.sandbox.synthetic_practice import SyntheticRegistration, again, registration
 from dataflows.store.practice.tables import outbox, patient_consents, patient_registrations, patient_tracking, patients
 
 FLOW = job.COMMAND
@@ -49,7 +49,7 @@ SECOND_RUN: dict[str, Figure] = {
 }
 
 
-def play(stage: Stage) -> Iterator[Line]:
+def play(stage: Stage) -> Iterator[ResultLine]:
     """Import registrations while answers break, then later ones and the rest; look at bucket, database and copies."""
     yield from _Scene(stage).play()
 
@@ -62,24 +62,24 @@ class _Scene:
         dice = Random(1)  # noqa: S311 - people that come again
         self.first = [registration(dice, n) for n in range(1, FIRST + 1)]
         self.invalid = registration(dice, FIRST + 1, geburtsdatum="31.12.1990")
-        self.unrecognised = Registration(OTHER_NAME, registration(dice, FIRST + 2).data)
+        self.unrecognised = SyntheticRegistration(OTHER_NAME, registration(dice, FIRST + 2).data)
         self.again = again(self.first[3], FIRST + 3, telefon="030 23125 999", hausarzt="")
         shared = {name: self.first[4].document["patient_data"][name] for name in ("nachname", "email", "geburtsdatum")}
         self.family = registration(dice, FIRST + 4, **shared)
 
     @property
-    def taken(self) -> list[Registration]:
+    def taken(self) -> list[SyntheticRegistration]:
         """Every registration that must be in the database in the end."""
         return [*self.first, self.again, self.family]
 
-    def play(self) -> Iterator[Line]:
+    def play(self) -> Iterator[ResultLine]:
         yield from self._broken_answers()
         yield from self._people_who_come_again()
         yield from self._in_the_end()
 
     # --- the runs -----------------------------------------------------------------------------------------------------
 
-    def _broken_answers(self) -> Iterator[Line]:
+    def _broken_answers(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 1: {FIRST + LEFT} objects in the bucket, and six answers will be broken")
         self._put(*self.first, self.invalid, self.unrecognised)
         self._break()
@@ -96,34 +96,34 @@ class _Scene:
         self.must(f"{FLOW}: bad hashes still to come", self.bucket.faults.bad_hash_next, 0)
         self._judge_bucket(1, self.first[0], self.first[2], self.invalid, self.unrecognised)
         self._judge_mails()
-        yield Line(FLOW, 1, count["seen"], "objects seen", "a bucket, oldest first", round(outcome.seconds, 3))
-        yield Line(FLOW, 1, count["imported"], "imported", "committed, then deleted")
-        yield Line(FLOW, 1, count["deleted"], "deleted", "one stays: 503, twice")
-        yield Line(FLOW, 1, count["waiting"], "left to wait", "its hash is never right")
-        yield Line(FLOW, 1, count["failed"], "invalid", "stays; mail has no names")
-        yield Line(FLOW, 1, count["unrecognised"], "unrecognised", "stays, for good")
+        yield ResultLine(FLOW, 1, count["seen"], "objects seen", "a bucket, oldest first", round(outcome.seconds, 3))
+        yield ResultLine(FLOW, 1, count["imported"], "imported", "committed, then deleted")
+        yield ResultLine(FLOW, 1, count["deleted"], "deleted", "one stays: 503, twice")
+        yield ResultLine(FLOW, 1, count["waiting"], "left to wait", "its hash is never right")
+        yield ResultLine(FLOW, 1, count["failed"], "invalid", "stays; mail has no names")
+        yield ResultLine(FLOW, 1, count["unrecognised"], "unrecognised", "stays, for good")
 
-    def _people_who_come_again(self) -> Iterator[Line]:
+    def _people_who_come_again(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 2: somebody again, a family, a file again; the leftovers")
         self._put(self.again, self.family, self.first[5])
         counts: dict[str, Figure] = {"done": DAMAGED + KEPT + 3, "failed": 1, "skipped": 1}
         outcome, count = self._import(2, counts, SECOND_RUN, {"object": self._mark(self.family), "why": "shared_email"})
         self._judge_bucket(2, self.invalid, self.unrecognised)
         self._judge_mails()  # nobody is told twice
-        yield Line(FLOW, 2, count["imported"], "imported", "waited; shares an e-mail", round(outcome.seconds, 3))
-        yield Line(FLOW, 2, count["updated"], "updated", "the same person again")
-        yield Line(FLOW, 2, count["duplicate_file"], "same bytes", "kept once, deleted again")
-        yield Line(FLOW, 2, count["deleted"], "deleted", "leftovers of run 1 too")
+        yield ResultLine(FLOW, 2, count["imported"], "imported", "waited; shares an e-mail", round(outcome.seconds, 3))
+        yield ResultLine(FLOW, 2, count["updated"], "updated", "the same person again")
+        yield ResultLine(FLOW, 2, count["duplicate_file"], "same bytes", "kept once, deleted again")
+        yield ResultLine(FLOW, 2, count["deleted"], "deleted", "leftovers of run 1 too")
 
-    def _in_the_end(self) -> Iterator[Line]:
+    def _in_the_end(self) -> Iterator[ResultLine]:
         registrations = self._judge_registrations()
         self._judge_patients()
         self._judge_tracking()
         self._judge_copies()
-        yield Line(FLOW, None, registrations, "registrations", "each once, with consent")
-        yield Line(FLOW, None, len(self.bucket.objects), "objects left", "invalid, unrecognised")
+        yield ResultLine(FLOW, None, registrations, "registrations", "each once, with consent")
+        yield ResultLine(FLOW, None, len(self.bucket.objects), "objects left", "invalid, unrecognised")
 
-    def _put(self, *objects: Registration) -> None:
+    def _put(self, *objects: SyntheticRegistration) -> None:
         for one in objects:
             self.bucket.put(one.name, one.data)
 
@@ -139,7 +139,7 @@ class _Scene:
         self, run: int, counts: Mapping[str, Figure], figures: Mapping[str, Figure], *doubtful: Mapping[str, str]
     ) -> tuple[Outcome, Counter[str]]:
         options = job.Options()
-        order = Order(FLOW, job.target(self.settings), job.kept(options), self.settings.data_dir)
+        order = Order(FLOW, job.target(self.settings), job.options_to_json(options), self.settings.data_dir)
         outcome = self.stage.run(order, job.bring_in(self.settings, options))
         name, report = f"{FLOW}, run {run}", outcome.report
         self.stage.judge(name, outcome, ExitCode.SOME_FAILED, counts, figures)
@@ -148,12 +148,12 @@ class _Scene:
         self.must(f"{name}: unknown fields", report.get("unknown_fields"), {})
         return outcome, Counter({figure: value for figure, value in report.items() if isinstance(value, int)})
 
-    def _mark(self, one: Registration) -> str:
-        return Seal.of(self.settings.data_dir).mark(one.name)
+    def _mark(self, one: SyntheticRegistration) -> str:
+        return IdentifierCipher.of(self.settings.data_dir).mark(one.name)
 
     # --- what is there then -------------------------------------------------------------------------------------------
 
-    def _judge_bucket(self, run: int, *wanted: Registration) -> None:
+    def _judge_bucket(self, run: int, *wanted: SyntheticRegistration) -> None:
         held = {name: data for name, (_, data) in self.bucket.objects.items()}
         self.must(f"{FLOW}, after run {run}: objects in the bucket", len(held), len(wanted))
         self.right(f"{FLOW}, after run {run}: what they hold", held == {one.name: one.data for one in wanted})
@@ -208,13 +208,13 @@ _PERSONAL = ("vorname", "nachname", "strasse", "email", "telefon", "geburtsdatum
 _DAYS = ("geburtsdatum", "letzte_sitzung_vorherige_psychotherapie")
 
 
-def _personal(one: Registration) -> Iterator[str]:
+def _personal(one: SyntheticRegistration) -> Iterator[str]:
     """What must stand in no mail."""
     yield from (one.name, one.document["registration_token"])
     yield from (one.document["patient_data"][name] for name in _PERSONAL)
 
 
-def _columns(one: Registration) -> dict[str, Any]:
+def _columns(one: SyntheticRegistration) -> dict[str, Any]:
     """The columns that a registration must make; what is empty counts as absent."""
     said = {**one.document["patient_data"]}
     if "hat_ptv11" in said:

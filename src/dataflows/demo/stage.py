@@ -16,7 +16,7 @@ Figure: TypeAlias = int | range
 
 
 @dataclass(frozen=True)
-class Line:
+class ResultLine:
     """One line of the table: what became of so many items. ``run`` None: how things stand after the last run."""
 
     flow: str
@@ -28,7 +28,7 @@ class Line:
 
 
 @dataclass
-class Findings:
+class Comparison:
     """How many things were looked at, and which of them are not what they must be."""
 
     checked: int = 0
@@ -58,9 +58,9 @@ class Stage:
 
     folder: Path
     box: Sandbox
-    conduct: Callable[[Order, Job], Outcome]
+    run_job: Callable[[Order, Job], Outcome]
     say: Callable[[str], None]
-    findings: Findings = field(default_factory=Findings)
+    findings: Comparison = field(default_factory=Comparison)
     runs: list[Outcome] = field(default_factory=list)
 
     def settings(self, values: Mapping[str, object]) -> Settings:
@@ -78,7 +78,7 @@ class Stage:
         Raises:
             Interrupted: the operator stopped it; the demo ends there.
         """
-        outcome = self.conduct(order, job)
+        outcome = self.run_job(order, job)
         self.runs.append(outcome)
         if outcome.exit_code is ExitCode.INTERRUPTED:
             raise Interrupted("stopped before its end", hint="run it again: dataflows demo")
@@ -100,7 +100,7 @@ class Stage:
                 must(f"{name}: {figure}", found.get(figure), wanted.get(figure, 0))
 
 
-Scene: TypeAlias = Callable[[Stage], Iterator[Line]]
+Scene: TypeAlias = Callable[[Stage], Iterator[ResultLine]]
 """One flow of the demo: run it, change some data and break some calls, run it once more, look at what is there then.
 
 Every figure is put before ``stage.findings``; nothing is raised for one that is wrong.

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from dataflows.demo.practice import judge_mails, rows, write
-from dataflows.demo.stage import Figure, Line, Stage
+from dataflows.demo.stage import Figure, ResultLine, Stage
 from dataflows.errors import ExitCode
 from dataflows.flows.therapists import job
 from dataflows.runs.runner import Order, Outcome
@@ -58,7 +58,7 @@ SECOND_RUN: dict[str, Figure] = {
 THIRD_RUN: dict[str, Figure] = {"files seen": 5, "files skipped": 3}
 
 
-def play(stage: Stage) -> Iterator[Line]:
+def play(stage: Stage) -> Iterator[ResultLine]:
     """Import the files of two weeks, and once more; look at what the database holds then."""
     yield from _Scene(stage).play()
 
@@ -72,7 +72,7 @@ class _Scene:
         self.before, self.after = ({n: _entry(n, week) for n in range(ALL)} for week in WEEKS)
         _change(self.after)
 
-    def play(self) -> Iterator[Line]:
+    def play(self) -> Iterator[ResultLine]:
         yield from self._first_week()
         yield from self._a_week_later()
         yield from self._nothing_new()
@@ -80,13 +80,13 @@ class _Scene:
 
     # --- the runs -----------------------------------------------------------------------------------------------------
 
-    def _first_week(self) -> Iterator[Line]:
+    def _first_week(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 1: the scraper's files of two ZIP codes")
         self._write(1, self.before)
         seconds, count = self._import(1, ExitCode.OK, {"done": 2}, FIRST_RUN)
-        yield Line(FLOW, 1, count["therapists new"], "new", "two files, 40 in each", seconds)
+        yield ResultLine(FLOW, 1, count["therapists new"], "new", "two files, 40 in each", seconds)
 
-    def _a_week_later(self) -> Iterator[Line]:
+    def _a_week_later(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 2: the files of a week later, and one that breaks off")
         mine = therapists.c.source_id == f"praxis{MOVED[0]}"
         write(self.settings, sa.update(therapists).where(mine).values(OWN))
@@ -94,35 +94,35 @@ class _Scene:
         self._write_half_a_file()
         seconds, count = self._import(2, ExitCode.SOME_FAILED, {"done": 2, "failed": 1}, SECOND_RUN)
         self._judge_mails()
-        yield Line(FLOW, 2, count["therapists updated"], "updated", "old and new value kept", seconds)
-        yield Line(FLOW, 2, count["therapists new"], "new", "under a former one's id")
-        yield Line(FLOW, 2, count["therapists deleted"], "deleted", "kept, and not active")
-        yield Line(FLOW, 2, count["therapists unchanged"], "unchanged", "an empty phone wipes none")
-        yield Line(FLOW, 2, count["files failed"], "broken file", "nothing of it; a mail")
+        yield ResultLine(FLOW, 2, count["therapists updated"], "updated", "old and new value kept", seconds)
+        yield ResultLine(FLOW, 2, count["therapists new"], "new", "under a former one's id")
+        yield ResultLine(FLOW, 2, count["therapists deleted"], "deleted", "kept, and not active")
+        yield ResultLine(FLOW, 2, count["therapists unchanged"], "unchanged", "an empty phone wipes none")
+        yield ResultLine(FLOW, 2, count["files failed"], "broken file", "nothing of it; a mail")
 
-    def _nothing_new(self) -> Iterator[Line]:
+    def _nothing_new(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 3: nothing has changed, and one file is still broken")
         tables = (therapists, therapist_changes, import_tracking, outbox)
         before = [rows(self.settings, table) for table in tables]
         seconds, count = self._import(3, ExitCode.SOME_FAILED, {"skipped": 2, "failed": 1}, THIRD_RUN)
         self.right(f"{FLOW}: what run 3 left as it was", [rows(self.settings, table) for table in tables] == before)
         self._judge_mails()  # nobody is told twice
-        yield Line(FLOW, 3, count["files skipped"], "files skipped", "nothing is written", seconds)
+        yield ResultLine(FLOW, 3, count["files skipped"], "files skipped", "nothing is written", seconds)
 
-    def _in_the_end(self) -> Iterator[Line]:
+    def _in_the_end(self) -> Iterator[ResultLine]:
         found = self._judge_therapists()
         self._judge_changes()
         self._judge_tracking()
         events = Counter(row.event_type for row in rows(self.settings, outbox) if row.topic == job.TOPIC)
         wanted = {"created": ALL + 1, "updated": len(CHANGED), "deleted": 1}
         self.must(f"{FLOW}: events", dict(events), {f"therapist.{name}": count for name, count in wanted.items()})
-        yield Line(FLOW, None, found, "therapists", "as in their newest files")
+        yield ResultLine(FLOW, None, found, "therapists", "as in their newest files")
 
     def _import(
         self, run: int, code: ExitCode, counts: Mapping[str, Figure], figures: Mapping[str, Figure]
     ) -> tuple[float, Counter[str]]:
         options = job.Options()
-        order = Order(FLOW, job.target(self.settings), job.kept(options), self.settings.data_dir)
+        order = Order(FLOW, job.target(self.settings), job.options_to_json(options), self.settings.data_dir)
         outcome = self.stage.run(order, job.bring_in(self.settings, options))
         found = _figures(outcome)
         self.stage.judge(f"{FLOW}, run {run}", replace(outcome, report={**found}), code, counts, figures)

@@ -64,7 +64,7 @@ class UnknownEncoding(DataflowsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class DownloadResult:
     """What is known of an answer besides its body: status, headers (without case), bytes handed on, seconds."""
 
     status: int
@@ -74,7 +74,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DownloadLimits:
     """``until`` (monotonic seconds) ends the whole download; ``size`` is the largest file in bytes, unpacked."""
 
     until: float
@@ -82,7 +82,9 @@ class Limits:
     broken_off: Callable[[], bool] | None = None
 
 
-def download(session: Session, url: str, take: Taker, *, headers: Mapping[str, str], limits: Limits) -> Arrival:
+def download(
+    session: Session, url: str, take: Taker, *, headers: Mapping[str, str], limits: DownloadLimits
+) -> DownloadResult:
     """Get one file and hand its unpacked bytes to ``take`` as they come; what ``take`` raises ends the download.
 
     An answer other than 200 is not read: its status is the caller's to judge. Raises ServiceDown (also as BrokenOff)
@@ -101,7 +103,7 @@ def download(session: Session, url: str, take: Taker, *, headers: Mapping[str, s
         finally:
             response.raw.close()  # cheap, and an answer that was left unread must not go back to the pool
             response.raw.release_conn()
-        return Arrival(response.status_code, response.headers, size, time.monotonic() - began)
+        return DownloadResult(response.status_code, response.headers, size, time.monotonic() - began)
     except Stopped:
         raise Interrupted("the download was broken off", hint="go on with: dataflows runs resume") from None
     except ServiceDown:

@@ -18,7 +18,7 @@ import orjson
 
 from dataflows.errors import ServiceDown, SettingUnusable
 from dataflows.store.practice import outbox
-from dataflows.store.practice.outbox import Drained, Event, Verdict
+from dataflows.store.practice.outbox import Drained, Event, PublishVerdict
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -69,7 +69,7 @@ def drain(
         return outbox.forget_old(engine, topic, forget=forget)
     with _Brokers.reached_by(settings.kafka_bootstrap_servers, topic, stop) as brokers:
 
-        def publish(events: Sequence[Event]) -> Verdict:
+        def publish(events: Sequence[Event]) -> PublishVerdict:
             may_publish()
             return brokers.publish(events)
 
@@ -130,7 +130,7 @@ class _Brokers:
             producer.purge()
             producer.flush(1)
 
-    def publish(self, events: Sequence[Event]) -> Verdict:
+    def publish(self, events: Sequence[Event]) -> PublishVerdict:
         """Hand events over and wait until the brokers have said what becomes of each."""
         round_ = _Round()
         for event in events:
@@ -138,7 +138,7 @@ class _Brokers:
         self._wait_for(round_)
         if round_.left:
             self._give_up()
-        return Verdict(round_.published, round_.refused, round_.why)
+        return PublishVerdict(round_.published, round_.refused, round_.why)
 
     def _wait_for(self, round_: _Round) -> None:
         until = time.monotonic() + SECONDS + 1  # the library's own end comes first, and says more

@@ -41,7 +41,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class MailResult:
     """What became of the messages: how many were sent, how many are kept for the next run, and why (our own words).
 
     ``file`` is where the new message was written, when there is no mail server.
@@ -53,7 +53,7 @@ class Delivery:
     file: Path | None = None
 
 
-def post(settings: Settings, message: Message, data_dir: Path, *, stop: threading.Event | None = None) -> Delivery:
+def post(settings: Settings, message: Message, data_dir: Path, *, stop: threading.Event | None = None) -> MailResult:
     """Send a message, and those that earlier runs could not send; without SMTP_HOST write it to ``outbox`` as .eml.
 
     What cannot be sent is kept and tried again by the next call of this or of ``deliver``. Never raises for a mail
@@ -65,23 +65,23 @@ def post(settings: Settings, message: Message, data_dir: Path, *, stop: threadin
         file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}.eml"
         write_whole(file, _written(settings, message))
     except OSError as error:
-        return Delivery(why=f"the message could not be written into {data_dir / 'outbox'} ({type(error).__name__})")
-    return deliver(settings, data_dir, stop=stop) if settings.smtp_host else Delivery(file=file)
+        return MailResult(why=f"the message could not be written into {data_dir / 'outbox'} ({type(error).__name__})")
+    return deliver(settings, data_dir, stop=stop) if settings.smtp_host else MailResult(file=file)
 
 
-def deliver(settings: Settings, data_dir: Path, *, stop: threading.Event | None = None) -> Delivery:
+def deliver(settings: Settings, data_dir: Path, *, stop: threading.Event | None = None) -> MailResult:
     """Send what earlier runs could not send. Never raises; does nothing without SMTP_HOST."""
     unsent = data_dir / "outbox" / "unsent"
     if not settings.smtp_host or not _waiting(unsent):
-        return Delivery()
+        return MailResult()
     try:
         locks = private_folder(data_dir / "locks")
         with private_lock(locks / "mail.lock", timeout=_SOMEBODY_ELSE):
             return _sent(settings, unsent, stop)
     except Timeout:
-        return Delivery(kept=len(_waiting(unsent)), why="another command is sending mail")
+        return MailResult(kept=len(_waiting(unsent)), why="another command is sending mail")
     except OSError as error:
-        return Delivery(kept=len(_waiting(unsent)), why=f"{unsent} cannot be worked in ({type(error).__name__})")
+        return MailResult(kept=len(_waiting(unsent)), why=f"{unsent} cannot be worked in ({type(error).__name__})")
 
 
 def _written(settings: Settings, message: Message) -> bytes:
@@ -116,9 +116,9 @@ def _waiting(unsent: Path) -> list[Path]:
     return sorted(unsent.glob("*.eml"))
 
 
-def _sent(settings: Settings, unsent: Path, stop: threading.Event | None) -> Delivery:
+def _sent(settings: Settings, unsent: Path, stop: threading.Event | None) -> MailResult:
     """Send all that waits; a message that is refused does not hold up the others, a server that is gone does."""
-    from dataflows.remote.smtp import Refused, connected
+    from dataflows.remote.smtp import MessageRefused, connected
 
     sent, why = 0, ""
     try:
@@ -126,7 +126,7 @@ def _sent(settings: Settings, unsent: Path, stop: threading.Event | None) -> Del
             for file in _waiting(unsent):
                 try:
                     server.take(_sender(settings), settings.notify_email, _readdressed(file, settings))
-                except Refused as refusal:
+                except MessageRefused as refusal:
                     why = refusal.message
                     _give_up_on_the_old(file)
                 else:
@@ -134,7 +134,7 @@ def _sent(settings: Settings, unsent: Path, stop: threading.Event | None) -> Del
                     sent += 1
     except DataflowsError as error:
         why = error.message
-    return Delivery(sent, len(_waiting(unsent)), why)
+    return MailResult(sent, len(_waiting(unsent)), why)
 
 
 def _readdressed(file: Path, settings: Settings) -> bytes:

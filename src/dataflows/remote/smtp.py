@@ -28,7 +28,7 @@ KEPT = "the message is kept for the next run"
 _TLS_AT_ONCE = 465  # RFC 8314
 
 
-class Refused(DataflowsError):
+class MessageRefused(DataflowsError):
     """The mail server does not take this message; it may take another."""
 
     code = "mail_refused"
@@ -79,7 +79,7 @@ class _BoundedSmtpTls(_BoundedSmtp, smtplib.SMTP_SSL):
     """The same, with TLS from the first byte."""
 
 
-class Server:
+class MailServer:
     """A mail server that takes messages."""
 
     def __init__(self, smtp: _BoundedSmtp, where: str) -> None:
@@ -124,11 +124,11 @@ class Server:
             with _told(self.where):
                 self._smtp.sendmail(sender, [recipient], data)
         except _Answered as answer:
-            raise Refused(f"{self.where} refused the message ({answer.code})") from None
+            raise MessageRefused(f"{self.where} refused the message ({answer.code})") from None
 
 
 @contextmanager
-def connected(settings: Settings, stop: threading.Event | None) -> Iterator[Server]:
+def connected(settings: Settings, stop: threading.Event | None) -> Iterator[MailServer]:
     """A connection to SMTP_HOST, encrypted and logged in as the settings say.
 
     Raises:
@@ -155,7 +155,7 @@ def connected(settings: Settings, stop: threading.Event | None) -> Iterator[Serv
                 _log_in(smtp, settings, where)
         except _Answered as answer:
             raise ServiceDown(f"{where} answered {answer.code}", hint=KEPT) from None
-        yield Server(smtp, where)
+        yield MailServer(smtp, where)
         with suppress(OSError, smtplib.SMTPException, ServiceDown):
             smtp.quit()
     finally:

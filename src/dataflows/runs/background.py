@@ -32,7 +32,7 @@ T = TypeVar("T")
 log = logging.getLogger("dataflows.background")
 
 
-class Work:
+class BackgroundJob:
     """One job in the background. ``begun`` gets its run id, ``ended`` its outcome; what kept it from beginning is
     raised by both.
     """
@@ -58,19 +58,19 @@ class Background:
         self._lock = threading.RLock()  # a signal may come while its own thread holds it
         self._slots: dict[str, threading.BoundedSemaphore] = {}
         self._threads: set[threading.Thread] = set()
-        self._works: set[Work] = set()
+        self._works: set[BackgroundJob] = set()
         self._stops: set[Stop] = set()
         self._stopping = False
 
     # --- jobs -------------------------------------------------------------------------------------------------
 
-    def start(self, order: Order, job: Job, run_log: RunLog) -> Work:
+    def start(self, order: Order, job: Job, run_log: RunLog) -> BackgroundJob:
         """Take in a job and return at once.
 
         Raises:
             ServiceDown: there are too many already, or the process is about to end.
         """
-        work = Work(order)
+        work = BackgroundJob(order)
         with self._lock:
             self._refuse_more()
             self._works.add(work)
@@ -92,7 +92,7 @@ class Background:
                 f"{MOST_TAKEN_IN} jobs are at work or waiting", hint="try again when some have ended", wait=30.0
             )
 
-    def _play(self, work: Work, job: Job, run_log: RunLog) -> None:
+    def _play(self, work: BackgroundJob, job: Job, run_log: RunLog) -> None:
         order = work.order
         try:
             run_log.attach()
@@ -113,7 +113,7 @@ class Background:
         except Exception:  # such as a closed stderr: the run has ended as it has, whoever can be told
             log.exception("unexpected error in telling how a run ended")
 
-    def _failed(self, work: Work, error: BaseException, run_log: RunLog) -> None:
+    def _failed(self, work: BackgroundJob, error: BaseException, run_log: RunLog) -> None:
         for future in (work.begun, work.ended):  # first of all: somebody waits, and the log may be what failed
             if not future.done():
                 future.set_exception(error)
@@ -123,12 +123,12 @@ class Background:
         with suppress(DataflowsError):
             run_log.log_error(error)
 
-    def _let_go(self, work: Work) -> None:
+    def _let_go(self, work: BackgroundJob) -> None:
         with self._lock:
             self._works.discard(work)
             self._stops.discard(work.stop)
 
-    def _in_turn(self, work: Work, job: Job, run: Run) -> Iterator[Event]:
+    def _in_turn(self, work: BackgroundJob, job: Job, run: Run) -> Iterator[Event]:
         work.begun.set_result(run.id)
         slots = self._slots_of(work.order.command)
         if not slots.acquire(blocking=False):

@@ -11,7 +11,7 @@ _RUNS_LOOKED_AT = 500
 COUNTS = ("done", "failed", "skipped", "pending")
 
 
-class Figures(NamedTuple):
+class RunFigures(NamedTuple):
     """The kept runs of one command that are in one state: how many, how long they took together (s), their items."""
 
     command: str
@@ -29,7 +29,7 @@ class Latest(NamedTuple):
     exit_code: int
 
 
-def figures(journal: Journal) -> list[Figures]:
+def figures(journal: Journal) -> list[RunFigures]:
     """Count the runs of the journal, and their items, by command and state."""
     sums = ", ".join(f"sum(coalesce(json_extract(counts, '$.{name}'), 0))" for name in COUNTS)
     length = "max(0, coalesce(julianday(ended_at) - julianday(started_at), 0)) * 86400"
@@ -37,7 +37,7 @@ def figures(journal: Journal) -> list[Figures]:
     with journal.reading() as db:
         rows = db.execute(f"{select} GROUP BY command, state ORDER BY command, state").fetchall()
     return [
-        Figures(command, state, runs, seconds, dict(zip(COUNTS, counts, strict=True)))
+        RunFigures(command, state, runs, seconds, dict(zip(COUNTS, counts, strict=True)))
         for command, state, runs, seconds, *counts in rows
     ]
 

@@ -19,7 +19,7 @@ _WHAT = "the key of the journal"
 _RESTORE = "restore it from a backup; without one: move it away, then dataflows csc-submit --takeover"
 
 
-class Seal:
+class IdentifierCipher:
     """Turns an identifier into a keyed value and back (AES-SIV, RFC 5297).
 
     The same identifier always gives the same value, so it serves as a key in the journal; whoever holds the key file
@@ -31,7 +31,7 @@ class Seal:
         self._cipher = AESSIV(key)
 
     @classmethod
-    def of(cls, data_dir: Path) -> Seal:
+    def of(cls, data_dir: Path) -> IdentifierCipher:
         """Return the seal of a data folder; its key is made at first use (``journal.key``, readable by the owner).
 
         Raises:
@@ -48,7 +48,7 @@ class Seal:
             raise SettingUnusable(f"{_WHAT} cannot be used: {path}", hint=_RESTORE) from error
 
     @classmethod
-    def forgotten(cls) -> Seal:
+    def forgotten(cls) -> IdentifierCipher:
         """Return a seal whose key is never written."""
         return cls(AESSIV.generate_key(_BITS))
 

@@ -46,7 +46,7 @@ class Stop(threading.Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class TryLater:
     """Yielded in the place of an item: there is none now, ask again after a result or after so many seconds."""
 
     seconds: float
@@ -56,11 +56,11 @@ _TICK = 0.5  # on Windows a blocking get keeps Ctrl-C from being seen, so no wai
 
 
 def each(
-    work: Callable[[T], R], items: Iterable[T | Later], *, workers: int, stop: Flag, grace: float = GRACE_SECONDS
+    work: Callable[[T], R], items: Iterable[T | TryLater], *, workers: int, stop: Flag, grace: float = GRACE_SECONDS
 ) -> Iterator[R]:
     """Yield ``work(item)`` for every item, in the order of completion.
 
-    ``items`` is consumed in the caller's thread, at most ``workers`` ahead of the work; it may yield ``Later``. One
+    ``items`` is consumed in the caller's thread, at most ``workers`` ahead of the work; it may yield ``TryLater``. One
     worker means no threads.
     When ``stop`` is set no further item is taken and those at work are given ``grace`` seconds. What ``work`` raises
     is raised here, after the results of the items that were at work have been yielded.
@@ -68,18 +68,18 @@ def each(
     if workers <= 1:
         yield from _serially(work, items, stop)
         return
-    crew = _Crew(work, workers, stop, grace)
+    crew = _Workers(work, workers, stop, grace)
     try:
         yield from crew.run(items)
     finally:
         crew.dismiss()
 
 
-def _serially(work: Callable[[T], R], items: Iterable[T | Later], stop: Flag) -> Iterator[R]:
+def _serially(work: Callable[[T], R], items: Iterable[T | TryLater], stop: Flag) -> Iterator[R]:
     if stop.is_set():
         return
     for item in items:
-        if isinstance(item, Later):
+        if isinstance(item, TryLater):
             threading.Event().wait(min(item.seconds, _TICK))
         else:
             yield work(item)
@@ -92,7 +92,7 @@ class _Result(NamedTuple, Generic[R]):
     failure: BaseException | None = None
 
 
-class _Crew(Generic[T, R]):
+class _Workers(Generic[T, R]):
     def __init__(self, work: Callable[[T], R], workers: int, stop: Flag, grace: float) -> None:
         self._work = work
         self._stop = stop
@@ -112,7 +112,7 @@ class _Crew(Generic[T, R]):
         for thread in self._threads:
             thread.start()
 
-    def run(self, items: Iterable[T | Later]) -> Iterator[R]:
+    def run(self, items: Iterable[T | TryLater]) -> Iterator[R]:
         source = iter(items)
         while not self._stop.is_set() and self._failure is None:
             yield from self._finished(wait=self._open >= self._capacity)
@@ -121,7 +121,7 @@ class _Crew(Generic[T, R]):
             item = next(source, None)
             if item is None:
                 break
-            if isinstance(item, Later):
+            if isinstance(item, TryLater):
                 yield from self._pause(item.seconds)
                 continue
             self._open += 1

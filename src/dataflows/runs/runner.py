@@ -104,12 +104,12 @@ def run_job(order: Order, job: Job, listener: Listener, *, stop: Stop | None = N
     journal = Journal.open(order.data_dir)
     try:
         with only_one(order.data_dir, order.command, order.target):
-            return _Conductor(order, journal, listener, stop or Stop()).conduct(job)
+            return _JobRunner(order, journal, listener, stop or Stop()).run_job(job)
     finally:
         journal.close()
 
 
-class _Conductor:
+class _JobRunner:
     def __init__(self, order: Order, journal: Journal, listener: Listener, stop: Stop) -> None:
         self._order = order
         self._stop = stop
@@ -124,7 +124,7 @@ class _Conductor:
         self._saved = 0.0
         self._error: DataflowsError | None = None
 
-    def conduct(self, job: Job) -> Outcome:
+    def run_job(self, job: Job) -> Outcome:
         order, began = self._order, time.monotonic()
         run_id = self._journal.start(
             order.command, order.target, options=order.options, log_file=order.log_file, batch_id=order.batch_id

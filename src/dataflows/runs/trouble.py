@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dataflows.errors import DataflowsError, ExitCode
 from dataflows.runs.journal import Journal
 
-__all__ = ["UNREACHABLE_PASSES", "News", "Trouble", "telling"]
+__all__ = ["UNREACHABLE_PASSES", "Trouble", "TroubleNews", "telling"]
 
 UNREACHABLE_PASSES = 3
 """``--watch``: so many passes in a row that reach nothing are told; a single pass tells at once."""
@@ -29,7 +29,7 @@ _SCHEMA = (
 )
 
 
-class News(NamedTuple):
+class TroubleNews(NamedTuple):
     """Something to be told: the exit code (None: all is well again), how many passes in a row ended so, and why."""
 
     command: str
@@ -68,7 +68,7 @@ class Trouble:
         journal.ensure("trouble", _SCHEMA)
 
     def note(
-        self, code: int, tell: Callable[[News], bool], *, patience: int = 1, error: tuple[str, str] = ("", "")
+        self, code: int, tell: Callable[[TroubleNews], bool], *, patience: int = 1, error: tuple[str, str] = ("", "")
     ) -> None:
         """Note how a pass ended, and tell what is news.
 
@@ -81,10 +81,10 @@ class Trouble:
         if code in _TOLD:
             passes = passes + 1 if code == before else 1
             due = code != ExitCode.SERVICE_DOWN or passes >= patience
-            news = News(self._command, ExitCode(code), passes, *error)
+            news = TroubleNews(self._command, ExitCode(code), passes, *error)
             self._save(code, passes, code if due and told != code and tell(news) else told)
         elif code in _WELL:
-            self._save(code, 0, told if told and not tell(News(self._command, None)) else 0)
+            self._save(code, 0, told if told and not tell(TroubleNews(self._command, None)) else 0)
 
     def _state(self) -> tuple[int, int, int]:
         with self._journal.reading() as db:
@@ -97,7 +97,7 @@ class Trouble:
 
 
 def telling(
-    data_dir: Path, command: str, run: Callable[[], int], tell: Callable[[News], bool], *, patience: int = 1
+    data_dir: Path, command: str, run: Callable[[], int], tell: Callable[[TroubleNews], bool], *, patience: int = 1
 ) -> int:
     """Do a pass, which returns its exit code or raises what kept it from running; tell what is news about it."""
     try:
@@ -113,7 +113,7 @@ def _noted(
     data_dir: Path,
     command: str,
     code: int,
-    tell: Callable[[News], bool],
+    tell: Callable[[TroubleNews], bool],
     patience: int,
     error: tuple[str, str] | None = None,
 ) -> None:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-from dataflows.sandbox.faults import Fate, Faults, Verdict
+from dataflows.sandbox.faults import Fate, Faults, FaultVerdict
 from dataflows.sandbox.objects import DamagedUpload, Object, Shelf
 from dataflows.sandbox.service import Answer, Request, Route, Service
 from dataflows.sandbox.storage import (
@@ -29,9 +29,9 @@ from dataflows.sandbox.storage import (
     refused,
     resource,
 )
-from dataflows.sandbox.uploads import Received, Uploads
+from dataflows.sandbox.uploads import Received, UploadSessions
 
-__all__ = ["BUCKET", "KINDS", "Bucket", "BucketFaults"]
+__all__ = ["BUCKET", "KINDS", "BucketFaults", "SandboxBucket"]
 
 _LARGEST_PAGE: Final = 1_000
 
@@ -101,7 +101,7 @@ class BucketFaults(Faults):
             return self._take("damaged_next")
 
 
-class Bucket(Service):
+class SandboxBucket(Service):
     """One bucket. ``put`` fills it past all faults, ``objects`` shows what is in it."""
 
     name = "bucket"
@@ -110,7 +110,7 @@ class Bucket(Service):
     def __init__(self, *, seed: int = 0, lean: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(BucketFaults(seed=seed, clock=clock), lean=lean)
         self._shelf = Shelf()
-        self._uploads = Uploads()
+        self._uploads = UploadSessions()
         self._then: list[tuple[str, Callable[[], object]]] = []
         self._patterns = [(kind, method, re.compile(pattern)) for kind, method, pattern in _ROUTES]
 
@@ -167,11 +167,11 @@ class Bucket(Service):
         self._uploads.clear()
         self._then.clear()
 
-    def judge(self, request: Request, route: str) -> Verdict:
+    def judge(self, request: Request, route: str) -> FaultVerdict:
         """The fate of a request; ``faults.only`` says which kind it may strike."""
         kind, only = self._kind(request), self.faults.only
         struck = kind == only if only else kind != "bucket"
-        return super().judge(request, route) if struck or self.faults.forbid else Verdict(Fate.ANSWERED)
+        return super().judge(request, route) if struck or self.faults.forbid else FaultVerdict(Fate.ANSWERED)
 
     # --- requests ---------------------------------------------------------------------------------------------
 

@@ -16,9 +16,15 @@ from typing import Any, Final
 
 import orjson
 
-from dataflows.sandbox.directory_body import Refused, batch_id_of, changed_hospital, hospital_id_of, new_hospital
+from dataflows.sandbox.directory_body import (
+    UnprocessableEntity,
+    batch_id_of,
+    changed_hospital,
+    hospital_id_of,
+    new_hospital,
+)
 from dataflows.sandbox.directory_memory import BatchActive, Memory, Record
-from dataflows.sandbox.faults import Fate, Faults, Verdict
+from dataflows.sandbox.faults import Fate, Faults, FaultVerdict
 from dataflows.sandbox.limits import FixedWindows
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
 
@@ -85,7 +91,7 @@ class DirectoryFaults(CallFaults):
             return max(0.0, self._awake_at - now)
 
 
-class Directory(Service):
+class SandboxDirectory(Service):
     """Stores hospitals in memory, by id and by batch.
 
     Attributes:
@@ -145,7 +151,7 @@ class Directory(Service):
         """The faults of one kind of call: wake, create, list, look, activate, delete (of a batch), record (by id)."""
         return self._kinds[kind]
 
-    def judge(self, request: Request, kind: str) -> Verdict:
+    def judge(self, request: Request, kind: str) -> FaultVerdict:
         """The faults of the kind strike first, then those of every call; what they wait adds up."""
         every = self.faults.judge()
         if kind not in self._kinds:
@@ -193,7 +199,7 @@ class Directory(Service):
             try:
                 for read in readers:
                     read(request)
-            except Refused as refused:
+            except UnprocessableEntity as refused:
                 return refused.answer()
             return self._counted(request.path, self.faults.calls_per_minute)
 
@@ -208,7 +214,7 @@ class Directory(Service):
         """The cap counts what has landed, so creates that are under way together can pass it."""
         try:
             fields = new_hospital(request, self.faults.refuse_names)
-        except Refused as refused:
+        except UnprocessableEntity as refused:
             return refused.answer()
         limited = self._counted(request.path, self.faults.creates_per_minute)
         if limited is None and self._memory.size(fields["creation_batch_id"] or "") >= BATCH_CAP:

@@ -13,7 +13,7 @@ _TEXTS = (*_REQUIRED, "phone")
 _ABSENT = object()
 
 
-class Refused(Exception):
+class UnprocessableEntity(Exception):
     """The request is refused with 422; carries what its ``detail`` lists."""
 
     def __init__(self, *problems: dict[str, Any]) -> None:
@@ -42,12 +42,12 @@ def new_hospital(request: Request, unwanted: Iterable[str] = ()) -> dict[str, An
     batch_id = sent.get("creation_batch_id")
     try:
         fields["creation_batch_id"] = None if batch_id is None else _uuid(batch_id, "body", "creation_batch_id")
-    except Refused as refused:
+    except UnprocessableEntity as refused:
         problems += refused.problems
     if not problems and any(text in fields["name"] for text in unwanted):
         problems = [_problem("value_error", ("body", "name"), "Value error, a synthetic refusal", sent["name"])]
     if problems:
-        raise Refused(*problems)
+        raise UnprocessableEntity(*problems)
     return fields
 
 
@@ -60,7 +60,7 @@ def changed_hospital(request: Request) -> dict[str, Any]:
     sent = _object(request)
     problems = _wrong_texts(sent)
     if problems:
-        raise Refused(*problems)
+        raise UnprocessableEntity(*problems)
     return {name: sent[name] for name in _TEXTS if name in sent}
 
 
@@ -83,7 +83,7 @@ def hospital_id_of(request: Request) -> int:
     if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20:
         return int(text)
     words = "Input should be a valid integer, unable to parse string as an integer"
-    raise Refused(_problem("int_parsing", ("path", "hospital_id"), words, text))
+    raise UnprocessableEntity(_problem("int_parsing", ("path", "hospital_id"), words, text))
 
 
 def _object(request: Request) -> dict[str, Any]:
@@ -91,11 +91,11 @@ def _object(request: Request) -> dict[str, Any]:
     if isinstance(sent, dict):
         return sent
     if not request.body:
-        raise Refused(_problem("missing", ("body",), "Field required", None))
+        raise UnprocessableEntity(_problem("missing", ("body",), "Field required", None))
     if sent is None and request.body.strip() != b"null":
-        raise Refused(_problem("json_invalid", ("body", 0), "JSON decode error", {}))
+        raise UnprocessableEntity(_problem("json_invalid", ("body", 0), "JSON decode error", {}))
     words = "Input should be a valid dictionary or object to extract fields from"
-    raise Refused(_problem("model_attributes_type", ("body",), words, sent))
+    raise UnprocessableEntity(_problem("model_attributes_type", ("body",), words, sent))
 
 
 def _wrong_texts(sent: dict[str, Any]) -> list[dict[str, Any]]:
@@ -109,11 +109,13 @@ def _wrong_texts(sent: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _uuid(value: Any, *where: str) -> str:
     if not isinstance(value, str):
-        raise Refused(_problem("uuid_type", where, "UUID input should be a string, bytes or UUID object", value))
+        raise UnprocessableEntity(
+            _problem("uuid_type", where, "UUID input should be a string, bytes or UUID object", value)
+        )
     try:
         return str(uuid.UUID(value))
     except ValueError:
-        raise Refused(_problem("uuid_parsing", where, "Input should be a valid UUID", value)) from None
+        raise UnprocessableEntity(_problem("uuid_parsing", where, "Input should be a valid UUID", value)) from None
 
 
 def _missing(name: str, sent: dict[str, Any]) -> dict[str, Any]:

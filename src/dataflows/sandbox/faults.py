@@ -31,7 +31,7 @@ class Fate(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FaultVerdict:
     """The fate of one request: seconds to wait first, and for an error its status and Retry-After (empty: none).
 
     ``late`` are the seconds until a late commit; ``silently``: a lost answer leaves the connection open; ``endless``
@@ -157,36 +157,36 @@ class Faults:
         """The faults as they are now (``*_next`` counts what is left)."""
         return {one.name: getattr(self, one.name) for one in _options(self)}
 
-    def judge(self) -> Verdict:
+    def judge(self) -> FaultVerdict:
         """Decide what becomes of the next request."""
         with self._lock:
             dice = {fate: self._dice.random() for fate in _CHANCES}
             wait = (self.latency_ms + self.jitter_ms * self._dice.random()) / 1000
             return self._judged(dice, wait)
 
-    def _judged(self, dice: dict[Fate, float], wait: float) -> Verdict:
+    def _judged(self, dice: dict[Fate, float], wait: float) -> FaultVerdict:
         if self.forbid:
-            return Verdict(Fate.ERROR, wait, 403)
+            return FaultVerdict(Fate.ERROR, wait, 403)
         if not self._passes():
-            return Verdict(Fate.ERROR, wait, 429, self.retry_after or "1")
+            return FaultVerdict(Fate.ERROR, wait, 429, self.retry_after or "1")
         for fate, name in _CHANCES.items():
             if dice[fate] < getattr(self, f"{name}_share") or self._take(f"{name}_next"):
                 return self._struck(fate, wait)
         if self._take("endless_next") or (self.endless_share and self._dice.random() < self.endless_share):
-            return Verdict(Fate.ENDLESS, wait, endless=self.endless_by)
-        return Verdict(Fate.ANSWERED, wait)
+            return FaultVerdict(Fate.ENDLESS, wait, endless=self.endless_by)
+        return FaultVerdict(Fate.ANSWERED, wait)
 
-    def _struck(self, fate: Fate, wait: float) -> Verdict:
+    def _struck(self, fate: Fate, wait: float) -> FaultVerdict:
         silently = self.lost_by == "silence"
         match fate:
             case Fate.ERROR:
-                return Verdict(fate, wait, self.error_status, self.retry_after)
+                return FaultVerdict(fate, wait, self.error_status, self.retry_after)
             case Fate.LATE if silently:
-                return Verdict(Fate.LOST, wait + self.late_ms / 1000, silently=True)
+                return FaultVerdict(Fate.LOST, wait + self.late_ms / 1000, silently=True)
             case Fate.LATE:
-                return Verdict(fate, wait, late=self.late_ms / 1000)
+                return FaultVerdict(fate, wait, late=self.late_ms / 1000)
             case _:
-                return Verdict(fate, wait, silently=silently and fate is Fate.LOST)
+                return FaultVerdict(fate, wait, silently=silently and fate is Fate.LOST)
 
     def _passes(self) -> bool:
         """A bucket that holds one second's worth and fills at the rate."""

@@ -14,7 +14,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any, Final
 
-from dataflows.sandbox.faults import Fate, Faults, Verdict
+from dataflows.sandbox.faults import Fate, Faults, FaultVerdict
 from dataflows.sandbox.service import Request, Route, Service
 from dataflows.sandbox.wire import HOST
 
@@ -151,9 +151,9 @@ class Mailbox(Service):
         """Whether somebody may log in."""
         return (user, password) == (USER, PASSWORD)
 
-    def at(self, stage: str) -> Verdict:
+    def at(self, stage: str) -> FaultVerdict:
         """The fate of a message at this stage of its delivery."""
-        return self.faults.judge() if stage == self.faults.error_at else Verdict(Fate.ANSWERED)
+        return self.faults.judge() if stage == self.faults.error_at else FaultVerdict(Fate.ANSWERED)
 
     def keep(self, mail: Mail) -> None:
         """Take a message."""
@@ -168,6 +168,6 @@ class Mailbox(Service):
         self.leaves(request, exchange, fate.value, int(reply[:3]) if reply else None)
 
 
-def reply_of(verdict: Verdict) -> str:
+def reply_of(verdict: FaultVerdict) -> str:
     """What SMTP says for an error."""
     return _WORDS.get(verdict.status, f"{verdict.status} synthetic: not now")

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, Literal
 
-from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.payload import CHILD, ObjectKind
 
 Stored = dict[str, Any]
 Model = Literal["merge", "replace"]
 
 
-def merge(stored: Mapping[str, Any] | None, sent: Mapping[str, Any], kind: Kind = CHILD) -> Stored | None:
+def merge(stored: Mapping[str, Any] | None, sent: Mapping[str, Any], kind: ObjectKind = CHILD) -> Stored | None:
     """Bring one sent child into the stored one (None: not stored yet), key by key.
 
     Objects merge, lists with ids upsert by id, lists without ids are replaced when present, ``purge: true`` removes,
@@ -25,17 +25,17 @@ def merge(stored: Mapping[str, Any] | None, sent: Mapping[str, Any], kind: Kind 
     return None if _purged(sent) else _merged(kind, stored or {}, sent)
 
 
-def replace(stored: Mapping[str, Any] | None, sent: Mapping[str, Any], kind: Kind = CHILD) -> Stored | None:
+def replace(stored: Mapping[str, Any] | None, sent: Mapping[str, Any], kind: ObjectKind = CHILD) -> Stored | None:
     """Take the sent child for the whole truth: what is absent is cleared. Returns it in normal form, None if purged."""
     return None if _purged(sent) else _merged(kind, {}, sent)
 
 
-def normal(payload: Mapping[str, Any], kind: Kind = CHILD) -> Stored | None:
+def normal(payload: Mapping[str, Any], kind: ObjectKind = CHILD) -> Stored | None:
     """What is stored when ``payload`` is all that was ever sent (the same under both readings)."""
     return merge(None, payload, kind)
 
 
-MODELS: Mapping[Model, Callable[[Mapping[str, Any] | None, Mapping[str, Any], Kind], Stored | None]] = {
+MODELS: Mapping[Model, Callable[[Mapping[str, Any] | None, Mapping[str, Any], ObjectKind], Stored | None]] = {
     "merge": merge,
     "replace": replace,
 }
@@ -45,7 +45,7 @@ def _purged(sent: Mapping[str, Any]) -> bool:
     return sent.get("purge") is True
 
 
-def _merged(kind: Kind, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> Stored:
+def _merged(kind: ObjectKind, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> Stored:
     result = dict(stored)
     for name, value in sent.items():
         if name in kind.single:
@@ -57,11 +57,11 @@ def _merged(kind: Kind, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> S
     return result
 
 
-def _one(kind: Kind, stored: Mapping[str, Any] | None, sent: Mapping[str, Any]) -> Stored | None:
+def _one(kind: ObjectKind, stored: Mapping[str, Any] | None, sent: Mapping[str, Any]) -> Stored | None:
     return None if _purged(sent) else _merged(kind, stored or {}, sent)
 
 
-def _items(kind: Kind, stored: Any, sent: list[dict[str, Any]]) -> list[Stored]:
+def _items(kind: ObjectKind, stored: Any, sent: list[dict[str, Any]]) -> list[Stored]:
     item_id = itemgetter(kind.id_field)
     result: dict[str, Stored] = {item_id(item): item for item in stored}
     for item in sent:

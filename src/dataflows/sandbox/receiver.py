@@ -23,7 +23,7 @@ from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.sandbox.faults import Faults
 from dataflows.sandbox.model import MODELS, Model, Stored, normal
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
-from dataflows.sandbox.token import TokenDesk
+from dataflows.sandbox.token import TokenIssuer
 
 LA_CODE = "999"
 SUPPLIER_KEY = "synthetic-supplier-key"
@@ -66,7 +66,7 @@ class ReceiverFaults(Faults):
             return kind
 
 
-class Receiver(Service):
+class SandboxReceiver(Service):
     """Stores children per LA code and la_child_id, and remembers what arrived."""
 
     name = "receiver"
@@ -74,7 +74,7 @@ class Receiver(Service):
 
     def __init__(
         self,
-        token: TokenDesk,
+        token: TokenIssuer,
         *,
         seed: int = 0,
         model: Model = "merge",

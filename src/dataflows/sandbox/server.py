@@ -9,17 +9,17 @@ from types import TracebackType
 from typing import TypeVar
 
 from dataflows.flows.csc.schema import ChildSchema
-from dataflows.sandbox.bucket import BUCKET, Bucket
+from dataflows.sandbox.bucket import BUCKET, SandboxBucket
 from dataflows.sandbox.control import Control
 from dataflows.sandbox.cqc import SOURCES, Cqc
-from dataflows.sandbox.directory import Directory
-from dataflows.sandbox.faults import Fate, Faults, Verdict
+from dataflows.sandbox.directory import SandboxDirectory
+from dataflows.sandbox.faults import Fate, Faults, FaultVerdict
 from dataflows.sandbox.mailbox import RECIPIENT, SENDER, Mailbox
 from dataflows.sandbox.model import Model
-from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY, Receiver
+from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY, SandboxReceiver
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
-from dataflows.sandbox.token import CLIENT_ID, CLIENT_SECRET, SCOPE, TENANT, TokenDesk
-from dataflows.sandbox.wire import HOST, Line, Server
+from dataflows.sandbox.token import CLIENT_ID, CLIENT_SECRET, SCOPE, TENANT, TokenIssuer
+from dataflows.sandbox.wire import HOST, LoopbackServer, RequestHandler
 
 _Answered = TypeVar("_Answered", Answer, Answer | None)
 _TOLD = (Fate.ANSWERED, Fate.ERROR, Fate.CUT)  # the client gets an answer, or half of one
@@ -45,11 +45,11 @@ class Sandbox:
         schema: ChildSchema | None = None,
         faults: Mapping[str, Mapping[str, object]] | None = None,
     ) -> None:
-        self.token = TokenDesk(seed=seed, lean=lean)
-        self.receiver = Receiver(self.token, seed=seed, model=model, lean=lean, schema=schema)
+        self.token = TokenIssuer(seed=seed, lean=lean)
+        self.receiver = SandboxReceiver(self.token, seed=seed, model=model, lean=lean, schema=schema)
         self.cqc = Cqc(seed=seed, lean=lean)
-        self.directory = Directory(seed=seed, lean=lean)
-        self.bucket = Bucket(seed=seed, lean=lean)
+        self.directory = SandboxDirectory(seed=seed, lean=lean)
+        self.bucket = SandboxBucket(seed=seed, lean=lean)
         self.mailbox = Mailbox(mail_port, seed=seed, lean=lean)
         self._services: tuple[Service, ...] = (
             *(self.token, self.receiver, self.cqc, self.directory),
@@ -57,9 +57,9 @@ class Sandbox:
         )
         for name, changes in (faults or {}).items():
             self.faults[name].begin_with(**changes)
-        self._desk = Desk(self._services)
+        self._desk = RequestRouter(self._services)
         self._port = port
-        self._server: Server | None = None
+        self._server: LoopbackServer | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -99,7 +99,7 @@ class Sandbox:
         Raises:
             OSError: the port is taken.
         """
-        server = Server(self._port, self._desk.serve, self._desk.bugs)
+        server = LoopbackServer(self._port, self._desk.serve, self._desk.bugs)
         try:
             self.mailbox.start()
         except OSError:
@@ -140,7 +140,7 @@ class Sandbox:
         self.stop()
 
 
-class Desk:
+class RequestRouter:
     """Finds who answers a request, and lets the faults of that service have their way."""
 
     def __init__(self, services: Sequence[Service]) -> None:
@@ -148,7 +148,7 @@ class Desk:
         self._control = Control(services)
         self._routes = [(route, service) for service in services for route in service.routes()]
 
-    def serve(self, request: Request, line: Line) -> None:
+    def serve(self, request: Request, line: RequestHandler) -> None:
         """Answer one request on its line, or do not."""
         if request.path.startswith("/_sandbox"):
             line.send(self._worked(self._control.answer, request))
@@ -162,7 +162,7 @@ class Desk:
             status = 405 if match else status
         line.send(Answer.json(status, {"status": status}))
 
-    def _through_faults(self, service: Service, route: Route, request: Request, line: Line) -> None:
+    def _through_faults(self, service: Service, route: Route, request: Request, line: RequestHandler) -> None:
         exchange = service.arrived(request)
         verdict = service.judge(request, route.kind)
         refused = self._at_arrival(verdict, route, request, exchange)
@@ -183,7 +183,7 @@ class Desk:
             line.wait(verdict.late)
             self._commit(route, request, exchange)
 
-    def _at_arrival(self, verdict: Verdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
+    def _at_arrival(self, verdict: FaultVerdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
         """What is clear before any latency. An error strikes all the same, but the request has been counted."""
         if route.admit is None or verdict.fate in (Fate.DROPPED, Fate.SILENT):
             return None
@@ -193,7 +193,7 @@ class Desk:
         exchange.committed = True
         return answer
 
-    def _answered(self, verdict: Verdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
+    def _answered(self, verdict: FaultVerdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
         if verdict.fate is Fate.ERROR:
             headers = {"Retry-After": verdict.retry_after} if verdict.retry_after else {}
             return Answer(verdict.status, b"<html><body>A synthetic error.</body></html>", "text/html", headers)

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from dataflows.sandbox.faults import Faults, Verdict
+from dataflows.sandbox.faults import Faults, FaultVerdict
 
 HISTORY = 5_000  # exchanges kept per service, so that a long rehearsal does not fill the memory
 
@@ -152,7 +152,7 @@ class Service(ABC):
         """Every set of faults, by the name that they have at the back door; most services have one."""
         return {self.name: self.faults}
 
-    def judge(self, request: Request, kind: str) -> Verdict:
+    def judge(self, request: Request, kind: str) -> FaultVerdict:
         """Decide what becomes of a request, which a route of this kind took; a service may spare some."""
         return self.faults.judge()
 

@@ -26,7 +26,7 @@ class _Server(BaseThreadedController):
     """One thread with an event loop; each connection asks the mailbox what it wants of its clients."""
 
     def __init__(self, mailbox: Mailbox, listening: socket.socket) -> None:
-        super().__init__(_Desk(mailbox), ready_timeout=30)
+        super().__init__(_MessageHandler(mailbox), ready_timeout=30)
         self._mailbox, self._listening = mailbox, listening
         self.open: set[Any] = set()
 
@@ -38,7 +38,7 @@ class _Server(BaseThreadedController):
     def factory(self) -> SMTP:
         """The protocol of one connection."""
         mailbox = self._mailbox
-        return _Line(
+        return _SmtpConnection(
             self.open,
             self.handler,
             hostname="sandbox.example.org",
@@ -67,12 +67,12 @@ class _Server(BaseThreadedController):
         socket.create_connection(self._listening.getsockname(), timeout=5).close()
 
 
-class _Line(SMTP):
+class _SmtpConnection(SMTP):
     """One connection."""
 
-    event_handler: _Desk
+    event_handler: _MessageHandler
 
-    def __init__(self, open_ones: set[Any], handler: _Desk, **how: Any) -> None:
+    def __init__(self, open_ones: set[Any], handler: _MessageHandler, **how: Any) -> None:
         super().__init__(handler, **how)
         self._open_ones = open_ones
 
@@ -89,7 +89,7 @@ class _Line(SMTP):
         super().connection_lost(error)
 
 
-class _Desk:
+class _MessageHandler:
     """Takes messages for the mailbox; aiosmtpd calls its methods by their names."""
 
     def __init__(self, mailbox: Mailbox) -> None:

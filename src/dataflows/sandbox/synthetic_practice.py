@@ -30,7 +30,7 @@ _CONSONANTS, _VOWELS = "bdfgklmnrstw", "aeiou"
 
 
 @dataclass(frozen=True)
-class Registration:
+class SyntheticRegistration:
     """One registration: the name of its object and its bytes."""
 
     name: str
@@ -42,7 +42,7 @@ class Registration:
         return orjson.loads(self.data)
 
 
-def registration(rng: Random, n: int, **changes: object) -> Registration:
+def registration(rng: Random, n: int, **changes: object) -> SyntheticRegistration:
     """One registration with every field; ``n`` makes the person (unique per ``n``), ``rng`` what they say.
 
     ``changes`` replace fields of ``patient_data``; None leaves a field out. Names of objects come in all the forms that
@@ -52,19 +52,19 @@ def registration(rng: Random, n: int, **changes: object) -> Registration:
     return _filed(n, {key: value for key, value in patient.items() if value is not None}, n)
 
 
-def registrations(count: int, seed: int = 0) -> list[Registration]:
+def registrations(count: int, seed: int = 0) -> list[SyntheticRegistration]:
     """So many registrations of different people, oldest first."""
     rng = Random(f"{seed}/registrations")  # noqa: S311 - people that come again
     return [registration(rng, n) for n in range(1, count + 1)]
 
 
-def again(earlier: Registration, n: int, **changes: object) -> Registration:
+def again(earlier: SyntheticRegistration, n: int, **changes: object) -> SyntheticRegistration:
     """A later registration of the same person, under a token and a time of its own (later for a larger ``n``)."""
     patient = {**earlier.document["patient_data"], **changes}
     return _filed(n, {key: value for key, value in patient.items() if value is not None}, n + 1_000_000)
 
 
-def _filed(n: int, patient: Object, seconds: int) -> Registration:
+def _filed(n: int, patient: Object, seconds: int) -> SyntheticRegistration:
     moment = _FIRST_DAY + timedelta(seconds=seconds)
     token = f"{n * 2_654_435_761 % 2**32:08x}" * (1 + n % 8)  # 8 to 64 digits
     document = {
@@ -79,7 +79,9 @@ def _filed(n: int, patient: Object, seconds: int) -> Registration:
         "registration_timestamp": f"{moment:%Y-%m-%d %H:%M:%S}",
         "registration_token": token,
     }
-    return Registration(_object_name(n, patient, moment, token), orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    return SyntheticRegistration(
+        _object_name(n, patient, moment, token), orjson.dumps(document, option=orjson.OPT_INDENT_2)
+    )
 
 
 def _object_name(n: int, patient: Object, moment: datetime, token: str) -> str:

@@ -33,7 +33,7 @@ class TokenFaults(Faults):
     token_uses: int = 0
 
 
-class TokenDesk(Service):
+class TokenIssuer(Service):
     """Gives out tokens and knows which are still good."""
 
     name = "token"

@@ -37,7 +37,7 @@ class Received:
                 raise DamagedUpload(f"Provided {name} doesn't match what was received.")
 
 
-class Uploads:
+class UploadSessions:
     """Reads uploads, and keeps those that are under way."""
 
     def __init__(self) -> None:

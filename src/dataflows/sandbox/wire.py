@@ -26,7 +26,7 @@ _CHUNK: Final = 16 * 1024
 _SLOW_STEP: Final = 0.05  # seconds
 
 
-class Server(ThreadingHTTPServer):
+class LoopbackServer(ThreadingHTTPServer):
     """One thread per connection; all of them end with the server."""
 
     daemon_threads = True
@@ -34,13 +34,13 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
     allow_reuse_address = os.name != "nt"  # there it would let two servers share a port
 
-    def __init__(self, port: int, serve: Callable[[Request, Line], None], bugs: list[BaseException]) -> None:
+    def __init__(self, port: int, serve: Callable[[Request, RequestHandler], None], bugs: list[BaseException]) -> None:
         self.serve = serve
         self.bugs = bugs
         self.stopping = threading.Event()
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        super().__init__((HOST, port), Line)
+        super().__init__((HOST, port), RequestHandler)
 
     def server_bind(self) -> None:
         """Bind without looking up a name for the address, which can take seconds."""
@@ -76,12 +76,12 @@ class Server(ThreadingHTTPServer):
                 _end(connection)
 
 
-class Line(BaseHTTPRequestHandler):
+class RequestHandler(BaseHTTPRequestHandler):
     """One connection: reads requests, and writes each answer with a single call."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: Server
+    server: LoopbackServer
 
     def _serve(self) -> None:
         length = self.headers.get("Content-Length", "0")

@@ -87,9 +87,9 @@ class _Hold(Protocol):
 
 def _hold(engine: sa.Engine, name: str, database: str) -> _Hold:
     if engine.dialect.name == "mssql":
-        return _SqlServer(engine, name, database)
+        return _SqlServerLock(engine, name, database)
     if engine.dialect.name == "postgresql":
-        return _PostgreSql(engine, name)
+        return _PostgreSqlLock(engine, name)
     return _LockFile(engine, name)
 
 
@@ -143,7 +143,7 @@ class _Session(ABC):
         """Ask for the lock; tells whether it was given."""
 
 
-class _SqlServer(_Session):
+class _SqlServerLock(_Session):
     """``sp_getapplock`` with the session as owner; it belongs to the database that the session is in."""
 
     question = sa.text("SELECT APPLOCK_MODE('public', :name, 'Session')")
@@ -166,7 +166,7 @@ class _SqlServer(_Session):
         return int(all_results(connection, self.take_it, self._name[:255])[0][0]) >= 0
 
 
-class _PostgreSql(_Session):
+class _PostgreSqlLock(_Session):
     """A session-level advisory lock; its key is a hash of the name."""
 
     take_it = sa.text("SELECT pg_try_advisory_lock(:key)")

@@ -15,7 +15,7 @@ Refusal: TypeAlias = Callable[[str, str, Mapping[str, Any]], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ColumnFinding:
     """One column that is needed: what is there (None: it is missing), what is wanted, how to mend it.
 
     ``refused`` is why it cannot be used as it is; one that does not fit and is not refused works, within its limits.
@@ -29,7 +29,7 @@ class Finding:
     refused: str = ""
 
 
-def findings(engine: sa.Engine, table: sa.Table, refusal: Refusal) -> list[Finding] | None:
+def findings(engine: sa.Engine, table: sa.Table, refusal: Refusal) -> list[ColumnFinding] | None:
     """Compare every column of ``table``; None when the database has no such table. Raises as ``translated``.
 
     ``refusal`` is asked with the dialect's name, a column's name and all columns why the column cannot be used.
@@ -42,14 +42,16 @@ def findings(engine: sa.Engine, table: sa.Table, refusal: Refusal) -> list[Findi
     return [_finding(engine.dialect, column, there, refusal) for column in table.columns]
 
 
-def _finding(dialect: sa.Dialect, wanted: sa.Column[Any], columns: Mapping[str, Any], refusal: Refusal) -> Finding:
+def _finding(
+    dialect: sa.Dialect, wanted: sa.Column[Any], columns: Mapping[str, Any], refusal: Refusal
+) -> ColumnFinding:
     kind, there = wanted.type.compile(dialect=dialect), columns.get(wanted.name.lower())
     if there is None:
-        return Finding(wanted.name, None, kind, False, _statement(dialect, wanted, "ADD"))
+        return ColumnFinding(wanted.name, None, kind, False, _statement(dialect, wanted, "ADD"))
     refused = refusal(dialect.name, wanted.name.lower(), columns)
     fits = not refused and _fits(dialect.name, there["type"], wanted.type.dialect_impl(dialect))
     mend = "" if fits else _mend(dialect, wanted, there)
-    return Finding(wanted.name, _worded(dialect, there["type"]), kind, fits, mend, refused)
+    return ColumnFinding(wanted.name, _worded(dialect, there["type"]), kind, fits, mend, refused)
 
 
 def _mend(dialect: sa.Dialect, wanted: sa.Column[Any], there: Mapping[str, Any]) -> str:

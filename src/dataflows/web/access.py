@@ -11,7 +11,7 @@ from fastapi import Request
 
 from dataflows.errors import SettingUnusable
 from dataflows.settings import Secret
-from dataflows.web.answers import Refused
+from dataflows.web.answers import HttpRefusal
 from dataflows.web.sessions import Sessions
 
 HEADER = "X-Auth-Token"
@@ -77,7 +77,9 @@ class Access:
             Refused: 500 when there is no RUN_TOKEN, 401 when it is not shown.
         """
         if self.token is None:
-            raise Refused(500, "setting_unusable", "RUN_TOKEN is not set", hint="set it, and start the server again")
+            raise HttpRefusal(
+                500, "setting_unusable", "RUN_TOKEN is not set", hint="set it, and start the server again"
+            )
         if not self.shown(request, query=query):
             raise _unauthorised()
 
@@ -127,9 +129,9 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback
 
 
-def _unauthorised() -> Refused:
+def _unauthorised() -> HttpRefusal:
     hint = f"send the value of RUN_TOKEN in the header {HEADER}"
-    return Refused(
+    return HttpRefusal(
         401, "unauthorised", "the token is missing or wrong", hint=hint, headers={"WWW-Authenticate": HEADER}
     )
 
@@ -145,7 +147,7 @@ def _refuse_strange_pages(request: Request) -> None:
     strange = origin is not None and _host_of(origin) != host and request.method not in _SAFE
     if not (name == "localhost" or is_loopback(name.strip("[]"))) or strange:
         hint = "call it as http://127.0.0.1, or set RUN_TOKEN and send it, or: dataflows serve --allow-anonymous"
-        raise Refused(403, "strange_page", "only programs of this machine are served without a token", hint=hint)
+        raise HttpRefusal(403, "strange_page", "only programs of this machine are served without a token", hint=hint)
 
 
 def _host_of(origin: str) -> str | None:

@@ -51,7 +51,7 @@ class Failure(BaseModel):
     error: Explained
 
 
-class Refused(Exception):
+class HttpRefusal(Exception):
     """A request that is answered with an error of HTTP's own."""
 
     def __init__(
@@ -79,22 +79,22 @@ class Refused(Exception):
         return JSONResponse(self.content, self.status, self.headers)
 
 
-def refusal(error: DataflowsError, **more: object) -> Refused:
+def refusal(error: DataflowsError, **more: object) -> HttpRefusal:
     """One of our errors as an answer, with more fields beside it."""
     wait = error.wait if isinstance(error, ServiceDown) else None
     headers = {} if wait is None else {"Retry-After": str(round(wait))}
     status = STATUSES[error.exit_code]
-    return Refused(status, error.code, error.message, hint=error.hint, more=more, headers=headers)
+    return HttpRefusal(status, error.code, error.message, hint=error.hint, more=more, headers=headers)
 
 
-def unknown(what: str, hint: str = "") -> Refused:
+def unknown(what: str, hint: str = "") -> HttpRefusal:
     """404: there is no such thing."""
-    return Refused(404, "not_found", f"no such {what}", hint=hint)
+    return HttpRefusal(404, "not_found", f"no such {what}", hint=hint)
 
 
-def too_slow() -> Refused:
+def too_slow() -> HttpRefusal:
     """408: the body drips in."""
-    return Refused(408, "too_slow", "the request did not arrive in time", hint="send it in one go")
+    return HttpRefusal(408, "too_slow", "the request did not arrive in time", hint="send it in one go")
 
 
 class WholeFile(FileResponse):
@@ -115,14 +115,14 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def install(app: FastAPI) -> None:
     """Let the app answer every error in our way."""
-    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(HttpRefusal, _refused)
     app.add_exception_handler(DataflowsError, _ours)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refused)
+    assert isinstance(error, HttpRefusal)
     return error.response()
 
 
@@ -135,17 +135,17 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_")
-    return Refused(error.status_code, code, phrase, headers=error.headers).response()
+    return HttpRefusal(error.status_code, code, phrase, headers=error.headers).response()
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     """A parameter that cannot be read. What was sent is not sent back: it may be a token in the wrong place."""
     assert isinstance(error, RequestValidationError)
     detail = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()]
-    return Refused(422, "invalid", "the request cannot be read", hint="see /docs", detail=detail).response()
+    return HttpRefusal(422, "invalid", "the request cannot be read", hint="see /docs", detail=detail).response()
 
 
-def bug(error: Exception) -> Refused:
+def bug(error: Exception) -> HttpRefusal:
     """500: what nobody foresaw goes to the log, and nothing of it into the answer."""
     log.error("unexpected %s", type(error).__name__, exc_info=error)
-    return Refused(500, "bug", "this is a bug in dataflows", hint="please report it with the log of the server")
+    return HttpRefusal(500, "bug", "this is a bug in dataflows", hint="please report it with the log of the server")

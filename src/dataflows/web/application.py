@@ -12,11 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from dataflows import __version__
 from dataflows.runs.logs import RunLog
 from dataflows.web import answers, batches, cqc, documentation, hospitals, imports, metrics, pages
-from dataflows.web.bounds import Bounds, Limits
-from dataflows.web.desk import Desk, as_usual
+from dataflows.web.bounds import Bounds, RequestLimits
+from dataflows.web.desk import ServerContext, as_usual
 from dataflows.web.quiet import quiet_access_log
 from dataflows.web.signals import told_of_signals
-from dataflows.web.uploads import Uploads
+from dataflows.web.uploads import ReceivedUploads
 
 UPLOADS = frozenset({"/hospitals/bulk", "/hospitals/validate", "/batch/upload-csv"})
 
@@ -52,7 +52,7 @@ async def about() -> About:
     )
 
 
-def make_app(desk: Desk, *, watch: Mapping[str, float] | None = None, log: RunLog | None = None) -> FastAPI:
+def make_app(desk: ServerContext, *, watch: Mapping[str, float] | None = None, log: RunLog | None = None) -> FastAPI:
     """Make the app of one server.
 
     Args:
@@ -68,7 +68,7 @@ def make_app(desk: Desk, *, watch: Mapping[str, float] | None = None, log: RunLo
             quiet_access_log(desk.settings.run_token)
             await run_in_threadpool(desk.open)
             closing.enter_context(told_of_signals(desk.stop))
-            app.state.uploads = Uploads()
+            app.state.uploads = ReceivedUploads()
             desk.watched = imports.start(desk, watch or {})
             yield
             await run_in_threadpool(desk.close)
@@ -84,6 +84,6 @@ def make_app(desk: Desk, *, watch: Mapping[str, float] | None = None, log: RunLo
         app.include_router(part)
     documentation.install(app)
     documentation.describe(app)
-    limits = Limits(UPLOADS, desk.settings.upload_max_bytes, desk.settings.run_token)
+    limits = RequestLimits(UPLOADS, desk.settings.upload_max_bytes, desk.settings.run_token)
     app.add_middleware(Bounds, limits=limits, run_log=log)
     return app

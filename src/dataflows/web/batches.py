@@ -20,10 +20,10 @@ from dataflows.flows.hospitals.progress import gone
 from dataflows.flows.hospitals.report import Validation
 from dataflows.runs.journal import DONE, PARTIAL, RESUMABLE, RUNNING, RunRecord
 from dataflows.web import bulk
-from dataflows.web.answers import Refused, responses
-from dataflows.web.desk import AtDesk, Desk, as_usual
+from dataflows.web.answers import HttpRefusal, responses
+from dataflows.web.desk import AtDesk, ServerContext, as_usual
 from dataflows.web.hospitals import Again, BatchId
-from dataflows.web.uploads import BODY, Uploads
+from dataflows.web.uploads import BODY, ReceivedUploads
 
 MOST_ROWS = 1_000
 _LOOK_AGAIN_SECONDS = 10.0
@@ -96,7 +96,7 @@ class BatchStatus(BaseModel):
 async def upload_csv(request: Request, desk: AtDesk, again: Again = False) -> JSONResponse:
     """Take in a CSV of up to 1,000 hospitals and answer at once; its rows are created in the background."""
     uploads = request.app.state.uploads
-    assert isinstance(uploads, Uploads)
+    assert isinstance(uploads, ReceivedUploads)
     async with uploads.received(request) as path:
         validation = await run_in_threadpool(_validated, path)
     with bulk.speaking_http():
@@ -159,7 +159,7 @@ class _Looks:
         with self._lock:
             return self._known.get(run_id, (0.0, set[int]()))[1]
 
-    def gone(self, desk: Desk, record: RunRecord) -> set[int]:
+    def gone(self, desk: ServerContext, record: RunRecord) -> set[int]:
         """The rows that are gone; what was known before, where the Directory does not say."""
         with self._lock:
             then, rows = self._known.get(record.run_id, (-_LOOK_AGAIN_SECONDS, set[int]()))
@@ -182,7 +182,7 @@ def _looks(request: Request) -> _Looks:
     return state.hospital_looks
 
 
-def _facts(desk: Desk, record: RunRecord, deleted: set[int]) -> dict[str, Any]:
+def _facts(desk: ServerContext, record: RunRecord, deleted: set[int]) -> dict[str, Any]:
     """Seed 003's document with seed 004's fields; ``deleted``: rows that the Directory does not have any more."""
     facts = bulk.document(desk, record, full=True)
     for row in facts["hospitals"]:
@@ -198,7 +198,7 @@ def _validated(path: FilePath) -> Validation:
             "msg": "CSV headers must be exactly: name,address,phone",
             "type": "invalid_headers",
         }
-        raise Refused(422, "invalid_headers", str(detail["msg"]), hint="correct the first line", detail=[detail])
+        raise HttpRefusal(422, "invalid_headers", str(detail["msg"]), hint="correct the first line", detail=[detail])
     return bulk.validated(path, MOST_ROWS)
 
 

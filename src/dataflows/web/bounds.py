@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dataflows.runs.logs import RunLog
 from dataflows.settings import Secret
 from dataflows.web.access import HEADER
-from dataflows.web.answers import Refused, bug, too_slow
+from dataflows.web.answers import HttpRefusal, bug, too_slow
 from dataflows.web.guesses import Guesses, shows_token
 from dataflows.web.quiet import masked
 
@@ -43,7 +43,7 @@ log = logging.getLogger("dataflows.web")
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """``uploads``: paths that may bring a file; ``upload_bytes``: how large; ``token`` must not come into the log."""
 
     uploads: frozenset[str]
@@ -54,7 +54,7 @@ class Limits:
 class Bounds:
     """The outermost layer of the app. ``run_log``: takes what is said of requests, and no run's log does then."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, run_log: RunLog | None = None) -> None:
+    def __init__(self, app: ASGIApp, limits: RequestLimits, run_log: RunLog | None = None) -> None:
         self._app = app
         self._limits = limits
         self._run_log = run_log
@@ -80,7 +80,7 @@ class Bounds:
     async def _serve(self, request: _Request) -> None:
         try:
             if self._under_way > MOST_REQUESTS and request.scope["path"] != "/health":
-                raise Refused(503, "busy", "too many requests at the same time", headers={"Retry-After": "5"})
+                raise HttpRefusal(503, "busy", "too many requests at the same time", headers={"Retry-After": "5"})
             request.refuse_ambiguous()
             request.refuse_declared()
             if not shows_token(request.scope, (_TOKEN_HEADER,)):
@@ -90,7 +90,7 @@ class Bounds:
             await self._app(request.scope, request.receive, request.send)
             if request.status == HTTPStatus.UNAUTHORIZED:
                 self._guesses.note_wrong(request.scope)
-        except Refused as refused:  # as a rule a route's own handler has answered already
+        except HttpRefusal as refused:  # as a rule a route's own handler has answered already
             await request.end(refused)
         except ClientDisconnect:
             request.status = _GONE
@@ -127,7 +127,7 @@ class _Request:
         """Refuse a body of two lengths: a proxy before us may have taken the other one (request smuggling)."""
         names = {name for name, _ in self.scope["headers"]}
         if {b"content-length", b"transfer-encoding"} <= names:
-            raise Refused(400, "ambiguous", "the request has two lengths", headers={"Connection": "close"})
+            raise HttpRefusal(400, "ambiguous", "the request has two lengths", headers={"Connection": "close"})
 
     def refuse_declared(self) -> None:
         """Refuse a body that says itself that it is too large, before any of it is read."""
@@ -156,7 +156,7 @@ class _Request:
             raise _too_large(self._most)
         return message
 
-    async def end(self, refused: Refused) -> None:
+    async def end(self, refused: HttpRefusal) -> None:
         """Answer, unless an answer has begun already: that one breaks off."""
         if not self.status:
             await refused.response()(self.scope, self.receive, self.send)
@@ -177,5 +177,5 @@ def _without_slash(scope: Scope) -> Scope:
     return {**scope, "path": path[:-1]} if path.endswith("/") and path.strip("/") and path[-2:] != "//" else scope
 
 
-def _too_large(most: int) -> Refused:
-    return Refused(413, "too_large", f"the request is larger than {most:,} bytes")
+def _too_large(most: int) -> HttpRefusal:
+    return HttpRefusal(413, "too_large", f"the request is larger than {most:,} bytes")

@@ -13,15 +13,15 @@ from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.hospitals import job, table
-from dataflows.flows.hospitals.copies import Content
+from dataflows.flows.hospitals.copies import FileContent
 from dataflows.flows.hospitals.progress import progress
 from dataflows.flows.hospitals.report import Problem, Validation
-from dataflows.runs.background import Work
+from dataflows.runs.background import BackgroundJob
 from dataflows.runs.journal import RunRecord
 from dataflows.runs.logs import RunLog
 from dataflows.runs.runner import Job, Order
-from dataflows.web.answers import Refused, refusal, unknown
-from dataflows.web.desk import Desk
+from dataflows.web.answers import HttpRefusal, refusal, unknown
+from dataflows.web.desk import ServerContext
 from dataflows.web.waiting import result
 
 COMMAND = job.COMMAND
@@ -58,11 +58,11 @@ def speaking_http(batch_id: str | None = None) -> Iterator[None]:
         yield
     except DataflowsError as error:
         raise _spoken(refusal(error), batch_id) from None
-    except Refused as refused:
+    except HttpRefusal as refused:
         raise _spoken(refused, batch_id) from None
 
 
-def _spoken(refused: Refused, batch_id: str | None) -> Refused:
+def _spoken(refused: HttpRefusal, batch_id: str | None) -> HttpRefusal:
     error = refused.content["error"]
     if isinstance(error, dict):
         named = refused.content.get("batch_id") or batch_id
@@ -74,7 +74,7 @@ def _spoken(refused: Refused, batch_id: str | None) -> Refused:
 class Started:
     """A job that has begun: the batch under which callers know it, and how many rows it carries."""
 
-    work: Work
+    work: BackgroundJob
     batch_id: str
     rows: int
 
@@ -89,7 +89,9 @@ def validated(path: Path, most_rows: int) -> Validation:
     if not found.is_valid or not found.rows:
         detail = [_place(problem) for problem in found.problems] or [_empty()]
         message = f"the file has {len(detail)} error{'s' * (len(detail) != 1)}, so none of its rows is sent"
-        raise Refused(422, "bad_input", message, hint="correct the file; see POST /hospitals/validate", detail=detail)
+        raise HttpRefusal(
+            422, "bad_input", message, hint="correct the file; see POST /hospitals/validate", detail=detail
+        )
     return found
 
 
@@ -103,7 +105,7 @@ def _empty() -> dict[str, Any]:
     return {"loc": ["file"], "msg": "the file has no rows", "type": "no_rows"}
 
 
-async def start(desk: Desk, validation: Validation, *, again: bool) -> Started:
+async def start(desk: ServerContext, validation: Validation, *, again: bool) -> Started:
     """Start the job for the rows of a file. The same rows have the same batch, and are created once.
 
     Raises:
@@ -117,27 +119,27 @@ async def start(desk: Desk, validation: Validation, *, again: bool) -> Started:
     return Started(work, work.order.batch_id or await _batch_of(desk, work), len(content.rows))
 
 
-async def resume(desk: Desk, record: RunRecord) -> Work:
+async def resume(desk: ServerContext, record: RunRecord) -> BackgroundJob:
     """Go on with a run that broke off, from the copy of its rows. Raises as ``start``; BadInput: the copy is gone."""
-    options, content = await run_in_threadpool(job.recalled, record.options, desk.settings)
+    options, content = await run_in_threadpool(job.options_from_json, record.options, desk.settings)
     return await _begun(desk, replace(options, workers=desk.settings.max_concurrent_requests), content)
 
 
-async def _begun(desk: Desk, options: job.Options, content: Content) -> Work:
+async def _begun(desk: ServerContext, options: job.Options, content: FileContent) -> BackgroundJob:
     order, log, play = await run_in_threadpool(_ordered, desk, options, content)
     return await desk.begin(order, log, play, STATUS_URL)
 
 
-def _ordered(desk: Desk, options: job.Options, content: Content) -> tuple[Order, RunLog, Job]:
+def _ordered(desk: ServerContext, options: job.Options, content: FileContent) -> tuple[Order, RunLog, Job]:
     """Names the batch, which hashes every row, and keeps a copy of the rows."""
     batch_id = None if options.again else job.first_batch(content)
     order, log = desk.order(
-        COMMAND, job.target(content, again=options.again), job.kept(options, content), batch_id=batch_id
+        COMMAND, job.target(content, again=options.again), job.options_to_json(options, content), batch_id=batch_id
     )
     return order, log, job.upload(desk.settings, options, content)
 
 
-async def _batch_of(desk: Desk, work: Work) -> str:
+async def _batch_of(desk: ServerContext, work: BackgroundJob) -> str:
     """The batch of rows that are created once more, which the job finds by asking the Directory."""
     run_id = await result(work.begun)
     while True:
@@ -151,7 +153,7 @@ async def _batch_of(desk: Desk, work: Work) -> str:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def of_batch(desk: Desk, batch_id: str) -> RunRecord:
+def of_batch(desk: ServerContext, batch_id: str) -> RunRecord:
     """The latest run that carries a batch. Raises Refused: 404, nobody knows it."""
     desk.see_what_died()
     record = desk.journal.run_of_batch(batch_id)
@@ -160,7 +162,7 @@ def of_batch(desk: Desk, batch_id: str) -> RunRecord:
     return record
 
 
-def document(desk: Desk, record: RunRecord, *, full: bool = False) -> dict[str, Any]:
+def document(desk: ServerContext, record: RunRecord, *, full: bool = False) -> dict[str, Any]:
     """Seed 003's progress document, ``full`` with seed 004's fields. Raises Refused: 404, its rows are not kept."""
     found = progress(desk.journal, desk.settings.data_dir, record, full=full)
     if found is None:

@@ -15,7 +15,7 @@ from dataflows.flows.cqc import job
 from dataflows.flows.cqc.folder import file_of
 from dataflows.flows.cqc.history import History
 from dataflows.runs.journal import RUNNING, RunRecord
-from dataflows.web.answers import STATUSES, Explained, Refused, WholeFile, responses, unknown
+from dataflows.web.answers import STATUSES, Explained, HttpRefusal, WholeFile, responses, unknown
 from dataflows.web.desk import AtDesk, with_token, with_token_in_address
 from dataflows.web.waiting import settled
 
@@ -65,7 +65,9 @@ async def run(desk: AtDesk, wait: Wait = None) -> Response:
     """Fetch all sources, and answer when that is done."""
     settings = desk.settings
     options = job.Options(output=settings.data_dir, keep_days=settings.cqc_keep_days)
-    order, log = await run_in_threadpool(lambda: desk.order(COMMAND, job.target(options.output), job.kept(options)))
+    order, log = await run_in_threadpool(
+        lambda: desk.order(COMMAND, job.target(options.output), job.options_to_json(options))
+    )
     work = await desk.begin(order, log, job.fetch(settings, options), STATUS_URL)
     run_id = work.begun.result()
     if not await settled(work.ended, wait):
@@ -136,7 +138,7 @@ def _answer(run_id: str, report: dict[str, Any], code: ExitCode, error: Explaine
     headers = {"X-Run-Id": run_id}
     if not report.get("results") or code is ExitCode.INTERRUPTED:
         error = error or Explained(code="interrupted", message="the run broke off", hint="POST /run again")
-        raise Refused(STATUSES[code], error.code, error.message, hint=error.hint, headers=headers)
+        raise HttpRefusal(STATUSES[code], error.code, error.message, hint=error.hint, headers=headers)
     return JSONResponse(RunAnswer.model_validate(report).model_dump(), headers=headers)
 
 

@@ -10,13 +10,13 @@ from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import AlreadyRunning
-from dataflows.runs.background import Background, Work
+from dataflows.runs.background import Background, BackgroundJob
 from dataflows.runs.history import see_what_died
 from dataflows.runs.journal import RUNNING, Journal, RunRecord
 from dataflows.runs.logs import RunLog
 from dataflows.runs.runner import Job, Order, Outcome
 from dataflows.web.access import Access
-from dataflows.web.answers import Refused, refusal
+from dataflows.web.answers import HttpRefusal, refusal
 from dataflows.web.waiting import result
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ GRACE_SECONDS = 32.0
 log = logging.getLogger("dataflows.web")
 
 
-class Desk:
+class ServerContext:
     """One server's place of work.
 
     Args:
@@ -98,7 +98,7 @@ class Desk:
         )
         return order, run_log
 
-    async def begin(self, order: Order, run_log: RunLog, job: Job, status_url: str) -> Work:
+    async def begin(self, order: Order, run_log: RunLog, job: Job, status_url: str) -> BackgroundJob:
         """Start a job; returns once it is a run. ``status_url`` with ``{run_id}`` tells where its state is found.
 
         Raises:
@@ -113,7 +113,7 @@ class Desk:
             raise await run_in_threadpool(self._busy, error, order, status_url) from None
         return work
 
-    def _busy(self, error: AlreadyRunning, order: Order, status_url: str) -> Refused:
+    def _busy(self, error: AlreadyRunning, order: Order, status_url: str) -> HttpRefusal:
         running = self.journal.runs(state=RUNNING, command=order.command)
         first = next((record for record in running if record.target == order.target), None)
         if first is None:
@@ -127,19 +127,19 @@ class Desk:
         return self.journal.run(run_id)
 
 
-async def at_desk(request: Request) -> Desk:
+async def at_desk(request: Request) -> ServerContext:
     """The same, as a dependency."""
     return desk_of(request)
 
 
-def desk_of(request: Request) -> Desk:
+def desk_of(request: Request) -> ServerContext:
     """The desk of the server that a request came to."""
     desk = request.app.state.desk
-    assert isinstance(desk, Desk)
+    assert isinstance(desk, ServerContext)
     return desk
 
 
-AtDesk = Annotated[Desk, Depends(at_desk)]
+AtDesk = Annotated[ServerContext, Depends(at_desk)]
 
 
 async def with_token(request: Request) -> None:

@@ -12,7 +12,7 @@ from dataflows.settings import load
 from dataflows.store.umask import close_to_others
 from dataflows.web.access import Access
 from dataflows.web.application import make_app
-from dataflows.web.desk import COMMAND, Desk
+from dataflows.web.desk import COMMAND, ServerContext
 
 
 def app_of_environment() -> FastAPI:
@@ -34,4 +34,4 @@ def app_of_environment() -> FastAPI:
     for warning in settings.warnings:
         server.warning("%s", warning)
     log = RunLog(settings.data_dir, COMMAND, level=settings.log_level, keep_days=settings.log_keep_days)
-    return make_app(Desk(settings, access), log=log)
+    return make_app(ServerContext(settings, access), log=log)

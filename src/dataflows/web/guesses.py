@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import Scope
 
-from dataflows.web.answers import Refused
+from dataflows.web.answers import HttpRefusal
 
 FREE_GUESSES = 10
 """So many wrong tokens cost an address nothing."""
@@ -53,7 +53,7 @@ class Guesses:
             return
         if found.waiting >= MOST_IN_LINE:
             wait = {"Retry-After": str(max(1, round(MOST_IN_LINE * WAIT_SECONDS)))}
-            raise Refused(429, "too_many_guesses", "too many wrong tokens came from this address", headers=wait)
+            raise HttpRefusal(429, "too_many_guesses", "too many wrong tokens came from this address", headers=wait)
         found.waiting += 1
         try:
             async with found.turn:

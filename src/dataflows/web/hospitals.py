@@ -17,10 +17,10 @@ from dataflows.runs.journal import RESUMABLE, RunRecord
 from dataflows.runs.pool import Stop
 from dataflows.runs.runner import Outcome
 from dataflows.web import bulk
-from dataflows.web.answers import STATUSES, Explained, Refused, responses
+from dataflows.web.answers import STATUSES, Explained, HttpRefusal, responses
 from dataflows.web.cqc import Wait
-from dataflows.web.desk import AtDesk, Desk, as_usual
-from dataflows.web.uploads import BODY, Uploads
+from dataflows.web.desk import AtDesk, ServerContext, as_usual
+from dataflows.web.uploads import BODY, ReceivedUploads
 from dataflows.web.waiting import result, settled
 
 PROGRESS_KEPT = timedelta(hours=24)
@@ -189,7 +189,7 @@ async def resume(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
     record = await run_in_threadpool(bulk.of_batch, desk, batch_id)
     if record.state != RESUMABLE:
         with bulk.speaking_http(batch_id):
-            raise Refused(409, "not_resumable", f"the batch is {record.state}: there is nothing to resume")
+            raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to resume")
     before = await run_in_threadpool(bulk.document, desk, record)
     done = {row["row"] for row in before["hospitals"] if row["status"] in _CREATED}
     with bulk.speaking_http(batch_id):
@@ -207,7 +207,7 @@ async def abandon(desk: AtDesk, batch_id: BatchId) -> AbandonAnswer:
     record = await run_in_threadpool(bulk.of_batch, desk, batch_id)
     if record.state not in (RESUMABLE, "abandoned"):
         with bulk.speaking_http(batch_id):
-            raise Refused(409, "not_resumable", f"the batch is {record.state}: there is nothing to abandon")
+            raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to abandon")
 
     def take_back(stop: Stop) -> Abandoned:
         settings = desk.settings
@@ -222,16 +222,16 @@ async def abandon(desk: AtDesk, batch_id: BatchId) -> AbandonAnswer:
     )
 
 
-def _uploads(request: Request) -> Uploads:
+def _uploads(request: Request) -> ReceivedUploads:
     uploads = request.app.state.uploads
-    assert isinstance(uploads, Uploads)
+    assert isinstance(uploads, ReceivedUploads)
     return uploads
 
 
-def _resumable(desk: Desk, record: RunRecord) -> ResumableBatch | None:
+def _resumable(desk: ServerContext, record: RunRecord) -> ResumableBatch | None:
     try:
         found = bulk.document(desk, record)
-    except Refused:  # its rows are gone: nothing can be resumed from them
+    except HttpRefusal:  # its rows are gone: nothing can be resumed from them
         return None
     left = [row["row"] for row in found["hospitals"] if row["status"] not in _CREATED]
     ended = datetime.fromisoformat(record.ended_at) if record.ended_at else datetime.now(UTC)

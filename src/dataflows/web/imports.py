@@ -22,7 +22,7 @@ from dataflows.runs.journal import RunRecord
 from dataflows.runs.pool import Stop
 from dataflows.runs.watch import watch
 from dataflows.web.answers import Failure, responses
-from dataflows.web.desk import AtDesk, Desk, as_usual
+from dataflows.web.desk import AtDesk, ServerContext, as_usual
 from dataflows.web.watched import IMPORTS, Import, Watched
 
 _CAME_TO_ITS_END = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.ALL_FAILED)
@@ -64,7 +64,7 @@ class ImportsHealth(BaseModel):
     imports: dict[str, ImportHealth]
 
 
-def start(desk: Desk, wished: Mapping[str, float]) -> dict[str, Watched]:
+def start(desk: ServerContext, wished: Mapping[str, float]) -> dict[str, Watched]:
     """Begin to run imports: name to seconds from pass to pass. Returns what the routes tell of."""
     found = {name: Watched(IMPORTS[name], every) for name, every in wished.items()}
     for name, watched in found.items():
@@ -72,17 +72,17 @@ def start(desk: Desk, wished: Mapping[str, float]) -> dict[str, Watched]:
     return found
 
 
-def _loop(desk: Desk, watched: Watched, stop: Stop) -> None:
+def _loop(desk: ServerContext, watched: Watched, stop: Stop) -> None:
     code = watch(lambda: _one_pass(desk, watched.what), watched.every, stop=stop)
     watched.ended = int(code)
     if code is not ExitCode.INTERRUPTED:
         log.error("%s is not run any more: exit code %d, which waiting does not mend", watched.what.command, code)
 
 
-def _one_pass(desk: Desk, what: Import) -> int:
+def _one_pass(desk: ServerContext, what: Import) -> int:
     settings = desk.settings
 
-    def tell(news: trouble.News) -> bool:
+    def tell(news: trouble.TroubleNews) -> bool:
         done = mail.post(settings, mail.Message(news.subject, news.text), settings.data_dir)
         return bool(done.sent or done.kept or done.file)
 
@@ -99,7 +99,7 @@ def _one_pass(desk: Desk, what: Import) -> int:
         return int(ExitCode.BUG)
 
 
-def _run(desk: Desk, what: Import) -> int:
+def _run(desk: ServerContext, what: Import) -> int:
     target, kept, job = what.a_pass(desk.settings)
     order, run_log = desk.order(what.command, target, kept)
     return int(desk.background.start(order, job, run_log).ended.result().exit_code)
@@ -122,7 +122,7 @@ def import_health(desk: AtDesk) -> JSONResponse:
     return JSONResponse(ImportsHealth(ok=ok, imports=imports).model_dump(), 200 if ok else 503)
 
 
-def _health(desk: Desk, watched: Watched) -> ImportHealth:
+def _health(desk: ServerContext, watched: Watched) -> ImportHealth:
     command = watched.what.command
     records = desk.journal.runs(command=command, limit=_LOOKED_AT)
     states = recent_attempts(desk.journal, command, _LOOKED_AT)

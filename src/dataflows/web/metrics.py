@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from dataflows.runs.figures import Figures, Latest, figures, latest
+from dataflows.runs.figures import Latest, RunFigures, figures, latest
 from dataflows.runs.journal import Journal
 from dataflows.web.answers import responses
 from dataflows.web.desk import AtDesk, as_usual
@@ -47,7 +47,7 @@ class _Runs(Collector):
         yield from _last(last)
 
 
-def _kept(found: Iterable[Figures]) -> Iterator[GaugeMetricFamily]:
+def _kept(found: Iterable[RunFigures]) -> Iterator[GaugeMetricFamily]:
     runs = GaugeMetricFamily("dataflows_runs", "Runs in the journal.", labels=("command", "state"))
     items = GaugeMetricFamily("dataflows_items", "Items of those runs.", labels=("command", "run_state", "state"))
     seconds = GaugeMetricFamily("dataflows_runs_seconds", "What they took together.", labels=("command", "state"))

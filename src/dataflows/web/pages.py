@@ -19,7 +19,7 @@ from dataflows.flows.hospitals.job import COMMAND as HOSPITALS
 from dataflows.flows.hospitals.progress import progress
 from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
 from dataflows.web.access import COOKIE, as_bytes
-from dataflows.web.desk import Desk, desk_of
+from dataflows.web.desk import ServerContext, desk_of
 from dataflows.web.sessions import COOKIE_SECONDS
 from dataflows.web.uploads import form_of
 
@@ -39,7 +39,7 @@ router = APIRouter(prefix="/runs", include_in_schema=False)
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """One run as the page shows it. ``percent`` is None where it is not known how much there is to do."""
 
     record: RunRecord
@@ -150,7 +150,7 @@ def _page(request: Request, name: str, *, status: int = 200, **values: object) -
     return HTMLResponse(text, status, {"Content-Security-Policy": policy})
 
 
-def _rows(desk: Desk) -> list[Row]:
+def _rows(desk: ServerContext) -> list[RunRow]:
     desk.see_what_died()
     found = [
         one for one in desk.journal.runs(limit=_MOST_RUNS) if one.state in (RUNNING, RESUMABLE) or _is_of_today(one)
@@ -162,12 +162,12 @@ def _is_of_today(record: RunRecord) -> bool:
     return datetime.fromisoformat(record.started_at).astimezone().date() == datetime.now().astimezone().date()
 
 
-def _row(desk: Desk, record: RunRecord, failures: int) -> Row:
+def _row(desk: ServerContext, record: RunRecord, failures: int) -> RunRow:
     failed = desk.journal.items(record.run_id, state="failed", limit=failures) if record.counts.get("failed") else []
-    return Row(record, _percent(desk, record), failed)
+    return RunRow(record, _percent(desk, record), failed)
 
 
-def _percent(desk: Desk, record: RunRecord) -> float | None:
+def _percent(desk: ServerContext, record: RunRecord) -> float | None:
     if record.state != RUNNING:
         return None
     if record.command == HOSPITALS:  # whose items count only when their batch is active

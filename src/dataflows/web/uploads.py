@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 from starlette.types import Message
 
-from dataflows.web.answers import Refused, too_slow
+from dataflows.web.answers import HttpRefusal, too_slow
 
 AT_ONCE = 8
 """So many files are looked at at the same time, after they have arrived."""
@@ -43,7 +43,7 @@ BODY: dict[str, Any] = {
 """How such a route is described: the body is read by us and not by FastAPI, which would do so before the token."""
 
 
-class Uploads:
+class ReceivedUploads:
     """The uploads of one server."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Uploads:
     async def _place(self) -> AsyncIterator[None]:
         """Wait for a place to arrive at; who brings next to nothing loses his to who waits."""
         if self._waiting >= MOST_WAITING:
-            raise Refused(503, "busy", "too many uploads at the same time", headers={"Retry-After": "10"})
+            raise HttpRefusal(503, "busy", "too many uploads at the same time", headers={"Retry-After": "10"})
         self._waiting += 1
         room = asyncio.get_running_loop().call_later(ROOM_SECONDS, self._make_room)
         try:
@@ -145,7 +145,7 @@ async def form_of(request: Request, *, files: int, fields: int) -> AsyncIterator
     try:
         form = await request.form(max_files=files, max_fields=fields)
     except UnicodeError:  # "undefined" and "punycode" are character sets, too
-        raise Refused(400, "bad_request", "the form cannot be read", hint="send it as UTF-8") from None
+        raise HttpRefusal(400, "bad_request", "the form cannot be read", hint="send it as UTF-8") from None
     try:
         yield form
     finally:
@@ -157,7 +157,9 @@ async def _saved(request: Request, path: Path) -> Path:
         found = form.get(FIELD)
         if not isinstance(found, UploadFile):
             detail = [{"loc": ["body", FIELD], "msg": "Field required", "type": "missing"}]
-            raise Refused(422, "missing", "there is no file in the request", hint="send it as file=@...", detail=detail)
+            raise HttpRefusal(
+                422, "missing", "there is no file in the request", hint="send it as file=@...", detail=detail
+            )
         await run_in_threadpool(_copy, found, path)
     return path
 

@@ -26,13 +26,13 @@ class Import:
 
 def _patients(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
     options = patients.Options()
-    return patients.target(settings), patients.kept(options), patients.bring_in(settings, options)
+    return patients.target(settings), patients.options_to_json(options), patients.bring_in(settings, options)
 
 
 def _therapists(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
     options = therapists.Options()
     therapists.check(settings, options)
-    return therapists.target(settings), therapists.kept(options), therapists.bring_in(settings, options)
+    return therapists.target(settings), therapists.options_to_json(options), therapists.bring_in(settings, options)
 
 
 HOUR, WEEK = 3600.0, 7 * 86_400.0

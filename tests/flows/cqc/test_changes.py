@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.cqc.changes import Changes, compare, write_changes
+from dataflows.flows.cqc.changes import ChangeCount, compare, write_changes
 from dataflows.flows.cqc.merged import write_merged
 from dataflows.flows.cqc.tables import Table, guarded
 from dataflows.sandbox.exports import CHANGED_EVERY, GONE_PER_EDITION, NEW_PER_EDITION, text_of
@@ -67,7 +67,7 @@ def test_it_finds_what_a_naive_comparison_finds(before: Rows, after: Rows) -> No
     before = [row for row in before if any(row)]  # the verifier calls empty ones blank, csv writes them as such
     after = [row for row in after if any(row)]
     with tempfile.TemporaryDirectory() as place:
-        totals = Changes()
+        totals = ChangeCount()
         tables = Table(saved(Path(place) / "before", before)), Table(saved(Path(place) / "after", after))
         found = list(compare(*tables, totals))
     assert Counter((c.change, c.location_id, c.before, c.after) for c in found) == naive(before, after)
@@ -99,7 +99,7 @@ def test_columns_are_compared_by_name_wherever_they_stand(tmp_path: Path) -> Non
     before = saved(tmp_path / "before", [["a", "1-1", "1-9", "North"]])
     drifted = ["Region", "Name", "CQC Location (for office use only", "CQC Provider ID", "Also known as"]
     after = saved(tmp_path / "after", [["South", "a", "1-1", "1-9", "x"]], drifted)
-    totals = Changes()
+    totals = ChangeCount()
     [change] = compare(Table(before), Table(after), totals)
     assert (change.column, change.before, change.after) == ("Region", "North", "South")
     assert totals.columns == ("also known as",)

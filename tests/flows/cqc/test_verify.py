@@ -13,14 +13,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataflows.flows.cqc.layout import COLUMNS, plain
-from dataflows.flows.cqc.verify import LONGEST_RECORD, Content, Unfit, Verifier
+from dataflows.flows.cqc.verify import LONGEST_RECORD, FileSummary, UnfitFile, Verifier
 from dataflows.remote.download import BrokenOff
 from dataflows.sandbox.exports import DIRECTORY_COLUMNS, PREAMBLE, SEARCH_COLUMNS, text_of
 
 HEADER = b"Name,CQC Provider ID (for office use only),CQC Location ID (for office use only)\n"
 
 
-def judged(data: bytes, *, allow_ragged: int = 0, size: int = 1000) -> Content:
+def judged(data: bytes, *, allow_ragged: int = 0, size: int = 1000) -> FileSummary:
     verifier = Verifier(allow_ragged=allow_ragged)
     for start in range(0, len(data), size):
         verifier.take(data[start : start + size])
@@ -28,7 +28,7 @@ def judged(data: bytes, *, allow_ragged: int = 0, size: int = 1000) -> Content:
 
 
 def why(data: bytes, **how: int) -> str:
-    with pytest.raises((Unfit, BrokenOff)) as caught:
+    with pytest.raises((UnfitFile, BrokenOff)) as caught:
         judged(data, **how)
     return caught.value.code
 
@@ -76,7 +76,7 @@ def ours(data: bytes, allow_ragged: int, pieces: Iterator[bytes]) -> tuple[int, 
         for piece in pieces:
             verifier.take(piece)
         content = verifier.finish()
-    except (Unfit, BrokenOff) as error:
+    except (UnfitFile, BrokenOff) as error:
         return error.code
     assert content.sha256 == hashlib.sha256(data).hexdigest()
     return content.rows, content.blank, content.ragged
@@ -247,7 +247,7 @@ def test_some_ragged_records_can_be_allowed() -> None:
 
 
 def test_the_reason_names_the_record_and_shows_nothing_of_it() -> None:
-    with pytest.raises(Unfit, match=r"^record 3 has 2 columns and the header 3$"):
+    with pytest.raises(UnfitFile, match=r"^record 3 has 2 columns and the header 3$"):
         judged(HEADER + b"a,b,c\n\nsecret,words\n")
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dataflows.flows.csc.delta import Payload, Plan, Sending, deletion, settled
-from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.delta import ChildPlan, Payload, Sending, deletion, settled
+from dataflows.flows.csc.payload import CHILD, ObjectKind
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class _Change:
     purge: Payload | None = None
 
 
-def changes_of_payloads(baseline: Payload, current: Payload, *, full: bool = False) -> Plan:
+def changes_of_payloads(baseline: Payload, current: Payload, *, full: bool = False) -> ChildPlan:
     """Plan the way from a trusted baseline to the current payload.
 
     Args:
@@ -32,14 +32,14 @@ def changes_of_payloads(baseline: Payload, current: Payload, *, full: bool = Fal
     old, new = settled(baseline), settled(current)
     change = _difference(CHILD, old, new)
     if change.send is None:
-        return Plan(Sending.UNCHANGED)
+        return ChildPlan(Sending.UNCHANGED)
     body = _whole_with_purges(CHILD, old, new) if full else change.send
     if change.purge is not None:
-        return Plan(Sending.RESET, first=change.purge, body=body)
-    return Plan(Sending.FULL if full else Sending.DELTA, body=body)
+        return ChildPlan(Sending.RESET, first=change.purge, body=body)
+    return ChildPlan(Sending.FULL if full else Sending.DELTA, body=body)
 
 
-def _difference(kind: Kind, old: Payload, new: Payload) -> _Change:
+def _difference(kind: ObjectKind, old: Payload, new: Payload) -> _Change:
     if old == new:
         return _Change()
     own, previous = _own(kind, new), _own(kind, old)
@@ -53,7 +53,7 @@ def _difference(kind: Kind, old: Payload, new: Payload) -> _Change:
     return change
 
 
-def _children(kind: Kind, old: Payload, new: Payload, own: Payload) -> _Change:
+def _children(kind: ObjectKind, old: Payload, new: Payload, own: Payload) -> _Change:
     """Collect what the objects below need; an ancestor carries its own fields along."""
     sends: Payload = {}
     purges: Payload = {}
@@ -68,7 +68,7 @@ def _children(kind: Kind, old: Payload, new: Payload, own: Payload) -> _Change:
     return _Change(send={**own, **sends} if sends else None, purge={**own, **purges} if purges else None)
 
 
-def _one(kind: Kind, before: Payload | None, after: Payload | None) -> _Change:
+def _one(kind: ObjectKind, before: Payload | None, after: Payload | None) -> _Change:
     if before is not None and after is not None:
         return _difference(kind, before, after)
     if after is not None:
@@ -77,7 +77,7 @@ def _one(kind: Kind, before: Payload | None, after: Payload | None) -> _Change:
 
 
 def _pairs(
-    kind: Kind, old: list[Payload] | None, new: list[Payload] | None
+    kind: ObjectKind, old: list[Payload] | None, new: list[Payload] | None
 ) -> list[tuple[Payload | None, Payload | None]]:
     """Pair the items of two lists by id: those of the new list in its order, then the vanished ones."""
     field = kind.id_field or ""
@@ -86,13 +86,13 @@ def _pairs(
     return pairs + [(item, None) for item in before.values()]
 
 
-def _removal(kind: Kind, item: Payload) -> Payload:
+def _removal(kind: ObjectKind, item: Payload) -> Payload:
     if kind is CHILD:
         return deletion(item)
     return {**({kind.id_field: item[kind.id_field]} if kind.id_field else {}), "purge": True}
 
 
-def _own(kind: Kind, payload: Payload) -> Payload:
+def _own(kind: ObjectKind, payload: Payload) -> Payload:
     return {key: value for key, value in payload.items() if key not in kind.single and key not in kind.listed}
 
 
@@ -106,7 +106,7 @@ def _put(into: Payload, name: str, value: Payload | list[Any] | None) -> None:
         into[name] = value
 
 
-def _whole_with_purges(kind: Kind, old: Payload, new: Payload) -> Payload:
+def _whole_with_purges(kind: ObjectKind, old: Payload, new: Payload) -> Payload:
     """Return the whole new object, with a purge for everything that the old one had besides."""
     result = dict(new)
     result.update({key: [] for key, value in _own(kind, old).items() if isinstance(value, list) and key not in new})
@@ -124,9 +124,9 @@ def _whole_with_purges(kind: Kind, old: Payload, new: Payload) -> Payload:
     return result
 
 
-def plain_plan(plan: Plan) -> Plan:
+def plain_plan(plan: ChildPlan) -> ChildPlan:
     """A plan without the empty lists that say nothing new, because the whole child is sent."""
-    return Plan(plan.sending, plan.first, _plain(plan.body)) if plan.body is not None else plan
+    return ChildPlan(plan.sending, plan.first, _plain(plan.body)) if plan.body is not None else plan
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.payload import CHILD, ObjectKind
 
 Object = dict[str, Any]
 
@@ -80,14 +80,14 @@ _CHILD_IDS = st.sampled_from(["SYN1", "syn1", "SYN2", "9"])
 
 
 @st.composite
-def children(draw: DrawFn, purge_flags: bool = False, kind: Kind = CHILD) -> Object:
+def children(draw: DrawFn, purge_flags: bool = False, kind: ObjectKind = CHILD) -> Object:
     """Valid children of every shape; with ``purge_flags`` some objects carry ``purge: false``, as real ones do."""
     child = draw(_object(kind, purge_flags))
     return {"la_child_id": draw(_CHILD_IDS), **child}
 
 
 @st.composite
-def edited(draw: DrawFn, child: Object, purge_flags: bool = False, kind: Kind = CHILD) -> Object:
+def edited(draw: DrawFn, child: Object, purge_flags: bool = False, kind: ObjectKind = CHILD) -> Object:
     """The same child later: a few attributes, items or blocks added, changed, reordered, emptied or gone.
 
     Sometimes nothing changed, sometimes everything.
@@ -100,14 +100,14 @@ def edited(draw: DrawFn, child: Object, purge_flags: bool = False, kind: Kind = 
     return later
 
 
-def _own(kind: Kind) -> dict[str, SearchStrategy[Any]]:
+def _own(kind: ObjectKind) -> dict[str, SearchStrategy[Any]]:
     """An object's own attributes but its id, those that a grown schema knows besides included."""
     known = _OWN[kind.name]
     names = {*kind.fields, *kind.plain_lists} - {kind.id_field}
     return {name: known.get(name, _CODE) for name in sorted(names)}
 
 
-def _object(kind: Kind, purge_flags: bool) -> SearchStrategy[Object]:
+def _object(kind: ObjectKind, purge_flags: bool) -> SearchStrategy[Object]:
     optional: dict[str, SearchStrategy[Any]] = _own(kind)
     optional |= {name: _object(below, purge_flags) for name, below in kind.single.items()}
     optional |= {name: _listed(below, purge_flags) for name, below in kind.listed.items()}
@@ -116,17 +116,17 @@ def _object(kind: Kind, purge_flags: bool) -> SearchStrategy[Object]:
     return st.fixed_dictionaries({}, optional=optional)
 
 
-def _listed(kind: Kind, purge_flags: bool) -> SearchStrategy[list[Object]]:
+def _listed(kind: ObjectKind, purge_flags: bool) -> SearchStrategy[list[Object]]:
     return st.lists(st.sampled_from(_ITEM_IDS), max_size=2, unique=True).flatmap(
         lambda ids: st.tuples(*(_item(kind, one, purge_flags) for one in ids)).map(list)
     )
 
 
-def _item(kind: Kind, item_id: str, purge_flags: bool) -> SearchStrategy[Object]:
+def _item(kind: ObjectKind, item_id: str, purge_flags: bool) -> SearchStrategy[Object]:
     return _object(kind, purge_flags).map(lambda item: {str(kind.id_field): item_id, **item})
 
 
-def _edit(draw: DrawFn, kind: Kind, at: Object, purge_flags: bool) -> None:
+def _edit(draw: DrawFn, kind: ObjectKind, at: Object, purge_flags: bool) -> None:
     """Change one thing in ``at``, or in something below it."""
     own = _own(kind)
     name = draw(st.sampled_from(sorted([*own, *kind.single, *kind.listed])))
@@ -140,14 +140,14 @@ def _edit(draw: DrawFn, kind: Kind, at: Object, purge_flags: bool) -> None:
         at[name] = draw(own[name])
 
 
-def _edit_single(draw: DrawFn, kind: Kind, at: Object, name: str, purge_flags: bool) -> None:
+def _edit_single(draw: DrawFn, kind: ObjectKind, at: Object, name: str, purge_flags: bool) -> None:
     if name in at:
         _edit(draw, kind, at[name], purge_flags)
     else:
         at[name] = draw(_object(kind, purge_flags))
 
 
-def _edit_list(draw: DrawFn, kind: Kind, items: list[Object], purge_flags: bool) -> None:
+def _edit_list(draw: DrawFn, kind: ObjectKind, items: list[Object], purge_flags: bool) -> None:
     used = [item[str(kind.id_field)] for item in items]
     unused = [one for one in _ITEM_IDS if one not in used]
     match draw(st.sampled_from(["change", "change", "insert", "remove", "reorder", "empty"])):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.flows.csc import delta
-from dataflows.flows.csc.delta import Plan, Sending, deletion, purge_and_whole, settled, whole
-from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.delta import ChildPlan, Sending, deletion, purge_and_whole, settled, whole
+from dataflows.flows.csc.payload import CHILD, ObjectKind
 from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.sandbox.model import merge, replace
@@ -24,7 +24,7 @@ KEY = b"k" * 32
 under_every_schema = pytest.mark.parametrize("schema", SCHEMAS.values(), ids=list(SCHEMAS))
 
 
-def changes(baseline: Object, current: Object, kind: Kind = CHILD, *, full: bool = False) -> Plan:
+def changes(baseline: Object, current: Object, kind: ObjectKind = CHILD, *, full: bool = False) -> ChildPlan:
     """The plan from what the journal keeps of ``baseline``: its skeleton, written and read."""
     kept = Skeleton.from_bytes(Skeleton.of(baseline, KEY, kind).to_bytes(), KEY, kind)
     assert kept is not None
@@ -41,7 +41,7 @@ def before_and_after(data: st.DataObject, schema: ChildSchema) -> tuple[Object, 
     return before, after
 
 
-def plain(payload: Object | None, kind: Kind = CHILD) -> Object | None:
+def plain(payload: Object | None, kind: ObjectKind = CHILD) -> Object | None:
     """A payload without what says nothing: the order of items with ids, empty lists, ``purge: false``."""
     if payload is None:
         return None
@@ -57,7 +57,7 @@ def plain(payload: Object | None, kind: Kind = CHILD) -> Object | None:
     return {key: value for key, value in result.items() if value != []}
 
 
-def applied(model: str, held: Object | None, plan: Plan, schema: ChildSchema) -> Object | None:
+def applied(model: str, held: Object | None, plan: ChildPlan, schema: ChildSchema) -> Object | None:
     """What the receiver holds after the requests of a plan."""
     for request in (plan.first, plan.body):
         if request is not None:
@@ -128,7 +128,7 @@ def test_deletion_and_return(child: Object, model: str) -> None:
 @given(data=st.data())
 def test_nothing_changed_means_nothing_sent(schema: ChildSchema, data: st.DataObject) -> None:
     child = data.draw(children(kind=schema.kind))
-    assert changes(child, dict(child), schema.kind) == Plan(Sending.UNCHANGED)
+    assert changes(child, dict(child), schema.kind) == ChildPlan(Sending.UNCHANGED)
 
 
 @pytest.mark.parametrize("left", [{"order_code": "A"}, None], ids=["a field of it vanished", "it vanished"])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.csc.payload import Kind, Problem, attribute_paths, canonical, parse, payload_hash
+from dataflows.flows.csc.payload import ObjectKind, RuleViolation, attribute_paths, canonical, parse, payload_hash
 from dataflows.flows.csc.schema import ChildSchema
 from tests.flows.csc.schemas import SCHEMAS
 from tests.flows.csc.strategies import children
@@ -171,7 +171,7 @@ LISTS = [at.removesuffix("[0]") for at in OBJECTS if at.endswith("[0]")]
 SECRET = "Zq7"  # stands in every broken text value below: no problem may repeat it
 
 Case = tuple[str, object, str]
-Judge = Callable[[object], list[Problem]]
+Judge = Callable[[object], list[RuleViolation]]
 BROKEN: list[Case] = [
     *((at, 7, TEXT) for at in NAMES),
     *((at, value, THIRTEEN) for at in PUPIL_NUMBERS for value in ("Zq7Zq7Zq7Zq7", "Zq7Zq7Zq7Zq7Zq")),
@@ -244,13 +244,13 @@ def test_one_broken_rule_is_one_problem_at_its_path(schema: ChildSchema, path: s
 
     found = schema.problems(broken_at(path, value))
 
-    assert found == [Problem(path.replace("zq_new", "(unknown name)"), rule)]
+    assert found == [RuleViolation(path.replace("zq_new", "(unknown name)"), rule)]
     assert SECRET not in str(found)
 
 
 @pytest.mark.parametrize("path", leaves())
 def test_nothing_may_be_null(problems: Judge, path: str) -> None:
-    assert problems(broken_at(path, None)) == [Problem(path, NULL)]
+    assert problems(broken_at(path, None)) == [RuleViolation(path, NULL)]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_ids_are_required(problems: Judge, path: str) -> None:
         at = at[step]
     del at[last]
 
-    assert problems(child) == [Problem(path, REQUIRED)]
+    assert problems(child) == [RuleViolation(path, REQUIRED)]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_an_id_stands_once_in_its_list(problems: Judge, path: str) -> None:
     at.append(copy.deepcopy(at[0]))
     id_field = next(name for name in at[0] if name.endswith("_id"))
 
-    assert problems(child) == [Problem(f"{path}[1].{id_field}", ID_TWICE)]
+    assert problems(child) == [RuleViolation(f"{path}[1].{id_field}", ID_TWICE)]
 
 
 def test_a_worker_may_come_back(problems: Judge) -> None:
@@ -334,19 +334,19 @@ def test_a_strange_name_is_not_repeated(problems: Judge, name: str) -> None:
     child = full_child()
     child["child_details"][name] = "x"
 
-    assert problems(child) == [Problem("child_details.(unknown name)", UNKNOWN)]
+    assert problems(child) == [RuleViolation("child_details.(unknown name)", UNKNOWN)]
 
 
 def test_a_slip_of_the_pen_is_told_by_the_name_that_was_meant(problems: Judge) -> None:
     child = full_child()
     child["child_details"]["ethnicty"] = "x"
 
-    assert problems(child) == [Problem("child_details.(unknown name, like ethnicity)", UNKNOWN)]
+    assert problems(child) == [RuleViolation("child_details.(unknown name, like ethnicity)", UNKNOWN)]
 
 
 @pytest.mark.parametrize("payload", [[], "Zq7", 7, [full_child()]])
 def test_a_record_is_an_object(problems: Judge, payload: object) -> None:
-    assert problems(payload) == [Problem("", OBJECT)]
+    assert problems(payload) == [RuleViolation("", OBJECT)]
 
 
 def test_every_problem_is_told_at_once(problems: Judge) -> None:
@@ -392,7 +392,7 @@ def test_the_canonical_text_is_the_same_for_equal_payloads() -> None:
     assert payload_hash(one) == hashlib.sha256(text).digest()
 
 
-def shape(kind: Kind) -> dict[str, Any]:
+def shape(kind: ObjectKind) -> dict[str, Any]:
     """A kind as plain data: purgeable?, single objects, id lists."""
     single = {name: shape(below) for name, below in kind.single.items()}
     listed = {name: (below.id_field, shape(below)) for name, below in kind.listed.items()}

@@ -11,8 +11,8 @@ import pytest
 import responses
 
 from dataflows.errors import ServiceDown
-from dataflows.flows.csc.answers import Delivery, Verdict
-from dataflows.flows.csc.receiver import Pace, Receiver
+from dataflows.flows.csc.answers import BatchAnswer, RecordVerdict
+from dataflows.flows.csc.receiver import CscApi, RequestPacer
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
 from tests.remote.loopback import settings
@@ -43,19 +43,19 @@ def wire() -> Iterator[responses.RequestsMock]:
 
 
 @pytest.fixture
-def deliver(tmp_path: Path) -> Iterator[Callable[[int], Delivery]]:
+def deliver(tmp_path: Path) -> Iterator[Callable[[int], BatchAnswer]]:
     session = make_session(settings(tmp_path))
-    receiver = Receiver(
-        URL, "synthetic-key", session, Tokens(), RetryPolicy(3, 10, 0), (1, 1), Pace(0, threading.Event())
+    receiver = CscApi(
+        URL, "synthetic-key", session, Tokens(), RetryPolicy(3, 10, 0), (1, 1), RequestPacer(0, threading.Event())
     )
     yield lambda count: receiver.deliver([b'{"la_child_id":"%d"}' % number for number in range(count)])
     session.close()
 
 
-Deliver = Callable[[int], Delivery]
+Deliver = Callable[[int], BatchAnswer]
 
 
-def verdicts(delivery: Delivery) -> list[Verdict]:
+def verdicts(delivery: BatchAnswer) -> list[RecordVerdict]:
     return [answer.verdict for answer in delivery.answers]
 
 
@@ -72,7 +72,7 @@ def test_a_receipt_for_each(wire: responses.RequestsMock, deliver: Deliver) -> N
 def test_a_refused_token_is_renewed_once(wire: responses.RequestsMock, deliver: Deliver) -> None:
     wire.post(URL, status=401)
     wire.post(URL, status=204)
-    assert verdicts(deliver(1)) == [Verdict.ACCEPTED]
+    assert verdicts(deliver(1)) == [RecordVerdict.ACCEPTED]
     assert [call.request.headers["Authorization"] for call in wire.calls] == ["Bearer token-0", "Bearer token-1"]
 
 
@@ -80,32 +80,32 @@ def test_not_now_is_tried_again(wire: responses.RequestsMock, deliver: Deliver) 
     wire.post(URL, status=503)
     wire.post(URL, status=429, headers={"Retry-After": "0"})
     wire.post(URL, status=204)
-    assert verdicts(deliver(1)) == [Verdict.ACCEPTED]
+    assert verdicts(deliver(1)) == [RecordVerdict.ACCEPTED]
 
 
 def test_a_named_record_is_taken_out(wire: responses.RequestsMock, deliver: Deliver) -> None:
     wire.post(URL, '{"errors": {"[1].sex": ["no"]}}', status=400)
     wire.post(URL, json.dumps([RECEIPT.format(0), RECEIPT.format(2)]))
     wire.post(URL, '{"errors": {"[0].sex": ["no"]}}', status=400)
-    assert verdicts(deliver(3)) == [Verdict.ACCEPTED, Verdict.REFUSED, Verdict.ACCEPTED]
+    assert verdicts(deliver(3)) == [RecordVerdict.ACCEPTED, RecordVerdict.REFUSED, RecordVerdict.ACCEPTED]
 
 
 @pytest.mark.parametrize("sent", [True, False])
 def test_what_never_left_is_told_from_what_may_have(wire: responses.RequestsMock, deliver: Deliver, sent: bool) -> None:
     wire.post(URL, body=ServiceDown("gone", sent=sent))
-    assert verdicts(deliver(1)) == [Verdict.UNANSWERED if sent else Verdict.NOT_SENT]
+    assert verdicts(deliver(1)) == [RecordVerdict.UNANSWERED if sent else RecordVerdict.NOT_SENT]
 
 
 @pytest.mark.parametrize("body", ["[[1]]", '{"a": [[1]]}', "7", "null", "[1, 2]", "[" * 1000, "<html>", ""])
 def test_receipts_of_any_shape_are_no_bug(wire: responses.RequestsMock, deliver: Deliver, body: str) -> None:
     wire.post(URL, body)
-    assert verdicts(deliver(2)) == [Verdict.UNANSWERED] * 2
+    assert verdicts(deliver(2)) == [RecordVerdict.UNANSWERED] * 2
 
 
 @pytest.mark.parametrize("body", ["[[1]]", '{"errors": [[1]]}', "7", "[" * 1000, "<html>[7]</html>", ""])
 def test_refusals_of_any_shape_are_refusals(wire: responses.RequestsMock, deliver: Deliver, body: str) -> None:
     wire.post(URL, body, status=400)
-    assert verdicts(deliver(1)) == [Verdict.REFUSED]
+    assert verdicts(deliver(1)) == [RecordVerdict.REFUSED]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 404, 405])
@@ -113,4 +113,4 @@ def test_a_wrong_address_ends_the_run(wire: responses.RequestsMock, deliver: Del
     wire.post(URL, status=status, headers={"Location": "http://elsewhere.example.org/"})
     delivery = deliver(2)
     assert delivery.stop is not None and delivery.stop.exit_code == 10
-    assert verdicts(delivery) == [Verdict.NOT_SENT] * 2
+    assert verdicts(delivery) == [RecordVerdict.NOT_SENT] * 2

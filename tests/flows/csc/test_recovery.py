@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.flows.csc.acknowledgements import Acknowledgements
-from dataflows.flows.csc.staging import Staging
+from dataflows.flows.csc.staging import StagingTable
 from dataflows.runs import keys
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.sandbox.server import Sandbox
 from tests.flows.csc.children import Child, child, episode, plan
 from tests.flows.csc.trap import Trap, kill
@@ -45,14 +45,14 @@ def sent_once(world: World, *payloads: Child, **columns: Any) -> list[int]:
 def killed_at(world: World, method: str, *, before: bool = True) -> None:
     """Run the program, and kill it before (or after) it updates the table so."""
     with pytest.MonkeyPatch.context() as patch:
-        original = getattr(Staging, method)
+        original = getattr(StagingTable, method)
 
         def gone(*arguments: Any) -> Any:
             if not before:
                 original(*arguments)
             raise Killed
 
-        patch.setattr(Staging, method, gone)
+        patch.setattr(StagingTable, method, gone)
         with pytest.raises(Killed):
             world.submit()
 
@@ -168,15 +168,15 @@ def test_a_row_reloaded_before_the_replay_and_again_in_flight_keeps_its_trusted_
     """Both notes of one run are about the same child; the later one counts."""
     (row_id,) = here.stage(child(1))
     killed_at(here, "record")
-    rows = Staging.rows
+    rows = StagingTable.rows
 
-    def reloaded_after_the_replay(staging: Staging, *arguments: Any) -> Any:
+    def reloaded_after_the_replay(staging: StagingTable, *arguments: Any) -> Any:
         monkeypatch.undo()
         found = rows(staging, *arguments)
         staging.record = _then(staging.record, lambda: here.restage(row_id, child(1, mis_child_id="m-2")))  # type: ignore[method-assign]
         return found
 
-    monkeypatch.setattr(Staging, "rows", reloaded_after_the_replay)
+    monkeypatch.setattr(StagingTable, "rows", reloaded_after_the_replay)
     with when_committed(here, lambda: here.restage(row_id, REOPENED)):
         ran = here.submit()
     assert (ran["replayed"], ran["sent"], ran["reloaded"]) == (1, 1, 1)
@@ -252,9 +252,9 @@ def _killed(*_: object, **__: object) -> None:
 def test_a_key_whose_making_was_killed_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(keys, "write_whole", _killed)
-        Seal.of(tmp_path)
-    sealed = Seal.of(tmp_path).close("SYN1")
-    assert Seal.of(tmp_path).open(sealed) == "SYN1"
+        IdentifierCipher.of(tmp_path)
+    sealed = IdentifierCipher.of(tmp_path).close("SYN1")
+    assert IdentifierCipher.of(tmp_path).open(sealed) == "SYN1"
 
 
 def test_the_very_first_run_can_be_killed_at_any_moment(here: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.flows.csc.delta import Sending, changes
-from dataflows.flows.csc.payload import CHILD, Kind, canonical
+from dataflows.flows.csc.payload import CHILD, ObjectKind, canonical
 from dataflows.flows.csc.skeleton import Skeleton
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.sandbox.synthetic import synthetic_child
 from tests.flows.csc.children import child, episode
 from tests.flows.csc.strategies import children
@@ -27,7 +27,7 @@ def of(payload: Object) -> Skeleton:
     return Skeleton.of(payload, KEY)
 
 
-def with_field(kind: Kind, name: str, at: str) -> Kind:
+def with_field(kind: ObjectKind, name: str, at: str) -> ObjectKind:
     """The same shape, with one more field in the object ``at``."""
     if kind.name == at:
         return replace(kind, fields=(*kind.fields, name))
@@ -148,7 +148,7 @@ def test_the_payload_is_left_as_it_is() -> None:
 
 
 def test_it_is_sealed_for_one_child() -> None:
-    seal, other = Seal.forgotten(), Seal.forgotten()
+    seal, other = IdentifierCipher.forgotten(), IdentifierCipher.forgotten()
     blob = of(child(1)).to_bytes()
     about = seal.close("SYN1")
     sealed = seal.close_bytes(blob, about)

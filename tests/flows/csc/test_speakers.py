@@ -14,12 +14,12 @@ from hypothesis import example, given, settings
 from sqlalchemy.dialects import mssql
 
 from dataflows.flows.csc import indexes
-from dataflows.flows.csc.names import Names, Seeming
+from dataflows.flows.csc.names import NamedRows, Seeming
 from dataflows.flows.csc.narrowing import UNDECIDED, child_key, named_child
 from dataflows.flows.csc.reading import SUPERSEDED, Reading, read_row
 from dataflows.flows.csc.schema import built_in
-from dataflows.flows.csc.speakers import Speakers, Standing
-from dataflows.flows.csc.staging import Staging
+from dataflows.flows.csc.speakers import Speakers, SpeakingRows
+from dataflows.flows.csc.staging import StagingTable
 from dataflows.flows.csc.table import staging_table
 from dataflows.runs.journal import Journal
 from dataflows.store.database import connect
@@ -81,8 +81,8 @@ class Place:
     @contextmanager
     def speakers(self, pending: int | None, listed: Sequence[int] = ()) -> Iterator[tuple[Speakers, list[Reading]]]:
         journal = Journal.in_memory()
-        staging = Staging(self.engine, TABLE)
-        names = Names(staging, journal, self.engine)
+        staging = StagingTable(self.engine, TABLE)
+        names = NamedRows(staging, journal, self.engine)
         names.expect(listed)
         names.pending = pending
         with self.engine.connect() as connection:
@@ -122,7 +122,7 @@ def test_a_row_is_found_under_the_child_that_our_parser_reads_or_is_read(
     columns: list[sa.ColumnElement[Any]] = [sa.literal_column(expression) for expression in expressions]
     with place.engine.connect() as connection:
         said, key = connection.execute(sa.select(*columns).select_from(place.table)).one()
-    (row,) = Staging(place.engine, TABLE).rows([1])
+    (row,) = StagingTable(place.engine, TABLE).rows([1])
     name = read_row(row, built_in()).name
     assert name is None or said in (name, UNDECIDED)
     assert key == said.lower()
@@ -180,7 +180,7 @@ def truth(name: str, readings: list[Reading]) -> tuple[int | None, bool, bool]:
     return own[-1].row.id if own else None, living, any(not one.goes for one in last)
 
 
-def said(standing: Standing) -> tuple[int | None, bool, bool]:
+def said(standing: SpeakingRows) -> tuple[int | None, bool, bool]:
     return standing.speaker, standing.living is not None, standing.variant is not None
 
 
@@ -227,8 +227,8 @@ def test_a_table_that_is_all_pending_is_not_walked_over(place: Place, monkeypatc
     """Its pages tell who names whom; a row that is deleted makes the run look at those below it as well."""
     place.fill([{"id": n, "json_payload": json.dumps({"la_child_id": f"SYN{n}"})} for n in range(40)])
     looked: list[int] = []
-    look = Names._page
-    monkeypatch.setattr(Names, "_page", lambda names, sql: [*map(_noted(looked), look(names, sql))])
+    look = NamedRows._page
+    monkeypatch.setattr(NamedRows, "_page", lambda names, sql: [*map(_noted(looked), look(names, sql))])
     with place.speakers(39, range(39, 0, -1)) as (speakers, readings):
         by_id = {reading.row.id: reading for reading in readings}
         assert len(speakers.of([by_id[39], by_id[38]])) == 2
@@ -257,7 +257,7 @@ def test_a_table_of_old_rows_is_not_read_for_the_newest(
     with place.engine.begin() as connection:
         connection.execute(place.table.insert().values(id=50, **fresh))
     with place.speakers(0) as (speakers, readings):
-        monkeypatch.setattr(Staging, "rows", None)
+        monkeypatch.setattr(StagingTable, "rows", None)
         page = [one for one in readings if one.row.id == 50]
         assert said(speakers.of(page)["A1"]) == (50, False, False)
 
@@ -265,7 +265,7 @@ def test_a_table_of_old_rows_is_not_read_for_the_newest(
 def test_no_identifier_is_in_what_a_walk_notes(place: Place) -> None:
     place.fill([{"id": n, "json_payload": json.dumps({"la_child_id": f"SYN{n}"})} for n in range(40)])
     journal = Journal.in_memory()
-    names = Names(Staging(place.engine, TABLE), journal, place.engine)
+    names = NamedRows(StagingTable(place.engine, TABLE), journal, place.engine)
     assert names.walk().rows == 40
     with journal.reading() as db:
         stored = db.execute("SELECT name FROM csc_named").fetchall()

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from dataflows.errors import SettingUnusable
 from dataflows.flows.csc.indexes import missing, offered
-from dataflows.flows.csc.staging import Staging, _row
+from dataflows.flows.csc.staging import StagingTable, _row
 from dataflows.flows.csc.table import staging_table
 from dataflows.store.database import identity
 from tests.flows.csc.world import TABLE, World
@@ -106,7 +106,7 @@ def test_what_is_waiting_is_found_however_it_is_spelled(world: World, indexed: b
         world.stage({"la_child_id": f"SYN{n}"}, submission_status=status, row_state=state)[0]
         for n, (status, state) in enumerate(words)
     ]
-    staging = Staging(world.engine, TABLE)
+    staging = StagingTable(world.engine, TABLE)
     if indexed:
         with world.engine.begin() as connection:
             script = next(one.script for one in offered(world.engine, staging.table) if one.name == "states")
@@ -128,7 +128,7 @@ def test_the_offered_indexes_can_be_made_and_are_then_found(world: World) -> Non
 
 def test_rows_are_read_whether_their_ids_lie_close_together_or_not(world: World) -> None:
     ids = world.stage(*({"la_child_id": f"SYN{n}"} for n in range(40)))
-    staging = Staging(world.engine, TABLE)
+    staging = StagingTable(world.engine, TABLE)
     for chosen in (ids, ids[:1], ids[3:5], ids[::13], [*ids[:20], 10**6], [], [10**6]):
         found = [row.id for row in staging.rows(chosen)]
         assert found == sorted(set(chosen) & set(ids), reverse=True)
@@ -136,7 +136,7 @@ def test_rows_are_read_whether_their_ids_lie_close_together_or_not(world: World)
 
 def test_a_waiting_row_without_a_payload_is_passed_over(world: World) -> None:
     world.stage("", {"la_child_id": "SYN1"})
-    staging = Staging(world.engine, TABLE)
+    staging = StagingTable(world.engine, TABLE)
     assert [row.id for page in staging.pages(staging.waiting()) for row in page] == [2]
 
 

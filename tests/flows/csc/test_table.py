@@ -63,7 +63,7 @@ def test_a_run_under_another_spelling_waits_for_the_first(world: World) -> None:
 def test_what_is_owed_is_written_back_under_another_spelling(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.stage(child(1))
     with monkeypatch.context() as patch:
-        patch.setattr("dataflows.flows.csc.staging.Staging.record", gone)
+        patch.setattr("dataflows.flows.csc.staging.StagingTable.record", gone)
         with pytest.raises(Gone):
             world.submit()
     for name in spellings(world):
@@ -96,7 +96,7 @@ def test_rows_below_zero_are_rows_like_any_other(world: World, monkeypatch: pyte
     ids = [world.stage(child(n), id=n - 20)[0] for n in range(4)]
     assert ids == [-20, -19, -18, -17]
     with monkeypatch.context() as patch:
-        patch.setattr("dataflows.flows.csc.staging.Staging.record", gone)
+        patch.setattr("dataflows.flows.csc.staging.StagingTable.record", gone)
         with pytest.raises(Gone):
             world.submit()
     ran = world.submit()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.csc.staging import Change, Staging
-from dataflows.flows.csc.write_back import Outcome, TableWriter
+from dataflows.flows.csc.staging import RowUpdate, StagingTable
+from dataflows.flows.csc.write_back import RowOutcome, TableWriter
 from dataflows.runs.journal import Journal
 from dataflows.store import transactions
 from tests.flows.csc.children import child
@@ -64,9 +64,9 @@ def test_a_row_that_a_trigger_refuses_holds_up_no_other(world: World) -> None:
 def test_what_is_written_is_what_was_handed_over(world: World) -> None:
     """Letter for letter, whatever a batch is wrapped in on its way."""
     (row_id,) = world.stage(child(1))
-    staging = Staging(world.engine, TABLE)
+    staging = StagingTable(world.engine, TABLE)
     said, partial = 'no "x" \\ y\n\N{SNOWMAN}', '{"first_name": "Zo\\u00eb \\"A\\""}'
-    assert not staging.record(Outcome.SENT, [Change(staging.rows([row_id])[0], said, partial)]).reloaded
+    assert not staging.record(RowOutcome.SENT, [RowUpdate(staging.rows([row_id])[0], said, partial)]).reloaded
     row = world.row(row_id)
     assert (row.api_response, row.partial_json_payload) == (said, partial)
 
@@ -116,7 +116,7 @@ def test_receipts_that_do_not_fit_are_told_and_nobody_is_sent_twice(narrow: Worl
 
 def test_a_table_that_takes_nothing_is_not_asked_for_every_row(narrow: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = narrow.stage(*(child(n) for n in range(150)))
-    staging = Staging(narrow.engine, TABLE)
+    staging = StagingTable(narrow.engine, TABLE)
     asked = 0
     once = TableWriter._once
 
@@ -126,7 +126,7 @@ def test_a_table_that_takes_nothing_is_not_asked_for_every_row(narrow: World, mo
         return once(*arguments)
 
     monkeypatch.setattr(TableWriter, "_once", counted)
-    written = staging.record(Outcome.SENT, [Change(row, "x" * 63) for row in staging.rows(ids)])
+    written = staging.record(RowOutcome.SENT, [RowUpdate(row, "x" * 63) for row in staging.rows(ids)])
     assert set(written.refused) == set(ids)
     assert asked < 40
 
@@ -166,7 +166,7 @@ def test_who_may_only_read_sends_nothing(world: World, reader: str) -> None:
 def test_the_proof_of_the_right_to_write_changes_nothing(world: World) -> None:
     (row_id,) = world.stage(child(1), submission_status="error", api_response="of somebody's", row_state="Updated")
     before = world.row(row_id)
-    Staging(world.engine, TABLE).prove_writable(row_id)
+    StagingTable(world.engine, TABLE).prove_writable(row_id)
     assert world.row(row_id) == before
 
 

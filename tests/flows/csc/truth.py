@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from dataflows.sandbox.model import merge, normal
-from dataflows.sandbox.receiver import Receiver
+from dataflows.sandbox.receiver import SandboxReceiver
 
 Object = dict[str, Any]
 
@@ -31,7 +31,7 @@ def contains(held: Mapping[str, Any] | None, payload: Mapping[str, Any]) -> bool
     return bool(held is not None and spoken(merge(held, payload)) == spoken(held))
 
 
-def disagreement(row: sa.Row[Any], receiver: Receiver) -> str:
+def disagreement(row: sa.Row[Any], receiver: SandboxReceiver) -> str:
     """Say what is wrong about a row after a clean run, in one line; empty when receiver and table agree."""
     gone = row.row_state.lower() == "deleted"
     payload = json.loads(row.json_payload)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from dataflows.errors import DataflowsError, ExitCode
-from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
 from tests.flows.hospitals.virtual import (
     FATES,
     SETTLE,
@@ -50,7 +50,7 @@ class Nights(RuleBasedStateMachine):
     def a_file(self, texts: list[Hospital], size: int) -> None:
         Host.hosts.clear()
         self.forgot = False  # then a batch that nobody knows of may be left, and nothing of it is ever active
-        self.rows = [Row(number, text) for number, text in enumerate(texts, 1)]
+        self.rows = [HospitalRow(number, text) for number, text in enumerate(texts, 1)]
         self.size = size
         present = file_of(self.rows)
         self.far = Far(cap=size, alone=self.alone, refuses=self.refuses, held=Counter(present), present=present)

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from dataflows.errors import DataflowsError, ExitCode
-from dataflows.flows.hospitals.rows import Hospital, Row
-from dataflows.sandbox.directory import Directory
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
+from dataflows.sandbox.directory import SandboxDirectory
 from dataflows.sandbox.service import Request
 from tests.flows.hospitals.virtual import SETTLE, Ended, Far, Host, Killed, disagreement, file_of, play, rig, wanted
 from tests.flows.hospitals.world import World
 from tests.processes import until
 
-ROWS = [Row(n, Hospital(f"Synthetic Clinic {n}", f"{n} Sample Road, Exampleton", None)) for n in range(1, 4)]
-CORRECTED = [*ROWS[:2], Row(3, Hospital("Synthetic Clinic 3 b", "3 Sample Road, Exampleton", None))]
+ROWS = [HospitalRow(n, Hospital(f"Synthetic Clinic {n}", f"{n} Sample Road, Exampleton", None)) for n in range(1, 4)]
+CORRECTED = [*ROWS[:2], HospitalRow(3, Hospital("Synthetic Clinic 3 b", "3 Sample Road, Exampleton", None))]
 
 
 # --- killed at every single step --------------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host("here", Far(cap=2, held=file_of(ROWS) | file_of(CORRECTED)))
 
 
-def run(host: Host, steps: int | None = None, rows: list[Row] = ROWS, **options: Any) -> Ended:
+def run(host: Host, steps: int | None = None, rows: list[HospitalRow] = ROWS, **options: Any) -> Ended:
     """The command, killed after so many steps."""
     host.begin(steps)
     return play(host.far, host.upload(rows, 2, **options))[0]
@@ -123,7 +123,7 @@ def test_a_record_of_somebody_else_stops_the_run_and_is_not_touched(host: Host, 
 # --- over real sockets ------------------------------------------------------------------------------------------------
 
 
-def at_create(directory: Directory, number: int, action: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
+def at_create(directory: SandboxDirectory, number: int, action: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
     """Do something when the n-th create arrives."""
     judge = directory.judge
 

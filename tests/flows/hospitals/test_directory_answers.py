@@ -11,7 +11,14 @@ import pytest
 import responses
 
 from dataflows.errors import DataflowsError, ServiceDown
-from dataflows.flows.hospitals.directory import Created, Directory, NotSent, Record, Refused, Unknown
+from dataflows.flows.hospitals.directory import (
+    Created,
+    DirectoryApi,
+    DirectoryRecord,
+    HospitalRefused,
+    NotSent,
+    Unknown,
+)
 from dataflows.flows.hospitals.rows import Hospital
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
@@ -38,13 +45,13 @@ def wire() -> Iterator[responses.RequestsMock]:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Directory]:
+def directory(tmp_path: Path) -> Iterator[DirectoryApi]:
     session = make_session(settings(tmp_path))
-    yield Directory(URL, session, RetryPolicy(1, 10, 0))
+    yield DirectoryApi(URL, session, RetryPolicy(1, 10, 0))
     session.close()
 
 
-def test_a_create_tells_its_id(wire: responses.RequestsMock, directory: Directory) -> None:
+def test_a_create_tells_its_id(wire: responses.RequestsMock, directory: DirectoryApi) -> None:
     wire.post(f"{URL}/hospitals/", json=WHOLE)
     created = directory.create(BATCH, CLINIC)
     assert isinstance(created, Created) and created.id == 7
@@ -54,7 +61,7 @@ def test_a_create_tells_its_id(wire: responses.RequestsMock, directory: Director
 
 @pytest.mark.parametrize("answer", ODD, ids=repr)
 def test_a_create_that_is_answered_oddly_may_have_been_done(
-    wire: responses.RequestsMock, directory: Directory, answer: object
+    wire: responses.RequestsMock, directory: DirectoryApi, answer: object
 ) -> None:
     wire.post(f"{URL}/hospitals/", json=answer)
     assert directory.create(BATCH, CLINIC) == Unknown("unreadable_answer")
@@ -62,15 +69,15 @@ def test_a_create_that_is_answered_oddly_may_have_been_done(
 
 @pytest.mark.parametrize("detail", [[{"loc": ["body", "phone"]}], [[1]], 7, {"a": [[1]]}, [{"loc": 7}, {"loc": [[1]]}]])
 def test_a_refusal_names_our_fields_and_nothing_else(
-    wire: responses.RequestsMock, directory: Directory, detail: object
+    wire: responses.RequestsMock, directory: DirectoryApi, detail: object
 ) -> None:
     wire.post(f"{URL}/hospitals/", json={"detail": detail}, status=422)
     refused = directory.create(BATCH, CLINIC)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, HospitalRefused)
     assert refused.message.startswith("the Hospital Directory refuses ")
 
 
-def test_the_rate_limit_and_a_closed_door_are_told_apart(wire: responses.RequestsMock, directory: Directory) -> None:
+def test_the_rate_limit_and_a_closed_door_are_told_apart(wire: responses.RequestsMock, directory: DirectoryApi) -> None:
     wire.post(f"{URL}/hospitals/", status=429)
     assert directory.create(BATCH, CLINIC) == NotSent("rate_limit", limited=True)
     wire.replace(responses.POST, f"{URL}/hospitals/", status=403)
@@ -79,14 +86,14 @@ def test_the_rate_limit_and_a_closed_door_are_told_apart(wire: responses.Request
     assert raised.value.exit_code == 12
 
 
-def test_a_look_shows_the_records(wire: responses.RequestsMock, directory: Directory) -> None:
+def test_a_look_shows_the_records(wire: responses.RequestsMock, directory: DirectoryApi) -> None:
     wire.get(f"{URL}/hospitals/batch/{BATCH}", json=[WHOLE])
-    assert directory.look(BATCH) == [Record(7, CLINIC, False)]
+    assert directory.look(BATCH) == [DirectoryRecord(7, CLINIC, False)]
 
 
 @pytest.mark.parametrize("answer", [7, {}, [7], *([one] for one in ODD)], ids=repr)
 def test_a_look_that_cannot_be_read_concludes_nothing(
-    wire: responses.RequestsMock, directory: Directory, answer: object
+    wire: responses.RequestsMock, directory: DirectoryApi, answer: object
 ) -> None:
     wire.get(f"{URL}/hospitals/batch/{BATCH}", json=answer)
     with pytest.raises(ServiceDown, match="cannot be read"):
@@ -95,7 +102,7 @@ def test_a_look_that_cannot_be_read_concludes_nothing(
 
 @pytest.mark.parametrize(("status", "body"), [(200, "[[1]]"), (200, ""), (404, "{}"), (302, "")])
 def test_what_is_no_directory_is_a_setting_to_correct(
-    wire: responses.RequestsMock, directory: Directory, status: int, body: str
+    wire: responses.RequestsMock, directory: DirectoryApi, status: int, body: str
 ) -> None:
     wire.get(f"{URL}/", body, status=status, headers={"Location": "http://elsewhere.example.org/"})
     with pytest.raises(DataflowsError) as raised:

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from dataflows.errors import AlreadyRunning
-from dataflows.flows.hospitals.batch import Batch, Manner
+from dataflows.flows.hospitals.batch import Batch, BatchPolicy
 from dataflows.flows.hospitals.directory import Created, Unknown
-from dataflows.flows.hospitals.entries import Entry, State
-from dataflows.flows.hospitals.ledger import COMMAND, Ledger
-from dataflows.flows.hospitals.rows import Hospital, Row
-from dataflows.flows.hospitals.uploads import Upload, Uploads
+from dataflows.flows.hospitals.entries import BatchEntry, State
+from dataflows.flows.hospitals.ledger import COMMAND, BatchStore
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
+from dataflows.flows.hospitals.uploads import Upload, UploadStore
 from dataflows.runs.journal import RESUMABLE, Journal
 from dataflows.runs.lock import only_one
 
-ROWS = [Row(number, Hospital(f"Clinic {number}", "1 Road", None)) for number in (1, 2, 3)]
-MANNER = Manner(lambda: 30.0, 2.0)
+ROWS = [HospitalRow(number, Hospital(f"Clinic {number}", "1 Road", None)) for number in (1, 2, 3)]
+MANNER = BatchPolicy(lambda: 30.0, 2.0)
 UPLOAD = Upload("key", 0, "/file.csv", "rows", 20, '[[["batch",[0,1,2]]],[]]')
 NEVER = float("-inf")
 
@@ -29,20 +29,20 @@ def journal(tmp_path: Path) -> Journal:
 
 
 @pytest.fixture
-def ledger(journal: Journal, tmp_path: Path) -> Ledger:
-    return Ledger(journal, tmp_path)
+def ledger(journal: Journal, tmp_path: Path) -> BatchStore:
+    return BatchStore(journal, tmp_path)
 
 
 @pytest.fixture
-def uploads(journal: Journal, tmp_path: Path, ledger: Ledger) -> Uploads:
-    return Uploads(journal, tmp_path, ledger)
+def uploads(journal: Journal, tmp_path: Path, ledger: BatchStore) -> UploadStore:
+    return UploadStore(journal, tmp_path, ledger)
 
 
 def batch() -> Batch:
-    return Batch("batch", [Entry(row) for row in ROWS], MANNER)
+    return Batch("batch", [BatchEntry(row) for row in ROWS], MANNER)
 
 
-def sent(ledger: Ledger) -> Batch:
+def sent(ledger: BatchStore) -> Batch:
     """Three creates: one was answered, one is given up, one is under way; all of it is committed."""
     ours = batch()
     ours.seen([], 0.0, 0.0)
@@ -55,13 +55,13 @@ def sent(ledger: Ledger) -> Batch:
     return ours
 
 
-def recalled(ledger: Ledger) -> list[Entry]:
+def recalled(ledger: BatchStore) -> list[BatchEntry]:
     again = batch()
     ledger.fill([again])
     return again.entries
 
 
-def test_what_was_under_way_is_unknown_and_as_young_as_can_be(ledger: Ledger) -> None:
+def test_what_was_under_way_is_unknown_and_as_young_as_can_be(ledger: BatchStore) -> None:
     sent(ledger)
     before = time.monotonic()
     created, given_up, under_way = recalled(ledger)
@@ -73,22 +73,22 @@ def test_what_was_under_way_is_unknown_and_as_young_as_can_be(ledger: Ledger) ->
 
 
 def test_after_a_restart_of_the_machine_a_create_is_at_least_as_old_as_that(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: BatchStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent(ledger)
     monkeypatch.setattr(time, "monotonic", lambda: 3.0)
     assert recalled(ledger)[1].given_up == 0.0
 
 
-def test_another_machines_clock_proves_nothing(ledger: Ledger, journal: Journal, tmp_path: Path) -> None:
+def test_another_machines_clock_proves_nothing(ledger: BatchStore, journal: Journal, tmp_path: Path) -> None:
     sent(ledger)
-    elsewhere = Ledger(journal, tmp_path)
+    elsewhere = BatchStore(journal, tmp_path)
     elsewhere.host = "elsewhere"
     before = time.monotonic()
     assert recalled(elsewhere)[1].given_up >= before
 
 
-def test_a_lost_history_is_remembered_by_later_runs(ledger: Ledger, uploads: Uploads, journal: Journal) -> None:
+def test_a_lost_history_is_remembered_by_later_runs(ledger: BatchStore, uploads: UploadStore, journal: Journal) -> None:
     for kept_before in (True, False):
         run_id = journal.start(COMMAND, "key", options={})
         suspect = uploads.introduce("key", kept_before=kept_before)
@@ -98,7 +98,9 @@ def test_a_lost_history_is_remembered_by_later_runs(ledger: Ledger, uploads: Upl
     assert time.monotonic() - again.suspect < 60
 
 
-def test_a_content_that_is_new_has_no_history_to_lose(ledger: Ledger, uploads: Uploads, journal: Journal) -> None:
+def test_a_content_that_is_new_has_no_history_to_lose(
+    ledger: BatchStore, uploads: UploadStore, journal: Journal
+) -> None:
     assert [uploads.introduce("key", kept_before=before) for before in (False, True)] == [NEVER, NEVER]
     uploads.begin(journal.start(COMMAND, "key", options={}), UPLOAD, ["batch"], NEVER, "batch")
     again = batch()
@@ -106,7 +108,7 @@ def test_a_content_that_is_new_has_no_history_to_lose(ledger: Ledger, uploads: U
     assert again.suspect == NEVER
 
 
-def test_a_living_run_keeps_its_batches(uploads: Uploads, journal: Journal, tmp_path: Path) -> None:
+def test_a_living_run_keeps_its_batches(uploads: UploadStore, journal: Journal, tmp_path: Path) -> None:
     first, second = (journal.start(COMMAND, target, options={}) for target in ("one file", "another"))
     uploads.begin(first, UPLOAD, ["batch"], NEVER, "batch")
     other = UPLOAD._replace(key="other")
@@ -115,21 +117,21 @@ def test_a_living_run_keeps_its_batches(uploads: Uploads, journal: Journal, tmp_
     uploads.begin(second, other, ["batch"], NEVER, "batch")
 
 
-def unfinished(uploads: Uploads, journal: Journal, target: str = "key") -> str:
+def unfinished(uploads: UploadStore, journal: Journal, target: str = "key") -> str:
     run_id = journal.start(COMMAND, target, options={})
     uploads.begin(run_id, UPLOAD, ["batch"], NEVER, "batch")
     journal.set_state(run_id, RESUMABLE)
     return run_id
 
 
-def test_leftovers_are_found_by_the_file_and_by_the_rows(uploads: Uploads, journal: Journal) -> None:
+def test_leftovers_are_found_by_the_file_and_by_the_rows(uploads: UploadStore, journal: Journal) -> None:
     run_id = unfinished(uploads, journal)
     names = (("/file.csv", ["x"]), ("/x.csv", ["y", "rows"]), ("/x.csv", ["x"]))
     found = [uploads.leftovers(path, rows) for path, rows in names]
     assert [[left.run_id for left in lefts] for lefts in found] == [[run_id], [run_id], []]
 
 
-def test_a_run_goes_on_with_the_plan_of_the_one_before(uploads: Uploads, journal: Journal) -> None:
+def test_a_run_goes_on_with_the_plan_of_the_one_before(uploads: UploadStore, journal: Journal) -> None:
     run_id = unfinished(uploads, journal)
     mine = journal.start(COMMAND, "other name", options={})
     assert uploads.unfinished(mine, ["x", "rows"], 20, again=False) == (run_id, UPLOAD)
@@ -141,7 +143,7 @@ def test_a_run_goes_on_with_the_plan_of_the_one_before(uploads: Uploads, journal
     assert (record.state, record.continued_by) == ("partial", mine)
 
 
-def test_what_belongs_to_pruned_runs_is_forgotten(ledger: Ledger, uploads: Uploads, journal: Journal) -> None:
+def test_what_belongs_to_pruned_runs_is_forgotten(ledger: BatchStore, uploads: UploadStore, journal: Journal) -> None:
     uploads.introduce("key", kept_before=False)
     unfinished(uploads, journal)
     sent(ledger)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.flows.hospitals.ledger import Ledger
-from dataflows.flows.hospitals.pacing import Pace
+from dataflows.flows.hospitals.ledger import BatchStore
+from dataflows.flows.hospitals.pacing import CreateWindow
 from dataflows.runs.journal import Journal
 
 WINDOW = 62.0
@@ -30,15 +30,15 @@ def clock() -> Clock:
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     journal = Journal.open(tmp_path)
-    Ledger(journal, tmp_path)
+    BatchStore(journal, tmp_path)
     return journal
 
 
-def pace(journal: Journal, clock: Clock, most: int = 30, address: str = "here") -> Pace:
-    return Pace(journal, address, most, WINDOW, clock)
+def pace(journal: Journal, clock: Clock, most: int = 30, address: str = "here") -> CreateWindow:
+    return CreateWindow(journal, address, most, WINDOW, clock)
 
 
-def taken(journal: Journal, pace: Pace, wanted: int) -> int:
+def taken(journal: Journal, pace: CreateWindow, wanted: int) -> int:
     with journal.transaction() as db:
         return pace.take(db, wanted)
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from dataflows.errors import DataflowsError, ExitCode
-from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
 from tests.flows.hospitals.virtual import FATES, SETTLE, Ended, Far, Host, Killed, file_of, play, rig
 
 TEXTS = [Hospital(f"Synthetic Clinic {letter}", f"{letter} Sample Road, Exampleton", None) for letter in "ABCDEF"]
@@ -39,8 +39,8 @@ class File(NamedTuple):
     texts: tuple[Hospital, ...]
 
     @property
-    def rows(self) -> list[Row]:
-        return [Row(number, text) for number, text in enumerate(self.texts, 1)]
+    def rows(self) -> list[HospitalRow]:
+        return [HospitalRow(number, text) for number, text in enumerate(self.texts, 1)]
 
 
 Again = tuple[str, int, tuple[Hospital, ...]]
@@ -176,7 +176,7 @@ class People(RuleBasedStateMachine):
         return self._run(host, rows, luck, steps, partial(host.resume, record), again_key)
 
     def _run(
-        self, host: Host, rows: list[Row], luck: list[str], steps: int | None, begin: Any, again: Again | None
+        self, host: Host, rows: list[HospitalRow], luck: list[str], steps: int | None, begin: Any, again: Again | None
     ) -> Ended:
         """One process from its begin to its end, whichever that is; ``again``: what is created all the same."""
         far, file = self.far, file_of(rows)

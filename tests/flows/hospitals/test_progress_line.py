@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from dataflows.cli import watching
-from dataflows.cli.progress import Silent, Standing
+from dataflows.cli.progress import ProgressState, Silent
 from dataflows.events import Event, Tally
 from tests.flows.hospitals.world import World
 
@@ -18,7 +18,7 @@ class Ear(Silent):
     """Keeps how things stood after each event."""
 
     def __init__(self) -> None:
-        self.standing = Standing()
+        self.standing = ProgressState()
         self.said: list[tuple[int, int, int, int, int]] = []  # ended, advanced, failed, pending, in all
         self.words: list[str] = []
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dataflows.flows.hospitals.quoting import LONGEST_RECORD, Fault, Lines, Records, Unending
-from dataflows.flows.hospitals.source import Source
+from dataflows.flows.hospitals.quoting import LONGEST_RECORD, Fault, Records, TextLines, Unending
+from dataflows.flows.hospitals.source import CsvSource
 
 NASTY = st.text(st.sampled_from(list('",;\t\r\n aé\x00\u2028\x0b\x85\ufeff😀')), max_size=6)
 TEXTS = NASTY | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -26,7 +26,7 @@ def written(table: Sequence[Sequence[str]], delimiter: str, quoting: int, end: s
 
 
 def read(pieces: Sequence[str], delimiter: str = ",") -> list[tuple[int, list[str], Fault | None]]:
-    return [tuple(record) for record in Records(Lines(pieces), delimiter)]  # type: ignore[misc]
+    return [tuple(record) for record in Records(TextLines(pieces), delimiter)]  # type: ignore[misc]
 
 
 @settings(max_examples=250, deadline=None)
@@ -49,8 +49,8 @@ def test_what_csv_writes_is_read_back(
     assume(data[:64].count(0) * 4 < max(len(data[:64]), 1))  # NULs in every second place are UTF-16
     path = tmp_path_factory.getbasetemp() / "written.csv"
     path.write_bytes(data)
-    with Source(path, piece=piece) as source:
-        found = [record.fields for record in Records(Lines(source.text()), delimiter)]
+    with CsvSource(path, piece=piece) as source:
+        found = [record.fields for record in Records(TextLines(source.text()), delimiter)]
     assert found == [record for record in table if record]
 
 
@@ -84,14 +84,14 @@ def test_records_know_the_line_where_they_begin() -> None:
     ],
 )
 def test_nothing_is_repaired(text: str, code: str, column: int, contained: bool) -> None:
-    (record, *_) = Records(Lines([text + "\n"]), ",")
+    (record, *_) = Records(TextLines([text + "\n"]), ",")
     assert record.fault
     assert (record.fault.code, record.fault.column, record.fault.contained) == (code, column, contained)
     assert len(record.fields) == column
 
 
 def test_after_a_fault_the_next_line_is_the_next_record() -> None:
-    records = list(Records(Lines(['a, "b"\nc,d\n']), ","))
+    records = list(Records(TextLines(['a, "b"\nc,d\n']), ","))
     assert [record.line for record in records] == [1, 2]
     assert records[1].fields == ["c", "d"]
 
@@ -111,6 +111,6 @@ def test_after_a_fault_the_next_line_is_the_next_record() -> None:
 def test_what_never_ends_is_given_up(first: str, piece: str, code: str, line: int | None) -> None:
     pieces = repeat(piece, 3 * LONGEST_RECORD // len(piece))
     with pytest.raises(Unending) as stopped:
-        list(Records(Lines(chain(first, pieces)), ","))
+        list(Records(TextLines(chain(first, pieces)), ","))
     assert (stopped.value.code, line or stopped.value.line) == (code, stopped.value.line)
     assert next(pieces)  # it was not read to its end

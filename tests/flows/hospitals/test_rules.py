@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.flows.hospitals import rules
-from dataflows.flows.hospitals.rows import Hospital, Row, batches
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow, batches
 
 
 def verdict(name: str = "Synthetic Hospital", address: str = "1 Example Street", phone: str = "") -> list[str]:
@@ -126,6 +126,6 @@ def test_a_message_shows_a_bounded_printable_piece(text: str) -> None:
 
 
 def test_batches_keep_the_order() -> None:
-    rows = [Row(number, Hospital(f"Synthetic {number}", "1 Example Street", None)) for number in range(1, 6)]
+    rows = [HospitalRow(number, Hospital(f"Synthetic {number}", "1 Example Street", None)) for number in range(1, 6)]
     assert [[row.number for row in batch] for batch in batches(rows, 2)] == [[1, 2], [3, 4], [5]]
     assert batches([], 2) == []

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from dataflows.errors import BadInput
 from dataflows.flows.hospitals import codes, report, source
-from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
 from dataflows.flows.hospitals.table import MOST_ROWS, Validation, validate
 
 HEAD = b"name,address,phone\n"
@@ -62,14 +62,14 @@ def places(found: Validation) -> list[tuple[int | None, str | None, str, int | N
 )
 def test_a_file_that_is_right(file: Path, data: bytes, delimiter: str, encoding: str) -> None:
     found = judged(file, data)
-    assert (found.rows, found.problems, found.refused, found.is_valid) == ([Row(1, HOSPITAL)], [], False, True)
+    assert (found.rows, found.problems, found.refused, found.is_valid) == ([HospitalRow(1, HOSPITAL)], [], False, True)
     assert found.info == report.FileInfo(len(data), encoding, delimiter, has_header=True)
     assert found.sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_without_a_phone_column_nobody_has_a_phone(file: Path) -> None:
     found = judged(file, b'address,name\n"12 High St, Leeds",Synthetic Hospital\n')
-    assert found.rows == [Row(1, Hospital("Synthetic Hospital", "12 High St, Leeds", None))]
+    assert found.rows == [HospitalRow(1, Hospital("Synthetic Hospital", "12 High St, Leeds", None))]
 
 
 def test_the_report_has_the_shape_of_the_seed(file: Path) -> None:
@@ -94,7 +94,10 @@ def test_the_same_row_again_is_a_warning_that_names_both(file: Path) -> None:
 @pytest.mark.parametrize("line", [b"sep=;\n", b"SEP=;\r\n", b'"sep=;"\n', b"\n\xef\xbb\xbfsep=;\n".lstrip(b"\n")])
 def test_a_line_that_names_the_separator_is_taken(file: Path, line: bytes) -> None:
     found = judged(file, line + b"name;address;phone\nSynthetic Hospital;12 High St, Leeds;\n")
-    assert (found.rows, found.problems) == ([Row(1, Hospital("Synthetic Hospital", "12 High St, Leeds", None))], [])
+    assert (found.rows, found.problems) == (
+        [HospitalRow(1, Hospital("Synthetic Hospital", "12 High St, Leeds", None))],
+        [],
+    )
     assert (found.info.delimiter, [one.code for one in found.warnings]) == (";", ["sep_line"])
 
 
@@ -266,7 +269,7 @@ def test_a_disk_that_fails() -> None:
 
 def test_a_file_that_is_still_written(file: Path) -> None:
     file.write_bytes(HEAD + ROW)
-    with source.Source(file) as opened:
+    with source.CsvSource(file) as opened:
         text = opened.text()
         next(text)
         with file.open("ab") as writer:

@@ -22,21 +22,29 @@ from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Tally
 from dataflows.flows.hospitals import abandon, courier, dispatch, job, ledger, taking_back, uploads
 from dataflows.flows.hospitals.abandon import Abandoned
-from dataflows.flows.hospitals.batch import Ask, Kind
-from dataflows.flows.hospitals.copies import Content
-from dataflows.flows.hospitals.courier import Answered, Courier, Failure
-from dataflows.flows.hospitals.directory import Created, CreateOutcome, Listed, NotSent, Record, Refused, Unknown
+from dataflows.flows.hospitals.batch import Ask, QuestionKind
+from dataflows.flows.hospitals.copies import FileContent
+from dataflows.flows.hospitals.courier import Answered, RequestFailure, RequestWorker
+from dataflows.flows.hospitals.directory import (
+    Created,
+    CreateOutcome,
+    DirectoryRecord,
+    HospitalRefused,
+    ListedHospital,
+    NotSent,
+    Unknown,
+)
 from dataflows.flows.hospitals.dispatch import Dispatcher
 from dataflows.flows.hospitals.entries import NEVER
 from dataflows.flows.hospitals.identity import directory_address, portions
 from dataflows.flows.hospitals.inventory import Inventory
-from dataflows.flows.hospitals.ledger import COMMAND, Ledger
-from dataflows.flows.hospitals.pacing import Pace
-from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.ledger import COMMAND, BatchStore
+from dataflows.flows.hospitals.pacing import CreateWindow
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
 from dataflows.runs import journal as states
 from dataflows.runs import pool
 from dataflows.runs.journal import Journal, RunRecord
-from dataflows.runs.pool import Later, Stop
+from dataflows.runs.pool import Stop, TryLater
 from dataflows.runs.runner import Listener, Run
 from dataflows.settings import Settings
 
@@ -302,7 +310,7 @@ class Line:
     def __init__(self, far: Far, host: Host) -> None:
         self.far = far
         self.host = host
-        self._listed: list[Listed] = []
+        self._listed: list[ListedHospital] = []
 
     def _fate(self, known: Iterable[str]) -> str:
         self.host.fuse.step()
@@ -317,23 +325,23 @@ class Line:
     def wake(self, *_: object) -> None:
         """It is always awake here."""
 
-    def look(self, batch_id: str) -> list[Record]:
+    def look(self, batch_id: str) -> list[DirectoryRecord]:
         """The records of a batch."""
         if self._fate(LOOKS) == "dropped":
             raise ServiceDown("no answer", hint="")
         return self.snapshot(batch_id)
 
-    def list_all(self) -> list[Listed]:
+    def list_all(self) -> list[ListedHospital]:
         """Everything."""
         if self._fate(LOOKS) == "dropped":
             raise ServiceDown("no answer", hint="")
         return self.everything()
 
-    def everything(self) -> list[Listed]:
+    def everything(self) -> list[ListedHospital]:
         """What is there now, of all batches."""
         held = list(self.far.records.values())
         self.far.tell(self.host.name, f"lists {[(one.number, str(one.batch_id)[:4], one.active) for one in held]}")
-        self._listed = [Listed(one.number, one.hospital, one.active, one.batch_id) for one in held]
+        self._listed = [ListedHospital(one.number, one.hospital, one.active, one.batch_id) for one in held]
         return self._listed
 
     def delete_batch(self, batch_id: str) -> int | None:
@@ -342,9 +350,9 @@ class Line:
         done = self.far.delete_batch(batch_id) if fate not in ("dropped", "error") else None
         return done if fate in ("ok", "restart") else None
 
-    def snapshot(self, batch_id: str) -> list[Record]:
+    def snapshot(self, batch_id: str) -> list[DirectoryRecord]:
         """What is there now."""
-        held = [Record(one.number, one.hospital, one.active) for one in self.far.holds(batch_id)]
+        held = [DirectoryRecord(one.number, one.hospital, one.active) for one in self.far.holds(batch_id)]
         self.far.tell(self.host.name, f"looks at {batch_id[:4]}: {[(one.id, one.active) for one in held]}")
         return held
 
@@ -353,7 +361,7 @@ class Line:
     def begin(self, ask: Ask) -> tuple[float, Callable[[], Answered]]:
         """Send a request: when it ends, and what its answer is then."""
         started = self.far.now
-        ends, answer = self._create(ask) if ask.kind is Kind.CREATE else self._single(ask)
+        ends, answer = self._create(ask) if ask.kind is QuestionKind.CREATE else self._single(ask)
         return ends, lambda: Answered(ask, answer(), started, self.far.now)
 
     def _create(self, ask: Ask) -> tuple[float, Callable[[], CreateOutcome]]:
@@ -368,7 +376,7 @@ class Line:
         if fate in known:
             return far.now + QUICK, lambda: known[fate]
         if hospital in far.refuses:
-            return far.now + QUICK, lambda: Refused("refused")
+            return far.now + QUICK, lambda: HospitalRefused("refused")
         if len(far.holds(batch_id)) >= far.cap:
             return far.now + QUICK, lambda: Unknown("batch_full", lasting=False)
         far.expects(batch_id, hospital)
@@ -395,19 +403,19 @@ class Line:
 
     def _single(self, ask: Ask) -> tuple[float, Callable[[], Any]]:
         far, batch_id = self.far, ask.batch.batch_id
-        if ask.kind in (Kind.LOOK, Kind.LIST):
-            return self._look_in_time(None if ask.kind is Kind.LIST else batch_id)
+        if ask.kind in (QuestionKind.LOOK, QuestionKind.LIST):
+            return self._look_in_time(None if ask.kind is QuestionKind.LIST else batch_id)
         fate = self._fate(OTHERS)
         far.tell(self.host.name, f"{ask.kind} {batch_id[:4]} {ask.record_id}: {fate}")
-        if ask.kind is Kind.DELETE:
+        if ask.kind is QuestionKind.DELETE:
             seen = [(one.batch_id, one.active) for one in self._listed if one.id == ask.record_id]
             assert seen == [(batch_id, False)], (
                 "an id is deleted that was not just seen, once, in our batch, not active"
             )
         done: Callable[[], int] = {
-            Kind.ACTIVATE: partial(far.activate, batch_id),
-            Kind.DELETE: partial(far.delete, ask.record_id),
-            Kind.DELETE_BATCH: partial(far.delete_batch, batch_id),
+            QuestionKind.ACTIVATE: partial(far.activate, batch_id),
+            QuestionKind.DELETE: partial(far.delete, ask.record_id),
+            QuestionKind.DELETE_BATCH: partial(far.delete_batch, batch_id),
         }[ask.kind]
         status: list[int] = []
         life = far.life
@@ -425,7 +433,7 @@ class Line:
     def _look_in_time(self, batch_id: str | None) -> tuple[float, Callable[[], Any]]:
         far, fate, started = self.far, self._fate(LOOKS), self.far.now
         if fate == "dropped":
-            return far.now + PATIENCE, lambda: Failure(ServiceDown("no answer", hint=""))
+            return far.now + PATIENCE, lambda: RequestFailure(ServiceDown("no answer", hint=""))
         seconds = SLOW if fate == "slow" else QUICK
         answer: list[Any] = []
 
@@ -453,7 +461,7 @@ class _Stop(Stop):
 class _Copies:
     """The kept copies of one host, in memory."""
 
-    kept: ClassVar[dict[str, dict[str, Content]]] = {}
+    kept: ClassVar[dict[str, dict[str, FileContent]]] = {}
 
     def __init__(self, data_dir: Path) -> None:
         self._mine = self.kept.setdefault(data_dir.name, {})
@@ -461,10 +469,10 @@ class _Copies:
     def has(self, key: str) -> bool:
         return key in self._mine
 
-    def keep(self, content: Content) -> None:
+    def keep(self, content: FileContent) -> None:
         self._mine[content.key] = content
 
-    def read(self, key: str) -> Content:
+    def read(self, key: str) -> FileContent:
         if key not in self._mine:
             raise BadInput("gone", hint="")
         return self._mine[key]
@@ -526,32 +534,32 @@ class Host:
         self.stop = _Stop(self.far)
 
     def upload(
-        self, rows: list[Row], size: int, path: str = "file.csv", address: str = ADDRESS, **options: Any
+        self, rows: list[HospitalRow], size: int, path: str = "file.csv", address: str = ADDRESS, **options: Any
     ) -> Iterator[Pause | Ended]:
         """The command, as a process that yields whenever it waits, and at last how it ended."""
-        content = Content(directory_address(address), size, rows, [], 0)
+        content = FileContent(directory_address(address), size, rows, [], 0)
         return self._played(job.Options(path, size, **options), content)
 
     def resume(self, record: RunRecord) -> Iterator[Pause | Ended]:
         """``runs resume``, likewise."""
-        return self._played(*job.recalled(record.options, self.settings))
+        return self._played(*job.options_from_json(record.options, self.settings))
 
-    def rows_of(self, record: RunRecord) -> list[Row]:
+    def rows_of(self, record: RunRecord) -> list[HospitalRow]:
         """The rows that an earlier run carried."""
-        return job.recalled(record.options, self.settings)[1].rows
+        return job.options_from_json(record.options, self.settings)[1].rows
 
     def abandon(self, record: RunRecord) -> Abandoned:
         """``runs abandon``, in one go."""
         return taking_back.abandon(self.settings, self.book, record, lambda _: None, delete_active=False)
 
-    def _played(self, options: job.Options, content: Content) -> Iterator[Pause | Ended]:
+    def _played(self, options: job.Options, content: FileContent) -> Iterator[Pause | Ended]:
         self.far.tell(self.name, f"begins; dies after {self.fuse.left}")
         target = job.target(content, again=options.again)
         tally, error, run_id = Tally(), None, ""
         self.running = {target}
         try:
             play = job.upload(self.settings, options, content)
-            run_id = self.book.start(COMMAND, target, options=job.kept(options, content))
+            run_id = self.book.start(COMMAND, target, options=job.options_to_json(options, content))
             run = Run(run_id, self.book, Path(self.name), lambda _: None, stop=self.stop)
             try:
                 for event in play(run):
@@ -610,14 +618,14 @@ def play(far: Far, *processes: Iterator[Pause | Ended]) -> list[Ended]:
 
 def _each(work: Any, items: Iterable[Any], *, workers: int, stop: Any, grace: float = 30.0) -> Iterator[Any]:
     carrier = getattr(work, "__self__", None)
-    if not isinstance(carrier, Courier):
+    if not isinstance(carrier, RequestWorker):
         yield from (work(item) for item in items)
         return
     yield from _Crew(carrier, workers, stop).run(items)
 
 
 class _Crew:
-    def __init__(self, courier: Courier, workers: int, stop: Any) -> None:
+    def __init__(self, courier: RequestWorker, workers: int, stop: Any) -> None:
         line: Any = courier.directory
         self._line: Line = line
         self._far: Far = self._line.far
@@ -638,7 +646,7 @@ class _Crew:
             item = next(source, None)
             if item is None:
                 break
-            if isinstance(item, Later):
+            if isinstance(item, TryLater):
                 yield Pause(min([far.now + item.seconds, *(one[0] for one in self._flight)]))
             else:
                 self._waiting.append(item)
@@ -678,7 +686,7 @@ def rig(patch: pytest.MonkeyPatch) -> None:
     for module in (job, taking_back):
         patch.setattr(module, "Directory", lambda _address, session, _policy: session.line)
         patch.setattr(module, "make_session", _session)
-    patch.setattr(job, "Pace", partial(Pace, clock=clock.monotonic))
+    patch.setattr(job, "Pace", partial(CreateWindow, clock=clock.monotonic))
     patch.setattr(pool, "each", _each)
     patch.setattr(Dispatcher, "take", _taking(Dispatcher.take))
     for module in (ledger, uploads):
@@ -703,19 +711,19 @@ def _session(settings: Settings, _workers: int, *_: object) -> SimpleNamespace:
 # --- what the Directory should hold ----------------------------------------------------------------------------------
 
 
-def wanted(rows: list[Row], size: int, occurrence: int = 0) -> dict[str, Counter[Hospital]]:
+def wanted(rows: list[HospitalRow], size: int, occurrence: int = 0) -> dict[str, Counter[Hospital]]:
     """What the batches of a file are to hold."""
     return {
         part.batch_id: Counter(row.hospital for row in part.rows) for part in portions(ADDRESS, rows, size, occurrence)
     }
 
 
-def file_of(rows: Iterable[Row]) -> Counter[Hospital]:
+def file_of(rows: Iterable[HospitalRow]) -> Counter[Hospital]:
     """How often a file holds each hospital."""
     return Counter(row.hospital for row in rows)
 
 
-def disagreement(far: Far, rows: list[Row], *, inactive: bool = True) -> str:
+def disagreement(far: Far, rows: list[HospitalRow], *, inactive: bool = True) -> str:
     """What is wrong with a file's rows at the Directory; nothing should be."""
     live, should = far.live(), Counter({h: n for h, n in file_of(rows).items() if h not in far.refuses})
     live = Counter({hospital: count for hospital, count in live.items() if hospital in should})
@@ -725,4 +733,4 @@ def disagreement(far: Far, rows: list[Row], *, inactive: bool = True) -> str:
     return f"{left} records are left inactive" if left and inactive else ""
 
 
-__all__ = ["NEVER", "Ended", "Far", "Host", "Ledger", "disagreement", "file_of", "play", "rig", "wanted"]
+__all__ = ["NEVER", "BatchStore", "Ended", "Far", "Host", "disagreement", "file_of", "play", "rig", "wanted"]

@@ -80,11 +80,11 @@ def _owners() -> dict[str, Any]:
 
     return {
         "migrations.v0002_therapists": v0002_therapists,
-        "Bucket": bucket.Bucket,
+        "Bucket": bucket.BucketClient,
         "files": files,
-        "Copies": copies.Copies,
+        "Copies": copies.BackupFolder,
         "recording": recording,
-        "Books": intake.Books,
+        "Books": intake.PatientWriter,
         "Tracking": tracking.Tracking,
         "mail": mail,
         "kafka": kafka,

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 
 from dataflows.cli.main import main
 from dataflows.flows.patients import intake, recording
-from dataflows.flows.patients.bucket import Bucket
-from dataflows.flows.patients.copies import Copies
+from dataflows.flows.patients.bucket import BucketClient
+from dataflows.flows.patients.copies import BackupFolder
 from dataflows.flows.patients.tracking import Tracking
 from dataflows.runs.journal import Journal
 from dataflows.sandbox.server import Sandbox
@@ -240,9 +240,9 @@ PLACES: list[tuple[object, str]] = [
     (intake, "read"),
     (recording, "match"),
     (recording, "_keep_consent"),
-    (Copies, "keep"),
-    (Bucket, "_downloaded"),
-    (Bucket, "_deleted"),
+    (BackupFolder, "keep"),
+    (BucketClient, "_downloaded"),
+    (BucketClient, "_deleted"),
     (Tracking, "gone"),
 ]
 
@@ -261,15 +261,15 @@ def test_a_bug_that_quotes_what_it_was_given(
 
 def test_libraries_that_chatter(quick: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     name = quick.mark()
-    download = Bucket.download
+    download = BucketClient.download
 
-    def chatter(bucket: Bucket, wanted: Any) -> bytes:
+    def chatter(bucket: BucketClient, wanted: Any) -> bytes:
         for library in ("urllib3.connectionpool", "google.cloud.storage", "google.auth", "sqlalchemy.engine"):
             logging.getLogger(library).warning("GET %s", name)
             logging.getLogger(library).error(name)
         return download(bucket, wanted)
 
-    monkeypatch.setattr(Bucket, "download", chatter)
+    monkeypatch.setattr(BucketClient, "download", chatter)
     assert quick.bring_in().code == 0
     assert quick.leaks() == []
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.errors import SettingUnusable
-from dataflows.flows.patients.copies import Copies, files_in, safe
+from dataflows.flows.patients.copies import BackupFolder, files_in, safe
 
 NOW = datetime(2025, 7, 5, tzinfo=UTC)
 NAME = "Mustermann_Max_2025-07-05_0b1ab67b.json"
@@ -44,7 +44,7 @@ def test_no_name_leads_out_of_the_folder(name: str) -> None:
 
 
 def test_the_same_bytes_are_written_once_and_others_get_the_generation(tmp_path: Path) -> None:
-    copies = Copies(tmp_path / "copies")
+    copies = BackupFolder(tmp_path / "copies")
     assert copies.keep(NAME, 1, b"one", NOW) == NAME
     assert copies.keep(NAME, 2, b"one", NOW) == NAME
     other = copies.keep(NAME, 3, b"two", NOW)
@@ -59,11 +59,11 @@ def test_a_long_name_keeps_its_end_and_stays_apart_from_others(tmp_path: Path) -
     first, second = (f"{letter}{'ä' * 400}_2025-07-05_0b1ab67b.json" for letter in "ab")
     assert safe(first) != safe(second)
     assert safe(first).endswith("_2025-07-05_0b1ab67b.json")
-    Copies(tmp_path).keep(first, 1, b"x", NOW)
+    BackupFolder(tmp_path).keep(first, 1, b"x", NOW)
 
 
 def test_quarantine_and_back(tmp_path: Path) -> None:
-    copies = Copies(tmp_path)
+    copies = BackupFolder(tmp_path)
     copies.keep(NAME, 1, b"one", NOW)
     for _ in range(2):
         copies.put_aside(NAME, {"code": "invalid"})
@@ -74,7 +74,7 @@ def test_quarantine_and_back(tmp_path: Path) -> None:
 
 
 def test_another_file_under_a_name_in_quarantine_is_not_replaced(tmp_path: Path) -> None:
-    copies = Copies(tmp_path)
+    copies = BackupFolder(tmp_path)
     copies.keep(NAME, 1, b"one", NOW)
     copies.put_aside(NAME, {})
     again = copies.keep(NAME, 2, b"two", NOW)
@@ -85,12 +85,12 @@ def test_another_file_under_a_name_in_quarantine_is_not_replaced(tmp_path: Path)
 
 
 def test_the_time_of_a_copy_is_that_of_its_object(tmp_path: Path) -> None:
-    Copies(tmp_path).keep(NAME, 1, b"one", NOW)
+    BackupFolder(tmp_path).keep(NAME, 1, b"one", NOW)
     assert (tmp_path / NAME).stat().st_mtime == NOW.timestamp()
 
 
 def test_what_a_killed_run_left_is_swept(tmp_path: Path) -> None:
-    copies = Copies(tmp_path)
+    copies = BackupFolder(tmp_path)
     copies.sweep()
     (tmp_path / f".{NAME}.abc.tmp").write_bytes(b"half")
     copies.keep(NAME, 1, b"one", NOW)

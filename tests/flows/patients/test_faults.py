@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from dataflows.flows.patients import intake, recording
-from dataflows.flows.patients.identity import Person, match
+from dataflows.flows.patients.identity import PatientIdentity, match
 from dataflows.remote import ping
 from dataflows.sandbox.service import Answer
 from dataflows.store.practice.tables import patients
@@ -284,7 +284,7 @@ def test_another_program_that_enters_the_same_person_at_this_moment(
     world.arrive(registration(after=60, telefon="2"))
     meanwhile = ["once"]
 
-    def late(who: Person, sharing: Any) -> Any:
+    def late(who: PatientIdentity, sharing: Any) -> Any:
         if meanwhile:
             meanwhile.clear()
             with world.engine.begin() as connection:
@@ -297,7 +297,7 @@ def test_another_program_that_enters_the_same_person_at_this_moment(
     assert [one.telefon for one in world.patients] == ["2"]
 
 
-def entered_by_hand(who: Person) -> dict[str, Any]:
+def entered_by_hand(who: PatientIdentity) -> dict[str, Any]:
     """The row of a patient as another program would write it."""
     keys = {"identity_key": who.identity_key, "email_key": who.email_key, "name_key": who.name_key}
     moments = {"registered_at": BEGAN, "created_at": BEGAN, "updated_at": BEGAN}

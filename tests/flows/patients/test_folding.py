@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflows.flows.patients.bucket import Listed
+from dataflows.flows.patients.bucket import ListedObject
 from dataflows.flows.patients.folding import COLUMNS
-from dataflows.flows.patients.recording import Arrival, record
+from dataflows.flows.patients.recording import ReceivedRegistration, record
 from dataflows.flows.patients.registration import read
 from dataflows.store.database import connect
 from dataflows.store.practice.metadata import metadata
@@ -33,12 +33,12 @@ def engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
-def arrival(number: int, after: int, ahead: int, said: dict[str, Any]) -> Arrival:
+def arrival(number: int, after: int, ahead: int, said: dict[str, Any]) -> ReceivedRegistration:
     """A registration made ``after`` so many minutes, of which its own clock says ``ahead`` days more."""
     body = registration(after=after * 60 + ahead * 86_400, token=f"{number:08x}", **said)
     made = BEGAN + timedelta(minutes=after, seconds=number)
-    about = Listed(f"object {number}", 1_000 + number, None, "", made)
-    return Arrival("bucket", about, read(written(body), max_bytes=10**6).dated(made), "copy", "run")
+    about = ListedObject(f"object {number}", 1_000 + number, None, "", made)
+    return ReceivedRegistration("bucket", about, read(written(body), max_bytes=10**6).dated(made), "copy", "run")
 
 
 FIELDS = st.fixed_dictionaries(
@@ -58,7 +58,7 @@ ARRIVALS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 0, 300]), F
 )
 
 
-def row_after(connection: sa.Connection, arrivals: list[Arrival]) -> dict[str, Any]:
+def row_after(connection: sa.Connection, arrivals: list[ReceivedRegistration]) -> dict[str, Any]:
     for table in reversed(metadata.sorted_tables):
         connection.execute(table.delete())
     for one in arrivals:
@@ -73,7 +73,7 @@ def row_after(connection: sa.Connection, arrivals: list[Arrival]) -> dict[str, A
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(arrivals=ARRIVALS, seed=st.integers(0, 1000))
 def test_the_order_in_which_registrations_arrive_does_not_matter(
-    engine: sa.Engine, arrivals: list[Arrival], seed: int
+    engine: sa.Engine, arrivals: list[ReceivedRegistration], seed: int
 ) -> None:
     shuffled = arrivals[:]
     random.Random(seed).shuffle(shuffled)

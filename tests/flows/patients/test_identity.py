@@ -7,16 +7,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.patients.identity import Known, Match, match, normal, person
+from dataflows.flows.patients.identity import KnownPatient, PatientMatch, match, normal, person
 
 MAX = {"vorname": "Max", "nachname": "Mustermann", "email": "max@example.org", "geburtsdatum": date(2000, 1, 1)}
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8)
 BORN = st.none() | st.sampled_from([date(2000, 1, 1), date(1950, 2, 3)])
 
 
-def known(number: int, **changes: Any) -> Known:
+def known(number: int, **changes: Any) -> KnownPatient:
     who = person({**MAX, **changes})
-    return Known(number, who.name_key, who.born)
+    return KnownPatient(number, who.name_key, who.born)
 
 
 @given(TEXT)
@@ -38,9 +38,9 @@ def test_parts_do_not_run_into_each_other() -> None:
 
 def test_the_same_date_of_birth_counts_most() -> None:
     sharing = [known(1, geburtsdatum=None), known(2), known(3, geburtsdatum=date(1950, 2, 3))]
-    assert match(person(MAX), sharing) == Match(2)
-    assert match(person({**MAX, "geburtsdatum": None}), sharing) == Match(1)
-    assert match(person({**MAX, "geburtsdatum": date(1980, 1, 1)}), sharing) == Match(None, "unclear")
+    assert match(person(MAX), sharing) == PatientMatch(2)
+    assert match(person({**MAX, "geburtsdatum": None}), sharing) == PatientMatch(1)
+    assert match(person({**MAX, "geburtsdatum": date(1980, 1, 1)}), sharing) == PatientMatch(None, "unclear")
 
 
 @given(st.lists(st.tuples(st.sampled_from(["Max", "Eva"]), BORN), max_size=4), st.sampled_from(["Max", "Eva"]), BORN)
@@ -63,7 +63,7 @@ def test_whoever_comes_again_is_known(people: list[tuple[str, date | None]]) -> 
 
     def register(first: str, born: date | None) -> int:
         who = person({**MAX, "vorname": first, "geburtsdatum": born})
-        found = match(who, [Known(number, one.name_key, one.born) for number, one in table.items()])
+        found = match(who, [KnownPatient(number, one.name_key, one.born) for number, one in table.items()])
         number = len(table) if found.patient_id is None else found.patient_id
         table[number] = table[number].met(born) if number in table else who
         return number

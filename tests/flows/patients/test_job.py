@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.flows.patients import job
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.store.database import connect
 from dataflows.store.practice.database import lock_for
 from tests.flows.patients.fatal import Victims, victims
@@ -95,7 +95,7 @@ def test_the_hash_of_a_mail_leads_to_the_object(world: World, monkeypatch: pytes
     assert world.call("patient-import", "--show", key).out == f"{name}\n"
     assert world.call("patient-import", "--show", "0" * 16).code == 2
     world.arrive(registration(), "not yet seen")
-    waiting = Seal.of(world.data).mark("not yet seen")
+    waiting = IdentifierCipher.of(world.data).mark("not yet seen")
     assert world.call("patient-import", "--show", waiting[:8]).out == "not yet seen\n"
 
 

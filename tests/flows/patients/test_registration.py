@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.patients.fields import Unfit
+from dataflows.flows.patients.fields import NotARegistration
 from dataflows.flows.patients.registration import Registration, read
 from tests.flows.patients.world import TOKEN, registration, written
 
@@ -22,7 +22,7 @@ def taken(body: Any, token: str | None = TOKEN) -> Registration:
 
 
 def refused(data: bytes | Any) -> tuple[str, str]:
-    with pytest.raises(Unfit) as found:
+    with pytest.raises(NotARegistration) as found:
         read(data if isinstance(data, bytes) else written(data), max_bytes=MAX)
     assert found.value.__context__ is None  # what led to it would quote the file
     return found.value.code, found.value.message
@@ -155,7 +155,7 @@ def test_a_byte_order_mark_does_no_harm() -> None:
 
 
 def test_too_large() -> None:
-    with pytest.raises(Unfit, match="PATIENT_MAX_BYTES"):
+    with pytest.raises(NotARegistration, match="PATIENT_MAX_BYTES"):
         read(b"{}", max_bytes=1)
 
 
@@ -181,7 +181,7 @@ def test_whatever_comes_is_taken_or_refused_without_a_value(data: dict[str, Any]
     body["patient_data"] |= data
     try:
         found = read(json.dumps(body).encode(), max_bytes=MAX)
-    except Unfit as error:
+    except NotARegistration as error:
         texts = [value for value in data.values() if isinstance(value, str) and len(value) > 4]
         assert not any(text in error.message for text in texts if text not in "patient_data.geburtsdatum")
     else:

@@ -13,7 +13,7 @@ from dataflows.cli.passes import seconds
 from dataflows.errors import ExitCode, WrongUsage
 from dataflows.runs import watch as watching
 from dataflows.runs.journal import Journal
-from dataflows.runs.trouble import UNREACHABLE_PASSES, News, Trouble
+from dataflows.runs.trouble import UNREACHABLE_PASSES, Trouble, TroubleNews
 from dataflows.sandbox.server import Sandbox
 from tests.flows.patients.world import World, registration
 from tests.processes import Ended, Process, Program, until
@@ -103,7 +103,7 @@ def told(*codes: int, patience: int = UNREACHABLE_PASSES) -> list[int | None]:
     said: list[int | None] = []
     trouble = Trouble(Journal.in_memory(), "patient-import")
 
-    def tell(news: News) -> bool:
+    def tell(news: TroubleNews) -> bool:
         said.append(None if news.code is None else int(news.code))
         return True
 
@@ -137,7 +137,7 @@ def test_a_single_pass_that_reaches_nothing_is_told_at_once() -> None:
 def test_what_could_not_be_told_is_told_by_the_next_pass() -> None:
     trouble, said = Trouble(Journal.in_memory(), "patient-import"), list[str]()
 
-    def tell(news: News) -> bool:
+    def tell(news: TroubleNews) -> bool:
         said.append(news.subject)
         return len(said) > 1
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from dataflows.flows.therapists import applying, job, reading
 from dataflows.flows.therapists.applying import How, apply
-from dataflows.flows.therapists.figures import Figures
+from dataflows.flows.therapists.figures import FileCounts
 from dataflows.runs.journal import Journal
 from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice.tables import outbox
@@ -127,7 +127,7 @@ class Broke(Exception):
 
 
 def test_nothing_of_a_file_counts_before_its_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def applied(connection: sa.Connection, how: How, read: Any) -> Figures:
+    def applied(connection: sa.Connection, how: How, read: Any) -> FileCounts:
         apply(connection, how, read)
         raise Broke
 
@@ -199,13 +199,13 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_large_file_writes_nothing_of_i
         take(filing, page)
         stops[-1].set()
 
-    def playing(self: job._Import) -> Any:
+    def playing(self: job._TherapistImport) -> Any:
         stops.append(self.run.stop)
         return play(self)
 
     stops: list[Any] = []
-    play = job._Import.play
-    monkeypatch.setattr(job._Import, "play", playing)
+    play = job._TherapistImport.play
+    monkeypatch.setattr(job._TherapistImport, "play", playing)
     monkeypatch.setattr(applying._Filing, "_take", stopping)
     monkeypatch.setattr(applying, "PAGE", 2)
     ran = world.bring(*(therapist(f"Vorname{n}", source_id=f"praxis{n}") for n in range(9)))
@@ -264,8 +264,8 @@ def test_a_run_that_was_interrupted_can_be_resumed(world: World) -> None:
     path = world.put("20250708/52074.json", scrape(therapist()))
     world.put("20250708/52066.json", scrape(therapist("Anna", source_id="praxis5")))
     asked = job.Options((path,), reprocess=True, workers=3)
-    kept = json.loads(json.dumps(job.kept(asked)))
-    assert job.recalled(kept) == asked
+    kept = json.loads(json.dumps(job.options_to_json(asked)))
+    assert job.options_from_json(kept) == asked
     journal = Journal.open(world.data)
     run_id = journal.start(job.COMMAND, job.target(world.settings), options=kept)
     journal.set_state(run_id, "resumable")

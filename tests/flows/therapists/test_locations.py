@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dataflows.flows.therapists.applying import How, apply
 from dataflows.flows.therapists.record import item_of
-from dataflows.flows.therapists.sight import Sight
+from dataflows.flows.therapists.sight import Sighting
 from dataflows.store.practice.migrate import migrate
 from dataflows.store.practice.tables import outbox
 from dataflows.store.practice.therapist_tables import therapist_changes, therapist_locations, therapists
@@ -237,7 +237,7 @@ class Listings(RuleBasedStateMachine):
         """Apply one file."""
         entries = [{**self.entry(number), **({"status": "deleted"} if number in deleted else {})} for number in numbers]
         items = [item_of(at, entry) for at, entry in enumerate(entries)]
-        sight = Sight(datetime(2025, 7, 1, tzinfo=UTC) + timedelta(weeks=self.week), name, "52XXX")
+        sight = Sighting(datetime(2025, 7, 1, tzinfo=UTC) + timedelta(weeks=self.week), name, "52XXX")
         figures = apply(self.connection, How(sight, "run"), lambda: items)
         assert figures.refused == 0
 

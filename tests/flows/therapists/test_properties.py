@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dataflows.flows.therapists.applying import How, apply
 from dataflows.flows.therapists.record import item_of
-from dataflows.flows.therapists.sight import Sight
+from dataflows.flows.therapists.sight import Sighting
 from dataflows.store.database import connect
 from dataflows.store.practice.migrate import migrate
 from dataflows.store.practice.tables import outbox
@@ -76,7 +76,7 @@ class Practice:
         """Apply files in this order."""
         for file in files:
             items = [item_of(at, entry) for at, entry in enumerate(file.entries)]
-            how = How(Sight(moment(file.date), file.name, "52XXX"), "run", allow_mass_delete=True)
+            how = How(Sighting(moment(file.date), file.name, "52XXX"), "run", allow_mass_delete=True)
             apply(self.connection, how, lambda items=items: items)  # type: ignore[misc]
 
     def therapists(self) -> list[dict[str, Any]]:

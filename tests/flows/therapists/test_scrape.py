@@ -13,20 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.flows.therapists.bounded import BoundedText, _Depths, _outside_strings
-from dataflows.flows.therapists.record import Broken, Entry, item_of
-from dataflows.flows.therapists.scrape import Scrape, Source, Unreadable, entries, scrape_of
+from dataflows.flows.therapists.record import Broken, TherapistEntry, item_of
+from dataflows.flows.therapists.scrape import Scrape, ScrapeFile, Unreadable, entries, scrape_of
 from tests.flows.therapists.world import moment, older_scrape, scrape, therapist
 
 
-def source(content: Any) -> Source:
+def source(content: Any) -> ScrapeFile:
     """A file with this content."""
-    return Source(io.BytesIO(content if isinstance(content, bytes) else json.dumps(content).encode()))
+    return ScrapeFile(io.BytesIO(content if isinstance(content, bytes) else json.dumps(content).encode()))
 
 
-def entry(**fields: Any) -> Entry:
+def entry(**fields: Any) -> TherapistEntry:
     """The record of a therapist with these fields."""
     made = item_of(0, therapist(**fields))
-    assert isinstance(made, Entry)
+    assert isinstance(made, TherapistEntry)
     return made
 
 

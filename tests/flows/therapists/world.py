@@ -154,7 +154,7 @@ class World:
         """Run one pass: the job in its run, without the command line, which ``call`` has too."""
         events: list[Event] = []
         asked = job.Options(paths, **options)
-        order = Order(job.COMMAND, job.target(self.settings), job.kept(asked), self.data)
+        order = Order(job.COMMAND, job.target(self.settings), job.options_to_json(asked), self.data)
         outcome = run_job(order, job.bring_in(self.settings, asked), events.append)
         err = "\n".join(str(event) for event in events)
         return Ran(int(outcome.exit_code), outcome_document(outcome), err)

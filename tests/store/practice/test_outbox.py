@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.store.practice import outbox
-from dataflows.store.practice.outbox import Drained, Event, Verdict, add, add_many, drain, forget_old
+from dataflows.store.practice.outbox import Drained, Event, PublishVerdict, add, add_many, drain, forget_old
 from dataflows.store.practice.tables import outbox as table
 
 TOPIC = "patient-events"
@@ -30,12 +30,12 @@ def fill(engine: sa.Engine, *keys: str) -> None:
 class Brokers:
     """Remembers what it is given, and judges it."""
 
-    def __init__(self, judge: Callable[[Sequence[Event]], Verdict] = Verdict) -> None:
+    def __init__(self, judge: Callable[[Sequence[Event]], PublishVerdict] = PublishVerdict) -> None:
         self.events: list[Event] = []
         self.rounds: list[list[tuple[str, int]]] = []
         self._judge = judge
 
-    def __call__(self, events: Sequence[Event]) -> Verdict:
+    def __call__(self, events: Sequence[Event]) -> PublishVerdict:
         self.events.extend(events)
         self.rounds.append([(event.key, event.value["payload"].get("n")) for event in events])
         return self._judge(events)
@@ -105,7 +105,7 @@ def test_many_are_read_in_pages(practice: sa.Engine, monkeypatch: pytest.MonkeyP
 
 def test_where_the_brokers_stop_the_rest_waits_in_order(practice: sa.Engine) -> None:
     fill(practice, "a", "b", "a", "b")
-    away = Brokers(lambda events: Verdict(events[:1], why="away"))
+    away = Brokers(lambda events: PublishVerdict(events[:1], why="away"))
 
     assert drain(practice, TOPIC, away) == Drained(published=1, waiting=3, why="away")
     later = Brokers()
@@ -115,7 +115,9 @@ def test_where_the_brokers_stop_the_rest_waits_in_order(practice: sa.Engine) -> 
 
 def test_a_refused_event_holds_back_its_own_key_only(practice: sa.Engine) -> None:
     fill(practice, "a", "b", "a", "b")
-    picky = Brokers(lambda events: Verdict([e for e in events if e.key == "b"], [e for e in events if e.key == "a"]))
+    picky = Brokers(
+        lambda events: PublishVerdict([e for e in events if e.key == "b"], [e for e in events if e.key == "a"])
+    )
 
     assert drain(practice, TOPIC, picky) == Drained(published=2, refused=1, waiting=2)
     assert picky.rounds == [[("a", 0), ("b", 1)], [("b", 3)]]
@@ -132,7 +134,7 @@ def test_what_died_before_the_mark_is_published_again_under_its_id(practice: sa.
     assert len(later.events) == 1
 
 
-def dies(_: Sequence[Event]) -> Verdict:
+def dies(_: Sequence[Event]) -> PublishVerdict:
     raise KeyboardInterrupt
 
 

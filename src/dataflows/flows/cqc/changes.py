@@ -20,7 +20,7 @@ _BEFORE = """
 """
 
 
-class Change(NamedTuple):
+class RecordChange(NamedTuple):
     """One line of the result: a record that is new or gone, or one column of a record that changed."""
 
     change: str
@@ -33,7 +33,7 @@ class Change(NamedTuple):
 
 
 @dataclass(slots=True)
-class Changes:
+class ChangeCount:
     """How many records are new, gone and changed, and which columns only one of the two files has."""
 
     new: int = 0
@@ -42,25 +42,25 @@ class Changes:
     columns: tuple[str, ...] = ()
 
 
-def write_changes(before: Path, after: Path, path: Path) -> Changes:
+def write_changes(before: Path, after: Path, path: Path) -> ChangeCount:
     """Write what happened between two files of one source to a new file; returns the counts.
 
     Raises OSError when it cannot be written, ValueError or csv.Error when ``before`` is not as it was once verified.
     """
-    totals = Changes()
+    totals = ChangeCount()
     with written(path, HEADER) as writer:
         for change in compare(Table(before), Table(after), totals):
             writer.write(change)
     return totals
 
 
-def compare(before: Table, after: Table, totals: Changes | None = None) -> Iterator[Change]:
+def compare(before: Table, after: Table, totals: ChangeCount | None = None) -> Iterator[RecordChange]:
     """Yield the changes: new and changed ones in the order of ``after``, then what is gone.
 
     Records are the same by Location ID, else by Provider ID; several of one id are told apart by their order. Columns
     are compared by name, and only those that both files have.
     """
-    totals = totals or Changes()
+    totals = totals or ChangeCount()
     pairs = [(before.names.index(name), place) for place, name in enumerate(after.names) if name in before.names]
     totals.columns = tuple(sorted(set(before.names) ^ set(after.names)))
     same_columns = before.names == after.names
@@ -70,14 +70,14 @@ def compare(before: Table, after: Table, totals: Changes | None = None) -> Itera
             held = _taken(db, after.key(record))
             if held is None:
                 totals.new += 1
-                yield Change("new", *after.facts(record))
+                yield RecordChange("new", *after.facts(record))
             elif not (same_columns and held == packed(record)):
                 found = list(_differences(after, unpacked(held), record, pairs))
                 totals.changed += bool(found)
                 yield from found
         for (held,) in db.execute("SELECT record FROM before WHERE NOT seen ORDER BY kind, id, nth"):
             totals.gone += 1
-            yield Change("gone", *before.facts(unpacked(held)))
+            yield RecordChange("gone", *before.facts(unpacked(held)))
 
 
 def _remember(db: sqlite3.Connection, table: Table) -> None:
@@ -100,7 +100,7 @@ def _taken(db: sqlite3.Connection, key: Key) -> str | None:
 
 def _differences(
     after: Table, old: Sequence[str], new: Sequence[str], pairs: Iterable[tuple[int, int]]
-) -> Iterator[Change]:
+) -> Iterator[RecordChange]:
     for here, there in pairs:
         if old[here] != new[there]:
-            yield Change("changed", *after.facts(new), after.columns[there], old[here], new[there])
+            yield RecordChange("changed", *after.facts(new), after.columns[there], old[here], new[there])

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.cqc.folder import Folder, not_written
-from dataflows.flows.cqc.sources import Source, fetch
-from dataflows.flows.cqc.verify import Content, Verifier
-from dataflows.remote.download import Arrival, Limits
+from dataflows.flows.cqc.sources import ExportSource, fetch
+from dataflows.flows.cqc.verify import FileSummary, Verifier
+from dataflows.remote.download import DownloadLimits, DownloadResult
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.route import shown
 from dataflows.remote.session import Session
@@ -30,9 +30,9 @@ log = logging.getLogger("dataflows.cqc")
 class Fetched:
     """A file that is whole and right. ``path`` is None where it was the same as the last one and not to be kept."""
 
-    source: Source
+    source: ExportSource
     path: Path | None
-    content: Content
+    content: FileSummary
     size: int
     headers: Mapping[str, str]
     seconds: float
@@ -43,7 +43,7 @@ class Fetched:
 class Missed:
     """A source that brought no file, and why."""
 
-    source: Source
+    source: ExportSource
     error: DataflowsError
     tries: int
 
@@ -64,7 +64,7 @@ class Fetcher:
     progress: Progress
     stop: Stop
 
-    def fetch(self, source: Source) -> Fetched | Missed:
+    def fetch(self, source: ExportSource) -> Fetched | Missed:
         """Fetch one source, with as many attempts as the policy allows. What goes wrong is a value, unless a bug."""
         began = time.monotonic()
         tries = 0
@@ -80,8 +80,8 @@ class Fetcher:
             log.warning("%s: not fetched after %d tries: %s", source.name, tries, error.message)
             return Missed(source, error, tries)
 
-    def _once(self, source: Source, began: float, tries: int) -> Fetched:
-        limits = Limits(began + self.policy.deadline, self.max_bytes, self.stop.grace_is_over)
+    def _once(self, source: ExportSource, began: float, tries: int) -> Fetched:
+        limits = DownloadLimits(began + self.policy.deadline, self.max_bytes, self.stop.grace_is_over)
         try:
             with self.folder.temporary(source.name) as path:
                 content, arrival = self._streamed(source, path, limits)
@@ -92,7 +92,7 @@ class Fetcher:
         log.info("%s: %d bytes, %d records, %s", source.name, arrival.size, content.rows, final or "not saved again")
         return Fetched(source, final, content, arrival.size, arrival.headers, seconds, tries)
 
-    def _streamed(self, source: Source, path: Path, limits: Limits) -> tuple[Content, Arrival]:
+    def _streamed(self, source: ExportSource, path: Path, limits: DownloadLimits) -> tuple[FileSummary, DownloadResult]:
         verifier = Verifier(allow_ragged=self.allow_ragged)
         log.info("%s: asking %s", source.name, shown(source.url))
         with _Sink(path) as sink:
@@ -108,7 +108,7 @@ class Fetcher:
             sink.finish()
         return content, arrival
 
-    def _kept(self, source: Source, path: Path, content: Content) -> Path | None:
+    def _kept(self, source: ExportSource, path: Path, content: FileSummary) -> Path | None:
         if self.known.get(source.name) == content.sha256:
             return None
         return self.folder.publish(path, f"cqc_{source.name}")

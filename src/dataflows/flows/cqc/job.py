@@ -20,7 +20,7 @@ from dataflows.flows.cqc.folder import Clock, Folder, not_written, stamp_of, tar
 from dataflows.flows.cqc.history import Fetch, History
 from dataflows.flows.cqc.merged import write_merged
 from dataflows.flows.cqc.reporting import (
-    Progress,
+    FetchProgress,
     Result,
     came_and_went,
     counted,
@@ -29,9 +29,9 @@ from dataflows.flows.cqc.reporting import (
     repetitions,
     suspicions,
 )
-from dataflows.flows.cqc.sources import Source, chosen, configured
+from dataflows.flows.cqc.sources import ExportSource, chosen, configured
 from dataflows.flows.cqc.tables import Table
-from dataflows.flows.cqc.verify import Content
+from dataflows.flows.cqc.verify import FileSummary
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
 from dataflows.runs import pool
@@ -41,7 +41,7 @@ from dataflows.runs.runner import Run
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-__all__ = ["Options", "fetch", "kept", "recalled", "target"]
+__all__ = ["Options", "fetch", "options_from_json", "options_to_json", "target"]
 
 
 class Shrunk(DataflowsError):
@@ -152,7 +152,7 @@ class _Fetch:
             settings.cqc_max_bytes,
             self.options.allow_ragged,
             self._need_not_be_saved(),
-            Progress(run),
+            FetchProgress(run),
             run.stop,
         )
         try:
@@ -191,13 +191,13 @@ class _Fetch:
             told = ", ".join(f"{count} {what}" for what, count in odd.items() if count)
             yield Warned(f"{name}: rows that are {told}; the file is as it came")
 
-    def _shrunk(self, name: str, content: Content) -> Iterator[str]:
+    def _shrunk(self, name: str, content: FileSummary) -> Iterator[str]:
         last = self.before[name]
         if last is not None and content.rows * 2 < last.rows and not self.options.accept_shrink:
             self.shrunk.append(name)
             yield f"{content.rows} records, under half of the {last.rows} of the last good file"
 
-    def _columns(self, name: str, content: Content) -> Iterator[str]:
+    def _columns(self, name: str, content: FileSummary) -> Iterator[str]:
         """Which columns came and went since the last good file."""
         last = self.before[name]
         before = self._columns_of(last) if last else None
@@ -234,7 +234,7 @@ class _Fetch:
             yield Step("merging")
             yield from self._merge()
 
-    def _compare(self, source: Source) -> Iterator[Event]:
+    def _compare(self, source: ExportSource) -> Iterator[Event]:
         name, last = source.name, self.before[source.name]
         path = self.files[name]
         if last is None or not self._path(last).is_file():
@@ -321,12 +321,12 @@ def _date(header: str | None) -> datetime | None:
     return None
 
 
-def kept(options: Options) -> dict[str, object]:
+def options_to_json(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``."""
     return {**asdict(options), "output": str(options.output), "sources": list(options.sources)}
 
 
-def recalled(options: Mapping[str, object]) -> Options:
+def options_from_json(options: Mapping[str, object]) -> Options:
     """Return the options of an earlier run, from the journal."""
     values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
     return Options(**{**values, "output": Path(values["output"]), "sources": tuple(values["sources"])})

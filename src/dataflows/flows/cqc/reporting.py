@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataflows.events import Step
-from dataflows.flows.cqc.changes import Changes
+from dataflows.flows.cqc.changes import ChangeCount
 from dataflows.flows.cqc.fetching import Fetched
 from dataflows.flows.cqc.history import Fetch
 from dataflows.flows.cqc.layout import plain
-from dataflows.flows.cqc.verify import Content
+from dataflows.flows.cqc.verify import FileSummary
 from dataflows.runs.runner import Run
 
 _TELL_EVERY_SECONDS = 2.0
@@ -78,7 +78,7 @@ def recorded(got: Fetched, path: Path, *, good: bool) -> Fetch:
     )
 
 
-def suspicions(content: Content) -> Iterator[str]:
+def suspicions(content: FileSummary) -> Iterator[str]:
     """Why a file is not to be the measure of later ones."""
     if content.nameless > _A_FEW:
         yield f"{content.nameless} rows have no identifier and are no records"
@@ -86,7 +86,7 @@ def suspicions(content: Content) -> Iterator[str]:
         yield f"the whole content stands twice: record {content.rows // 2 + 1} is the first one again"
 
 
-def repetitions(content: Content) -> Iterator[str]:
+def repetitions(content: FileSummary) -> Iterator[str]:
     """Where the header stands again."""
     if content.headers:
         rows = ", ".join(map(str, content.headers))
@@ -107,13 +107,13 @@ def came_and_went(before: Sequence[str], now: Sequence[str]) -> str:
     return "; ".join(words)
 
 
-def counted(changes: Changes, path: Path) -> dict[str, object]:
+def counted(changes: ChangeCount, path: Path) -> dict[str, object]:
     """What a comparison found, and the file that holds it."""
     return {"file": path.name, "new": changes.new, "gone": changes.gone, "changed": changes.changed}
 
 
 @dataclass
-class Progress:
+class FetchProgress:
     """Tells now and then how far each source is. Called from the threads of the pool."""
 
     run: Run

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataflows.errors import AccessRefused, DataflowsError, ExitCode, WrongUsage
-from dataflows.remote.download import Arrival, Limits, download
+from dataflows.remote.download import DownloadLimits, DownloadResult, download
 from dataflows.remote.route import shown
 
 if TYPE_CHECKING:
@@ -45,19 +45,19 @@ class Unavailable(DataflowsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExportSource:
     """One export: its name (part of the file names) and its address."""
 
     name: str
     url: str
 
 
-def configured(settings: Settings) -> dict[str, Source]:
+def configured(settings: Settings) -> dict[str, ExportSource]:
     """All sources by name: the two of CQC, and those of CQC_URL_<NAME>."""
-    return {name: Source(name, url) for name, url in {**DEFAULTS, **settings.cqc_urls}.items()}
+    return {name: ExportSource(name, url) for name, url in {**DEFAULTS, **settings.cqc_urls}.items()}
 
 
-def chosen(settings: Settings, names: Collection[str]) -> list[Source]:
+def chosen(settings: Settings, names: Collection[str]) -> list[ExportSource]:
     """The sources of these names, each once; without names all of them.
 
     Raises:
@@ -73,7 +73,9 @@ def chosen(settings: Settings, names: Collection[str]) -> list[Source]:
     return [known[name] for name in wanted]
 
 
-def fetch(session: Session, source: Source, take: Callable[[bytes], object], limits: Limits) -> Arrival:
+def fetch(
+    session: Session, source: ExportSource, take: Callable[[bytes], object], limits: DownloadLimits
+) -> DownloadResult:
     """Get the file of a source once, its bytes handed to ``take``.
 
     Raises what ``download`` and ``take`` raise; AccessRefused and Unavailable for answers that bring no file.

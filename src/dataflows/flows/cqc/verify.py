@@ -38,7 +38,7 @@ _commas = methodcaller("count", b",")
 csv.field_size_limit(LONGEST_RECORD)
 
 
-class Unfit(DataflowsError):
+class UnfitFile(DataflowsError):
     """The file came whole and is not what it should be; the same again would help nobody."""
 
     exit_code = ExitCode.BAD_INPUT
@@ -49,7 +49,7 @@ class Unfit(DataflowsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class FileSummary:
     """What a file holds: records below its header (ragged ones included), blank and ragged ones, its SHA-256.
 
     ``nameless`` rows have no identifier and are no records; ``headers`` are the places where the header stands again;
@@ -105,10 +105,10 @@ class Verifier:
         if self._width:
             data = data[self._records(data) :]
             if len(data) > LONGEST_RECORD:
-                raise Unfit("quotes", f"a quotation mark near record {self._number()} is never closed")
+                raise UnfitFile("quotes", f"a quotation mark near record {self._number()} is never closed")
         self._rest = data
 
-    def finish(self) -> Content:
+    def finish(self) -> FileSummary:
         """Judge the end of the file, and the file as a whole."""
         data = self._gathered()
         if not self._width:
@@ -116,11 +116,11 @@ class Verifier:
         data = data[self._records(data) :]
         self._read(data, last=True)
         if self.rows == 0:
-            raise Unfit("empty", "the file has a header and no record below it")
+            raise UnfitFile("empty", "the file has a header and no record below it")
         odd = self._odd
         assert odd is not None, "the header comes first"
         twice = odd.begins_again is not None and self.rows == 2 * odd.begins_again
-        return Content(
+        return FileSummary(
             self.rows, self.blank, self.ragged, tuple(odd.header), self._digest.hexdigest(),
             odd.nameless, tuple(odd.headers), twice,
         )  # fmt: skip
@@ -135,7 +135,7 @@ class Verifier:
     def _refuse_markup(self, data: bytes) -> None:
         text = data.lstrip(_SPACE)
         if text.startswith(b"<"):
-            raise Unfit("html", "an HTML page came instead of a CSV file", hint="look at the address in a browser")
+            raise UnfitFile("html", "an HTML page came instead of a CSV file", hint="look at the address in a browser")
         self._is_text = bool(text)
 
     def _below_header(self, data: bytes, *, last: bool) -> bytes:
@@ -153,7 +153,7 @@ class Verifier:
         if last and not data.strip(_SPACE):
             raise BrokenOff("the file is empty", hint="running again later can help")
         if last or data.count(b"\n", 0, end) >= HEADER_WITHIN or len(data) > _LONGEST_TOP:
-            raise Unfit(
+            raise UnfitFile(
                 "header",
                 f"no header with names and CQC ids within the first {HEADER_WITHIN} lines",
                 hint="the address may serve something else, or the layout has changed: look at it in a browser",
@@ -195,7 +195,9 @@ class Verifier:
                     if last:
                         raise _cut("inside quotes") from None
                     return ended
-                raise Unfit("quotes", f"record {self._number()} has a quotation mark where none may stand") from None
+                raise UnfitFile(
+                    "quotes", f"record {self._number()} has a quotation mark where none may stand"
+                ) from None
             if record is None:
                 return ended
             ended = lines.used
@@ -213,7 +215,7 @@ class Verifier:
                 return
             self.ragged += 1
             if self.ragged > self._allow_ragged:
-                raise Unfit(
+                raise UnfitFile(
                     "ragged",
                     f"record {self._number()} has {len(record)} columns and the header {self._width}",
                     hint="look at the file in a browser; --allow-ragged N takes up to N such records",
@@ -266,7 +268,7 @@ def _regular(block: bytes, width: int) -> tuple[int, bytes] | None:
 
 def _refuse_other_export(header: Sequence[str]) -> None:
     if is_other_export(header):
-        raise Unfit(
+        raise UnfitFile(
             "layout",
             f"another of CQC's exports: most of its {len(header)} columns are not those of the search or the directory",
             hint="check the address of the source: only the search export and the weekly directory are read",

@@ -20,7 +20,7 @@ from dataflows.flows.csc.delta import Payload
 from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.runs.journal import Item, Journal, now
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run
 
 PURGED = b"purged"  # stands where the hash of a payload would: the receiver holds nothing of this child
@@ -199,7 +199,9 @@ class Place:
 class Acknowledgements:
     """The acknowledgements of one receiver, for the rows of one staging table."""
 
-    def __init__(self, journal: Journal, seal: Seal, place: Place, schema: ChildSchema | None = None) -> None:
+    def __init__(
+        self, journal: Journal, seal: IdentifierCipher, place: Place, schema: ChildSchema | None = None
+    ) -> None:
         self.schema = schema or built_in()
         self._journal = journal
         self._seal = seal

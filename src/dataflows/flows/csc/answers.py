@@ -18,7 +18,7 @@ _INDEX = re.compile(r"\[(\d{1,3})\]")
 _RECEIPT = re.compile(r"(?:[0-9][0-9T_:.-]{5,30}_)?[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}(?:\.json)?")
 
 
-class Verdict(StrEnum):
+class RecordVerdict(StrEnum):
     """What became of one record."""
 
     ACCEPTED = "accepted"
@@ -28,36 +28,36 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RecordAnswer:
     """The verdict on one record: ``detail`` is its receipt, or our own words for the refusal; ``code`` names it."""
 
-    verdict: Verdict
+    verdict: RecordVerdict
     detail: str = ""
     code: str = ""
 
 
 @dataclass(slots=True)
-class Delivery:
+class BatchAnswer:
     """The answers to a batch, in its order; ``stop`` is what forbids to go on with the run."""
 
-    answers: list[Answer]
+    answers: list[RecordAnswer]
     stop: DataflowsError | None = None
 
 
-def receipts(reply: Reply, count: int) -> list[Answer]:
+def receipts(reply: Reply, count: int) -> list[RecordAnswer]:
     """Read the receipts of an accepted batch (csc.md: one per record, or one for all, or none with 204)."""
     if reply.status == 204:
-        return [Answer(Verdict.ACCEPTED, f"accepted without receipt {uuid.uuid4()}")] * count
+        return [RecordAnswer(RecordVerdict.ACCEPTED, f"accepted without receipt {uuid.uuid4()}")] * count
     try:
         document = orjson.loads(reply.body)
     except ValueError:
         document = None
     if isinstance(document, str) and document:
-        return [Answer(Verdict.ACCEPTED, _kept_receipt(document))] * count
+        return [RecordAnswer(RecordVerdict.ACCEPTED, _kept_receipt(document))] * count
     if isinstance(document, list) and len(document) == count and all(isinstance(one, str) and one for one in document):
-        return [Answer(Verdict.ACCEPTED, _kept_receipt(one)) for one in document]
+        return [RecordAnswer(RecordVerdict.ACCEPTED, _kept_receipt(one)) for one in document]
     words = f"API error ({reply.status}): {_kept(document)} for {count} records"
-    return [Answer(Verdict.UNANSWERED, words, code="bad_receipts")] * count
+    return [RecordAnswer(RecordVerdict.UNANSWERED, words, code="bad_receipts")] * count
 
 
 def _kept_receipt(text: str) -> str:
@@ -74,7 +74,7 @@ def _kept(document: object) -> str:
     return f"{len(document)} receipts ({listed})" if kept else f"{len(document)} receipts"
 
 
-def refusal(reply: Reply, schema: ChildSchema) -> Answer:
+def refusal(reply: Reply, schema: ChildSchema) -> RecordAnswer:
     """Put the refusal of a single record into our own words; of the far side's text only attribute paths are kept."""
     words = {
         403: "a firewall in front of the API refuses the record (ids that contain 0x are known to do this)",
@@ -83,7 +83,9 @@ def refusal(reply: Reply, schema: ChildSchema) -> Answer:
     text = reply.body[:20_000].decode("utf-8", "replace") if reply.status != 403 else ""
     paths = schema.attribute_paths(text)
     about = f": {', '.join(paths[:5])}" if paths else ""
-    return Answer(Verdict.REFUSED, f"API error ({reply.status}): {words}{about}", code=f"api_{reply.status}")
+    return RecordAnswer(
+        RecordVerdict.REFUSED, f"API error ({reply.status}): {words}{about}", code=f"api_{reply.status}"
+    )
 
 
 def suspects(reply: Reply, count: int) -> set[int]:

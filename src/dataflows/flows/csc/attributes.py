@@ -52,7 +52,7 @@ _RULES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RuleViolation:
     """One broken rule: where (``social_care_episodes[0].closure_date``) and which, never with what value.
 
     ``path`` is empty when the record as a whole is meant.
@@ -65,7 +65,7 @@ class Problem:
         return f"{self.path} {self.rule}".lstrip()
 
 
-class Judge:
+class ChildValidator:
     """Judges records by the rule of one child."""
 
     def __init__(self, child: Rule) -> None:
@@ -83,7 +83,7 @@ class Judge:
                 hint="look-around and back references are not known here; without CSC_SCHEMA the built-in rules hold",
             ) from None
 
-    def problems(self, record: object) -> list[Problem]:
+    def problems(self, record: object) -> list[RuleViolation]:
         """Every rule that one record (as parsed JSON) breaks; an empty list means that it may be sent."""
         try:
             self._validator.validate_python(record)
@@ -91,12 +91,12 @@ class Judge:
             return [self._problem(detail) for detail in error.errors(include_url=False)]
         return []
 
-    def _problem(self, detail: ErrorDetails) -> Problem:
+    def _problem(self, detail: ErrorDetails) -> RuleViolation:
         context = detail.get("ctx", {})
         steps = detail["loc"]
         if detail["type"] == "id_twice":
             steps = (*steps, context["index"], context["name"])
-        return Problem(self._path(steps), _words(detail, context))
+        return RuleViolation(self._path(steps), _words(detail, context))
 
     def _path(self, steps: tuple[int | str, ...]) -> str:
         parts = (f"[{step}]" if isinstance(step, int) else f".{self._printable(step)}" for step in steps)

@@ -10,7 +10,7 @@ from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import Decision, Superseded
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.reading import name_in, read_row
-from dataflows.flows.csc.staging import StagedRow, Staging
+from dataflows.flows.csc.staging import StagedRow, StagingTable
 
 _AGAIN = "to send it again: add --resend; to remove a child that is deleted, or that no row names: add --purge"
 
@@ -25,7 +25,7 @@ class ByHand(StrEnum):
 class OneChild:
     """One child of the table: what is pending of it, and what is asked for by hand."""
 
-    def __init__(self, staging: Staging, acks: Acknowledgements, planner: Planner, identifier: str) -> None:
+    def __init__(self, staging: StagingTable, acks: Acknowledgements, planner: Planner, identifier: str) -> None:
         self._staging = staging
         self._acks = acks
         self._planner = planner

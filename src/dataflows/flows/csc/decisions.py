@@ -62,7 +62,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Invalid:
+class InvalidRow:
     """A row that cannot be sent; ``message`` names paths and rules, never a value."""
 
     row: StagedRow
@@ -103,7 +103,7 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class DeferredRow:
     """A row that needs a purge of a whole child: sent at the end of the run, when the number of them is known."""
 
     row: StagedRow
@@ -116,4 +116,4 @@ class Former:
     child: bytes
 
 
-Decision: TypeAlias = Submission | Invalid | Contradicted | Superseded | Unchanged | Later | Former
+Decision: TypeAlias = Submission | InvalidRow | Contradicted | Superseded | Unchanged | DeferredRow | Former

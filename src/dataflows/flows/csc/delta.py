@@ -13,7 +13,7 @@ from enum import StrEnum
 from secrets import token_bytes
 from typing import Any, Final, TypeAlias
 
-from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.payload import CHILD, ObjectKind
 from dataflows.flows.csc.schema import CHILD_ID
 from dataflows.flows.csc.skeleton import ObjectSkeleton, Skeleton, emptied_lists, loses_a_field
 
@@ -34,7 +34,7 @@ class Sending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ChildPlan:
     """The requests for one child, in order: ``first`` (only purges, None when not needed), then ``body``."""
 
     sending: Sending
@@ -54,14 +54,14 @@ class _Change:
     stuck: bool = False
 
 
-def whole(current: Payload) -> Plan:
+def whole(current: Payload) -> ChildPlan:
     """Send the child as it is (no baseline is known)."""
-    return Plan(Sending.FULL, body=current)
+    return ChildPlan(Sending.FULL, body=current)
 
 
-def purge_and_whole(current: Payload, kind: Kind = CHILD) -> Plan:
+def purge_and_whole(current: Payload, kind: ObjectKind = CHILD) -> ChildPlan:
     """Remove the child and send it anew (what the receiver holds cannot be told)."""
-    return Plan(Sending.RESET, first=deletion(current), body=settled(current, kind))
+    return ChildPlan(Sending.RESET, first=deletion(current), body=settled(current, kind))
 
 
 def deletion(payload: Mapping[str, Any]) -> Payload:
@@ -70,7 +70,7 @@ def deletion(payload: Mapping[str, Any]) -> Payload:
     return {**ids, "purge": True}
 
 
-def changes(baseline: Skeleton, current: Payload, *, full: bool = False, skeleton: Skeleton | None = None) -> Plan:
+def changes(baseline: Skeleton, current: Payload, *, full: bool = False, skeleton: Skeleton | None = None) -> ChildPlan:
     """Plan the way from a trusted baseline to the current payload.
 
     Args:
@@ -83,24 +83,24 @@ def changes(baseline: Skeleton, current: Payload, *, full: bool = False, skeleto
     now = (skeleton or baseline.now(new)).child
     change = _difference(kind, old, now, new)
     if change.send is None:
-        return Plan(Sending.UNCHANGED)
+        return ChildPlan(Sending.UNCHANGED)
     body = _whole_with_purges(kind, old, now, new) if full else change.send
     if change.purge is not None:
-        return Plan(Sending.RESET, first=change.purge, body=body)
-    return Plan(Sending.FULL if full else Sending.DELTA, body=body)
+        return ChildPlan(Sending.RESET, first=change.purge, body=body)
+    return ChildPlan(Sending.FULL if full else Sending.DELTA, body=body)
 
 
-def between(previous: Payload, current: Payload, kind: Kind = CHILD, *, full: bool = False) -> Plan:
+def between(previous: Payload, current: Payload, kind: ObjectKind = CHILD, *, full: bool = False) -> ChildPlan:
     """Plan the way between two payloads that are both at hand, as ``changes`` does."""
     return changes(Skeleton.of(previous, token_bytes(16), kind), current, full=full)
 
 
-def settled(payload: Payload, kind: Kind = CHILD) -> Payload:
+def settled(payload: Payload, kind: ObjectKind = CHILD) -> Payload:
     """Return the state that a payload describes: without objects it purges and without ``purge: false``."""
     return _without_flags(payload, kind) if _flagged(payload, kind) else payload
 
 
-def _flagged(payload: Payload, kind: Kind) -> bool:
+def _flagged(payload: Payload, kind: ObjectKind) -> bool:
     """Tell whether ``purge`` stands anywhere in a payload; most have none, and then nothing needs to be copied."""
     if "purge" in payload:
         return True
@@ -110,7 +110,7 @@ def _flagged(payload: Payload, kind: Kind) -> bool:
     return any(_flagged(item, below) for name, below in kind.listed.items() for item in payload.get(name, ()))
 
 
-def _without_flags(payload: Payload, kind: Kind) -> Payload:
+def _without_flags(payload: Payload, kind: ObjectKind) -> Payload:
     state: Payload = {}
     for key, value in payload.items():
         if key == "purge":
@@ -125,7 +125,7 @@ def _without_flags(payload: Payload, kind: Kind) -> Payload:
     return state
 
 
-def _difference(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload) -> _Change:
+def _difference(kind: ObjectKind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload) -> _Change:
     if old == now:
         return _Change()
     if loses_a_field(old, now, kind):
@@ -140,7 +140,7 @@ def _difference(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Paylo
     return change
 
 
-def _anew(kind: Kind, new: Payload) -> _Change:
+def _anew(kind: ObjectKind, new: Payload) -> _Change:
     """Let an object go and come back whole: merge cannot take a field away."""
     if not kind.purgeable:
         return _Change(stuck=True)
@@ -149,7 +149,7 @@ def _anew(kind: Kind, new: Payload) -> _Change:
     return _Change(send=new, purge=_purged(kind, new[kind.id_field]) if kind.id_field else _REMOVED.copy())
 
 
-def _children(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload, own: Payload) -> _Change:
+def _children(kind: ObjectKind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload, own: Payload) -> _Change:
     """Collect what the objects below need; an ancestor carries its own fields along."""
     sends: Payload = {}
     purges: Payload = {}
@@ -166,7 +166,7 @@ def _children(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload
     return _Change(send={**own, **sends} if sends else None, purge={**own, **purges} if purges else None)
 
 
-def _one(kind: Kind, before: ObjectSkeleton | None, after: ObjectSkeleton | None, new: Payload | None) -> _Change:
+def _one(kind: ObjectKind, before: ObjectSkeleton | None, after: ObjectSkeleton | None, new: Payload | None) -> _Change:
     if after is not None and new is not None:
         return _difference(kind, before, after, new) if before is not None else _Change(send=new)
     if before is None:
@@ -174,18 +174,18 @@ def _one(kind: Kind, before: ObjectSkeleton | None, after: ObjectSkeleton | None
     return _Change(send=_REMOVED.copy()) if kind.purgeable else _Change(stuck=True)
 
 
-def _items(kind: Kind, before: _Items, after: _Items, new: Iterable[Payload]) -> list[_Change]:
+def _items(kind: ObjectKind, before: _Items, after: _Items, new: Iterable[Payload]) -> list[_Change]:
     """Compare the items of two lists by id: those of the new list in its order, then the vanished ones."""
     field = str(kind.id_field)
     found = [_one(kind, before.get(item[field]), after[item[field]], item) for item in new]
     return found + [_Change(send=_purged(kind, gone)) for gone in before if gone not in after]
 
 
-def _purged(kind: Kind, item_id: str) -> Payload:
+def _purged(kind: ObjectKind, item_id: str) -> Payload:
     return {str(kind.id_field): item_id, **_REMOVED}
 
 
-def _own(kind: Kind, payload: Payload) -> Payload:
+def _own(kind: ObjectKind, payload: Payload) -> Payload:
     return {key: value for key, value in payload.items() if key not in kind.single and key not in kind.listed}
 
 
@@ -194,7 +194,7 @@ def _put(into: Payload, name: str, value: Payload | list[Any] | None) -> None:
         into[name] = value
 
 
-def _whole_with_purges(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload) -> Payload:
+def _whole_with_purges(kind: ObjectKind, old: ObjectSkeleton, now: ObjectSkeleton, new: Payload) -> Payload:
     """Return the whole new object, with a purge for everything that the old one had besides."""
     result = {**new, **{name: [] for name in emptied_lists(old, now, kind)}}
     for name, below in kind.single.items():
@@ -209,7 +209,7 @@ def _whole_with_purges(kind: Kind, old: ObjectSkeleton, now: ObjectSkeleton, new
     return result
 
 
-def _whole_items(kind: Kind, before: _Items, after: _Items, new: Iterable[Payload]) -> list[Payload]:
+def _whole_items(kind: ObjectKind, before: _Items, after: _Items, new: Iterable[Payload]) -> list[Payload]:
     field = str(kind.id_field)
     known = [
         _whole_with_purges(kind, before[item[field]], after[item[field]], item) if item[field] in before else item

@@ -100,7 +100,7 @@ def parse_document(data: bytes) -> Document:
     version = info.get("version") if isinstance(info, dict) else None
     if not isinstance(version, str) or not 0 < len(version) <= 40 or not version.isprintable():
         raise _unusable("does not give its version (info.version)")
-    return Document(version, _Reader(whole).rule(_record(whole), "", 0))
+    return Document(version, _RuleReader(whole).rule(_record(whole), "", 0))
 
 
 def _record(whole: Mapping[str, Any]) -> object:
@@ -113,7 +113,7 @@ def _record(whole: Mapping[str, Any]) -> object:
     return node
 
 
-class _Reader:
+class _RuleReader:
     """Turns nodes of a document into rules, and follows references within the document."""
 
     def __init__(self, whole: Mapping[str, Any]) -> None:

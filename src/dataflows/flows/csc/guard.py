@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dataflows.flows.csc.acknowledgements import Acknowledgements
-from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.names import NamedRows
 
 FLOOR = 10  # so many purges are always let through
 
@@ -17,7 +17,7 @@ class Guard:
         percent: ``CSC_MAX_DELETE_PERCENT``.
     """
 
-    def __init__(self, acks: Acknowledgements, names: Names, percent: float) -> None:
+    def __init__(self, acks: Acknowledgements, names: NamedRows, percent: float) -> None:
         self._acks = acks
         self._names = names
         self._percent = percent

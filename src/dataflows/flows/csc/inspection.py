@@ -13,21 +13,21 @@ from dataflows.errors import WrongUsage
 from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import (
     Contradicted,
-    Invalid,
-    Later,
+    DeferredRow,
+    InvalidRow,
     ResetRule,
     Rules,
     Submission,
     Superseded,
     Unchanged,
 )
-from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.names import NamedRows
 from dataflows.flows.csc.ownership import seal_of
 from dataflows.flows.csc.payload import parse
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.reasons import reasons
 from dataflows.flows.csc.schema import load_schema
-from dataflows.flows.csc.staging import StagedRow, Staging
+from dataflows.flows.csc.staging import StagedRow, StagingTable
 from dataflows.flows.csc.table import open_engine
 from dataflows.runs.journal import Journal
 
@@ -48,11 +48,11 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
     engine = None
     try:
         engine = open_engine(settings)
-        staging = Staging(engine, settings.table_name)
+        staging = StagingTable(engine, settings.table_name)
         place = place_of(settings, staging)
         acks = Acknowledgements(journal, seal_of(settings.data_dir, journal), place, load_schema(settings.csc_schema))
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
-        names = Names(staging, journal, engine, acks.schema)
+        names = NamedRows(staging, journal, engine, acks.schema)
         names.pending = None
         yield from _told(staging, acks, Planner(staging, acks, names, rules), row_id)
     finally:
@@ -61,14 +61,14 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
         journal.close()
 
 
-def _told(staging: Staging, acks: Acknowledgements, planner: Planner, row_id: int) -> Iterator[str]:
+def _told(staging: StagingTable, acks: Acknowledgements, planner: Planner, row_id: int) -> Iterator[str]:
     rows = staging.rows([row_id])
     if not rows:
         raise WrongUsage(f"the staging table has no row {row_id}", hint="the id column of the table tells the row ids")
     row = rows[0]
     yield f"row {row.id}: status {row.status}, row state {row.row_state}"
     *former, decision = planner.decide(rows)
-    if isinstance(decision, Later):
+    if isinstance(decision, DeferredRow):
         decision = planner.decide_deferred(rows)[0]
     yield from _acknowledged(acks, row)
     if former:
@@ -84,7 +84,7 @@ def _told(staging: Staging, acks: Acknowledgements, planner: Planner, row_id: in
             yield "would not be sent: the receiver holds this payload already"
         case Superseded(by=by):
             yield f"would not be sent: superseded by row {by}"
-        case Invalid(message=message) | Contradicted(message=message):
+        case InvalidRow(message=message) | Contradicted(message=message):
             yield f"would not be sent: {message}"
         case _:
             pass

@@ -15,9 +15,9 @@ from dataflows.flows.csc.by_hand import ByHand, OneChild
 from dataflows.flows.csc.decisions import (
     Contradicted,
     Decision,
+    DeferredRow,
     Former,
-    Invalid,
-    Later,
+    InvalidRow,
     ResetRule,
     Rules,
     Submission,
@@ -26,16 +26,16 @@ from dataflows.flows.csc.decisions import (
 )
 from dataflows.flows.csc.deferred import Deferred
 from dataflows.flows.csc.guard import Guard
-from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.names import NamedRows
 from dataflows.flows.csc.orphans import Orphans
 from dataflows.flows.csc.ownership import seal_of, settle_ownership
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.purges import OwedPurges
-from dataflows.flows.csc.receiver import Figures, Pace, Receiver, children_url
-from dataflows.flows.csc.recording import NoBooks, Recorder, TableBooks
+from dataflows.flows.csc.receiver import CscApi, RequestCounts, RequestPacer, children_url
+from dataflows.flows.csc.recording import NullWriter, Recorder, StagingWriter
 from dataflows.flows.csc.schema import load_schema
-from dataflows.flows.csc.sending import BatchFiles, Carried, Carrier, Courier
-from dataflows.flows.csc.staging import PAGE, StagedRow, Staging
+from dataflows.flows.csc.sending import BatchFileWriter, BatchHandler, BatchSender, SentBatch
+from dataflows.flows.csc.staging import PAGE, StagedRow, StagingTable
 from dataflows.flows.csc.table import open_engine, staging_table
 from dataflows.remote.oauth import TokenSource
 from dataflows.remote.retry import RetryPolicy
@@ -43,7 +43,7 @@ from dataflows.remote.session import Session, make_session
 from dataflows.runs import pool
 from dataflows.runs.garbage import rare_collections
 from dataflows.runs.journal import Journal
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run
 from dataflows.store.database import DatabaseLock, identity
 
@@ -77,7 +77,7 @@ class Options:
     workers: int = 4
 
 
-def place_of(settings: Settings, staging: Staging) -> Place:
+def place_of(settings: Settings, staging: StagingTable) -> Place:
     """Say where children go to, and which table they come from, however it is spelled."""
     url, la_code = children_url(settings), str(settings.la_code or "")
     former = f"{identity(staging.url)}#{settings.table_name.lower()}"  # as earlier versions named it
@@ -105,7 +105,7 @@ class _Submit:
         self.settings = settings
         self.options = options
         self.run = run
-        self.figures = Figures()
+        self.figures = RequestCounts()
         self.retries = 0
         self.silent = 0
         self.left = options.limit
@@ -118,7 +118,7 @@ class _Submit:
         options = self.options
         yield Step("opening the staging table")
         self.engine = engine = open_engine(self.settings)
-        self.staging = Staging(engine, self.settings.table_name)
+        self.staging = StagingTable(engine, self.settings.table_name)
         with ExitStack() as self.closing:
             self.closing.callback(engine.dispose)  # Windows deletes and moves no file that is open
             table = self.staging.identity
@@ -142,13 +142,17 @@ class _Submit:
         settings, options = self.settings, self.options
         journal = Journal.in_memory() if options.rehearsal else self.run.journal
         takeover = options.takeover and not options.dry_run
-        seal = Seal.forgotten() if options.rehearsal else seal_of(self.run.data_dir, journal, takeover=takeover)
+        seal = (
+            IdentifierCipher.forgotten()
+            if options.rehearsal
+            else seal_of(self.run.data_dir, journal, takeover=takeover)
+        )
         schema = load_schema(settings.csc_schema)
         self.acks = Acknowledgements(journal, seal, place_of(settings, self.staging), schema)
         self.deferred = Deferred(journal)
         writes_nothing = options.dry_run or options.rehearsal
-        self.books = NoBooks() if writes_nothing else TableBooks(self.staging, self.acks)
-        self.names = Names(self.staging, journal, self.engine, schema)
+        self.books = NullWriter() if writes_nothing else StagingWriter(self.staging, self.acks)
+        self.names = NamedRows(self.staging, journal, self.engine, schema)
         self.planner = Planner(self.staging, self.acks, self.names, Rules(options.full, ResetRule(settings.csc_reset)))
         self.speakers = self.planner.speakers
         self.owed = OwedPurges(self.acks, self.speakers, self.deferred, keeps=not options.dry_run)
@@ -184,7 +188,7 @@ class _Submit:
             yield from self._send_deferred()
 
     def _prove_writable(self, ids: Sequence[int]) -> None:
-        if ids and isinstance(self.books, TableBooks):
+        if ids and isinstance(self.books, StagingWriter):
             self.staging.prove_writable(ids[0])
 
     def _one_child(self, identifier: str) -> Iterator[Event]:
@@ -206,7 +210,7 @@ class _Submit:
             yield from self._send_deferred()
 
     def _replay(self) -> Iterator[Event]:
-        if isinstance(self.books, TableBooks):
+        if isinstance(self.books, StagingWriter):
             yield Step("writing back what an earlier run could not")
             for one in self.books.replay():
                 self.recorder.counts["replayed"] += one.reloaded
@@ -309,39 +313,39 @@ class _Submit:
         recorder = self.recorder
         self.owed.owe(one.child for one in page if isinstance(one, Former))  # first: it must not be lost
         aside.extend(recorder.unchanged([one for one in page if isinstance(one, Unchanged)]))
-        aside.extend(recorder.invalid([one for one in page if isinstance(one, Invalid)]))
+        aside.extend(recorder.invalid([one for one in page if isinstance(one, InvalidRow)]))
         aside.extend(recorder.superseded([one for one in page if isinstance(one, Superseded)]))
         aside.extend(recorder.contradicted([one for one in page if isinstance(one, Contradicted)]))
-        self.deferred.keep_rows(one.row.id for one in page if isinstance(one, Later))
+        self.deferred.keep_rows(one.row.id for one in page if isinstance(one, DeferredRow))
         wanted = [one for one in page if isinstance(one, Submission)]
         if self.left is not None:
             wanted = wanted[: self.left]
             self.left -= len(wanted)
         return wanted
 
-    def _carrier(self) -> Carrier:
+    def _carrier(self) -> BatchHandler:
         if self.options.dry_run:
-            return BatchFiles(self.options.out)
+            return BatchFileWriter(self.options.out)
         settings = self.settings
         settings.require("SUPPLIER_KEY", "TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE")
         session = self._session(self.options.workers)
         policy = RetryPolicy.of(settings, stop=self.run.stop, on_retry=self._retrying)
         tokens = TokenSource(settings, self._session(), policy)
         tokens.token()  # before any row is touched: refused access changes nothing
-        receiver = Receiver(
+        receiver = CscApi(
             url=children_url(settings),
             supplier_key=settings.supplier_key.reveal() if settings.supplier_key else "",
             session=session,
             tokens=tokens,
             policy=policy,
             timeout=(settings.http_connect_timeout_seconds, settings.http_timeout_seconds),
-            pace=Pace(settings.csc_min_interval_ms / 1000, self.run.stop),
+            pace=RequestPacer(settings.csc_min_interval_ms / 1000, self.run.stop),
             may_send=self.lock.check,
             figures=self.figures,
             schema=self.acks.schema,
         )
         still_right = self.planner.still_right
-        return Courier(receiver, self.acks, self.run, still_right, table=not self.options.rehearsal)
+        return BatchSender(receiver, self.acks, self.run, still_right, table=not self.options.rehearsal)
 
     def _session(self, workers: int = 1) -> Session:
         """A session for one far side, closed with the run."""
@@ -355,7 +359,7 @@ class _Submit:
 
     # --- the end ----------------------------------------------------------------------------------------------
 
-    def _judge(self, carried: Carried) -> None:
+    def _judge(self, carried: SentBatch) -> None:
         self.silent = 0 if carried.answered else self.silent + 1
         self.stopped = self.stopped or carried.stop
 
@@ -406,7 +410,7 @@ class _Submit:
         )
 
     def _why_silent(self) -> str:
-        return self.carrier.receiver.last_failure if isinstance(self.carrier, Courier) else ""
+        return self.carrier.receiver.last_failure if isinstance(self.carrier, BatchSender) else ""
 
     def _fill_report(self) -> None:
         counts = self.recorder.counts
@@ -434,14 +438,14 @@ def _emptied(events: list[Event]) -> Iterator[Event]:
     events.clear()
 
 
-def kept(options: Options) -> dict[str, object]:
+def options_to_json(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``: nothing that names a child."""
     never = ("child", "by_hand", "requeue", "takeover", "purge_orphans")
     told = {name: value for name, value in asdict(options).items() if name not in never}
     return {**told, "out": str(options.out) if options.out else None, "one_child": options.child is not None}
 
 
-def recalled(options: Mapping[str, object]) -> Options:
+def options_from_json(options: Mapping[str, object]) -> Options:
     """Return the options of an earlier run, from the journal.
 
     Raises:

@@ -23,7 +23,7 @@ from dataflows.flows.csc import indexes
 from dataflows.flows.csc.narrowing import UNDECIDED, child_key, named_child
 from dataflows.flows.csc.reading import SUPERSEDED, Reading, read_row
 from dataflows.flows.csc.schema import ChildSchema, built_in
-from dataflows.flows.csc.staging import Staging
+from dataflows.flows.csc.staging import StagingTable
 from dataflows.runs.journal import Journal
 from dataflows.store.transactions import in_transaction
 
@@ -55,19 +55,19 @@ class Walked:
     nameless: int = 0
 
 
-class Names:
+class NamedRows:
     """Which rows seem to name a child; nothing is read before it is asked for.
 
     ``pending``: about how many rows will be asked about in this run; None: a few at most, so that nothing is kept.
     """
 
     def __init__(
-        self, staging: Staging, journal: Journal, engine: sa.Engine, schema: ChildSchema | None = None
+        self, staging: StagingTable, journal: Journal, engine: sa.Engine, schema: ChildSchema | None = None
     ) -> None:
         self._staging = staging
         self._schema = schema or built_in()
         self._engine = engine
-        self._rows = _NamedRows(journal)
+        self._rows = _NameTable(journal)
         self._undecided_known = False
         self.pending: int | None = 0
         self._listed: Sequence[int] = ()
@@ -274,7 +274,7 @@ class Names:
         return self._key
 
 
-class _NamedRows:
+class _NameTable:
     """The temporary table: hash of the la_child_id in lower case, row id."""
 
     def __init__(self, journal: Journal) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dataflows.flows.csc.acknowledgements import Acknowledgements
-from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.names import NamedRows
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Orphans:
     """
 
     acks: Acknowledgements
-    names: Names
+    names: NamedRows
     counted: int | None = None
 
     def may_be_counted(self) -> bool:

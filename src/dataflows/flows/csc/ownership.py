@@ -20,10 +20,10 @@ from dataflows.events import Event, Warned
 from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.reading import says_nothing
 from dataflows.runs.journal import Journal
-from dataflows.runs.keys import KEY_FILE, Seal
+from dataflows.runs.keys import KEY_FILE, IdentifierCipher
 
 if TYPE_CHECKING:
-    from dataflows.flows.csc.staging import Staging
+    from dataflows.flows.csc.staging import StagingTable
 
 _PAGE = 1000
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -41,7 +41,7 @@ _WAYS_ON = (
 # --- the key of the journal ---------------------------------------------------------------------------------------
 
 
-def seal_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> Seal:
+def seal_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> IdentifierCipher:
     """Return the seal that the children of the journal are named with.
 
     With ``takeover`` another key than the one from before is taken, and the children of that one are put away: kept,
@@ -54,7 +54,7 @@ def seal_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> Seal
     known, sample = _known_key(journal)
     if (known or sample) and not takeover and not (data_dir / KEY_FILE).exists():
         raise SettingUnusable(f"the key of the journal is missing: {data_dir / KEY_FILE}", hint=_KEY_HINT)
-    seal = Seal.of(data_dir)
+    seal = IdentifierCipher.of(data_dir)
     fits = seal.fingerprint == known if known else sample is None or seal.open(sample) is not None
     if not fits and not takeover:
         raise SettingUnusable(f"the journal was written with another key than {data_dir / KEY_FILE}", hint=_KEY_HINT)
@@ -88,7 +88,7 @@ def _remember(journal: Journal, fingerprint: bytes, *, archive: bool) -> None:
 
 
 def settle_ownership(
-    acks: Acknowledgements, staging: Staging, *, dry_run: bool, requeue: bool, takeover: bool
+    acks: Acknowledgements, staging: StagingTable, *, dry_run: bool, requeue: bool, takeover: bool
 ) -> Iterator[Event]:
     """Make sure that this journal may send what the table says, or make it so where that is asked for.
 
@@ -108,14 +108,14 @@ def settle_ownership(
         _require_own(acks, staging)
 
 
-def _foreseen(acks: Acknowledgements, staging: Staging) -> Iterator[Event]:
+def _foreseen(acks: Acknowledgements, staging: StagingTable) -> Iterator[Event]:
     try:
         _require_own(acks, staging)
     except SettingUnusable as error:
         yield Warned(f"without --dry-run this would end with 10: {error.message}", hint=error.hint)
 
 
-def _require_own(acks: Acknowledgements, staging: Staging) -> None:
+def _require_own(acks: Acknowledgements, staging: StagingTable) -> None:
     if former := acks.former_receiver():
         raise _another_receiver(former)
     if acks.claimed():
@@ -142,7 +142,7 @@ def _another_receiver(former: str) -> SettingUnusable:
     )
 
 
-def _receipts(staging: Staging) -> Iterator[set[str]]:
+def _receipts(staging: StagingTable) -> Iterator[set[str]]:
     """Yield what rows show as receipts, in pages, newest rows first."""
     columns = staging.table.c
     newest = sa.select(columns.id, columns.api_response, columns.submission_status).order_by(columns.id.desc())

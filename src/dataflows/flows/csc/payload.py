@@ -12,10 +12,20 @@ from typing import Any, Final
 
 import orjson
 
-from dataflows.flows.csc.attributes import Problem
-from dataflows.flows.csc.schema import Kind, built_in
+from dataflows.flows.csc.attributes import RuleViolation
+from dataflows.flows.csc.schema import ObjectKind, built_in
 
-__all__ = ["CHILD", "Kind", "Problem", "attribute_paths", "canonical", "parse", "payload_hash", "problems", "text_hash"]
+__all__ = [
+    "CHILD",
+    "ObjectKind",
+    "RuleViolation",
+    "attribute_paths",
+    "canonical",
+    "parse",
+    "payload_hash",
+    "problems",
+    "text_hash",
+]
 
 CHILD: Final = built_in().kind
 problems: Final = built_in().problems

@@ -14,17 +14,17 @@ from dataflows.flows.csc.decisions import (
     RESET_NEEDED,
     Contradicted,
     Decision,
+    DeferredRow,
     Former,
-    Invalid,
-    Later,
+    InvalidRow,
     ResetRule,
     Rules,
     Submission,
     Superseded,
     Unchanged,
 )
-from dataflows.flows.csc.delta import Payload, Plan, Sending
-from dataflows.flows.csc.names import Names
+from dataflows.flows.csc.delta import ChildPlan, Payload, Sending
+from dataflows.flows.csc.names import NamedRows
 from dataflows.flows.csc.payload import canonical, payload_hash
 from dataflows.flows.csc.reading import (
     Reading,
@@ -38,8 +38,8 @@ from dataflows.flows.csc.reading import (
 )
 from dataflows.flows.csc.renames import Renames, former_name
 from dataflows.flows.csc.skeleton import Skeleton
-from dataflows.flows.csc.speakers import Speakers, Standing
-from dataflows.flows.csc.staging import StagedRow, Staging
+from dataflows.flows.csc.speakers import Speakers, SpeakingRows
+from dataflows.flows.csc.staging import StagedRow, StagingTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Basis:
 class Planner:
     """Decides page by page. It reads the table and the acknowledgements and changes neither."""
 
-    def __init__(self, staging: Staging, acks: Acknowledgements, names: Names, rules: Rules) -> None:
+    def __init__(self, staging: StagingTable, acks: Acknowledgements, names: NamedRows, rules: Rules) -> None:
         self._staging = staging
         self._acks = acks
         self.speakers = Speakers(names)
@@ -80,7 +80,7 @@ class Planner:
         for reading in readings:
             row, ack = reading.row, acks.get(self._key(reading))
             if reading.name is None:
-                decisions.append(Invalid(row, "invalid", reading.problem))
+                decisions.append(InvalidRow(row, "invalid", reading.problem))
             elif row.id in done:
                 decisions.append(Unchanged(row, self._key(reading), ack.receipt if ack else row.response, purged=True))
             elif row.id in replaced:
@@ -89,7 +89,7 @@ class Planner:
                 decisions.append(self._decide(reading, standings[reading.name], ack, ours))
         return decisions
 
-    def _decide(self, reading: Reading, standing: Standing, ack: Ack | None, ours: Collection[str]) -> Decision:
+    def _decide(self, reading: Reading, standing: SpeakingRows, ack: Ack | None, ours: Collection[str]) -> Decision:
         row, speaker = reading.row, standing.reading or reading
         overruled = standing.living is not None and ack is not None and ack.overruled == speaker.row.id
         if overruled and row.id != standing.living:
@@ -100,7 +100,7 @@ class Planner:
             return Contradicted(row, str(row.id), _contradiction(reading, standing))
         if not reading.goes:
             return self._plan(reading, ack, ours)
-        return Later(row) if self._may_be_held(row, ack) else self._purge(reading, ack)
+        return DeferredRow(row) if self._may_be_held(row, ack) else self._purge(reading, ack)
 
     def _may_be_held(self, row: StagedRow, ack: Ack | None) -> bool:
         """Tell whether the API may hold the child, so that its purge counts for the guard."""
@@ -199,7 +199,7 @@ class Planner:
         if reading.goes:
             submission = self._purge(reading, ack)
         elif problem := broken_rules(reading.payload or {}, self._schema):
-            return Invalid(reading.row, "invalid", problem)
+            return InvalidRow(reading.row, "invalid", problem)
         else:
             submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}, self._schema.kind))
         submission.by_hand, submission.overruled = True, overruled
@@ -212,7 +212,7 @@ class Planner:
         if ack is not None and ack.held == goal and not ack.doubtful and trusted:
             return Unchanged(row, ack.child, ack.receipt, adopt=ack.unwritten is not None or not _shows(row, goal))
         if problem := broken_rules(payload, self._schema):
-            return Invalid(row, "invalid", problem)
+            return InvalidRow(row, "invalid", problem)
         baseline = self._baseline(row, ack) if trusted else None
         unknown = self._was_sent_unknown(reading, ack, trusted=trusted)
         if baseline is None and self._is_mixed(reading, ack, trusted=trusted):
@@ -223,14 +223,14 @@ class Planner:
         if plan.sending is Sending.UNCHANGED:
             return Unchanged(row, self._key(reading), ack.receipt if ack else None)
         if plan.sending is Sending.WITHHELD or plan.body is None:
-            return Invalid(row, RESET_NEEDED, _withheld(ack, goal, baseline))
+            return InvalidRow(row, RESET_NEEDED, _withheld(ack, goal, baseline))
         submission = self._submission(reading, ack, plan, goal)
         submission.skeleton = skeleton
         holds = ack is not None and ack.holds
         submission.untrusted = plan.sending is Sending.FULL and baseline is None and (unknown or holds)
         return submission
 
-    def _submission(self, reading: Reading, ack: Ack | None, plan: Plan, goal: bytes | None = None) -> Submission:
+    def _submission(self, reading: Reading, ack: Ack | None, plan: ChildPlan, goal: bytes | None = None) -> Submission:
         child, payload, scope = self._key(reading), reading.payload or {}, _scope(plan, ack)
         return Submission(
             reading.row,
@@ -283,14 +283,14 @@ class Planner:
 
     def _separated(self, reading: Reading, ack: Ack | None, *, deferred: bool) -> Decision:
         if self._rules.reset is ResetRule.NEVER:
-            return Invalid(
+            return InvalidRow(
                 reading.row,
                 RESET_NEEDED,
                 "the row named another child before and it is not known what the API holds of this one,"
                 " so it would have to be purged first, and CSC_RESET=never forbids it",
             )
         if not deferred:
-            return Later(reading.row)
+            return DeferredRow(reading.row)
         submission = self._submission(reading, ack, delta.purge_and_whole(reading.payload or {}, self._schema.kind))
         submission.guarded = True
         return submission
@@ -302,7 +302,7 @@ class Planner:
         ack: Ack | None,
         baseline: Skeleton | None,
         skeleton: Skeleton | None,
-    ) -> Plan:
+    ) -> ChildPlan:
         """Choose between the whole child, the delta and a reset (csc.md, the job, steps 2 to 4)."""
         if ack is None:
             return delta.whole(payload)
@@ -319,9 +319,9 @@ class Planner:
             return self._anew(payload)
         return delta.whole(payload)
 
-    def _anew(self, payload: Payload) -> Plan:
+    def _anew(self, payload: Payload) -> ChildPlan:
         if self._rules.reset is ResetRule.NEVER:
-            return Plan(Sending.WITHHELD)
+            return ChildPlan(Sending.WITHHELD)
         return delta.purge_and_whole(payload, self._schema.kind)
 
 
@@ -342,7 +342,7 @@ def _shows(row: StagedRow, goal: bytes) -> bool:
     return previous is not None and payload_hash(previous) == goal
 
 
-def _same_answer(submission: Submission, standing: Standing) -> bool:
+def _same_answer(submission: Submission, standing: SpeakingRows) -> bool:
     row = submission.row
     if row is None:
         return standing.reading is None and (submission.by_hand or standing.variant is None)
@@ -357,7 +357,7 @@ def _is_as_read(row: StagedRow, there: StagedRow | None) -> bool:
     return (there.id, there.fingerprint, there.row_state) == (row.id, row.fingerprint, row.row_state)
 
 
-def _contradiction(reading: Reading, standing: Standing) -> str:
+def _contradiction(reading: Reading, standing: SpeakingRows) -> str:
     if standing.variant is not None:
         why = f"this row is deleted, and row {standing.variant} names the child in other upper or lower case"
     elif standing.speaker == reading.row.id:
@@ -392,7 +392,7 @@ def _reset(ack: Ack | None) -> Reset | None:
     return Reset(ack.reset) if ack and ack.reset else None
 
 
-def _scope(plan: Plan, ack: Ack | None) -> Reset | None:
+def _scope(plan: ChildPlan, ack: Ack | None) -> Reset | None:
     """Return which reset is pending while the requests of a plan are under way."""
     if plan.first is None:
         return _reset(ack)

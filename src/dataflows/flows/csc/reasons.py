@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataflows.flows.csc.delta import settled
 from dataflows.flows.csc.planning import Basis
 from dataflows.flows.csc.reading import shows_it_was_sent
-from dataflows.flows.csc.schema import Kind
+from dataflows.flows.csc.schema import ObjectKind
 from dataflows.flows.csc.skeleton import ObjectSkeleton, loses_a_field
 
 
@@ -39,7 +39,7 @@ def _known(basis: Basis) -> Iterator[str]:
         yield "what the API holds is not known in detail: an earlier version sent it, and the table does not show it"
 
 
-def _differences(kind: Kind, before: ObjectSkeleton, now: ObjectSkeleton, path: str) -> list[str]:
+def _differences(kind: ObjectKind, before: ObjectSkeleton, now: ObjectSkeleton, path: str) -> list[str]:
     found: list[str] = []
     where = path or "the child itself"
     if loses_a_field(before, now, kind):
@@ -55,7 +55,7 @@ def _differences(kind: Kind, before: ObjectSkeleton, now: ObjectSkeleton, path: 
     return found
 
 
-def _pair(kind: Kind, before: ObjectSkeleton | None, now: ObjectSkeleton | None, path: str) -> list[str]:
+def _pair(kind: ObjectKind, before: ObjectSkeleton | None, now: ObjectSkeleton | None, path: str) -> list[str]:
     if before is None:
         return [f"{path}: is new"] if now is not None else []
     return _differences(kind, before, now, path) if now is not None else [f"{path}: vanished"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from dataflows.errors import AccessRefused, AlreadyRunning, DataflowsError, Interrupted, ServiceDown, SettingUnusable
-from dataflows.flows.csc.answers import Answer, Delivery, Verdict, receipts, refusal, suspects
+from dataflows.flows.csc.answers import BatchAnswer, RecordAnswer, RecordVerdict, receipts, refusal, suspects
 from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import Reply, Session, send
@@ -52,7 +52,7 @@ class Tokens(Protocol):
 
 
 @dataclass
-class Figures:
+class RequestCounts:
     """What the client did, for the report."""
 
     requests: int = 0
@@ -75,7 +75,7 @@ class Figures:
             self.seconds += seconds
 
 
-class Pace:
+class RequestPacer:
     """Keeps requests of all threads at least ``interval`` seconds apart."""
 
     def __init__(self, interval: float, stop: threading.Event) -> None:
@@ -97,14 +97,14 @@ class Pace:
 class _Unanswered(Exception):
     """A POST that got no usable answer."""
 
-    def __init__(self, answer: Answer, stop: DataflowsError | None = None) -> None:
+    def __init__(self, answer: RecordAnswer, stop: DataflowsError | None = None) -> None:
         super().__init__(answer.code)
         self.answer = answer
         self.stop = stop
 
 
 @dataclass
-class Receiver:
+class CscApi:
     """Sends batches of children. ``may_send`` is asked before every request, retries included, and raises if not."""
 
     url: str
@@ -113,23 +113,23 @@ class Receiver:
     tokens: Tokens
     policy: RetryPolicy
     timeout: tuple[float, float]
-    pace: Pace
+    pace: RequestPacer
     may_send: Callable[[], None] = lambda: None
-    figures: Figures = field(default_factory=Figures)
+    figures: RequestCounts = field(default_factory=RequestCounts)
     schema: ChildSchema = field(default_factory=built_in)
     last_failure: str = ""
 
-    def deliver(self, bodies: Sequence[bytes]) -> Delivery:
+    def deliver(self, bodies: Sequence[bytes]) -> BatchAnswer:
         """Send records (each the JSON of one child) and return an answer for each.
 
         A refused batch is taken apart: first by the indexes the API names, then by halves. Never raises for what the
-        service does; ``Delivery.stop`` says when the run must end.
+        service does; ``BatchAnswer.stop`` says when the run must end.
         """
-        delivery = Delivery([Answer(Verdict.NOT_SENT)] * len(bodies))
+        delivery = BatchAnswer([RecordAnswer(RecordVerdict.NOT_SENT)] * len(bodies))
         self._deliver(list(enumerate(bodies)), delivery, trust_names=True)
         return delivery
 
-    def _deliver(self, records: list[tuple[int, bytes]], delivery: Delivery, *, trust_names: bool) -> None:
+    def _deliver(self, records: list[tuple[int, bytes]], delivery: BatchAnswer, *, trust_names: bool) -> None:
         if not records or delivery.stop is not None:
             return
         try:
@@ -145,7 +145,7 @@ class Receiver:
         self._take_apart(reply, records, delivery, trust_names=trust_names)
 
     def _take_apart(
-        self, reply: Reply, records: list[tuple[int, bytes]], delivery: Delivery, *, trust_names: bool
+        self, reply: Reply, records: list[tuple[int, bytes]], delivery: BatchAnswer, *, trust_names: bool
     ) -> None:
         if len(records) == 1:
             self._enter(delivery, records, refusal(reply, self.schema))
@@ -162,7 +162,7 @@ class Receiver:
         self._deliver(records[middle:], delivery, trust_names=trust_names)
 
     @staticmethod
-    def _enter(delivery: Delivery, records: list[tuple[int, bytes]], answer: Answer) -> None:
+    def _enter(delivery: BatchAnswer, records: list[tuple[int, bytes]], answer: RecordAnswer) -> None:
         for index, _ in records:
             delivery.answers[index] = answer
 
@@ -244,17 +244,17 @@ class Receiver:
         try:
             probe = self.policy.call(lambda: self._attempt(b"[]", left), SERVICE)
         except ServiceDown as error:
-            raise _Unanswered(Answer(Verdict.NOT_SENT, code="no_answer")) from error
+            raise _Unanswered(RecordAnswer(RecordVerdict.NOT_SENT, code="no_answer")) from error
         except Interrupted as error:
-            raise _Unanswered(Answer(Verdict.NOT_SENT, code="interrupted")) from error
+            raise _Unanswered(RecordAnswer(RecordVerdict.NOT_SENT, code="interrupted")) from error
         except DataflowsError as error:
-            raise _Unanswered(Answer(Verdict.NOT_SENT, code=error.code), error) from error
+            raise _Unanswered(RecordAnswer(RecordVerdict.NOT_SENT, code=error.code), error) from error
         if probe.status == 403:
             refused = AccessRefused(
                 f"{SERVICE} refuses access (403)",
                 hint="check SUPPLIER_KEY, LA_CODE and that DfE has admitted this supplier: dataflows test-endpoint",
             )
-            raise _Unanswered(Answer(Verdict.NOT_SENT, code=refused.code), refused)
+            raise _Unanswered(RecordAnswer(RecordVerdict.NOT_SENT, code=refused.code), refused)
 
 
 @dataclass
@@ -266,8 +266,8 @@ class _Left:
     def note(self, *, arrived: bool) -> None:
         self.ever = self.ever or arrived
 
-    def answer(self, code: str) -> Answer:
-        return Answer(Verdict.UNANSWERED if self.ever else Verdict.NOT_SENT, code=code)
+    def answer(self, code: str) -> RecordAnswer:
+        return RecordAnswer(RecordVerdict.UNANSWERED if self.ever else RecordVerdict.NOT_SENT, code=code)
 
 
 def _stopping(status: int) -> DataflowsError | None:

@@ -17,30 +17,30 @@ from dataflows.errors import DataflowsError
 from dataflows.events import Done, Event, Failed, Pending, Skipped, Warned
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.acknowledgements import Acknowledgements, Owed, WriteBack
-from dataflows.flows.csc.answers import Answer, Verdict
-from dataflows.flows.csc.decisions import RESET_NEEDED, Contradicted, Invalid, Submission, Superseded, Unchanged
+from dataflows.flows.csc.answers import RecordAnswer, RecordVerdict
+from dataflows.flows.csc.decisions import RESET_NEEDED, Contradicted, InvalidRow, Submission, Superseded, Unchanged
 from dataflows.flows.csc.delta import Sending
 from dataflows.flows.csc.payload import canonical
 from dataflows.flows.csc.reading import CONTRADICTED, INVALID, SUPERSEDED, WITHHELD, child_of
-from dataflows.flows.csc.sending import Carried
-from dataflows.flows.csc.staging import Change, StagedRow, Staging
-from dataflows.flows.csc.write_back import Outcome, Written
+from dataflows.flows.csc.sending import SentBatch
+from dataflows.flows.csc.staging import RowUpdate, StagedRow, StagingTable
+from dataflows.flows.csc.write_back import RowOutcome, Written
 from dataflows.flows.csc.writer_thread import WriterThread
 from dataflows.runs.journal import Item, Journal
 
 
 @dataclass(frozen=True)
-class Recorded:
+class WriteResult:
     """What became of rows that were handed to the books: how many had been reloaded, which were not written and why."""
 
     reloaded: int = 0
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
-class Books(Protocol):
+class ResultWriter(Protocol):
     """Where outcomes are written besides the journal; beside the requests, so what became of them is told later."""
 
-    def sent(self, carried: Sequence[tuple[Submission, Answer]]) -> None:
+    def sent(self, carried: Sequence[tuple[Submission, RecordAnswer]]) -> None:
         """Write that children were acknowledged."""
 
     def unchanged(self, rows: Sequence[Unchanged]) -> None:
@@ -49,62 +49,68 @@ class Books(Protocol):
     def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> None:
         """Write why rows were not sent."""
 
-    def recorded(self, *, wait: bool = False) -> Iterator[Recorded]:
+    def recorded(self, *, wait: bool = False) -> Iterator[WriteResult]:
         """Yield what became of rows; with ``wait`` of all that were handed over. Raises what writing raised."""
 
     def close(self, *, drop: bool = False) -> None:
         """Write what waits, unless it is to be dropped: it is owed then, and the next run writes it."""
 
 
-class TableBooks:
+class StagingWriter:
     """Writes to the staging table, then marks the acknowledgements as written."""
 
-    def __init__(self, staging: Staging, acks: Acknowledgements) -> None:
+    def __init__(self, staging: StagingTable, acks: Acknowledgements) -> None:
         self._staging = staging
         self._acks = acks
         self._thread: WriterThread[tuple[dict[bytes, int], Written]] = WriterThread()
 
-    def sent(self, carried: Sequence[tuple[Submission, Answer]]) -> None:
+    def sent(self, carried: Sequence[tuple[Submission, RecordAnswer]]) -> None:
         """Write that children were acknowledged; a row reloaded meanwhile stays as its loader left it."""
         changes = {s.child: _change(s, s.row, answer) for s, answer in carried if s.row is not None}
         deleted = {s.child for s, _ in carried if s.sending is Sending.DELETE}
         self._write(
             {child: change.row.id for child, change in changes.items()},
-            (Outcome.DELETED, [changes[child] for child in changes if child in deleted]),
-            (Outcome.SENT, [changes[child] for child in changes if child not in deleted]),
+            (RowOutcome.DELETED, [changes[child] for child in changes if child in deleted]),
+            (RowOutcome.SENT, [changes[child] for child in changes if child not in deleted]),
         )
 
     def unchanged(self, rows: Sequence[Unchanged]) -> None:
         """Write that rows say what the receiver holds."""
         self._write(
             {one.child: one.row.id for one in rows if one.adopt},
-            (Outcome.SENT, [Change(one.row, one.response) for one in rows if one.adopt]),
+            (RowOutcome.SENT, [RowUpdate(one.row, one.response) for one in rows if one.adopt]),
             # a purge that the row shows itself is left as it is
-            (Outcome.DELETED, [Change(one.row, one.response) for one in rows if one.purged and not one.row.settled]),
-            (Outcome.UNCHANGED, [Change(one.row, one.response) for one in rows if not one.adopt and not one.purged]),
+            (
+                RowOutcome.DELETED,
+                [RowUpdate(one.row, one.response) for one in rows if one.purged and not one.row.settled],
+            ),
+            (
+                RowOutcome.UNCHANGED,
+                [RowUpdate(one.row, one.response) for one in rows if not one.adopt and not one.purged],
+            ),
         )
 
     def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> None:
         """Write why rows were not sent; what a row says already is not written again."""
-        news = [Change(row, message) for row, message in rows if not _known(row, message)]
+        news = [RowUpdate(row, message) for row, message in rows if not _known(row, message)]
         if news:
             self._acks.overwritten([(row.id, row.response, message) for row, message, _ in news])
-            self._write({}, (Outcome.ERROR, news))
+            self._write({}, (RowOutcome.ERROR, news))
 
-    def _write(self, children: dict[bytes, int], *updates: tuple[Outcome, list[Change]]) -> None:
+    def _write(self, children: dict[bytes, int], *updates: tuple[RowOutcome, list[RowUpdate]]) -> None:
         if any(changes for _, changes in updates):
             self._thread.put(lambda: (children, self._record(updates)))
 
-    def _record(self, updates: Iterable[tuple[Outcome, list[Change]]]) -> Written:
+    def _record(self, updates: Iterable[tuple[RowOutcome, list[RowUpdate]]]) -> Written:
         written = (self._staging.record(outcome, changes) for outcome, changes in updates if changes)
         return reduce(or_, written, Written())
 
-    def recorded(self, *, wait: bool = False) -> Iterator[Recorded]:
+    def recorded(self, *, wait: bool = False) -> Iterator[WriteResult]:
         """Yield what became of rows, and note in the journal which acknowledgements are in the table now."""
         thread = self._thread
         for children, written in thread.finish() if wait else thread.results():
             self._written(children, written)
-            yield Recorded(len(written.reloaded), written.refused)
+            yield WriteResult(len(written.reloaded), written.refused)
 
     def _written(self, children: Mapping[bytes, int], written: Written) -> None:
         late = [child for child, row_id in children.items() if row_id in written.reloaded]
@@ -120,13 +126,13 @@ class TableBooks:
             for _ in self.recorded():
                 pass
 
-    def replay(self) -> Iterator[Recorded]:
+    def replay(self) -> Iterator[WriteResult]:
         """Make the updates that an earlier run could not make, in pages."""
         for page in self._acks.owed():
             rows = {row.id: row for row in self._staging.rows([owed.row_id for owed in page])}
             written = self._replay(page, rows)
             self._written({owed.child: owed.row_id for owed in page}, written)
-            yield Recorded(len(page) - len(written.refused), written.refused)
+            yield WriteResult(len(page) - len(written.refused), written.refused)
 
     def _replay(self, page: Sequence[Owed], rows: dict[int, StagedRow]) -> Written:
         open_ones = [owed for owed in page if owed.row_id not in rows or rows[owed.row_id].response != owed.receipt]
@@ -134,12 +140,12 @@ class TableBooks:
         reloaded = {owed.row_id for owed in open_ones} - {owed.row_id for owed in waiting}
         deleted = [self._owed_change(one, rows) for one in waiting if one.write_back == WriteBack.DELETE]
         sent = [self._owed_change(one, rows) for one in waiting if one.write_back != WriteBack.DELETE]
-        return Written(reloaded) | self._record([(Outcome.DELETED, deleted), (Outcome.SENT, sent)])
+        return Written(reloaded) | self._record([(RowOutcome.DELETED, deleted), (RowOutcome.SENT, sent)])
 
-    def _owed_change(self, owed: Owed, rows: dict[int, StagedRow]) -> Change:
+    def _owed_change(self, owed: Owed, rows: dict[int, StagedRow]) -> RowUpdate:
         row = rows[owed.row_id]
         guarded = row._replace(status=owed.status, row_state=owed.row_state)
-        return Change(guarded, owed.receipt, self._partial(row) if owed.write_back == WriteBack.DELTA else None)
+        return RowUpdate(guarded, owed.receipt, self._partial(row) if owed.write_back == WriteBack.DELTA else None)
 
     def _partial(self, row: StagedRow) -> str | None:
         """Work out once more, for people, what was sent: the row still shows what it was before."""
@@ -150,10 +156,10 @@ class TableBooks:
         return canonical(body).decode() if body is not None else None
 
 
-class NoBooks:
+class NullWriter:
     """Writes nothing (``--dry-run``, ``--rehearsal``)."""
 
-    def sent(self, carried: Sequence[tuple[Submission, Answer]]) -> None:
+    def sent(self, carried: Sequence[tuple[Submission, RecordAnswer]]) -> None:
         """Leave the table alone."""
 
     def unchanged(self, rows: Sequence[Unchanged]) -> None:
@@ -162,7 +168,7 @@ class NoBooks:
     def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> None:
         """Leave the table alone."""
 
-    def recorded(self, *, wait: bool = False) -> Iterator[Recorded]:
+    def recorded(self, *, wait: bool = False) -> Iterator[WriteResult]:
         """Tell nothing."""
         return iter(())
 
@@ -173,19 +179,21 @@ class NoBooks:
 class Recorder:
     """Turns decisions and answers into entries of the books, counts of the report, and events."""
 
-    def __init__(self, books: Books, journal: Journal, run_id: str) -> None:
+    def __init__(self, books: ResultWriter, journal: Journal, run_id: str) -> None:
         self._books = books
         self._journal = journal
         self._run_id = run_id
         self.counts: Counter[str] = Counter()
         self._told: set[str] = set()  # why rows could not be written: each reason is told once
 
-    def carried(self, carried: Carried) -> Iterator[Event]:
+    def carried(self, carried: SentBatch) -> Iterator[Event]:
         """Record a batch that came back."""
         pairs = list(zip(carried.submissions, carried.answers, strict=True))
-        accepted = [(s, a) for s, a in pairs if a.verdict is Verdict.ACCEPTED]
+        accepted = [(s, a) for s, a in pairs if a.verdict is RecordVerdict.ACCEPTED]
         refused = [
-            (s.row, a.detail) for s, a in pairs if a.detail and a.verdict is not Verdict.ACCEPTED and s.row is not None
+            (s.row, a.detail)
+            for s, a in pairs
+            if a.detail and a.verdict is not RecordVerdict.ACCEPTED and s.row is not None
         ]
         self._books.sent(accepted)
         self._books.errors(refused)
@@ -210,17 +218,17 @@ class Recorder:
                 yield Warned(f"row {row_id} cannot be written, and maybe others: {why}", hint=_REFUSED)
             yield Pending(str(row_id), "unwritten")
 
-    def _count(self, submission: Submission, answer: Answer) -> None:
+    def _count(self, submission: Submission, answer: RecordAnswer) -> None:
         counts = self.counts
         counts[submission.sending.value] += 1
         counts["untrusted"] += submission.untrusted
-        counts["sent"] += answer.verdict is Verdict.ACCEPTED
-        refused = bool(answer.detail) and answer.verdict is not Verdict.ACCEPTED
+        counts["sent"] += answer.verdict is RecordVerdict.ACCEPTED
+        refused = bool(answer.detail) and answer.verdict is not RecordVerdict.ACCEPTED
         counts["refused"] += refused
         counts["failed"] += refused
 
-    def _event(self, submission: Submission, answer: Answer) -> Event:
-        if answer.verdict is Verdict.ACCEPTED:
+    def _event(self, submission: Submission, answer: RecordAnswer) -> Event:
+        if answer.verdict is RecordVerdict.ACCEPTED:
             return Done(submission.key, submission.sending.value)
         if answer.detail:
             return self._failed(submission.key, submission.row, answer.code, answer.detail, written=answer.detail)
@@ -235,7 +243,7 @@ class Recorder:
         for one in rows:
             yield Skipped(str(one.row.id), "unchanged")
 
-    def invalid(self, rows: Sequence[Invalid]) -> Iterator[Event]:
+    def invalid(self, rows: Sequence[InvalidRow]) -> Iterator[Event]:
         """Record rows that break a rule, or that need a purge which CSC_RESET=never forbids."""
         if not rows:
             return
@@ -291,5 +299,5 @@ def _known(row: StagedRow, message: str) -> bool:
     return row.failed and row.response == message
 
 
-def _change(submission: Submission, row: StagedRow, answer: Answer) -> Change:
-    return Change(row, answer.detail, submission.requests[-1].decode() if submission.delta else None)
+def _change(submission: Submission, row: StagedRow, answer: RecordAnswer) -> RowUpdate:
+    return RowUpdate(row, answer.detail, submission.requests[-1].decode() if submission.delta else None)

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from dataflows.errors import SettingUnusable
-from dataflows.flows.csc.attributes import Judge, Problem, id_field, purgeable
+from dataflows.flows.csc.attributes import ChildValidator, RuleViolation, id_field, purgeable
 from dataflows.flows.csc.document import Document, Rule, parse_document, read_document, shown
 
 CHILD_ID: Final = "la_child_id"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kind:
+class ObjectKind:
     """What an object consists of, read off the rules.
 
     Attributes:
@@ -39,8 +39,8 @@ class Kind:
     name: str
     id_field: str | None
     purgeable: bool
-    single: Mapping[str, Kind]
-    listed: Mapping[str, Kind]
+    single: Mapping[str, ObjectKind]
+    listed: Mapping[str, ObjectKind]
     fields: tuple[str, ...]
     plain_lists: tuple[str, ...]
 
@@ -78,11 +78,11 @@ class ChildSchema:
         return schema
 
     @cached_property
-    def _judge(self) -> Judge:
-        return Judge(self.rule)
+    def _judge(self) -> ChildValidator:
+        return ChildValidator(self.rule)
 
     @cached_property
-    def kind(self) -> Kind:
+    def kind(self) -> ObjectKind:
         """The shape of a child."""
         return _kind("child", self.rule, CHILD_ID)
 
@@ -91,7 +91,7 @@ class ChildSchema:
         """Every attribute that the rules know, wherever it stands."""
         return self._judge.names
 
-    def problems(self, record: object) -> list[Problem]:
+    def problems(self, record: object) -> list[RuleViolation]:
         """Every rule that one record (as parsed JSON) breaks; an empty list means that it may be sent."""
         return self._judge.problems(record)
 
@@ -101,8 +101,10 @@ class ChildSchema:
         return judge is not None and not judge.problems({attribute: value})
 
     @cached_property
-    def _attribute_judges(self) -> dict[str, Judge]:
-        return {name: Judge(Rule("object", attributes={name: one})) for name, one in self.rule.attributes.items()}
+    def _attribute_judges(self) -> dict[str, ChildValidator]:
+        return {
+            name: ChildValidator(Rule("object", attributes={name: one})) for name, one in self.rule.attributes.items()
+        }
 
     def attribute_paths(self, text: str) -> list[str]:
         """Return the attribute paths that a text names, such as ``child_details.sex``; nothing else of it is kept."""
@@ -131,9 +133,9 @@ def load_schema(path: Path | None) -> ChildSchema:
     return built_in() if path is None else ChildSchema.of(read_document(path), path)
 
 
-def _kind(name: str, rule: Rule, id_field_: str | None = None) -> Kind:
-    single: dict[str, Kind] = {}
-    listed: dict[str, Kind] = {}
+def _kind(name: str, rule: Rule, id_field_: str | None = None) -> ObjectKind:
+    single: dict[str, ObjectKind] = {}
+    listed: dict[str, ObjectKind] = {}
     fields: list[str] = []
     plain_lists: list[str] = []
     for attribute, below in sorted(rule.attributes.items()):
@@ -146,7 +148,7 @@ def _kind(name: str, rule: Rule, id_field_: str | None = None) -> Kind:
             plain_lists.append(attribute)
         elif attribute != "purge":
             fields.append(attribute)
-    return Kind(name, id_field_, purgeable(rule), single, listed, tuple(fields), tuple(plain_lists))
+    return ObjectKind(name, id_field_, purgeable(rule), single, listed, tuple(fields), tuple(plain_lists))
 
 
 # --- what another version says otherwise --------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Carrying batches: marked in doubt before they leave, settled in the journal right after the answer.
 
-``Courier`` runs in the pool's threads; what it returns has been recorded in the journal and not yet in the table.
+``BatchSender`` runs in the pool's threads; what it returns has been recorded in the journal and not yet in the table.
 """
 
 from __future__ import annotations
@@ -12,29 +12,31 @@ from typing import Protocol
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.csc.acknowledgements import Acknowledgements, Doubt, Receipt, WriteBack, digest
-from dataflows.flows.csc.answers import Answer, Verdict
+from dataflows.flows.csc.answers import RecordAnswer, RecordVerdict
 from dataflows.flows.csc.decisions import Submission
 from dataflows.flows.csc.delta import Sending
-from dataflows.flows.csc.receiver import Receiver
+from dataflows.flows.csc.receiver import CscApi
 from dataflows.runs.journal import Item, now
 from dataflows.runs.runner import Run
 from dataflows.store.files import private_folder, write_whole
 
-CHANGED_MEANWHILE = Answer(Verdict.NOT_SENT, code="speaker_changed")  # another row speaks, or says something else
+CHANGED_MEANWHILE = RecordAnswer(
+    RecordVerdict.NOT_SENT, code="speaker_changed"
+)  # another row speaks, or says something else
 _STATES = {
-    Verdict.ACCEPTED: "done",
-    Verdict.REFUSED: "failed",
-    Verdict.UNANSWERED: "unknown",
-    Verdict.NOT_SENT: "pending",
+    RecordVerdict.ACCEPTED: "done",
+    RecordVerdict.REFUSED: "failed",
+    RecordVerdict.UNANSWERED: "unknown",
+    RecordVerdict.NOT_SENT: "pending",
 }
 
 
 @dataclass(slots=True)
-class Carried:
+class SentBatch:
     """A batch with its answers. ``stop`` forbids to go on; ``answered`` is False when the service said nothing."""
 
     submissions: Sequence[Submission]
-    answers: list[Answer]
+    answers: list[RecordAnswer]
     stop: DataflowsError | None = None
 
     @property
@@ -42,41 +44,43 @@ class Carried:
         return any(answer.code != "no_answer" for answer in self.answers)
 
 
-class Carrier(Protocol):
+class BatchHandler(Protocol):
     """Brings batches to their goal."""
 
-    def carry(self, batch: Sequence[Submission]) -> Carried:
+    def carry(self, batch: Sequence[Submission]) -> SentBatch:
         """Send a batch and record the answers."""
 
 
 @dataclass
-class Courier:
+class BatchSender:
     """Sends batches to the receiver. ``table`` is False in rehearsals: no row waits for an update then.
 
     ``still_right`` is asked before anything leaves whether the purges of a batch are still what the table wants.
     """
 
-    receiver: Receiver
+    receiver: CscApi
     acks: Acknowledgements
     run: Run
     still_right: Callable[[Sequence[Submission]], list[bool]]
     table: bool = True
 
-    def carry(self, batch: Sequence[Submission]) -> Carried:
+    def carry(self, batch: Sequence[Submission]) -> SentBatch:
         """Send a batch, request by request where a child needs several, and record what was answered."""
         began = now()
         leaves = (
             self.still_right(batch) if any(submission.purges_first for submission in batch) else [True] * len(batch)
         )
         self.acks.mark(_doubt(one, self.acks) for one, right in zip(batch, leaves, strict=True) if right)
-        carried = Carried(batch, [Answer(Verdict.ACCEPTED) if right else CHANGED_MEANWHILE for right in leaves])
+        carried = SentBatch(
+            batch, [RecordAnswer(RecordVerdict.ACCEPTED) if right else CHANGED_MEANWHILE for right in leaves]
+        )
         reached = [0 if right else -1 for right in leaves]
         for turn in range(max(len(submission.requests) for submission in batch)):
             self._send_turn(turn, carried, reached)
         self._settle(carried, reached, began)
         return carried
 
-    def _send_turn(self, turn: int, carried: Carried, reached: list[int]) -> None:
+    def _send_turn(self, turn: int, carried: SentBatch, reached: list[int]) -> None:
         going = [
             index
             for index, submission in enumerate(carried.submissions)
@@ -88,18 +92,18 @@ class Courier:
         carried.stop = delivery.stop
         for index, answer in zip(going, delivery.answers, strict=True):
             carried.answers[index] = answer
-            reached[index] += answer.verdict is Verdict.ACCEPTED
+            reached[index] += answer.verdict is RecordVerdict.ACCEPTED
 
-    def _settle(self, carried: Carried, reached: list[int], began: str) -> None:
+    def _settle(self, carried: SentBatch, reached: list[int], began: str) -> None:
         receipts: list[Receipt] = []
         restored: list[Doubt] = []
         for submission, answer, turns in zip(carried.submissions, carried.answers, reached, strict=True):
             if turns == len(submission.requests):
                 receipts.append(self._receipt(submission, answer))
-            elif turns > 0 and answer.verdict is not Verdict.UNANSWERED:
+            elif turns > 0 and answer.verdict is not RecordVerdict.UNANSWERED:
                 # the purge is done, the rest is not: the next run has to finish it
                 restored.append(Doubt(submission.child, None, submission.reset))
-            elif turns == 0 and answer.verdict is not Verdict.UNANSWERED:
+            elif turns == 0 and answer.verdict is not RecordVerdict.UNANSWERED:
                 restored.append(submission.former)
         items = [
             Item(s.key, _STATES[a.verdict], len(s.requests) if turns >= 0 else 0, a.code or None, _told(a), began)
@@ -107,7 +111,7 @@ class Courier:
         ]
         self.acks.settle(receipts, restored, self.run, items)
 
-    def _receipt(self, submission: Submission, answer: Answer) -> Receipt:
+    def _receipt(self, submission: Submission, answer: RecordAnswer) -> Receipt:
         row, child = submission.row, submission.child
         if row is None:
             return Receipt(child, submission.goal, answer.detail)
@@ -141,19 +145,19 @@ def _doubt(submission: Submission, acks: Acknowledgements) -> Doubt:
     return Doubt(submission.child, submission.goal, submission.reset, row.id, acks.person(row.person_id))
 
 
-def _told(answer: Answer) -> str | None:
+def _told(answer: RecordAnswer) -> str | None:
     """Return our words for a record that was not accepted; a receipt is in the table."""
-    return answer.detail if answer.detail and answer.verdict is not Verdict.ACCEPTED else None
+    return answer.detail if answer.detail and answer.verdict is not RecordVerdict.ACCEPTED else None
 
 
 @dataclass
-class BatchFiles:
+class BatchFileWriter:
     """Writes what would be sent as ``batch-NNNNN.json`` (``--dry-run``); without a folder it only counts."""
 
     folder: Path | None
     written: int = 0
 
-    def carry(self, batch: Sequence[Submission]) -> Carried:
+    def carry(self, batch: Sequence[Submission]) -> SentBatch:
         """Write one file per request that the batch would make."""
         for turn in range(max(len(submission.requests) for submission in batch)):
             bodies = [s.requests[turn] for s in batch if len(s.requests) > turn]
@@ -161,4 +165,4 @@ class BatchFiles:
             if self.folder is not None:
                 private_folder(self.folder)
                 write_whole(self.folder / f"batch-{self.written:05}.json", b"[" + b",\n".join(bodies) + b"]\n")
-        return Carried(batch, [Answer(Verdict.ACCEPTED)] * len(batch))
+        return SentBatch(batch, [RecordAnswer(RecordVerdict.ACCEPTED)] * len(batch))

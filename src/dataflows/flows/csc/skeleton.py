@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import orjson
 
-from dataflows.flows.csc.payload import CHILD, Kind
+from dataflows.flows.csc.payload import CHILD, ObjectKind
 
 _FORMAT: Final = b"\x01"
 _HASH_BYTES: Final = 8
@@ -64,12 +64,12 @@ class ObjectSkeleton:
 class Skeleton:
     """The skeleton of one child under one schema, comparable with any other that was made with the same key."""
 
-    kind: Kind
+    kind: ObjectKind
     key: bytes
     child: ObjectSkeleton
 
     @classmethod
-    def of(cls, payload: Mapping[str, Any], key: bytes, kind: Kind = CHILD) -> Skeleton:
+    def of(cls, payload: Mapping[str, Any], key: bytes, kind: ObjectKind = CHILD) -> Skeleton:
         """Make the skeleton of a payload.
 
         Args:
@@ -91,11 +91,11 @@ class Skeleton:
         return b"".join(parts)
 
     @classmethod
-    def from_bytes(cls, blob: bytes, key: bytes, kind: Kind = CHILD) -> Skeleton | None:
+    def from_bytes(cls, blob: bytes, key: bytes, kind: ObjectKind = CHILD) -> Skeleton | None:
         """Read a skeleton back; None when it is damaged, or was made under a schema with another shape."""
         if blob[:_HEAD] != _FORMAT + _shape(kind):
             return None
-        reader = _Reader(blob, _HEAD)
+        reader = _SkeletonReader(blob, _HEAD)
         try:
             child = reader.read(_layout(kind))
         except ValueError:
@@ -103,12 +103,12 @@ class Skeleton:
         return cls(kind, key, child) if reader.at == len(blob) else None
 
 
-def loses_a_field(before: ObjectSkeleton, after: ObjectSkeleton, kind: Kind) -> bool:
+def loses_a_field(before: ObjectSkeleton, after: ObjectSkeleton, kind: ObjectKind) -> bool:
     """Tell whether an object lost a field that only a purge takes away (a list without ids can be emptied)."""
     return bool(before.fields & ~after.fields & _layout(kind).scalars)
 
 
-def emptied_lists(before: ObjectSkeleton, after: ObjectSkeleton, kind: Kind) -> list[str]:
+def emptied_lists(before: ObjectSkeleton, after: ObjectSkeleton, kind: ObjectKind) -> list[str]:
     """Name the lists without ids that an object had and has no more."""
     lost = before.fields & ~after.fields
     own = _layout(kind).own
@@ -116,7 +116,7 @@ def emptied_lists(before: ObjectSkeleton, after: ObjectSkeleton, kind: Kind) -> 
 
 
 @lru_cache(maxsize=256)
-def _layout(kind: Kind) -> _Layout:
+def _layout(kind: ObjectKind) -> _Layout:
     names = [*kind.fields, *kind.plain_lists, *kind.single, *kind.listed]
     bits = {name: 2 << number for number, name in enumerate(names)}
     return _Layout(
@@ -136,12 +136,12 @@ def _keyed(key: bytes) -> blake2b:
 
 
 @lru_cache(maxsize=16)
-def _shape(kind: Kind) -> bytes:
+def _shape(kind: ObjectKind) -> bytes:
     """Return a fingerprint (8 bytes) of everything that gives the bytes of a skeleton their meaning."""
     return blake2b(orjson.dumps(_described(kind)), digest_size=_HASH_BYTES).digest()
 
 
-def _described(kind: Kind) -> list[object]:
+def _described(kind: ObjectKind) -> list[object]:
     below = [[[name, _described(one)] for name, one in group.items()] for group in (kind.single, kind.listed)]
     return [kind.id_field, kind.purgeable, kind.fields, kind.plain_lists, *below]
 
@@ -254,7 +254,7 @@ def _number(value: int) -> bytes:
 _SMALL: Final = [bytes([value]) for value in range(128)]
 
 
-class _Reader:
+class _SkeletonReader:
     """Reads objects from bytes; raises ValueError where they end too early or hold no text where an id stands."""
 
     def __init__(self, blob: bytes, at: int) -> None:

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dataflows.flows.csc.names import Names, Seeming
+from dataflows.flows.csc.names import NamedRows, Seeming
 from dataflows.flows.csc.narrowing import UNDECIDED
 from dataflows.flows.csc.reading import Reading
 
 _AT_ONCE = 20  # rows of one child that are read in one go, highest first
 
 
-class Standing(NamedTuple):
+class SpeakingRows(NamedTuple):
     """Who speaks for one child.
 
     Attributes:
@@ -46,10 +46,10 @@ class Standing(NamedTuple):
 class Speakers:
     """Answers who speaks."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: NamedRows) -> None:
         self._names = names
 
-    def of(self, page: Sequence[Reading], names: Iterable[str] | None = None) -> dict[str, Standing]:
+    def of(self, page: Sequence[Reading], names: Iterable[str] | None = None) -> dict[str, SpeakingRows]:
         """Return who speaks for these children, or for all whom the rows of a page name, which was read just now."""
         wanted = {reading.name for reading in page if reading.name} if names is None else set(names)
         if not wanted:
@@ -62,7 +62,7 @@ class Speakers:
             found |= self._resolve(unsure, page, self._names.find(unsure, page))
         return found
 
-    def now(self, names: Iterable[str]) -> dict[str, Standing]:
+    def now(self, names: Iterable[str]) -> dict[str, SpeakingRows]:
         """Return who speaks for these children at this moment (csc.md: asked again before a purge leaves)."""
         wanted = set(names)
         return self._resolve(wanted, (), self._names.find_now(wanted)) if wanted else {}
@@ -72,7 +72,9 @@ class Speakers:
         found = self._names.readings(one.row_id for one in self._names.find_now([name]))
         return sorted((one for one in found if one.name == name), key=lambda one: one.row.id, reverse=True)
 
-    def _resolve(self, names: Set[str], readings: Sequence[Reading], seeming: Sequence[Seeming]) -> dict[str, Standing]:
+    def _resolve(
+        self, names: Set[str], readings: Sequence[Reading], seeming: Sequence[Seeming]
+    ) -> dict[str, SpeakingRows]:
         by_key: defaultdict[str, list[Reading]] = defaultdict(list)
         for reading in readings:
             if reading.name:
@@ -82,12 +84,12 @@ class Speakers:
         for name in names:  # as a rule nobody else names the child
             rows = by_key[name.lower()]
             if len(rows) == 1 and name.lower() not in asked_of and rows[0].name == name and not rows[0].goes:
-                alone[name] = Standing(rows[0])
+                alone[name] = SpeakingRows(rows[0])
         return alone | self._compared(names - alone.keys(), by_key, seeming)
 
     def _compared(
         self, names: Set[str], by_key: Mapping[str, Sequence[Reading]], seeming: Sequence[Seeming]
-    ) -> dict[str, Standing]:
+    ) -> dict[str, SpeakingRows]:
         groups: defaultdict[str, _Group] = defaultdict(_Group)
         for name in names:
             groups[name.lower()].read = {reading.row.id: reading for reading in by_key.get(name.lower(), ())}
@@ -114,14 +116,14 @@ class _Group:
     def speaker(self, name: str) -> Reading | None:
         return max((one for one in self.read.values() if one.name == name), key=lambda one: one.row.id, default=None)
 
-    def standing(self, name: str) -> Standing:
+    def standing(self, name: str) -> SpeakingRows:
         reading = self.speaker(name)
         if reading is not None and not reading.goes:
-            return Standing(reading)
+            return SpeakingRows(reading)
         others = {one.name for one in self.read.values() if one.name} - {name}
         variants = [one for other in others if (one := self.speaker(other)) is not None and not one.goes]
         variant = max((one.row.id for one in variants if (one.name or "").lower() == name.lower()), default=None)
-        return Standing(reading, self.living(name, reading), variant)
+        return SpeakingRows(reading, self.living(name, reading), variant)
 
     def living(self, name: str, speaker: Reading | None) -> int | None:
         if speaker is None or not speaker.goes:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from dataflows.errors import SettingUnusable
 from dataflows.flows.csc import indexes
 from dataflows.flows.csc.table import TableIdentity, identified, staging_table
-from dataflows.flows.csc.write_back import Outcome, TableWriter, Written
+from dataflows.flows.csc.write_back import RowOutcome, TableWriter, Written
 from dataflows.store.database import text_hash
 from dataflows.store.transactions import in_transaction
 
@@ -63,7 +63,7 @@ class StagedRow(NamedTuple):
         return (self.status or "").strip().lower() == "sent"
 
 
-class Change(NamedTuple):
+class RowUpdate(NamedTuple):
     """One update: which row, what it must still hold, and what is written."""
 
     row: StagedRow
@@ -71,7 +71,7 @@ class Change(NamedTuple):
     partial: str | None = None
 
 
-class Staging:
+class StagingTable:
     """Reads and updates one staging table."""
 
     def __init__(self, engine: sa.Engine, name: str) -> None:
@@ -162,7 +162,7 @@ class Staging:
         """Make sure, before anything is sent, that this account may write. Raises as ``translated``."""
         self._writer.prove(row_id)
 
-    def record(self, outcome: Outcome, changes: Collection[Change]) -> Written:
+    def record(self, outcome: RowOutcome, changes: Collection[RowUpdate]) -> Written:
         """Write an outcome of rows; a row that was reloaded meanwhile stays as its loader left it."""
         return self._writer.write(outcome, changes)
 

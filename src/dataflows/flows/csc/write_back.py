@@ -21,13 +21,13 @@ from dataflows.store.results import all_results
 from dataflows.store.transactions import in_transaction
 
 if TYPE_CHECKING:
-    from dataflows.flows.csc.staging import Change
+    from dataflows.flows.csc.staging import RowUpdate
 
 ROWS = 200  # of one transaction: the loader waits for no more than that
 _HOPELESS = 10  # rows refused, and none taken: the others are not tried
 
 
-class Outcome(Enum):
+class RowOutcome(Enum):
     """What is written of a row."""
 
     SENT = auto()
@@ -38,12 +38,12 @@ class Outcome(Enum):
     @property
     def status(self) -> str:
         """The word in submission_status afterwards."""
-        return "error" if self is Outcome.ERROR else "sent"
+        return "error" if self is RowOutcome.ERROR else "sent"
 
 
 # per outcome the columns that are set; {row} is the row as it is, {batch} what is handed over
-_ASSIGNED: Mapping[Outcome, Mapping[str, str]] = {
-    Outcome.SENT: {
+_ASSIGNED: Mapping[RowOutcome, Mapping[str, str]] = {
+    RowOutcome.SENT: {
         "submission_status": "'sent'",
         "submission_timestamp": "CURRENT_TIMESTAMP",  # the database's own clock, as the loader's
         "api_response": "{batch}response",
@@ -52,7 +52,7 @@ _ASSIGNED: Mapping[Outcome, Mapping[str, str]] = {
         "partial_json_payload": "{batch}partial",
         "row_state": "'unchanged'",
     },
-    Outcome.DELETED: {
+    RowOutcome.DELETED: {
         "submission_status": "'sent'",
         "submission_timestamp": "CURRENT_TIMESTAMP",
         "api_response": "{batch}response",
@@ -60,15 +60,15 @@ _ASSIGNED: Mapping[Outcome, Mapping[str, str]] = {
         "previous_hash": "NULL",
         "partial_json_payload": "NULL",
     },
-    Outcome.UNCHANGED: {
+    RowOutcome.UNCHANGED: {
         "submission_status": "'sent'",
         "api_response": "{batch}response",
         "previous_hash": "{row}current_hash",
         "row_state": "'unchanged'",
     },
-    Outcome.ERROR: {"submission_status": "'error'", "api_response": "{batch}response"},
+    RowOutcome.ERROR: {"submission_status": "'error'", "api_response": "{batch}response"},
 }
-WRITTEN = tuple(_ASSIGNED[Outcome.SENT])
+WRITTEN = tuple(_ASSIGNED[RowOutcome.SENT])
 
 
 @dataclass
@@ -90,10 +90,10 @@ class TableWriter:
         self._engine = engine
         self._table = table
         self._statements: _Statements | None = None
-        self._refusals: dict[Outcome, int] = {}
-        self._taken: set[Outcome] = set()
+        self._refusals: dict[RowOutcome, int] = {}
+        self._taken: set[RowOutcome] = set()
 
-    def write(self, outcome: Outcome, changes: Collection[Change]) -> Written:
+    def write(self, outcome: RowOutcome, changes: Collection[RowUpdate]) -> Written:
         """Write an outcome of rows; each row only where its payload, status and row state are what was read.
 
         A row that the table does not take (a constraint, a trigger, a column that is too short) holds up no other.
@@ -108,7 +108,7 @@ class TableWriter:
         return written
 
     def _part(
-        self, outcome: Outcome, part: Sequence[Change], written: Written, *, known: RowRefused | None = None
+        self, outcome: RowOutcome, part: Sequence[RowUpdate], written: Written, *, known: RowRefused | None = None
     ) -> None:
         if known is not None and self._hopeless(outcome):
             written.refused.update((change.row.id, known.message) for change in part)
@@ -124,10 +124,10 @@ class TableWriter:
             self._refusals[outcome] = self._refusals.get(outcome, 0) + 1
             written.refused[part[0].row.id] = refused.message
 
-    def _hopeless(self, outcome: Outcome) -> bool:
+    def _hopeless(self, outcome: RowOutcome) -> bool:
         return outcome not in self._taken and self._refusals.get(outcome, 0) >= _HOPELESS
 
-    def _once(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> set[int]:
+    def _once(self, connection: sa.Connection, outcome: RowOutcome, part: Sequence[RowUpdate]) -> set[int]:
         if self._statements is None:
             self._statements = _statements(connection, self._table)
         missed = {change.row.id: change for change in part}
@@ -135,7 +135,7 @@ class TableWriter:
             missed.pop(row_id, None)
         return set(missed) - self._shown(connection, outcome, missed)
 
-    def _shown(self, connection: sa.Connection, outcome: Outcome, missed: Mapping[int, Change]) -> set[int]:
+    def _shown(self, connection: sa.Connection, outcome: RowOutcome, missed: Mapping[int, RowUpdate]) -> set[int]:
         """Find rows that show already what was to be written: by a transaction whose session was lost at its end."""
         if not missed:
             return set()
@@ -172,10 +172,12 @@ class TableWriter:
 
 def _statements(connection: sa.Connection, table: sa.Table) -> _Statements:
     if connection.dialect.name == "postgresql":
-        return _PostgreSql(connection, table)
+        return _PostgreSqlUpdate(connection, table)
     if connection.dialect.name == "mssql":
         return (
-            _SqlServer(connection, table) if _has_openjson(connection.engine) else _SqlServerValues(connection, table)
+            _SqlServerUpdate(connection, table)
+            if _has_openjson(connection.engine)
+            else _SqlServerValues(connection, table)
         )
     return _Sqlite(connection, table)
 
@@ -217,7 +219,7 @@ class _Statements(ABC):
         self._encoding = "utf-8"  # of the texts that the database hashes
 
     @abstractmethod
-    def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
+    def update(self, connection: sa.Connection, outcome: RowOutcome, part: Sequence[RowUpdate]) -> Iterator[int]:
         """Update rows; yield the ids of those that were as they had been read."""
 
     def _as_read(self, same: str, collation: str = "") -> str:
@@ -227,18 +229,18 @@ class _Statements(ABC):
             f" AND coalesce({self.row}.row_state, '') = batch.state{collation} THEN 1 ELSE 0 END = 1"
         )
 
-    def _set(self, outcome: Outcome, batch: str = "batch.") -> str:
+    def _set(self, outcome: RowOutcome, batch: str = "batch.") -> str:
         values = {name: value.format(row=f"{self.row}.", batch=batch) for name, value in _ASSIGNED[outcome].items()}
         return ", ".join(f"{name} = {value}" for name, value in values.items())
 
-    def _values(self, change: Change) -> tuple[int, bytes, str, str, str | None, str | None]:
+    def _values(self, change: RowUpdate) -> tuple[int, bytes, str, str, str | None, str | None]:
         row = change.row
         read = text_hash(row.payload or "", self._encoding)
         return row.id, read, row.status or "", row.row_state or "", change.response, change.partial
 
 
-class _PostgreSql(_Statements):
-    def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
+class _PostgreSqlUpdate(_Statements):
+    def update(self, connection: sa.Connection, outcome: RowOutcome, part: Sequence[RowUpdate]) -> Iterator[int]:
         same = f"{self._fingerprint} = batch.fingerprint"
         statement = (
             f"UPDATE {self._name} AS csc_row SET {self._set(outcome)}"  # noqa: S608
@@ -252,7 +254,7 @@ class _PostgreSql(_Statements):
         return (int(row[0]) for row in connection.exec_driver_sql(statement, values))
 
 
-class _SqlServer(_Statements):
+class _SqlServerUpdate(_Statements):
     """The batch is one JSON text. JSON has no bytes: of a fingerprint the first 16 are handed over, as two numbers."""
 
     batch = (
@@ -266,7 +268,7 @@ class _SqlServer(_Statements):
         super().__init__(connection, table)  # language takes an alias beside OUTPUT
         self._encoding = _hashed_encoding(connection)
 
-    def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
+    def update(self, connection: sa.Connection, outcome: RowOutcome, part: Sequence[RowUpdate]) -> Iterator[int]:
         rows = [
             [row_id, *struct.unpack(">2q", hashed[:16]), *rest] for row_id, hashed, *rest in map(self._values, part)
         ]
@@ -277,7 +279,7 @@ class _SqlServer(_Statements):
         return self._updated(connection, outcome, self.batch, same, json.dumps(rows))
 
     def _updated(
-        self, connection: sa.Connection, outcome: Outcome, batch: str, same: str, *values: object
+        self, connection: sa.Connection, outcome: RowOutcome, batch: str, same: str, *values: object
     ) -> Iterator[int]:
         # the ids go through a table variable: a table with triggers gives none back otherwise
         statement = (
@@ -289,13 +291,13 @@ class _SqlServer(_Statements):
         return (int(row[0]) for row in all_results(connection, statement, *values))
 
 
-class _SqlServerValues(_SqlServer):
+class _SqlServerValues(_SqlServerUpdate):
     """For databases without OPENJSON: the batch is a list of parameters (2,100 at most)."""
 
     marks = "(CAST(? AS BIGINT), CAST(? AS BINARY(32)), ?, ?, CAST(? AS NVARCHAR(MAX)), CAST(? AS NVARCHAR(MAX)))"
     rows = 100
 
-    def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
+    def update(self, connection: sa.Connection, outcome: RowOutcome, part: Sequence[RowUpdate]) -> Iterator[int]:
         for start in range(0, len(part), self.rows):
             some = part[start : start + self.rows]
             # no NULL among the parameters: the driver would ask the server for the type of each
@@ -313,7 +315,7 @@ class _SqlServerValues(_SqlServer):
 class _Sqlite(_Statements):
     """There is no round trip to save: one execution per row is the fastest way."""
 
-    def update(self, connection: sa.Connection, outcome: Outcome, part: Sequence[Change]) -> Iterator[int]:
+    def update(self, connection: sa.Connection, outcome: RowOutcome, part: Sequence[RowUpdate]) -> Iterator[int]:
         statement = (
             f"UPDATE {self._name} AS csc_row SET {self._set(outcome, batch=':')} WHERE id = :id"  # noqa: S608
             f" AND {self._fingerprint} = :fingerprint AND coalesce(submission_status, '') = :status"

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from dataflows.errors import Interrupted
 from dataflows.events import Event, Waiting
-from dataflows.flows.hospitals.batch import Batch, Manner, foreign, unsettled
-from dataflows.flows.hospitals.copies import Content
-from dataflows.flows.hospitals.directory import Directory, Record
-from dataflows.flows.hospitals.entries import NEVER, Entry
-from dataflows.flows.hospitals.ledger import Ledger
+from dataflows.flows.hospitals.batch import Batch, BatchPolicy, foreign, unsettled
+from dataflows.flows.hospitals.copies import FileContent
+from dataflows.flows.hospitals.directory import DirectoryApi, DirectoryRecord
+from dataflows.flows.hospitals.entries import NEVER, BatchEntry
+from dataflows.flows.hospitals.ledger import BatchStore
 from dataflows.flows.hospitals.plan import KeptPlan
 from dataflows.flows.hospitals.reconcile import match
 from dataflows.runs import pool
@@ -24,14 +24,14 @@ _MOST_PASSES = 10
 
 
 @dataclass(frozen=True)
-class Work:
+class CarriedWork:
     """What a finished or unfinished run carried, and how to reach it."""
 
-    directory: Directory
-    ledger: Ledger
-    content: Content
+    directory: DirectoryApi
+    ledger: BatchStore
+    content: FileContent
     plan: KeptPlan
-    manner: Manner
+    manner: BatchPolicy
     workers: int
     stop: pool.Stop
     notify: Callable[[Event], None]
@@ -39,7 +39,7 @@ class Work:
     def batches(self) -> list[Batch]:
         """All batches of the run, as the journal knows them."""
         found = [
-            Batch(part.batch_id, [Entry(row) for row in part.rows], self.manner)
+            Batch(part.batch_id, [BatchEntry(row) for row in part.rows], self.manner)
             for part in self.plan.portions(self.content.rows)
         ]
         self.ledger.fill(found)
@@ -50,10 +50,10 @@ class Work:
         with self.ledger.transaction() as db:
             self.ledger.claim(db, run_id, [batch.batch_id for batch in self.batches()])
 
-    def looks(self, batches: Sequence[Batch]) -> list[tuple[Batch, list[Record]]]:
+    def looks(self, batches: Sequence[Batch]) -> list[tuple[Batch, list[DirectoryRecord]]]:
         """Look at batches, side by side. Raises Interrupted when the run is to stop."""
 
-        def look(batch: Batch) -> tuple[Batch, list[Record]]:
+        def look(batch: Batch) -> tuple[Batch, list[DirectoryRecord]]:
             return batch, self.directory.look(batch.batch_id)
 
         found = list(pool.each(look, batches, workers=min(self.workers, len(batches) or 1), stop=self.stop))
@@ -71,7 +71,7 @@ class Abandoned:
     gone: list[str] = field(default_factory=list)
 
 
-def abandon(work: Work, *, delete_active: bool) -> Abandoned:
+def abandon(work: CarriedWork, *, delete_active: bool) -> Abandoned:
     """Remove what a run created: nothing of its batches is left, and nothing will land any more.
 
     A batch of which any record is active is left as it is, unless ``delete_active``.
@@ -85,7 +85,7 @@ def abandon(work: Work, *, delete_active: bool) -> Abandoned:
     looked = work.looks(work.batches())
     for batch, records in looked:
         _refuse_foreign(batch, records)
-    open_batches: list[tuple[Batch, list[Record]]] = []
+    open_batches: list[tuple[Batch, list[DirectoryRecord]]] = []
     for batch, records in looked:
         if any(record.active for record in records) and not delete_active:
             done.live.append(batch.batch_id)
@@ -96,18 +96,20 @@ def abandon(work: Work, *, delete_active: bool) -> Abandoned:
     return done
 
 
-def _empty(work: Work, looked: list[tuple[Batch, list[Record]]], done: Abandoned, *, delete_active: bool) -> None:
+def _empty(
+    work: CarriedWork, looked: list[tuple[Batch, list[DirectoryRecord]]], done: Abandoned, *, delete_active: bool
+) -> None:
     """Delete, wait until nothing can land any more, look; again where something is there."""
-    ripe = max((batch.ripe_at() for batch, _ in looked), default=NEVER)
+    settled_from = max((batch.settled_at() for batch, _ in looked), default=NEVER)
     for _ in range(_MOST_PASSES):
         for batch, records in looked:
             done.deleted += _deleted(work, batch, records, delete_active=delete_active, stale=len(looked) > 1)
-        _wait(work, ripe)
+        _wait(work, settled_from)
         began = time.monotonic()
         again = work.looks([batch for batch, _ in looked])
         live = [batch.batch_id for batch, records in again if any(record.active for record in records)]
         done.live += [] if delete_active else live
-        done.gone += [batch.batch_id for batch, records in again if not records and began >= ripe]
+        done.gone += [batch.batch_id for batch, records in again if not records and began >= settled_from]
         settled = {*done.gone, *done.live}
         looked = [(batch, records) for batch, records in again if batch.batch_id not in settled]
         if not looked:
@@ -116,7 +118,9 @@ def _empty(work: Work, looked: list[tuple[Batch, list[Record]]], done: Abandoned
     raise unsettled("its records do not go away")
 
 
-def _deleted(work: Work, batch: Batch, records: list[Record], *, delete_active: bool, stale: bool) -> int:
+def _deleted(
+    work: CarriedWork, batch: Batch, records: list[DirectoryRecord], *, delete_active: bool, stale: bool
+) -> int:
     """Delete what a batch holds, unless it is live; returns how many records.
 
     Where many batches were looked at before (``stale``), this one is looked at once more: it may have come to life.
@@ -130,7 +134,7 @@ def _deleted(work: Work, batch: Batch, records: list[Record], *, delete_active: 
     return len(records)
 
 
-def _wait(work: Work, until: float) -> None:
+def _wait(work: CarriedWork, until: float) -> None:
     seconds = until - time.monotonic()
     if seconds <= 0:
         return
@@ -140,14 +144,14 @@ def _wait(work: Work, until: float) -> None:
         raise Interrupted("stopped before its end", hint="the run is as it was: the same command goes on")
 
 
-def _refuse_foreign(batch: Batch, records: Sequence[Record]) -> None:
+def _refuse_foreign(batch: Batch, records: Sequence[DirectoryRecord]) -> None:
     found = match([entry.row.hospital for entry in batch.entries], records, {})
     if found.foreign:
         raise foreign(found.foreign, batch.batch_id)
 
 
 @dataclass(frozen=True)
-class Finding:
+class BatchFinding:
     """What is not as it should be in one batch of a run."""
 
     batch_id: str
@@ -182,7 +186,7 @@ class Finding:
         return "run the same command with the same file again: it removes what is surplus and creates what is missing"
 
 
-def look_over(work: Work, *, abandoned: bool) -> list[Finding]:
+def look_over(work: CarriedWork, *, abandoned: bool) -> list[BatchFinding]:
     """Compare the Directory with the run; returns the batches that are not as they should be.
 
     Raises:
@@ -192,17 +196,17 @@ def look_over(work: Work, *, abandoned: bool) -> list[Finding]:
     return [found for batch, records in work.looks(work.batches()) if (found := judge(batch, records))]
 
 
-def _left_over(batch: Batch, records: Sequence[Record]) -> Finding | None:
+def _left_over(batch: Batch, records: Sequence[DirectoryRecord]) -> BatchFinding | None:
     ids = [record.id for record in records]
-    return Finding(batch.batch_id, ids, [], [], inactive=False, left_over=True) if ids else None
+    return BatchFinding(batch.batch_id, ids, [], [], inactive=False, left_over=True) if ids else None
 
 
-def _finding(batch: Batch, records: Sequence[Record]) -> Finding | None:
+def _finding(batch: Batch, records: Sequence[DirectoryRecord]) -> BatchFinding | None:
     found = match([entry.row.hospital for entry in batch.entries], records, {})
     live = any(record.active for record in records)
     unlike = {place for place, record in found.kept.items() if live and not record.active}
     refused = {place for place, entry in enumerate(batch.entries) if entry.code == "refused"}
-    finding = Finding(
+    finding = BatchFinding(
         batch.batch_id,
         [*(record.id for record in found.surplus), *(found.kept[place].id for place in sorted(unlike))],
         [batch.entries[place].row.number for place in sorted({*found.absent, *unlike} - refused)],

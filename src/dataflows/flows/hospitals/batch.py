@@ -6,7 +6,7 @@ Nothing in here sends, waits or writes: ``next`` says what is to be asked, the a
 The order of things (spec page hospitals, the job): look; send what is missing; look again when every create without an
 answer is older than the settle time; let rows leave that are active elsewhere by now, and remove surplus copies; only
 when the Directory holds exactly the batch, activate; look again, and put right what that shows. Before an activation or
-a removal the look is at everything that the Directory holds (``Sight``).
+a removal the look is at everything that the Directory holds (``WiderLook``).
 """
 
 from __future__ import annotations
@@ -18,10 +18,18 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from dataflows.errors import AlreadyRunning, DataflowsError, ExitCode, ServiceDown
-from dataflows.flows.hospitals.directory import SERVICE, Created, CreateOutcome, NotSent, Record, Refused, Unknown
-from dataflows.flows.hospitals.entries import LEFT, NEVER, Entry, State
+from dataflows.flows.hospitals.directory import (
+    SERVICE,
+    Created,
+    CreateOutcome,
+    DirectoryRecord,
+    HospitalRefused,
+    NotSent,
+    Unknown,
+)
+from dataflows.flows.hospitals.entries import LEFT, NEVER, BatchEntry, State
 from dataflows.flows.hospitals.inventory import Inventory
-from dataflows.flows.hospitals.reconcile import Match, match, unexplained
+from dataflows.flows.hospitals.reconcile import BatchMatch, match, unexplained
 from dataflows.flows.hospitals.rows import Hospital
 
 MOST_PASSES = 6
@@ -55,7 +63,7 @@ class RowsRefused(DataflowsError):
     resumable = True
 
 
-class Kind(StrEnum):
+class QuestionKind(StrEnum):
     """What can be asked of the Directory about a batch."""
 
     LOOK = "look"
@@ -74,13 +82,13 @@ class Ask:
     """
 
     batch: Batch
-    kind: Kind
+    kind: QuestionKind
     place: int = -1
     record_id: int = -1
     left: bool = False
 
 
-class Sight(NamedTuple):
+class WiderLook(NamedTuple):
     """What a look at everything says beyond the batch itself.
 
     ``elsewhere``: for each text of which rows must leave the batch, the ids of records that stand for them.
@@ -90,7 +98,7 @@ class Sight(NamedTuple):
     elsewhere: Mapping[Hospital, Sequence[int]]
 
 
-class Manner(NamedTuple):
+class BatchPolicy(NamedTuple):
     """How a run treats its batches: settle time (s, may grow), distance of looks (s), and whether refused rows may be
     left out.
     """
@@ -113,8 +121,8 @@ class Batch:
     """One batch. ``suspect`` (s, monotonic): since then it may be that somebody else's creates are still landing."""
 
     batch_id: str
-    entries: list[Entry]
-    manner: Manner
+    entries: list[BatchEntry]
+    manner: BatchPolicy
     suspect: float = NEVER
 
     active: bool = False
@@ -147,11 +155,11 @@ class Batch:
         self._first = True
         self._passes = 0
         self._activations = 0
-        self._doomed: list[Record] = []
+        self._doomed: list[DirectoryRecord] = []
         self._spare = 0
         self.recall(self.entries)
 
-    def recall(self, entries: list[Entry]) -> None:
+    def recall(self, entries: list[BatchEntry]) -> None:
         """Begin with what is known of the rows from earlier runs."""
         self.entries = entries
         self._familiar = {one.hospital_id for one in entries if one.hospital_id is not None and one.state not in LEFT}
@@ -223,7 +231,7 @@ class Batch:
             self.changed.add(place)
             self._flight += 1
             self.sent = True
-            yield Ask(self, Kind.CREATE, place)
+            yield Ask(self, QuestionKind.CREATE, place)
 
     def single(self, now: float) -> Ask | None:
         """The call, other than a create, that is due now."""
@@ -236,13 +244,13 @@ class Batch:
                 return self._ask_look(now)
             case _Phase.CLEARING if not self._doomed:
                 self._asked = True
-                return Ask(self, Kind.DELETE_BATCH)
+                return Ask(self, QuestionKind.DELETE_BATCH)
             case _Phase.CLEARING:
                 self._asked = True
-                return Ask(self, Kind.DELETE, record_id=self._doomed[-1].id)
+                return Ask(self, QuestionKind.DELETE, record_id=self._doomed[-1].id)
             case _Phase.ACTIVATING:
                 self._asked = self.sent = True
-                return Ask(self, Kind.ACTIVATE)
+                return Ask(self, QuestionKind.ACTIVATE)
             case _:
                 return None
 
@@ -253,11 +261,11 @@ class Batch:
             return None
         self._looked.append(now)
         self._asked = True
-        return Ask(self, Kind.LIST if self._wide or self._is_ready(now) else Kind.LOOK)
+        return Ask(self, QuestionKind.LIST if self._wide or self._is_ready(now) else QuestionKind.LOOK)
 
     def _is_ready(self, now: float) -> bool:
         """Whether the look will most likely be followed by the activation."""
-        if self.active or self._changed_there or now < self.ripe_at():
+        if self.active or self._changed_there or now < self.settled_at():
             return False
         return all(entry.state in _SURE and not entry.unanswered for entry in self.entries)
 
@@ -278,7 +286,7 @@ class Batch:
                 entry.unanswered -= 1
                 entry.state, entry.hospital_id, entry.seconds, entry.code = State.CREATED, record_id, seconds, None
                 self._familiar.add(record_id)
-            case Refused(message, code):
+            case HospitalRefused(message, code):
                 entry.unanswered -= 1
                 entry.state, entry.code, entry.message = State.REFUSED, code, message
             case NotSent(code):
@@ -286,12 +294,12 @@ class Batch:
             case Unknown(code, lasting):
                 self._unknown(entry, code, now, lasting=lasting)
 
-    def _not_left(self, entry: Entry, place: int, code: str) -> None:
+    def _not_left(self, entry: BatchEntry, place: int, code: str) -> None:
         entry.unanswered -= 1
         entry.state, entry.code = State.PENDING, code
         self._pending.append(place)
 
-    def _unknown(self, entry: Entry, code: str, now: float, *, lasting: bool) -> None:
+    def _unknown(self, entry: BatchEntry, code: str, now: float, *, lasting: bool) -> None:
         entry.state, entry.code = State.UNKNOWN, code
         if lasting:
             entry.given_up = now
@@ -310,7 +318,9 @@ class Batch:
         self._asked = False
         self.stop(error)
 
-    def seen(self, records: Sequence[Record], started: float, now: float, sight: Sight | None = None) -> None:
+    def seen(
+        self, records: Sequence[DirectoryRecord], started: float, now: float, sight: WiderLook | None = None
+    ) -> None:
         """Take in what the Directory holds of this batch; ``started``: when the look left.
 
         ``sight`` is there when the look was at everything.
@@ -330,11 +340,11 @@ class Batch:
             self.stop(_another(self.batch_id))
         else:
             self._adopt(found)
-            ripe = started >= self.ripe_at()
+            settled = started >= self.settled_at()
             if self.active:
-                self._judge_live(found, now, sight, ripe=ripe)
+                self._judge_live(found, now, sight, settled=settled)
             else:
-                self._judge(found, now, sight, ripe=ripe, alone=started >= self.suspect + self.manner.settle())
+                self._judge(found, now, sight, settled=settled, alone=started >= self.suspect + self.manner.settle())
         self._first = False
 
     def _let_leave(self, elsewhere: Mapping[Hospital, Sequence[int]]) -> None:
@@ -350,12 +360,12 @@ class Batch:
     def _left(self) -> set[int]:
         return {place for place, entry in enumerate(self.entries) if entry.state in LEFT}
 
-    def ripe_at(self) -> float:
+    def settled_at(self) -> float:
         """From when on no create without an answer is young any more."""
         youngest = max((entry.given_up for entry in self.entries if entry.unanswered), default=NEVER)
         return max(youngest, self.suspect) + self.manner.settle()
 
-    def _explained(self, records: Sequence[Record], started: float, found: Match) -> bool:
+    def _explained(self, records: Sequence[DirectoryRecord], started: float, found: BatchMatch) -> bool:
         """Whether every record comes from a create of ours, or was there before this run.
 
         What was there before may be of an earlier run that the journal forgot, and more of it may be landing: so it
@@ -376,7 +386,7 @@ class Batch:
                 self.suspect = started
         return not strange or self._first or since < self.suspect + self.manner.settle()
 
-    def _adopt(self, found: Match) -> None:
+    def _adopt(self, found: BatchMatch) -> None:
         for place, entry in enumerate(self.entries):
             record = found.kept.get(place)
             if record is not None and (entry.state is not State.CREATED or entry.hospital_id != record.id):
@@ -386,7 +396,7 @@ class Batch:
                 entry.state, entry.code = State.UNKNOWN, "lost"  # the Directory forgot it (a restart)
                 self.changed.add(place)
 
-    def lose(self, records: Sequence[Record]) -> None:
+    def lose(self, records: Sequence[DirectoryRecord]) -> None:
         """Rows of an active batch without an active record move on: an active batch takes nobody in."""
         known = {place: e.hospital_id for place, e in enumerate(self.entries) if e.hospital_id is not None}
         kept = match(self._hospitals, [one for one in records if one.active], known, self._left()).kept
@@ -398,7 +408,7 @@ class Batch:
                 entry.state, entry.hospital_id, entry.code = State.MOVED, None, "lost"
                 self.changed.add(place)
 
-    def _judge(self, found: Match, now: float, sight: Sight | None, *, ripe: bool, alone: bool) -> None:
+    def _judge(self, found: BatchMatch, now: float, sight: WiderLook | None, *, settled: bool, alone: bool) -> None:
         """What to do about a batch of which nothing is active yet.
 
         A row that was never sent need not wait, unless somebody else may be sending it (not ``alone``), or surplus
@@ -407,9 +417,9 @@ class Batch:
         missing = [place for place in found.absent if self.entries[place].state is not State.REFUSED]
         new = self._never_sent(missing) if alone and not found.surplus else []
         refused = next((entry for entry in self.entries if entry.state is State.REFUSED), None)
-        if not ripe and not new:
+        if not settled and not new:
             self._settle(now)
-        elif not ripe:
+        elif not settled:
             self._send(new)
         elif found.surplus:
             self._clear(found.surplus, sight)
@@ -429,11 +439,11 @@ class Batch:
         doubtful = {entry.row.hospital for entry in self.entries if entry.unanswered}
         return [place for place in missing if self._hospitals[place] not in doubtful]
 
-    def _judge_live(self, found: Match, now: float, sight: Sight | None, *, ripe: bool) -> None:
+    def _judge_live(self, found: BatchMatch, now: float, sight: WiderLook | None, *, settled: bool) -> None:
         """What to do about a batch that was activated: nothing, or put right what came of it since."""
         spare = [*found.surplus, *(record for record in found.kept.values() if not record.active)]
         waste = [record for record in spare if record.id not in self.left_alone]
-        if not ripe:
+        if not settled:
             self._settle(now)
         elif waste:
             self._clear(waste, sight)
@@ -445,7 +455,7 @@ class Batch:
 
     def _settle(self, now: float) -> None:
         self._phase = _Phase.LOOKING
-        self._not_before = min(self.ripe_at(), now + self.manner.look_every)
+        self._not_before = min(self.settled_at(), now + self.manner.look_every)
 
     def _send(self, places: Sequence[int]) -> None:
         self._passes += 1
@@ -458,7 +468,7 @@ class Batch:
         self._pending.extend(places)
         self._phase = _Phase.FILLING
 
-    def _clear(self, records: Sequence[Record], sight: Sight | None) -> None:
+    def _clear(self, records: Sequence[DirectoryRecord], sight: WiderLook | None) -> None:
         """Remove surplus copies, each by an id that was just seen once and is not active (spec page hospitals).
 
         What cannot be removed so goes with its batch, unless anything of that is active: then it is left and reported.
@@ -494,15 +504,15 @@ class Batch:
         """Take in that an activation or a deletion was answered (``status``) or not (None): a look tells the rest."""
         self._asked = False
         self._changed_there = True
-        if ask.kind is Kind.DELETE:
+        if ask.kind is QuestionKind.DELETE:
             record = self._doomed.pop()
             self.deleted += status in (200, 204)
             self._forget(record.id)
             if self._doomed:
                 return
-        elif ask.kind is Kind.ACTIVATE:
+        elif ask.kind is QuestionKind.ACTIVATE:
             self.was_active = self.was_active or status == 200
-        elif ask.kind is Kind.DELETE_BATCH:
+        elif ask.kind is QuestionKind.DELETE_BATCH:
             self.deleted += self._spare if status == 200 else 0
         self._phase = _Phase.LOOKING
 
@@ -514,12 +524,12 @@ class Batch:
                 self.changed.add(place)
 
 
-def _complete(found: Match, records: Sequence[Record]) -> bool:
+def _complete(found: BatchMatch, records: Sequence[DirectoryRecord]) -> bool:
     """Whether everything is there, active, and once: then it does not matter who did it."""
     return not found.absent and not found.surplus and all(record.active for record in records)
 
 
-def foreign(records: Sequence[Record], batch_id: str) -> ForeignRecord:
+def foreign(records: Sequence[DirectoryRecord], batch_id: str) -> ForeignRecord:
     """The error for records that equal no row of ours."""
     shown = ", ".join(str(record.id) for record in records[:5])
     return ForeignRecord(
@@ -542,7 +552,7 @@ def _refused(count: int) -> RowsRefused:
     )
 
 
-def _never_created(entries: Sequence[Entry]) -> ServiceDown:
+def _never_created(entries: Sequence[BatchEntry]) -> ServiceDown:
     """Rows that stay missing, those that always get the same 5xx by their numbers."""
     answers = {entry.code or "" for entry in entries}
     status = answers.pop().removeprefix("answered_") if len(answers) == 1 else ""

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from dataflows.errors import BadInput
 from dataflows.flows.hospitals.identity import rows_key, upload_key
-from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
 from dataflows.store.disk import unusable
 from dataflows.store.files import private_folder, write_whole
 
 _KEEP_AT_LEAST_SECONDS = 86_400.0
 
 
-class Invalid(NamedTuple):
+class SkippedRow(NamedTuple):
     """A row of the file that cannot be sent (``--skip-invalid``)."""
 
     row: int
@@ -28,13 +28,13 @@ class Invalid(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Content:
+class FileContent:
     """What a file asks for: where the hospitals go, how many to a batch, which, and what was left out."""
 
     address: str
     size: int
-    rows: list[Row]
-    invalid: list[Invalid]
+    rows: list[HospitalRow]
+    invalid: list[SkippedRow]
     invalid_count: int
 
     @cached_property
@@ -48,7 +48,7 @@ class Content:
         return rows_key(self.address, self.rows)
 
 
-class Copies:
+class CopyFolder:
     """The folder ``batches`` of a data folder: one file per content, for its owner only."""
 
     def __init__(self, data_dir: Path) -> None:
@@ -58,7 +58,7 @@ class Copies:
         """Whether this content was kept before."""
         return self._path(key).exists()
 
-    def keep(self, content: Content) -> None:
+    def keep(self, content: FileContent) -> None:
         """Write a copy, whole or not at all. Raises SettingUnusable or ServiceDown when it cannot be written."""
         kept = {
             "address": content.address,
@@ -74,13 +74,13 @@ class Copies:
         except OSError as error:
             raise unusable(self._folder, error, "the folder of rows", "check DATA_DIR and its permissions") from None
 
-    def read(self, key: str) -> Content:
+    def read(self, key: str) -> FileContent:
         """Return what was kept. Raises BadInput when it is gone or is not what was kept."""
         try:
             kept = json.loads(self._path(key).read_text(encoding="utf-8"))
-            kept["rows"] = [Row(number, Hospital(*texts)) for number, *texts in kept["rows"]]
-            kept["invalid"] = [Invalid(*one) for one in kept["invalid"]]
-            content = Content(**kept)
+            kept["rows"] = [HospitalRow(number, Hospital(*texts)) for number, *texts in kept["rows"]]
+            kept["invalid"] = [SkippedRow(*one) for one in kept["invalid"]]
+            content = FileContent(**kept)
         except (OSError, ValueError, TypeError, KeyError):
             raise self._unusable() from None
         if content.key != key:

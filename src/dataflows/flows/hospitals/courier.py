@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dataflows.errors import DataflowsError
-from dataflows.flows.hospitals.batch import Ask, Kind
-from dataflows.flows.hospitals.directory import CreateOutcome, Directory, NotSent, Record
+from dataflows.flows.hospitals.batch import Ask, QuestionKind
+from dataflows.flows.hospitals.directory import CreateOutcome, DirectoryApi, DirectoryRecord, NotSent
 from dataflows.flows.hospitals.inventory import Inventory
 from dataflows.runs.pool import Flag
 
 
-class Failure(NamedTuple):
+class RequestFailure(NamedTuple):
     """The request could not be made, or got no answer although it was repeated."""
 
     error: DataflowsError
@@ -27,16 +27,16 @@ class Answered(NamedTuple):
     """
 
     ask: Ask
-    outcome: CreateOutcome | list[Record] | Inventory | int | Failure | None
+    outcome: CreateOutcome | list[DirectoryRecord] | Inventory | int | RequestFailure | None
     started: float
     ended: float
 
 
 @dataclass
-class Courier:
+class RequestWorker:
     """``creating`` lets so many creates through at a time; other calls go beside them. ``halt``: no new create."""
 
-    directory: Directory
+    directory: DirectoryApi
     creating: threading.Semaphore
     halt: Flag
 
@@ -46,26 +46,26 @@ class Courier:
 
     def carry(self, ask: Ask) -> Answered:
         """Make one request."""
-        if ask.kind is Kind.CREATE:
+        if ask.kind is QuestionKind.CREATE:
             with self.creating:
                 return self._create(ask)
         started = time.monotonic()
-        outcome: list[Record] | Inventory | int | Failure | None
+        outcome: list[DirectoryRecord] | Inventory | int | RequestFailure | None
         try:
             outcome = self._single(ask)
         except DataflowsError as error:
-            outcome = Failure(error)
+            outcome = RequestFailure(error)
         return Answered(ask, outcome, started, time.monotonic())
 
     def _create(self, ask: Ask) -> Answered:
         started = time.monotonic()
         if not self._lets_out(ask):
             return Answered(ask, NotSent("stopped"), started, started)
-        outcome: CreateOutcome | Failure
+        outcome: CreateOutcome | RequestFailure
         try:
             outcome = self.directory.create(ask.batch.batch_id, ask.batch.entries[ask.place].row.hospital)
         except DataflowsError as error:
-            outcome = Failure(error)
+            outcome = RequestFailure(error)
         return Answered(ask, outcome, started, time.monotonic())
 
     def _lets_out(self, ask: Ask) -> bool:
@@ -78,21 +78,21 @@ class Courier:
         with self._door:
             self._closed = True
 
-    def _single(self, ask: Ask) -> list[Record] | Inventory | int | None:
+    def _single(self, ask: Ask) -> list[DirectoryRecord] | Inventory | int | None:
         match ask.kind:
-            case Kind.LOOK:
+            case QuestionKind.LOOK:
                 return self.directory.look(ask.batch.batch_id)
-            case Kind.LIST:
+            case QuestionKind.LIST:
                 return inventory_of(self.directory)
-            case Kind.ACTIVATE:
+            case QuestionKind.ACTIVATE:
                 return self.directory.activate(ask.batch.batch_id)
-            case Kind.DELETE_BATCH:
+            case QuestionKind.DELETE_BATCH:
                 return self.directory.delete_batch(ask.batch.batch_id)
             case _:
                 return self.directory.delete(ask.record_id)
 
 
-def inventory_of(directory: Directory) -> Inventory:
-    """What the Directory holds now. Raises as ``Directory.look`` does."""
+def inventory_of(directory: DirectoryApi) -> Inventory:
+    """What the Directory holds now. Raises as ``DirectoryApi.look`` does."""
     started = time.monotonic()
     return Inventory(directory.list_all(), started)

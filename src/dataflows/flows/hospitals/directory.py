@@ -32,7 +32,7 @@ MOST_KEPT = 10_000
 _MAX_LIST = 48 * 1024 * 1024  # bytes: so many records of the longest texts, every character escaped
 
 
-class Record(NamedTuple):
+class DirectoryRecord(NamedTuple):
     """One hospital as the Directory holds it."""
 
     id: int
@@ -40,7 +40,7 @@ class Record(NamedTuple):
     active: bool
 
 
-class Listed(NamedTuple):
+class ListedHospital(NamedTuple):
     """One record of the list of everything; ``hospital`` is None where name or address is no text."""
 
     id: int
@@ -58,7 +58,7 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class HospitalRefused:
     """422: nothing was created, and the same row will not do better."""
 
     message: str
@@ -89,10 +89,10 @@ class Unknown:
     error: ServiceDown | None = None
 
 
-CreateOutcome = Created | Refused | NotSent | Unknown
+CreateOutcome = Created | HospitalRefused | NotSent | Unknown
 
 
-class Directory:
+class DirectoryApi:
     """One Directory. May be called from any thread; ``policy`` repeats looks, and nothing else."""
 
     def __init__(self, address: str, session: Session, policy: RetryPolicy) -> None:
@@ -142,7 +142,7 @@ class Directory:
             return Unknown("no_answer", error=error) if error.sent else NotSent("not_reached", error=error)
         return _outcome(reply, batch_id, hospital)
 
-    def look(self, batch_id: str) -> list[Record]:
+    def look(self, batch_id: str) -> list[DirectoryRecord]:
         """The records of a batch, in order of arrival; none when the Directory answers 404.
 
         Raises:
@@ -152,7 +152,7 @@ class Directory:
         """
         return self._policy.call(lambda: self._look(batch_id), SERVICE)
 
-    def _look(self, batch_id: str) -> list[Record]:
+    def _look(self, batch_id: str) -> list[DirectoryRecord]:
         reply = self._send("GET", f"hospitals/batch/{batch_id}")
         _refuse_strange(reply, (200, 404))
         parsed = _parsed(reply)
@@ -162,11 +162,11 @@ class Directory:
             raise _unreadable()
         return [_record(one, batch_id) for one in parsed]
 
-    def list_all(self) -> list[Listed]:
+    def list_all(self) -> list[ListedHospital]:
         """Everything that the Directory holds, whoever created it. Raises as ``look`` does."""
         return self._policy.call(self._list_all, SERVICE)
 
-    def _list_all(self) -> list[Listed]:
+    def _list_all(self) -> list[ListedHospital]:
         reply = self._send("GET", "hospitals/", max_bytes=_MAX_LIST)
         _refuse_strange(reply, (200,))
         parsed = _parsed(reply)
@@ -220,7 +220,7 @@ def _outcome(reply: Reply, batch_id: str, hospital: Hospital) -> CreateOutcome:
             return Unknown("unreadable_answer")
         return Created(record.id, reply.seconds)
     if status == 422:
-        return Refused(_refusal(reply))
+        return HospitalRefused(_refusal(reply))
     if status == 429:
         return NotSent("rate_limit", limited=True)
     if status == 400:
@@ -230,14 +230,14 @@ def _outcome(reply: Reply, batch_id: str, hospital: Hospital) -> CreateOutcome:
     raise _no_access(status) if status in (401, 403) else _not_a_directory(f"answered a create with {status}")
 
 
-def _made(reply: Reply, batch_id: str) -> Record | None:
+def _made(reply: Reply, batch_id: str) -> DirectoryRecord | None:
     try:
         return _record(_parsed(reply), batch_id)
     except ServiceDown:
         return None
 
 
-def _record(value: Any, batch_id: str) -> Record:
+def _record(value: Any, batch_id: str) -> DirectoryRecord:
     """One record of our own batch. Raises ServiceDown for anything else: nothing may be concluded from it."""
     try:
         hospital = Hospital(value["name"], value["address"], value["phone"])
@@ -249,10 +249,10 @@ def _record(value: Any, batch_id: str) -> Record:
     texts = all(isinstance(one, str) for one in (hospital.name, hospital.address, phone))
     if not own or not texts or type(record_id) is not int or not isinstance(active, bool):
         raise _unreadable()
-    return Record(record_id, hospital, active)
+    return DirectoryRecord(record_id, hospital, active)
 
 
-def _listed(value: Any) -> Listed:
+def _listed(value: Any) -> ListedHospital:
     """One record of anybody's. Raises ServiceDown for what is none."""
     try:
         number, active, batch_id = value["id"], value["active"], value.get("creation_batch_id")
@@ -264,7 +264,7 @@ def _listed(value: Any) -> Listed:
     name, address, phone = hospital
     written = type(name) is type(address) is str and (phone is None or type(phone) is str)
     batch = batch_id.lower() if type(batch_id) is str else None
-    return Listed(number, hospital if written else None, active, batch)
+    return ListedHospital(number, hospital if written else None, active, batch)
 
 
 def _refusal(reply: Reply) -> str:

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 
 from dataflows.errors import DataflowsError, Interrupted, ServiceDown
 from dataflows.events import Event
-from dataflows.flows.hospitals.batch import Ask, Batch, Kind
-from dataflows.flows.hospitals.courier import Answered, Failure
-from dataflows.flows.hospitals.directory import SERVICE, Created, NotSent, Record, Refused, Unknown
+from dataflows.flows.hospitals.batch import Ask, Batch, QuestionKind
+from dataflows.flows.hospitals.courier import Answered, RequestFailure
+from dataflows.flows.hospitals.directory import SERVICE, Created, DirectoryRecord, HospitalRefused, NotSent, Unknown
 from dataflows.flows.hospitals.identity import MOST_PER_BATCH
 from dataflows.flows.hospitals.inventory import Inventory
-from dataflows.flows.hospitals.ledger import Ledger
-from dataflows.flows.hospitals.pacing import Pace
-from dataflows.flows.hospitals.plan import Plan
-from dataflows.flows.hospitals.telling import Teller
+from dataflows.flows.hospitals.ledger import BatchStore
+from dataflows.flows.hospitals.pacing import CreateWindow
+from dataflows.flows.hospitals.plan import UploadPlan
+from dataflows.flows.hospitals.telling import ProgressReporter
 from dataflows.remote.failures import Blocked
 from dataflows.runs.outage import OutageDetector
-from dataflows.runs.pool import Later
+from dataflows.runs.pool import TryLater
 
 _SINGLES_PER_BATCH = 4
 _LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.2, 1e-4
@@ -66,7 +66,13 @@ class Dispatcher:
     """
 
     def __init__(
-        self, plan: Plan, ledger: Ledger, pace: Pace, lanes: Lanes, teller: Teller, settle: Callable[[], float]
+        self,
+        plan: UploadPlan,
+        ledger: BatchStore,
+        pace: CreateWindow,
+        lanes: Lanes,
+        teller: ProgressReporter,
+        settle: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._waiting = deque(plan.open)
@@ -94,8 +100,8 @@ class Dispatcher:
 
     # --- giving out -------------------------------------------------------------------------------------------
 
-    def asks(self) -> Iterator[Ask | Later]:
-        """What is to be asked, until every batch is over or the run is halted; ``Later`` while there is nothing."""
+    def asks(self) -> Iterator[Ask | TryLater]:
+        """What is to be asked, until every batch is over or the run is halted; ``TryLater`` while there is nothing."""
         while self.halted is None:
             if not self._ready:
                 self._gather()
@@ -105,7 +111,7 @@ class Dispatcher:
                 return
             else:
                 self._ledger.flush()
-                yield Later(self._pause())
+                yield TryLater(self._pause())
 
     def _gather(self) -> None:
         ahead = sum(batch.is_ahead for batch in self._open)
@@ -122,8 +128,8 @@ class Dispatcher:
 
     def _enqueue(self, ask: Ask, *, first: bool = False) -> None:
         """Looks at everything are shared; the look after the last activations is one, since it tells how all ended."""
-        last = ask.kind is Kind.LOOK and ask.batch.was_active and self._is_near_the_end()
-        if ask.kind is Kind.LIST or last:
+        last = ask.kind is QuestionKind.LOOK and ask.batch.was_active and self._is_near_the_end()
+        if ask.kind is QuestionKind.LIST or last:
             self._listing.append(ask.batch)
         elif first:
             self._ready.appendleft(ask)  # not behind creates that are ready already
@@ -135,7 +141,7 @@ class Dispatcher:
 
     def _gather_list(self, now: float) -> None:
         if self._listing and (now >= self._list_from or self._is_near_the_end()):
-            ask = Ask(self._listing[0], Kind.LIST)
+            ask = Ask(self._listing[0], QuestionKind.LIST)
             self._lists[ask], self._listing = self._listing, []
             total = self.inventory.total if self.inventory else 0
             self._list_from = now + max(_LIST_REST_SECONDS, _LIST_REST_PER_RECORD * total)
@@ -181,12 +187,12 @@ class Dispatcher:
     def take(self, answered: Answered) -> Iterator[Event]:
         """Take in one answer; returns what there is to tell."""
         ask, outcome = answered.ask, answered.outcome
-        if ask.kind is not Kind.LOOK and ask.kind is not Kind.LIST:
+        if ask.kind is not QuestionKind.LOOK and ask.kind is not QuestionKind.LIST:
             self._changed = answered.ended
         batches = self._lists.pop(ask, [ask.batch])
-        if isinstance(outcome, Failure):
+        if isinstance(outcome, RequestFailure):
             self._failed(ask, batches, outcome.error, answered)
-        elif ask.kind is Kind.CREATE:
+        elif ask.kind is QuestionKind.CREATE:
             yield from self._create_answered(answered)
         elif isinstance(outcome, (list, Inventory)):
             self._outage.answered()
@@ -201,7 +207,7 @@ class Dispatcher:
         self._ledger.flush(now=False)
         yield from self._teller.standing(self._open)
 
-    def _looked(self, batches: Sequence[Batch], outcome: list[Record] | Inventory, answered: Answered) -> None:
+    def _looked(self, batches: Sequence[Batch], outcome: list[DirectoryRecord] | Inventory, answered: Answered) -> None:
         if isinstance(outcome, list):
             batches[0].seen(outcome, answered.started, answered.ended)
             return
@@ -221,7 +227,7 @@ class Dispatcher:
     def _failed(self, ask: Ask, batches: Sequence[Batch], error: DataflowsError, answered: Answered) -> None:
         """A request that ended in an error: fatal ones halt the run, a look without an answer ends its batches."""
         down = isinstance(error, ServiceDown) and not isinstance(error, Blocked)
-        if ask.kind is Kind.CREATE:
+        if ask.kind is QuestionKind.CREATE:
             self._creating.discard(ask)
             ask.batch.answered(ask, NotSent(error.code), answered.ended)
         elif down:
@@ -234,14 +240,14 @@ class Dispatcher:
 
     def _create_answered(self, answered: Answered) -> Iterator[Event]:
         ask, outcome = answered.ask, answered.outcome
-        assert isinstance(outcome, (Created, Refused, NotSent, Unknown))
+        assert isinstance(outcome, (Created, HospitalRefused, NotSent, Unknown))
         self._creating.discard(ask)
         ask.batch.answered(ask, outcome, answered.ended)
         match outcome:
             case Created(_, seconds):
                 self.slowest = max(self.slowest, seconds)
                 self._outage.answered()
-            case Refused():
+            case HospitalRefused():
                 self._outage.answered()
                 yield self._teller.refused(ask)
             case NotSent(limited=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dataflows.flows.hospitals.rows import Row
+from dataflows.flows.hospitals.rows import HospitalRow
 
 NEVER = float("-inf")
 
@@ -31,7 +31,7 @@ LEFT = frozenset({State.THERE, State.MOVED})
 
 
 @dataclass(slots=True)
-class Entry:
+class BatchEntry:
     """One row of a batch.
 
     Attributes:
@@ -45,7 +45,7 @@ class Entry:
         code, message: why it was refused, or is not known.
     """
 
-    row: Row
+    row: HospitalRow
     state: State = State.PENDING
     hospital_id: int | None = None
     attempts: int = 0

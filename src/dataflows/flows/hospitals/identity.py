@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from dataflows.flows.hospitals.rows import Row, batches
+from dataflows.flows.hospitals.rows import HospitalRow, batches
 
 MOST_PER_BATCH = 20
 """The Directory's cap (spec page hospitals)."""
@@ -23,7 +23,7 @@ class Portion(NamedTuple):
     """The rows that go into one batch of the Directory, and the batch's id."""
 
     batch_id: str
-    rows: Sequence[Row]
+    rows: Sequence[HospitalRow]
 
 
 def directory_address(url: str) -> str:
@@ -47,7 +47,7 @@ def spellings(address: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def portions(address: str, rows: Sequence[Row], size: int, number: int = 0) -> list[Portion]:
+def portions(address: str, rows: Sequence[HospitalRow], size: int, number: int = 0) -> list[Portion]:
     """The batches of rows: ``size`` rows each, in order.
 
     A batch id is a UUIDv5 of the Directory's address, the exact ordered rows, and a number (0, unless a batch of these
@@ -63,7 +63,7 @@ def portions(address: str, rows: Sequence[Row], size: int, number: int = 0) -> l
     return found
 
 
-def first_portion(address: str, rows: Sequence[Row], size: int) -> str:
+def first_portion(address: str, rows: Sequence[HospitalRow], size: int) -> str:
     """The id of the first batch of rows: what they are known by, whatever becomes of them."""
     return portions(address, rows[:size], size)[0].batch_id
 
@@ -84,12 +84,12 @@ def fresh_portions(
     return found
 
 
-def upload_key(address: str, rows: Sequence[Row], size: int) -> str:
+def upload_key(address: str, rows: Sequence[HospitalRow], size: int) -> str:
     """Name what a file asks for: the same for the same rows in the same batches, whatever the file is called."""
     return str(uuid.uuid5(_NAMESPACE, _canonical(["upload", *(one.batch_id for one in portions(address, rows, size))])))
 
 
-def rows_key(address: str, rows: Sequence[Row]) -> str:
+def rows_key(address: str, rows: Sequence[HospitalRow]) -> str:
     """Name the rows alone, however they are split into batches."""
     return str(uuid.uuid5(_NAMESPACE, _canonical(["rows", address, [row.hospital for row in rows]])))
 

@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from dataflows.flows.hospitals.directory import Listed, Record
-from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.directory import DirectoryRecord, ListedHospital
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
 from dataflows.flows.hospitals.rules import trimmed
 
 Within = Callable[[str | None], bool] | None
@@ -30,12 +30,12 @@ _NO_TEXT = Hospital("", "", None)  # equals no row
 class Inventory:
     """One answer to ``GET /hospitals/``. ``started``: when it was asked for (s, monotonic)."""
 
-    def __init__(self, records: Sequence[Listed], started: float) -> None:
+    def __init__(self, records: Sequence[ListedHospital], started: float) -> None:
         self.started = started
         self.total = len(records)
         self._ids = Counter([record.id for record in records])
-        self._batches: defaultdict[str, list[Record]] = defaultdict(list)
-        self._active: defaultdict[Hospital, list[Listed]] = defaultdict(list)
+        self._batches: defaultdict[str, list[DirectoryRecord]] = defaultdict(list)
+        self._active: defaultdict[Hospital, list[ListedHospital]] = defaultdict(list)
         self._live: set[str | None] = set()
         for record in records:
             number, hospital, active, batch_id = record
@@ -44,9 +44,9 @@ class Inventory:
                 if hospital is not None:
                     self._active[text_of(hospital)].append(record)
             if batch_id is not None:
-                self._batches[batch_id].append(Record(number, hospital or _NO_TEXT, active))
+                self._batches[batch_id].append(DirectoryRecord(number, hospital or _NO_TEXT, active))
 
-    def batch(self, batch_id: str) -> list[Record]:
+    def batch(self, batch_id: str) -> list[DirectoryRecord]:
         """The records of one batch, in order of arrival."""
         return self._batches.get(batch_id, [])
 
@@ -58,7 +58,7 @@ class Inventory:
         """The ids of the active records of a text; only of batches that ``within`` accepts."""
         return [one.id for one in self._active.get(text, ()) if within is None or within(one.batch_id)]
 
-    def may_be_deleted(self, record: Record, batch_id: str) -> bool:
+    def may_be_deleted(self, record: DirectoryRecord, batch_id: str) -> bool:
         """Whether a DELETE by id can hit nothing but this record of a batch: the id is there once, and not active."""
         return self._ids[record.id] == 1 and not record.active and record in self._batches.get(batch_id, ())
 
@@ -73,7 +73,10 @@ class Allotment(NamedTuple):
 
 
 def allot(
-    rows: Iterable[tuple[int, Row]], inventory: Inventory, taken: Mapping[Hospital, Counter[int]], within: Within
+    rows: Iterable[tuple[int, HospitalRow]],
+    inventory: Inventory,
+    taken: Mapping[Hospital, Counter[int]],
+    within: Within,
 ) -> Allotment:
     """Give the active records of a text to the rows of that text, first come, first served.
 

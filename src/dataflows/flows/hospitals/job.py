@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted
 from dataflows.events import Event, Failed, Pending, Planned, Step, Warned
 from dataflows.flows.hospitals.abandon import abandon
-from dataflows.flows.hospitals.batch import ROWS_NAMED, Manner, Sight, unsettled
-from dataflows.flows.hospitals.copies import Content, Copies, Invalid
-from dataflows.flows.hospitals.courier import Courier, inventory_of
-from dataflows.flows.hospitals.directory import MOST_KEPT, Directory
+from dataflows.flows.hospitals.batch import ROWS_NAMED, BatchPolicy, WiderLook, unsettled
+from dataflows.flows.hospitals.copies import CopyFolder, FileContent, SkippedRow
+from dataflows.flows.hospitals.courier import RequestWorker, inventory_of
+from dataflows.flows.hospitals.directory import MOST_KEPT, DirectoryApi
 from dataflows.flows.hospitals.dispatch import Dispatcher, Lanes
 from dataflows.flows.hospitals.identity import MOST_PER_BATCH, directory_address, first_portion, portions
 from dataflows.flows.hospitals.inventory import Inventory
-from dataflows.flows.hospitals.ledger import COMMAND, Ledger
-from dataflows.flows.hospitals.pacing import Pace
-from dataflows.flows.hospitals.plan import Plan
+from dataflows.flows.hospitals.ledger import COMMAND, BatchStore
+from dataflows.flows.hospitals.pacing import CreateWindow
+from dataflows.flows.hospitals.plan import UploadPlan
 from dataflows.flows.hospitals.report import Validation
 from dataflows.flows.hospitals.taking_back import base_url, refuse_another_directory, work_of
-from dataflows.flows.hospitals.telling import Teller, response
-from dataflows.flows.hospitals.uploads import AGAIN, Leftover, Upload, Uploads, names_of
+from dataflows.flows.hospitals.telling import ProgressReporter, response
+from dataflows.flows.hospitals.uploads import AGAIN, Leftover, Upload, UploadStore, names_of
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
 from dataflows.runs import pool
@@ -38,7 +38,17 @@ if TYPE_CHECKING:
 MOST_ROUNDS = 5
 """So often what vanished meanwhile is created anew before the run is left to be resumed."""
 
-__all__ = ["COMMAND", "Options", "check", "content_of", "first_batch", "kept", "recalled", "target", "upload"]
+__all__ = [
+    "COMMAND",
+    "Options",
+    "check",
+    "content_of",
+    "first_batch",
+    "options_from_json",
+    "options_to_json",
+    "target",
+    "upload",
+]
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Options:
     """The rows come from the kept copy, whatever the file holds by now."""
 
 
-def content_of(settings: Settings, options: Options, validation: Validation) -> Content:
+def content_of(settings: Settings, options: Options, validation: Validation) -> FileContent:
     """Return what a file asks for: its valid rows, and those that are left out.
 
     Raises:
@@ -63,20 +73,20 @@ def content_of(settings: Settings, options: Options, validation: Validation) -> 
     """
     settings.require("EXTERNAL_API_BASE_URL")
     address = directory_address(str(settings.external_api_base_url))
-    return Content(address, options.batch_size, validation.rows, _invalid(validation), validation.invalid_rows)
+    return FileContent(address, options.batch_size, validation.rows, _invalid(validation), validation.invalid_rows)
 
 
-def target(content: Content, *, again: bool) -> str:
+def target(content: FileContent, *, again: bool) -> str:
     """Name what a run locks: what the file asks for, and apart from that the same once more."""
     return content.key + (AGAIN if again else "")
 
 
-def first_batch(content: Content) -> str:
+def first_batch(content: FileContent) -> str:
     """The id under which a content is known, unless it is to be created once more (``again``)."""
     return first_portion(content.address, content.rows, content.size)
 
 
-def upload(settings: Settings, options: Options, content: Content) -> Callable[[Run], Iterator[Event]]:
+def upload(settings: Settings, options: Options, content: FileContent) -> Callable[[Run], Iterator[Event]]:
     """Return the job: bring every row of the content into the Directory, once, and activate its batches.
 
     The rows are kept at once, before the run is recorded, so that it can be resumed whenever it dies.
@@ -86,7 +96,7 @@ def upload(settings: Settings, options: Options, content: Content) -> Callable[[
     ServiceDown, SettingUnusable,
     AccessRefused, Interrupted.
     """
-    copies = Copies(settings.data_dir)
+    copies = CopyFolder(settings.data_dir)
     known = copies.has(content.key)
     copies.keep(content)
     return lambda run: _Upload(settings, options, content, run, known=known).play()
@@ -121,35 +131,35 @@ def _hint(validation: Validation) -> str:
     return "correct them; if rows may be left out: --skip-invalid"
 
 
-def _invalid(validation: Validation) -> list[Invalid]:
+def _invalid(validation: Validation) -> list[SkippedRow]:
     """The problems of a file by row, the first one's code and all messages."""
-    found: dict[int, Invalid] = {}
+    found: dict[int, SkippedRow] = {}
     for problem in validation.problems:
         row = problem.row or 0
         text = f"{problem.column}: {problem.message}" if problem.column else problem.message
         known = found.get(row)
         found[row] = (
-            Invalid(row, problem.code, text) if known is None else known._replace(message=f"{known.message}; {text}")
+            SkippedRow(row, problem.code, text) if known is None else known._replace(message=f"{known.message}; {text}")
         )
     return list(found.values())
 
 
 class _Upload:
-    def __init__(self, settings: Settings, options: Options, content: Content, run: Run, *, known: bool) -> None:
+    def __init__(self, settings: Settings, options: Options, content: FileContent, run: Run, *, known: bool) -> None:
         self.known = known
         self.settings = settings
         self.options = options
         self.content = content
         self.run = run
         self.began = time.monotonic()
-        self.ledger = Ledger(run.journal, run.data_dir)
-        self.uploads = Uploads(run.journal, run.data_dir, self.ledger)
-        self.copies = Copies(run.data_dir)
+        self.ledger = BatchStore(run.journal, run.data_dir)
+        self.uploads = UploadStore(run.journal, run.data_dir, self.ledger)
+        self.copies = CopyFolder(run.data_dir)
         self.names = names_of(content)
         self.dispatcher: Dispatcher | None = None
-        self.manner = Manner(self._settle, settings.hospitals_look_every_seconds, options.skip_invalid)
-        self.plan = Plan(content, self.manner, again=options.again)
-        self.teller = Teller(run.id, self.ledger, self.plan, run.notify)
+        self.manner = BatchPolicy(self._settle, settings.hospitals_look_every_seconds, options.skip_invalid)
+        self.plan = UploadPlan(content, self.manner, again=options.again)
+        self.teller = ProgressReporter(run.id, self.ledger, self.plan, run.notify)
         self.lanes = Lanes(options.workers, content.size)
         self.slowest = 0.0
 
@@ -167,7 +177,7 @@ class _Upload:
             yield Failed(str(one.row), one.code, one.message)
         self.session = make_session(self.settings, self.lanes.threads, self.run.stop.grace_is_over)
         self.policy = RetryPolicy.of(self.settings, self.run.stop, self.run.notify)
-        self.directory = Directory(base_url(self.settings), self.session, self.policy)
+        self.directory = DirectoryApi(base_url(self.settings), self.session, self.policy)
         try:
             yield from self._story()
         except DataflowsError as error:
@@ -262,14 +272,14 @@ class _Upload:
         """Take over the plan of the run that this one goes on with."""
         again = self.options.again
         found = self.uploads.unfinished(self.run.id, self.names, self.content.size, again=again)
-        self.earlier, kept = None, None
+        self.earlier, options_to_json = None, None
         if found is not None:
             self.earlier, upload = found
-            kept, self.plan.number = self.uploads.plan(upload), upload.occurrence
-            for batch_id, places in kept.batches:
+            options_to_json, self.plan.number = self.uploads.plan(upload), upload.occurrence
+            for batch_id, places in options_to_json.batches:
                 self.plan.add(batch_id, places)
             self.ledger.fill(self.plan.batches)
-        self.is_new = kept is None
+        self.is_new = options_to_json is None
 
     # --- the plan ---------------------------------------------------------------------------------------------
 
@@ -279,7 +289,7 @@ class _Upload:
         if self.is_new and self.options.again:
             plan.number = self._next_occurrence(inventory)
         elif self.is_new and inventory.total:
-            known = (batch for kept in self.uploads.plans(self.names) for batch in kept.batches)
+            known = (batch for options_to_json in self.uploads.plans(self.names) for batch in options_to_json.batches)
             plan.adopt(inventory, chain(known, plan.candidates()), self.ledger.fill)
         self.is_new = False
         self._look_at_live(inventory)
@@ -304,7 +314,7 @@ class _Upload:
                 batch.lose(records)
                 self.ledger.note(batch)
             elif batch.was_active or inventory.is_active(batch.batch_id):
-                batch.seen(records, inventory.started, time.monotonic(), Sight(inventory, {}))
+                batch.seen(records, inventory.started, time.monotonic(), WiderLook(inventory, {}))
 
     def _first_look(self, inventory: Inventory) -> Iterator[Event]:
         """Let every batch see what is there of it; tell of those with which that is all."""
@@ -358,7 +368,7 @@ class _Upload:
         settings, run = self.settings, self.run
         times = [entry.seconds for batch in self.plan.batches for entry in batch.entries if entry.seconds]
         self.slowest = max([self.slowest, *times])
-        pace = Pace(
+        pace = CreateWindow(
             run.journal,
             directory_address(self.content.address),
             settings.hospitals_creates_per_minute,
@@ -366,7 +376,7 @@ class _Upload:
         )
         dispatcher = self.dispatcher = Dispatcher(self.plan, self.ledger, pace, self.lanes, self.teller, self._settle)
         halt = _Halt(lambda: dispatcher.halted is not None or run.stop.is_set(), run.stop)
-        courier = Courier(self.directory, threading.Semaphore(self.lanes.creates), halt)
+        courier = RequestWorker(self.directory, threading.Semaphore(self.lanes.creates), halt)
         try:
             for answered in pool.each(courier.carry, dispatcher.asks(), workers=self.lanes.threads, stop=halt):
                 yield from dispatcher.take(answered)
@@ -402,12 +412,12 @@ class _Halt:
         return self.stop.hurry
 
 
-def kept(options: Options, content: Content) -> dict[str, object]:
+def options_to_json(options: Options, content: FileContent) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``."""
     return {**asdict(options), "key": content.key}
 
 
-def recalled(options: Mapping[str, object], settings: Settings) -> tuple[Options, Content]:
+def options_from_json(options: Mapping[str, object], settings: Settings) -> tuple[Options, FileContent]:
     """Return the options of an earlier run, from the journal, and what it carries, from the kept copy.
 
     Raises:
@@ -415,6 +425,6 @@ def recalled(options: Mapping[str, object], settings: Settings) -> tuple[Options
         SettingUnusable: the run was for another Directory.
     """
     values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
-    content = Copies(settings.data_dir).read(str(options["key"]))
+    content = CopyFolder(settings.data_dir).read(str(options["key"]))
     refuse_another_directory(settings, content)
     return Options(**{**values, "resumed": True}), content

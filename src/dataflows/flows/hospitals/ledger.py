@@ -16,7 +16,7 @@ from typing import Any
 
 from dataflows.errors import AlreadyRunning
 from dataflows.flows.hospitals.batch import Batch
-from dataflows.flows.hospitals.entries import NEVER, Entry, State
+from dataflows.flows.hospitals.entries import NEVER, BatchEntry, State
 from dataflows.flows.hospitals.identity import Portion
 from dataflows.runs.journal import Item, Journal
 from dataflows.runs.lock import is_running
@@ -64,7 +64,7 @@ _FLUSH_AFTER_SECONDS = 0.05
 _FLUSH_AT = 500
 
 
-class Ledger:
+class BatchStore:
     """The tables of this flow in the journal. Used by the main thread of a run only."""
 
     def __init__(self, journal: Journal, data_dir: Path) -> None:
@@ -107,9 +107,9 @@ class Ledger:
 
     # --- rows -------------------------------------------------------------------------------------------------
 
-    def entries(self, portions: Sequence[Portion]) -> list[list[Entry]]:
+    def entries(self, portions: Sequence[Portion]) -> list[list[BatchEntry]]:
         """Return the rows of batches as the journal has them."""
-        found = {portion.batch_id: [Entry(row) for row in portion.rows] for portion in portions}
+        found = {portion.batch_id: [BatchEntry(row) for row in portion.rows] for portion in portions}
         with self._journal.reading() as db:
             for batch_id, place, *rest in of_values(db, "SELECT * FROM hospital_rows", list(found)):
                 if place < len(found[batch_id]):
@@ -149,7 +149,7 @@ class Ledger:
 
     def _recall(
         self,
-        entry: Entry,
+        entry: BatchEntry,
         state: str,
         hospital_id: int | None,
         attempts: int,

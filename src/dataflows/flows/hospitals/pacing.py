@@ -11,7 +11,7 @@ from dataflows.runs.journal import Journal
 Clock = Callable[[], float]
 
 
-class Pace:
+class CreateWindow:
     """The window of one Directory: so many creates, counted from the first one.
 
     Seconds are those of the system's monotonic clock (since the machine started, the same for all processes), so the

@@ -11,12 +11,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from dataflows.flows.hospitals.batch import Batch, Manner, Sight
-from dataflows.flows.hospitals.copies import Content
-from dataflows.flows.hospitals.entries import LEFT, Entry, State
+from dataflows.flows.hospitals.batch import Batch, BatchPolicy, WiderLook
+from dataflows.flows.hospitals.copies import FileContent
+from dataflows.flows.hospitals.entries import LEFT, BatchEntry, State
 from dataflows.flows.hospitals.identity import Portion, fresh_portions, portions
 from dataflows.flows.hospitals.inventory import Inventory, allot, excess
-from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
 
 _NUMBERS_TRIED = 4
 """A batch may have been made under these numbers by a run that the journal forgot."""
@@ -29,7 +29,7 @@ class KeptPlan(NamedTuple):
     there: dict[int, int]
 
     @classmethod
-    def whole(cls, content: Content, number: int, extra: Iterable[tuple[str, str, int]] = ()) -> KeptPlan:
+    def whole(cls, content: FileContent, number: int, extra: Iterable[tuple[str, str, int]] = ()) -> KeptPlan:
         """What a run of an earlier version carried: all rows, and one-row batches that stood in for lost ones.
 
         Args:
@@ -44,7 +44,7 @@ class KeptPlan(NamedTuple):
         by_id = dict(found)
         return cls([*found, *((batch_id, [by_id[parent][place]]) for batch_id, parent, place in extra)], {})
 
-    def portions(self, rows: Sequence[Row]) -> list[Portion]:
+    def portions(self, rows: Sequence[HospitalRow]) -> list[Portion]:
         """Its batches with their rows."""
         return [Portion(batch_id, [rows[place] for place in places]) for batch_id, places in self.batches]
 
@@ -59,7 +59,7 @@ class KeptPlan(NamedTuple):
         return cls([(batch_id, places) for batch_id, places in batches], dict(there))
 
 
-class Plan:
+class UploadPlan:
     """The batches of a run, open or over, and the rows that are there without one of them.
 
     Args:
@@ -69,7 +69,7 @@ class Plan:
         again: only what its own batches hold counts as there.
     """
 
-    def __init__(self, content: Content, manner: Manner, *, number: int = 0, again: bool = False) -> None:
+    def __init__(self, content: FileContent, manner: BatchPolicy, *, number: int = 0, again: bool = False) -> None:
         self.content = content
         self.number = number
         self.again = again
@@ -80,11 +80,11 @@ class Plan:
         self._manner = manner
         self._places: dict[str, list[int]] = {}
         self._wanted = Counter(row.hospital for row in content.rows)
-        self._holders: defaultdict[Hospital, list[tuple[Batch, Entry]]] = defaultdict(list)
+        self._holders: defaultdict[Hospital, list[tuple[Batch, BatchEntry]]] = defaultdict(list)
 
     def add(self, batch_id: str, places: Sequence[int]) -> Batch:
         """Take in one batch that is to hold the rows at these places."""
-        batch = Batch(batch_id, [Entry(self.content.rows[place]) for place in places], self._manner)
+        batch = Batch(batch_id, [BatchEntry(self.content.rows[place]) for place in places], self._manner)
         self._places[batch_id] = list(places)
         self.batches.append(batch)
         return batch
@@ -119,9 +119,9 @@ class Plan:
         """Whether this batch is one of the plan's."""
         return batch_id in self._places
 
-    def entries(self) -> dict[int, tuple[Batch, Entry]]:
+    def entries(self) -> dict[int, tuple[Batch, BatchEntry]]:
         """The batch that each row is in now, by the place of the row. Rows that moved on are in their latest one."""
-        found: dict[int, tuple[Batch, Entry]] = {}
+        found: dict[int, tuple[Batch, BatchEntry]] = {}
         for batch in self.batches:
             for place, entry in zip(self._places[batch.batch_id], batch.entries, strict=True):
                 if entry.state is not State.MOVED:
@@ -200,7 +200,7 @@ class Plan:
         left = iter(places)
         return [self.add(part.batch_id, [next(left) for _ in part.rows]) for part in parts]
 
-    def sight(self, batch: Batch, inventory: Inventory) -> Sight:
+    def sight(self, batch: Batch, inventory: Inventory) -> WiderLook:
         """What an inventory says about the rows of one batch that is not active: which of them must leave it."""
         elsewhere: dict[Hospital, list[int]] = {}
         for text in {batch.entries[place].row.hospital for place in batch.wanted}:
@@ -209,7 +209,7 @@ class Plan:
                 holders = self._coming(text, inventory)
                 count = min(excess(len(ids), self._wanted[text], len(holders)), holders.count(batch))
                 elsewhere[text] = ids[len(ids) - count :]
-        return Sight(inventory, elsewhere)
+        return WiderLook(inventory, elsewhere)
 
     def _coming(self, text: Hospital, inventory: Inventory) -> list[Batch]:
         """The batches, once for each row of this text, that have yet to be activated."""

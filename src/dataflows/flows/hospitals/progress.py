@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataflows.errors import BadInput
-from dataflows.flows.hospitals.copies import Content, Copies
+from dataflows.flows.hospitals.copies import CopyFolder, FileContent
 from dataflows.flows.hospitals.courier import inventory_of
-from dataflows.flows.hospitals.directory import SERVICE, Directory
-from dataflows.flows.hospitals.entries import Entry, State
+from dataflows.flows.hospitals.directory import SERVICE, DirectoryApi
+from dataflows.flows.hospitals.entries import BatchEntry, State
 from dataflows.flows.hospitals.identity import first_portion
 from dataflows.flows.hospitals.inventory import Inventory, allot
-from dataflows.flows.hospitals.ledger import Ledger
+from dataflows.flows.hospitals.ledger import BatchStore
 from dataflows.flows.hospitals.plan import KeptPlan
-from dataflows.flows.hospitals.rows import Hospital, Row
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
 from dataflows.flows.hospitals.taking_back import base_url, refuse_another_directory
 from dataflows.flows.hospitals.telling import status_of
-from dataflows.flows.hospitals.uploads import Uploads
+from dataflows.flows.hospitals.uploads import UploadStore
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
 from dataflows.runs.journal import ABANDONED, DONE, FAILED, PARTIAL, RESUMABLE, Journal, RunRecord
@@ -37,11 +37,11 @@ def progress(journal: Journal, data_dir: Path, record: RunRecord, *, full: bool 
 
     ``full`` adds to each row what seed 004's own program shows: address, phone and error_message.
     """
-    ledger = Ledger(journal, data_dir)
-    uploads = Uploads(journal, data_dir, ledger)
+    ledger = BatchStore(journal, data_dir)
+    uploads = UploadStore(journal, data_dir, ledger)
     upload = uploads.upload_of(record.run_id)
     try:
-        content = Copies(data_dir).read(upload.key if upload else str(record.options.get("key", "")))
+        content = CopyFolder(data_dir).read(upload.key if upload else str(record.options.get("key", "")))
         plan = uploads.plan(upload) if upload else KeptPlan.whole(content, 0)
     except BadInput:
         return None
@@ -50,22 +50,22 @@ def progress(journal: Journal, data_dir: Path, record: RunRecord, *, full: bool 
     return {**_head(record, content, first, rows), "hospitals": rows}
 
 
-def _rows(ledger: Ledger, content: Content, plan: KeptPlan, *, full: bool) -> list[dict[str, object]]:
+def _rows(ledger: BatchStore, content: FileContent, plan: KeptPlan, *, full: bool) -> list[dict[str, object]]:
     """Every row as it stands: in its latest batch, or there without one."""
     parts = plan.portions(content.rows)
     active = ledger.active([part.batch_id for part in parts])
-    found = {place: (Entry(row), False) for place, row in enumerate(content.rows)}
+    found = {place: (BatchEntry(row), False) for place, row in enumerate(content.rows)}
     for (batch_id, places), entries in zip(plan.batches, ledger.entries(parts), strict=True):
         for place, entry in zip(places, entries, strict=True):
             if entry.state is not State.MOVED:
                 found[place] = (entry, batch_id in active)
     for place, hospital_id in plan.there.items():
         row = content.rows[place]
-        found[place] = (Entry(row, State.THERE, hospital_id), True)
+        found[place] = (BatchEntry(row, State.THERE, hospital_id), True)
     return [_described(entry, active=live, full=full) for entry, live in found.values()]
 
 
-def _head(record: RunRecord, content: Content, batch_id: str, rows: list[dict[str, object]]) -> dict[str, object]:
+def _head(record: RunRecord, content: FileContent, batch_id: str, rows: list[dict[str, object]]) -> dict[str, object]:
     total = len(content.rows) + content.invalid_count
     processed = sum(row["status"] in ("created", "created_and_activated") for row in rows)
     failed = sum(row["status"] == "failed" for row in rows) + content.invalid_count
@@ -97,7 +97,7 @@ def _seconds(record: RunRecord) -> float:
     return round(max(0.0, (ended - datetime.fromisoformat(record.started_at)).total_seconds()), 3)
 
 
-def _described(entry: Entry, *, active: bool, full: bool) -> dict[str, object]:
+def _described(entry: BatchEntry, *, active: bool, full: bool) -> dict[str, object]:
     sure = entry.state in (State.CREATED, State.THERE)
     row: dict[str, object] = {
         "row": entry.row.number,
@@ -112,7 +112,7 @@ def _described(entry: Entry, *, active: bool, full: bool) -> dict[str, object]:
     return row
 
 
-def _error(entry: Entry) -> str | None:
+def _error(entry: BatchEntry) -> str | None:
     """Why a row is not there, in words; None while nothing is wrong with it."""
     code = entry.code or ""
     if entry.state is State.REFUSED:
@@ -129,16 +129,16 @@ def gone(settings: Settings, journal: Journal, record: RunRecord) -> set[int]:
         DataflowsError: it does not say.
     """
     found = progress(journal, settings.data_dir, record)
-    upload = Uploads(journal, settings.data_dir, Ledger(journal, settings.data_dir)).upload_of(record.run_id)
+    upload = UploadStore(journal, settings.data_dir, BatchStore(journal, settings.data_dir)).upload_of(record.run_id)
     if found is None or upload is None:
         return set()
-    content = Copies(settings.data_dir).read(upload.key)
+    content = CopyFolder(settings.data_dir).read(upload.key)
     inventory = _listed(settings, content)
     rows = found["hospitals"]
     assert isinstance(rows, list)
     brought = {row["row"]: row["hospital_id"] for row in rows if row["status"] == "created_and_activated"}
     taken: defaultdict[Hospital, Counter[int]] = defaultdict(Counter)
-    doubtful: list[tuple[int, Row]] = []
+    doubtful: list[tuple[int, HospitalRow]] = []
     for row in content.rows:
         record_id = brought.get(row.number)
         if record_id in inventory.active(row.hospital):
@@ -148,12 +148,12 @@ def gone(settings: Settings, journal: Journal, record: RunRecord) -> set[int]:
     return set(allot(doubtful, inventory, taken, None).missing)
 
 
-def _listed(settings: Settings, content: Content) -> Inventory:
+def _listed(settings: Settings, content: FileContent) -> Inventory:
     refuse_another_directory(settings, content)
     session = make_session(settings)
     session.adapter.timeout = (min(_PATIENCE, session.timeout[0]), min(_PATIENCE, session.timeout[1]))
     once = RetryPolicy(attempts=1, deadline=_PATIENCE, max_wait=0)
     try:
-        return inventory_of(Directory(base_url(settings), session, once))
+        return inventory_of(DirectoryApi(base_url(settings), session, once))
     finally:
         session.close()

@@ -39,7 +39,7 @@ class Fault(NamedTuple):
     contained: bool
 
 
-class Record(NamedTuple):
+class CsvRecord(NamedTuple):
     """Fields in their order, the line (1 is the first) where the record begins; a faulty one has the fields before."""
 
     line: int
@@ -58,7 +58,7 @@ class Unending(Exception):
         self.code = code
 
 
-class Lines:
+class TextLines:
     """The lines of a text with their ends (CRLF, LF, or CR alone).
 
     ``number`` is that of the last one given, ``blank`` how many were skipped as blank.
@@ -115,7 +115,7 @@ def _lines(pieces: Iterable[str]) -> Iterator[str]:
 class Records:
     """The records of ``lines``; an empty line is none."""
 
-    def __init__(self, lines: Lines, delimiter: str) -> None:
+    def __init__(self, lines: TextLines, delimiter: str) -> None:
         self._lines = lines
         self._delimiter = delimiter
         self._line = ""  # of a record with quotation marks: the line that is being read, and how far it was
@@ -124,23 +124,23 @@ class Records:
         self._unquoted = re.compile(rf'[^"\r\n{mark}]*+')
         self._lenient = [_lenient(mark, blanks) for blanks in ("", rf"[^\S\r\n{mark}]*+")]
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[CsvRecord]:
         """Raises Unending where a line or a record is too long, and whatever the source of the lines raises."""
         for line in self._lines:
             if '"' in line:
                 yield self._record(line)
             elif text := line.rstrip("\r\n"):
-                yield Record(self._lines.number, text.split(self._delimiter))
+                yield CsvRecord(self._lines.number, text.split(self._delimiter))
             else:
                 self._lines.skip_blank()
 
-    def _record(self, line: str) -> Record:
+    def _record(self, line: str) -> CsvRecord:
         begin, fields = self._lines.number, list[str]()
         self._line, self._at, self._size = line, 0, len(line)
         while True:
             fault = self._quoted(fields) if self._line.startswith('"', self._at) else self._plain(fields)
             if fault or not self._line.startswith(self._delimiter, self._at):
-                return Record(begin, fields, fault)
+                return CsvRecord(begin, fields, fault)
             self._at += 1
 
     def _plain(self, fields: list[str]) -> Fault | None:

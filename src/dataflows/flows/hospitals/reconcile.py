@@ -7,29 +7,29 @@ from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from dataflows.flows.hospitals.directory import Record
+from dataflows.flows.hospitals.directory import DirectoryRecord
 from dataflows.flows.hospitals.rows import Hospital
 
 
-class Match(NamedTuple):
+class BatchMatch(NamedTuple):
     """What a look at a batch says about its rows, which are named by their places (0 is the first)."""
 
-    kept: dict[int, Record]
+    kept: dict[int, DirectoryRecord]
     """The record that stands for each row that has one."""
     absent: list[int]
     """The rows that have none, in order."""
-    surplus: list[Record]
+    surplus: list[DirectoryRecord]
     """Records that equal a row but are one copy too many."""
-    foreign: list[Record]
+    foreign: list[DirectoryRecord]
     """Records that equal no row at all."""
 
 
 def match(
     hospitals: Sequence[Hospital],
-    records: Sequence[Record],
+    records: Sequence[DirectoryRecord],
     known: Mapping[int, int] = MappingProxyType({}),
     left: Container[int] = (),
-) -> Match:
+) -> BatchMatch:
     """Match the records of a batch with its rows.
 
     Of equal copies the active ones stay before the others, and of those the lowest ids. ``known`` holds the ids that
@@ -39,25 +39,27 @@ def match(
     places: defaultdict[Hospital, list[int]] = defaultdict(list)
     for place, hospital in enumerate(hospitals):
         places[hospital] += [] if place in left else [place]
-    copies: defaultdict[Hospital, list[Record]] = defaultdict(list)
+    copies: defaultdict[Hospital, list[DirectoryRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda one: (not one.active, one.id)):
         copies[record.hospital].append(record)
-    kept: dict[int, Record] = {}
-    surplus: list[Record] = []
+    kept: dict[int, DirectoryRecord] = {}
+    surplus: list[DirectoryRecord] = []
     for hospital, equal in places.items():
         kept.update(_shared_out(equal, copies[hospital][: len(equal)], known))
         surplus += copies[hospital][len(equal) :]
     foreign = [record for record in records if record.hospital not in places]
     absent = [place for place in range(len(hospitals)) if place not in kept and place not in left]
-    return Match(kept, absent, surplus, foreign)
+    return BatchMatch(kept, absent, surplus, foreign)
 
 
-def _shared_out(places: Sequence[int], records: Sequence[Record], known: Mapping[int, int]) -> dict[int, Record]:
+def _shared_out(
+    places: Sequence[int], records: Sequence[DirectoryRecord], known: Mapping[int, int]
+) -> dict[int, DirectoryRecord]:
     """Give each record to one of the rows that it equals, to its own where it is known. Two may have one id."""
     if len(places) <= 1:
         return dict(zip(places, records, strict=False))
     free = list(records)
-    shared: dict[int, Record] = {}
+    shared: dict[int, DirectoryRecord] = {}
     for place in places:
         own = next((record for record in free if record.id == known.get(place)), None)
         if own is not None:
@@ -67,7 +69,9 @@ def _shared_out(places: Sequence[int], records: Sequence[Record], known: Mapping
     return {**shared, **dict(zip(others, free, strict=False))}
 
 
-def unexplained(records: Sequence[Record], familiar: Container[int], owed: Mapping[Hospital, int]) -> list[Record]:
+def unexplained(
+    records: Sequence[DirectoryRecord], known_ids: Container[int], owed: Mapping[Hospital, int]
+) -> list[DirectoryRecord]:
     """The records that no create of ours explains.
 
     Args:
@@ -78,7 +82,7 @@ def unexplained(records: Sequence[Record], familiar: Container[int], owed: Mappi
     left = dict(owed)
     found = []
     for record in sorted(records, key=lambda one: one.id):
-        if record.id in familiar:
+        if record.id in known_ids:
             continue
         if left.get(record.hospital, 0) > 0:
             left[record.hospital] -= 1

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dataflows.flows.hospitals.codes import Error, Warned
-from dataflows.flows.hospitals.rows import Row
+from dataflows.flows.hospitals.rows import HospitalRow
 
 KEPT = 40_000
 """So many problems, and so many warnings, are kept; all are counted. Four for each of the 10,000 rows that a file can
@@ -48,7 +48,7 @@ class Validation:
     where the reading had to stop before its end.
     """
 
-    rows: list[Row]
+    rows: list[HospitalRow]
     total_rows: int
     problems: list[Problem]
     problem_count: int
@@ -84,7 +84,7 @@ class Validation:
         }
 
 
-class Findings:
+class ProblemList:
     """Problems (or warnings) as they are found: all counted, the first ``KEPT`` of them kept."""
 
     def __init__(self) -> None:

@@ -14,13 +14,13 @@ class Hospital(NamedTuple):
     phone: str | None
 
 
-class Row(NamedTuple):
+class HospitalRow(NamedTuple):
     """One hospital of a file; ``number`` is 1 for the first record below the header (as in seed 003)."""
 
     number: int
     hospital: Hospital
 
 
-def batches(rows: Sequence[Row], size: int) -> list[Sequence[Row]]:
+def batches(rows: Sequence[HospitalRow], size: int) -> list[Sequence[HospitalRow]]:
     """The rows in their order, ``size`` (1 or more) at a time; the last batch may be smaller."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -30,7 +30,7 @@ _INVISIBLE = ("Cf", "Zl", "Zp")
 _SHOWN = 40
 
 
-class Finding(NamedTuple):
+class ColumnProblem(NamedTuple):
     """What is wrong with one column."""
 
     column: str
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
     message: str
 
 
-class Remark(NamedTuple):
+class ColumnRemark(NamedTuple):
     """What is strange about one column."""
 
     column: str
@@ -51,21 +51,21 @@ def trimmed(name: str, address: str, phone: str) -> Hospital:
     return Hospital(name.strip(BLANKS), address.strip(BLANKS), phone.strip(BLANKS) or None)
 
 
-def errors(hospital: Hospital) -> Iterator[Finding]:
+def errors(hospital: Hospital) -> Iterator[ColumnProblem]:
     """Everything that forbids sending a hospital, one finding at most per column."""
     for column, text in zip(COLUMNS, hospital, strict=True):
         if text is None:
             continue
         found = _unprintable(text) or (_phone(text) if column == "phone" else _length(column, text))
         if found:
-            yield Finding(column, *found)
+            yield ColumnProblem(column, *found)
 
 
-def remarks(hospital: Hospital) -> Iterator[Remark]:
+def remarks(hospital: Hospital) -> Iterator[ColumnRemark]:
     """What does not forbid it, but is hardly meant: characters that nobody sees."""
     for column, text in zip(COLUMNS, hospital, strict=True):
         if text and not text.isprintable() and (found := next(filter(_is_invisible, text), None)):
-            yield Remark(
+            yield ColumnRemark(
                 column, "invisible_character", f"holds {_named(found)}, which nobody sees; it is sent as it is"
             )
 

@@ -48,7 +48,7 @@ class _Foreign(NamedTuple):
     like: str
 
 
-class Source:
+class CsvSource:
     """A file while it is read once. ``size`` in bytes; ``encoding`` is a codec's name; ``sha256`` is of what was read;
     ``piece`` bytes are read at a time.
 
@@ -65,7 +65,7 @@ class Source:
         self.size = self._before.st_size
         self.encoding = "utf-8"
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> CsvSource:
         return self
 
     def __exit__(self, *_: object) -> None:

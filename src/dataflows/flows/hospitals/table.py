@@ -11,10 +11,10 @@ from pathlib import Path
 from dataflows.flows.hospitals import rules
 from dataflows.flows.hospitals.codes import Error, Warned
 from dataflows.flows.hospitals.header import Header, delimiter_of, read_header, repeats, separator_of
-from dataflows.flows.hospitals.quoting import DELIMITERS, Fault, Lines, Record, Records, Unending
-from dataflows.flows.hospitals.report import FileInfo, Findings, Problem, Validation
-from dataflows.flows.hospitals.rows import Hospital, Row
-from dataflows.flows.hospitals.source import NotUtf8, Source
+from dataflows.flows.hospitals.quoting import DELIMITERS, CsvRecord, Fault, Records, TextLines, Unending
+from dataflows.flows.hospitals.report import FileInfo, Problem, ProblemList, Validation
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow
+from dataflows.flows.hospitals.source import CsvSource, NotUtf8
 
 __all__ = ["MOST_ROWS", "FileInfo", "Problem", "Validation", "validate"]
 
@@ -28,21 +28,21 @@ def validate(path: Path, *, max_rows: int) -> Validation:
     Raises:
         BadInput: the file cannot be read at all (missing, a folder, a pipe, no right, changed meanwhile).
     """
-    with Source(path) as source:
+    with CsvSource(path) as source:
         return _Reading(source, min(max_rows or MOST_ROWS, MOST_ROWS)).result()
 
 
 class _Reading:
     """One file while it is read: the rows so far, what was found, and how far the rows can be trusted."""
 
-    def __init__(self, source: Source, limit: int) -> None:
+    def __init__(self, source: CsvSource, limit: int) -> None:
         self._source = source
-        self._lines = Lines(source.text())
+        self._lines = TextLines(source.text())
         self._limit = limit
-        self._rows: list[Row] = []
+        self._rows: list[HospitalRow] = []
         self._first: dict[Hospital, int] = {}
         self._total = 0
-        self._problems, self._warnings = Findings(), Findings()
+        self._problems, self._warnings = ProblemList(), ProblemList()
         self._refused = False  # the file as a whole
         self._lost = False  # after a quotation mark that makes it doubtful where records begin
         self._delimiter = ","
@@ -100,7 +100,7 @@ class _Reading:
                 return True
         return False
 
-    def _take_header(self, record: Record) -> bool:
+    def _take_header(self, record: CsvRecord) -> bool:
         """Returns whether the rows below it can be judged."""
         if record.fault:
             self._refuse(record.fault.code, f"in the header: {record.fault.message}", line=record.line)
@@ -123,7 +123,7 @@ class _Reading:
         else:
             self._warn(None, None, "sep_line", f"{said}; it is skipped")
 
-    def _take_rows(self, records: Iterable[Record]) -> bool:
+    def _take_rows(self, records: Iterable[CsvRecord]) -> bool:
         for record in records:
             if len(record.fields) == 1 and not record.fault and not record.fields[0].strip(rules.BLANKS):
                 self._lines.skip_blank()
@@ -134,7 +134,7 @@ class _Reading:
             self._take(record)
         return self._within_limits()
 
-    def _take(self, record: Record) -> None:
+    def _take(self, record: CsvRecord) -> None:
         """Judge one record and keep it if it is right and surely a record."""
         hospital = self._hospital(record)
         if hospital is None:
@@ -149,7 +149,7 @@ class _Reading:
         if not wrong and not self._lost:
             self._keep(hospital, record.line)
 
-    def _hospital(self, record: Record) -> Hospital | None:
+    def _hospital(self, record: CsvRecord) -> Hospital | None:
         """The three texts of a record; None (and a problem) where it cannot be said which field is which."""
         header, fields, fault = self._header, record.fields, record.fault
         assert header
@@ -175,7 +175,7 @@ class _Reading:
         self._lost = True
 
     def _keep(self, hospital: Hospital, line: int) -> None:
-        self._rows.append(Row(self._total, hospital))
+        self._rows.append(HospitalRow(self._total, hospital))
         first = self._first.setdefault(hospital, self._total)
         if first != self._total:
             self._warn(self._total, None, "duplicate_row", f"row {self._total} is the same as row {first}", line)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from dataflows.errors import SettingUnusable, WrongUsage
 from dataflows.events import Event
 from dataflows.flows.hospitals import abandon as steps
-from dataflows.flows.hospitals.abandon import Abandoned, Finding, Work
-from dataflows.flows.hospitals.batch import Manner
-from dataflows.flows.hospitals.copies import Content, Copies
-from dataflows.flows.hospitals.directory import Directory
+from dataflows.flows.hospitals.abandon import Abandoned, BatchFinding, CarriedWork
+from dataflows.flows.hospitals.batch import BatchPolicy
+from dataflows.flows.hospitals.copies import CopyFolder, FileContent
+from dataflows.flows.hospitals.directory import DirectoryApi
 from dataflows.flows.hospitals.identity import directory_address
-from dataflows.flows.hospitals.ledger import COMMAND, Ledger
-from dataflows.flows.hospitals.uploads import Upload, Uploads
+from dataflows.flows.hospitals.ledger import COMMAND, BatchStore
+from dataflows.flows.hospitals.uploads import Upload, UploadStore
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import Session, make_session
 from dataflows.runs.journal import ABANDONED, DONE, PARTIAL, Journal, RunRecord
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 Listener = Callable[[Event], None]
 
 
-def work_of(settings: Settings, run: Run, upload: Upload, session: Session) -> Work:
+def work_of(settings: Settings, run: Run, upload: Upload, session: Session) -> CarriedWork:
     """Return what an earlier run carried, and the way to its Directory.
 
     Raises:
         BadInput: the kept copy of its rows is gone.
         SettingUnusable: it was for another Directory.
     """
-    content = Copies(run.data_dir).read(upload.key)
+    content = CopyFolder(run.data_dir).read(upload.key)
     refuse_another_directory(settings, content)
     policy = RetryPolicy.of(settings, run.stop, run.notify)
-    ledger = Ledger(run.journal, run.data_dir)
-    plan = Uploads(run.journal, run.data_dir, ledger).plan(upload)
+    ledger = BatchStore(run.journal, run.data_dir)
+    plan = UploadStore(run.journal, run.data_dir, ledger).plan(upload)
     settle = max(settings.hospitals_settle_seconds, 2 * ledger.slowest(plan.portions(content.rows)))
-    return Work(
-        Directory(base_url(settings), session, policy),
+    return CarriedWork(
+        DirectoryApi(base_url(settings), session, policy),
         ledger,
         content,
         plan,
-        Manner(lambda: settle, settings.hospitals_look_every_seconds),
+        BatchPolicy(lambda: settle, settings.hospitals_look_every_seconds),
         settings.max_concurrent_requests,
         run.stop,
         run.notify,
@@ -60,7 +60,7 @@ def base_url(settings: Settings) -> str:
     return str(settings.external_api_base_url).strip().rstrip("/")
 
 
-def refuse_another_directory(settings: Settings, content: Content) -> None:
+def refuse_another_directory(settings: Settings, content: FileContent) -> None:
     """Raise SettingUnusable when what a run carried was for another Directory than that of the settings."""
     settings.require("EXTERNAL_API_BASE_URL")
     if directory_address(content.address) != directory_address(str(settings.external_api_base_url)):
@@ -90,7 +90,7 @@ def abandon(
     """
     with only_one(settings.data_dir, COMMAND, record.target):
         run = Run(record.run_id, journal, settings.data_dir, notify, stop or Stop())
-        uploads = Uploads(journal, settings.data_dir, Ledger(journal, settings.data_dir))
+        uploads = UploadStore(journal, settings.data_dir, BatchStore(journal, settings.data_dir))
         upload = uploads.upload_of(record.run_id)
         if upload is None and record.state == "resumable":
             upload = uploads.revived(record.run_id, str(record.options.get("key", "")))
@@ -111,7 +111,7 @@ def _state(done: Abandoned) -> str:
     return PARTIAL if done.gone else DONE
 
 
-def check(settings: Settings, journal: Journal, record: RunRecord, notify: Listener) -> list[Finding]:
+def check(settings: Settings, journal: Journal, record: RunRecord, notify: Listener) -> list[BatchFinding]:
     """Compare the Directory with a run; returns the batches that differ.
 
     Raises:
@@ -121,7 +121,7 @@ def check(settings: Settings, journal: Journal, record: RunRecord, notify: Liste
     if record.state == "running":
         raise WrongUsage("the run is still at work", hint=f"dataflows runs show {record.run_id[:8]} --follow")
     run = Run(record.run_id, journal, settings.data_dir, notify)
-    upload = Uploads(journal, settings.data_dir, Ledger(journal, settings.data_dir)).upload_of(record.run_id)
+    upload = UploadStore(journal, settings.data_dir, BatchStore(journal, settings.data_dir)).upload_of(record.run_id)
     with _work(settings, run, upload) as work:
         work.directory.wake(settings.hospitals_wake_seconds, run.stop)
         return steps.look_over(work, abandoned=record.state == ABANDONED)
@@ -129,11 +129,11 @@ def check(settings: Settings, journal: Journal, record: RunRecord, notify: Liste
 
 def sweep(journal: Journal, data_dir: Path) -> None:
     """Remove what was kept for runs that are pruned."""
-    Copies(data_dir).sweep(Uploads(journal, data_dir, Ledger(journal, data_dir)).sweep())
+    CopyFolder(data_dir).sweep(UploadStore(journal, data_dir, BatchStore(journal, data_dir)).sweep())
 
 
 @contextmanager
-def _work(settings: Settings, run: Run, upload: Upload | None) -> Iterator[Work]:
+def _work(settings: Settings, run: Run, upload: Upload | None) -> Iterator[CarriedWork]:
     if upload is None:
         raise WrongUsage("that run did not come as far as creating anything", hint="dataflows runs list")
     session = make_session(settings, settings.max_concurrent_requests, run.stop.grace_is_over)

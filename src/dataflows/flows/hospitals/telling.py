@@ -8,12 +8,12 @@ from typing import Any
 
 from dataflows.events import Done, Event, Failed, Pending, Reached, Skipped, Step, Waiting, Warned
 from dataflows.flows.hospitals.batch import Ask, Batch
-from dataflows.flows.hospitals.copies import Content
+from dataflows.flows.hospitals.copies import FileContent
 from dataflows.flows.hospitals.directory import SERVICE
-from dataflows.flows.hospitals.entries import Entry, State
-from dataflows.flows.hospitals.ledger import Ledger
-from dataflows.flows.hospitals.plan import Plan
-from dataflows.flows.hospitals.rows import Row
+from dataflows.flows.hospitals.entries import BatchEntry, State
+from dataflows.flows.hospitals.ledger import BatchStore
+from dataflows.flows.hospitals.plan import UploadPlan
+from dataflows.flows.hospitals.rows import HospitalRow
 from dataflows.runs.journal import Item
 
 _TELL_EVERY_SECONDS = 0.3
@@ -27,10 +27,10 @@ _ITEM_STATES = {
 }
 
 
-class Teller:
+class ProgressReporter:
     """Puts what happens to rows into events and items. ``told``: the numbers of rows whose end was told."""
 
-    def __init__(self, run_id: str, ledger: Ledger, plan: Plan, notify: Callable[[Event], None]) -> None:
+    def __init__(self, run_id: str, ledger: BatchStore, plan: UploadPlan, notify: Callable[[Event], None]) -> None:
         self.run_id = run_id
         self.told: set[int] = set()
         self._ended: set[Batch] = set()
@@ -103,12 +103,12 @@ class Teller:
         return sum(one.state is State.CREATED and one.row.number not in self.told for one in batch.entries)
 
 
-def is_already_there(entry: Entry, batch: Batch) -> bool:
+def is_already_there(entry: BatchEntry, batch: Batch) -> bool:
     """Whether a row was there without anything that this run did."""
     return entry.state is State.THERE or (entry.state is State.CREATED and not (batch.sent or batch.deleted))
 
 
-def _row(entry: Entry, batch: Batch, reason: str) -> Event:
+def _row(entry: BatchEntry, batch: Batch, reason: str) -> Event:
     key = str(entry.row.number)
     if entry.state is State.REFUSED and not reason:
         return Failed(key, entry.code or "refused", entry.message or f"{SERVICE} refused this row (422)")
@@ -132,7 +132,7 @@ def _remarks(batch: Batch) -> Iterator[Warned]:
         )
 
 
-def _item(entry: Entry, batch: Batch, reason: str) -> Item:
+def _item(entry: BatchEntry, batch: Batch, reason: str) -> Item:
     state = _ITEM_STATES.get(entry.state, "pending")
     if state == "done":
         state = "pending" if reason else "skipped" if is_already_there(entry, batch) else "done"
@@ -143,7 +143,7 @@ def _item(entry: Entry, batch: Batch, reason: str) -> Item:
 # --- seed 003's response ------------------------------------------------------------------------------------------
 
 
-def response(content: Content, plan: Plan, first: str, seconds: float) -> dict[str, Any]:
+def response(content: FileContent, plan: UploadPlan, first: str, seconds: float) -> dict[str, Any]:
     """Seed 003's bulk response over the whole file, with the batches beside it.
 
     ``first``: the id of the file's first batch where the run has none.
@@ -193,14 +193,14 @@ def status_of(state: State, *, active: bool) -> str:
     return "created_and_activated" if state is State.CREATED and active else _STATUSES[state]
 
 
-def _holders(plan: Plan) -> Iterator[tuple[Batch, Entry] | int | None]:
+def _holders(plan: UploadPlan) -> Iterator[tuple[Batch, BatchEntry] | int | None]:
     """Row by row: the batch that has it, or the id of the record that is there for it, or neither."""
     entries = plan.entries()
     for place in range(len(plan.content.rows)):
         yield plan.there[place] if place in plan.there else entries.get(place)
 
 
-def _described(row: Row, found: tuple[Batch, Entry] | int | None) -> dict[str, Any]:
+def _described(row: HospitalRow, found: tuple[Batch, BatchEntry] | int | None) -> dict[str, Any]:
     described: dict[str, Any] = {"row": row.number, "hospital_id": None, "name": row.hospital.name, "status": "pending"}
     if isinstance(found, int):
         return {**described, "hospital_id": found, "status": "created_and_activated", "already_there": True}
@@ -217,7 +217,7 @@ def _described(row: Row, found: tuple[Batch, Entry] | int | None) -> dict[str, A
     return described
 
 
-def _repaired(plan: Plan) -> Iterator[dict[str, Any]]:
+def _repaired(plan: UploadPlan) -> Iterator[dict[str, Any]]:
     """The rows that were lost after activation and were created anew, with both ids."""
     now = {entry.row.number: (batch, entry) for batch, entry in plan.entries().values()}
     for batch in plan.batches:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import BadInput
-from dataflows.flows.hospitals.copies import Content, Copies
+from dataflows.flows.hospitals.copies import CopyFolder, FileContent
 from dataflows.flows.hospitals.identity import rows_key, spellings
-from dataflows.flows.hospitals.ledger import COMMAND, Ledger, no_later_than, of_values
+from dataflows.flows.hospitals.ledger import COMMAND, BatchStore, no_later_than, of_values
 from dataflows.flows.hospitals.plan import KeptPlan
 from dataflows.runs.journal import ABANDONED, PARTIAL, RESUMABLE, RUNNING, Journal
 from dataflows.runs.lock import is_running
@@ -48,19 +48,19 @@ class Leftover(NamedTuple):
     alive: bool
 
 
-def names_of(content: Content) -> list[str]:
+def names_of(content: FileContent) -> list[str]:
     """The names that the rows of a content have in the journal, whichever spelling of the address was used."""
     return [rows_key(address, content.rows) for address in spellings(content.address)]
 
 
-class Uploads:
+class UploadStore:
     """The uploads in the journal. Used by the main thread of a run only."""
 
-    def __init__(self, journal: Journal, data_dir: Path, ledger: Ledger) -> None:
+    def __init__(self, journal: Journal, data_dir: Path, ledger: BatchStore) -> None:
         self._journal = journal
         self._data_dir = data_dir
         self._ledger = ledger
-        self._copies = Copies(data_dir)
+        self._copies = CopyFolder(data_dir)
 
     # --- contents ---------------------------------------------------------------------------------------------
 

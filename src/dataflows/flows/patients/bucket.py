@@ -37,7 +37,7 @@ _LARGEST_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedObject:
     """One object as the list shows it; ``moment`` is when this generation was made.
 
     What the list does not say, or says in no usable form: a generation of 0, a size of None, no checksum.
@@ -54,7 +54,7 @@ class Listed:
 class ObjectListing:
     """The oldest objects of the bucket, oldest first; ``whole`` when these are all."""
 
-    objects: list[Listed]
+    objects: list[ListedObject]
     whole: bool
 
 
@@ -80,7 +80,7 @@ class Keeping:
     soft_delete_seconds: int | None
 
 
-class Bucket:
+class BucketClient:
     """One bucket. Every method raises ServiceDown, AccessRefused or SettingUnusable; none names an object.
 
     ``may_delete`` is asked before every attempt to delete, and raises what forbids it.
@@ -109,7 +109,7 @@ class Bucket:
         """Return the objects, oldest first, and not more than ``MOST``."""
         return self._call(self._listed)
 
-    def download(self, wanted: Listed) -> bytes:
+    def download(self, wanted: ListedObject) -> bytes:
         """Return the bytes of one generation, checked against the checksum of the list.
 
         Raises:
@@ -159,7 +159,7 @@ class Bucket:
         found = heapq.nsmallest(MOST + 1, self._pages(), key=lambda one: (one.moment, one.generation))
         return ObjectListing(found[:MOST], len(found) <= MOST)
 
-    def _pages(self) -> Iterator[Listed]:
+    def _pages(self) -> Iterator[ListedObject]:
         """Every object, page by page, each page checked for being one: a stranger's ``{}`` is no empty bucket."""
         until = time.monotonic() + self._settings.http_deadline_seconds
         listing = self._bucket().list_blobs(fields=_FIELDS, timeout=self._timeout, retry=None)
@@ -173,7 +173,7 @@ class Bucket:
                 raise endless()
             before = listing.next_page_token
 
-    def _downloaded(self, wanted: Listed) -> bytes:
+    def _downloaded(self, wanted: ListedObject) -> bytes:
         data: bytes | None = None
         try:
             data = (
@@ -218,7 +218,7 @@ class Bucket:
         return Keeping(bool(bucket.versioning_enabled), int(policy.retention_duration_seconds or 0) if policy else 0)
 
 
-def _read(raw: Any) -> Listed:
+def _read(raw: Any) -> ListedObject:
     """One object of a list, judged alone: one that is odd must not keep the others from being imported.
 
     Raises ServiceDown for what is no object at all.
@@ -227,7 +227,7 @@ def _read(raw: Any) -> Listed:
         raise unreadable()
     given, crc32c = raw.get("name"), raw.get("crc32c")
     name = given if isinstance(given, str) and len(given) <= _LONGEST_NAME else ""
-    return Listed(
+    return ListedObject(
         name,
         (_number(raw.get("generation")) or 0) if name else 0,
         _number(raw.get("size")),

@@ -27,7 +27,7 @@ _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(\.|$)", re.IGNORECASE)
 
 
-class Copies:
+class BackupFolder:
     """The folder of local copies (PATIENT_BACKUP_DIR), with the folder ``quarantine`` in it."""
 
     def __init__(self, folder: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from dataflows.flows.patients.copies import Copies
+from dataflows.flows.patients.copies import BackupFolder
 from dataflows.runs.runner import Run
 from dataflows.store.practice.database import translated
 from dataflows.store.practice.tables import patient_registrations, patient_tracking
@@ -24,7 +24,7 @@ class EmptyDatabase:
     hint: str
 
     @classmethod
-    def found(cls, engine: sa.Engine, copies: Copies, run: Run) -> EmptyDatabase | None:
+    def found(cls, engine: sa.Engine, copies: BackupFolder, run: Run) -> EmptyDatabase | None:
         """Look; None when there are registrations, or nothing says that there were any. Raises as ``translated``."""
         if _holds_registrations(engine):
             return None
@@ -43,7 +43,7 @@ def _holds_registrations(engine: sa.Engine) -> bool:
         return connection.execute(sa.select(patient_registrations.c.id).limit(1)).first() is not None
 
 
-def _copies(engine: sa.Engine, copies: Copies) -> str:
+def _copies(engine: sa.Engine, copies: BackupFolder) -> str:
     """The copies of what was imported; those of objects that failed lie there too, and are noted as such."""
     names = copies.names()
     if names:

@@ -18,7 +18,7 @@ from dataflows.errors import DataflowsError, ExitCode
 NAME_LIMIT, LINE_LIMIT, TEXT_LIMIT = 200, 1_000, 100_000  # characters
 
 
-class Unfit(DataflowsError):
+class NotARegistration(DataflowsError):
     """The content of a file is no registration: waiting does not mend it. The message names field and rule only."""
 
     exit_code = ExitCode.SOME_FAILED
@@ -125,7 +125,7 @@ def checked(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], li
         elif key in by_column:
             warnings.append("form_key_differs")  # the column's own name counts, the other value stays in extra
     found = _validated(by_column)
-    if isinstance(found, Unfit):  # raised here, outside the except block: what led to it quotes values
+    if isinstance(found, NotARegistration):  # raised here, outside the except block: what led to it quotes values
         raise found
     extra = dict(found.model_extra or {})
     known = {name: getattr(found, name) for name in PatientData.model_fields}
@@ -134,13 +134,13 @@ def checked(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], li
     return {name: value for name, value in known.items() if value is not None}, extra, warnings
 
 
-def _validated(section: dict[str, Any]) -> PatientData | Unfit:
+def _validated(section: dict[str, Any]) -> PatientData | NotARegistration:
     try:
         return PatientData.model_validate(section)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_context=True, include_url=False)
     told = dict.fromkeys(f"patient_data.{problem['loc'][0]}: {_rule(problem)}" for problem in problems)
-    return Unfit("invalid", "; ".join(told))
+    return NotARegistration("invalid", "; ".join(told))
 
 
 def _rule(problem: Mapping[str, Any]) -> str:

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from dataflows.flows.patients.bucket import Listed
-from dataflows.flows.patients.fields import PatientData, Unfit, checked
+from dataflows.flows.patients.bucket import ListedObject
+from dataflows.flows.patients.fields import NotARegistration, PatientData, checked
 from dataflows.flows.patients.registration import Registration
 from dataflows.store.practice.tables import patient_registrations
 
@@ -38,7 +38,7 @@ class Folded:
     is_news: bool
 
 
-def fold(connection: sa.Connection, row: sa.Row[Any], registration: Registration, about: Listed) -> Folded:
+def fold(connection: sa.Connection, row: sa.Row[Any], registration: Registration, about: ListedObject) -> Folded:
     """Fold a registration into a patient's row."""
     mine: Order = (registration.registered_at or about.moment, about.generation, registration.sha256)
     before = {name: row._mapping[name] for name in COLUMNS if row._mapping[name] is not None}
@@ -69,7 +69,7 @@ def _earlier(
     for *order, document in connection.execute(chosen.limit(_MOST)).all():
         try:
             fields, extra, _ = checked(document["patient_data"])
-        except (Unfit, KeyError, TypeError):
+        except (NotARegistration, KeyError, TypeError):
             continue
         registered_at, generation, sha256 = order
         yield (registered_at, generation, sha256), fields, extra

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataflows.errors import WrongUsage
-from dataflows.flows.patients.bucket import Bucket
+from dataflows.flows.patients.bucket import BucketClient
 from dataflows.flows.patients.copies import files_in
 from dataflows.flows.patients.tracking import Tracking
 from dataflows.remote.retry import RetryPolicy
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.store.practice.database import is_missing, open_engine, translated
 from dataflows.store.practice.migrate import version_of
 
@@ -36,7 +36,7 @@ def behind(settings: Settings, wanted: str, folder: Path | None = None) -> list[
         raise WrongUsage(
             "--show wants a hash, as mails and `runs show` name it", hint="such as --show 3f9a0c1e77b2d845"
         )
-    seal = Seal.of(settings.data_dir)
+    seal = IdentifierCipher.of(settings.data_dir)
     for names in (_copies(folder), _tracked(settings), _in_the_bucket(settings, folder)):
         found = sorted({name for name in names if seal.mark(name).startswith(wanted.lower())})
         if found:
@@ -67,5 +67,5 @@ def _tracked(settings: Settings) -> Iterator[str]:
 
 def _in_the_bucket(settings: Settings, folder: Path | None) -> Iterator[str]:
     if folder is None:
-        with closing(Bucket(settings, RetryPolicy.of(settings))) as bucket:
+        with closing(BucketClient(settings, RetryPolicy.of(settings))) as bucket:
             yield from (one.name for one in bucket.objects().objects)

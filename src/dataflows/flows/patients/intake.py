@@ -12,18 +12,18 @@ import sqlalchemy as sa
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown
 from dataflows.events import Done, Event, Failed, Pending, Skipped
 from dataflows.flows.patients import names
-from dataflows.flows.patients.bucket import Bucket, Deletion, Listed, Vanished
-from dataflows.flows.patients.copies import Copies
+from dataflows.flows.patients.bucket import BucketClient, Deletion, ListedObject, Vanished
+from dataflows.flows.patients.copies import BackupFolder
 from dataflows.flows.patients.failures import Damaged
-from dataflows.flows.patients.fields import Unfit
-from dataflows.flows.patients.ledger import Ledger
-from dataflows.flows.patients.recording import Arrival, Recorded, copy_of, preview, record
+from dataflows.flows.patients.fields import NotARegistration
+from dataflows.flows.patients.ledger import ImportTally
+from dataflows.flows.patients.recording import ReceivedRegistration, RecordingResult, copy_of, preview, record
 from dataflows.flows.patients.registration import Registration, read, too_large
-from dataflows.flows.patients.tracking import ATTEMPTS, DEAD, DONE, UNRECOGNISED, Tracked, Tracking
+from dataflows.flows.patients.tracking import ATTEMPTS, DEAD, DONE, UNRECOGNISED, TrackedObject, Tracking
 from dataflows.remote.failures import Blocked
 from dataflows.remote.retry import RetryPolicy
 from dataflows.runs.journal import Item
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run
 from dataflows.store.practice.database import translated
 from dataflows.store.practice.transactions import writing
@@ -44,7 +44,7 @@ class Conflict(ServiceDown):
 
 
 @dataclass
-class Books:
+class PatientWriter:
     """The practice database as one run writes it, each write repeated while the database is away."""
 
     engine: sa.Engine
@@ -66,11 +66,11 @@ class Books:
         with translated(), self.engine.connect() as connection:
             return copy_of(connection, sha256)
 
-    def record(self, arrival: Arrival) -> Recorded:
+    def record(self, arrival: ReceivedRegistration) -> RecordingResult:
         """Write a registration in one transaction."""
         return self.write(lambda: self._record(arrival))
 
-    def _record(self, arrival: Arrival) -> Recorded:
+    def _record(self, arrival: ReceivedRegistration) -> RecordingResult:
         conflict = False
         with translated():
             try:
@@ -81,7 +81,7 @@ class Books:
         assert conflict
         raise Conflict
 
-    def preview(self, registration: Registration, about: Listed) -> Recorded:
+    def preview(self, registration: Registration, about: ListedObject) -> RecordingResult:
         """What would be written."""
         with translated(), self.engine.connect() as connection:
             return preview(connection, registration, about)
@@ -92,16 +92,16 @@ class Intake:
     """Takes objects in. ``ledger`` is filled on the way; events name objects by their keyed hash."""
 
     run: Run
-    bucket: Bucket
+    bucket: BucketClient
     bucket_name: str
-    books: Books
-    copies: Copies
+    books: PatientWriter
+    copies: BackupFolder
     rule: names.Rule
-    seal: Seal
+    seal: IdentifierCipher
     max_bytes: int
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: ImportTally = field(default_factory=ImportTally)
 
-    def take(self, about: Listed, tracked: Tracked | None) -> Iterator[Event]:
+    def take(self, about: ListedObject, tracked: TrackedObject | None) -> Iterator[Event]:
         """Bring one object as far as it goes. Raises what ends the run."""
         status = tracked.status if tracked else None
         found = self.rule(about.name)
@@ -118,22 +118,29 @@ class Intake:
 
     # --- what is not imported -----------------------------------------------------------------------------------------
 
-    def _unrecognised(self, about: Listed, *, known: bool) -> Iterator[Event]:
+    def _unrecognised(self, about: ListedObject, *, known: bool) -> Iterator[Event]:
         if not known and "\0" not in about.name:  # which PostgreSQL has no place for
             self.books.write(lambda: self.books.tracking.not_recognised(about))
         yield self._skipped(about, UNRECOGNISED, UNRECOGNISED)
 
-    def _unlisted(self, about: Listed) -> Event:
+    def _unlisted(self, about: ListedObject) -> Event:
         """Without its generation an object can neither be tracked nor deleted; it stays where it is."""
         self.ledger.counts["failed"] += 1
         key, code = self.seal.mark(about.name), "no_generation"
         return self._event(about, Failed(key, code, NO_GENERATION), "failed", code, NO_GENERATION)
 
-    def _skipped(self, about: Listed, count: str, code: str) -> Event:
+    def _skipped(self, about: ListedObject, count: str, code: str) -> Event:
         self.ledger.counts[count] += 1
         return self._event(about, Skipped(self.seal.mark(about.name), code), "skipped", code)
 
-    def _unfit(self, about: Listed, tracked: Tracked | None, why: Unfit, sha256: str | None, copy: str | None) -> Event:
+    def _unfit(
+        self,
+        about: ListedObject,
+        tracked: TrackedObject | None,
+        why: NotARegistration,
+        sha256: str | None,
+        copy: str | None,
+    ) -> Event:
         attempts = (tracked.attempts if tracked else 0) + 1
         key = self.seal.mark(about.name)
         tracking = self.books.tracking
@@ -148,7 +155,7 @@ class Intake:
 
     # --- steps 2 to 5 -------------------------------------------------------------------------------------------------
 
-    def _import(self, about: Listed, tracked: Tracked | None, token: str | None) -> Iterator[Event]:
+    def _import(self, about: ListedObject, tracked: TrackedObject | None, token: str | None) -> Iterator[Event]:
         if about.size is not None and about.size > self.max_bytes:
             yield self._unfit(about, tracked, too_large(self.max_bytes), None, None)
             return
@@ -158,19 +165,19 @@ class Intake:
             return
         sha256 = hashlib.sha256(got).hexdigest()
         copy = self._keep(about, got, sha256)
-        unfit: Unfit | None = None
+        unfit: NotARegistration | None = None
         try:
             registration = read(got, max_bytes=self.max_bytes, token=token).dated(about.moment)
-        except Unfit as error:
+        except NotARegistration as error:
             unfit = error
         if unfit is not None:
             yield self._unfit(about, tracked, unfit, sha256, copy)
             return
-        recorded = self.books.record(Arrival(self.bucket_name, about, registration, copy, self.run.id))
+        recorded = self.books.record(ReceivedRegistration(self.bucket_name, about, registration, copy, self.run.id))
         self.ledger.note(self.seal.mark(about.name), registration, recorded)
         yield from self._delete(about, recorded.outcome, known=False, remarks=registration.warnings)
 
-    def _download(self, about: Listed) -> bytes | Event:
+    def _download(self, about: ListedObject) -> bytes | Event:
         try:
             data = self.bucket.download(about)
         except Vanished:
@@ -185,7 +192,7 @@ class Intake:
         self.ledger.answered()
         return data
 
-    def _keep(self, about: Listed, data: bytes, sha256: str) -> str:
+    def _keep(self, about: ListedObject, data: bytes, sha256: str) -> str:
         """The copy comes first; bytes that were imported before lie there already, under the name of that time."""
         before = self.books.copy_of(sha256)
         if before is not None and self.copies.holds(before, sha256):
@@ -194,7 +201,9 @@ class Intake:
 
     # --- step 6 -------------------------------------------------------------------------------------------------------
 
-    def _delete(self, about: Listed, outcome: str, *, known: bool, remarks: tuple[str, ...] = ()) -> Iterator[Event]:
+    def _delete(
+        self, about: ListedObject, outcome: str, *, known: bool, remarks: tuple[str, ...] = ()
+    ) -> Iterator[Event]:
         key = self.seal.mark(about.name)
         try:
             deletion = self.bucket.delete(about.name, about.generation)
@@ -214,10 +223,10 @@ class Intake:
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
-    def _waiting(self, about: Listed, error: DataflowsError) -> Event:
+    def _waiting(self, about: ListedObject, error: DataflowsError) -> Event:
         self.ledger.counts["waiting"] += 1
         return self._event(about, Pending(self.seal.mark(about.name), error.code), "pending", error.code)
 
-    def _event(self, about: Listed, event: Event, state: str, code: str, message: str | None = None) -> Event:
+    def _event(self, about: ListedObject, event: Event, state: str, code: str, message: str | None = None) -> Event:
         self.run.journal.record(self.run.id, [Item(self.seal.mark(about.name), state, 1, code, message)])
         return event

@@ -13,19 +13,19 @@ import sqlalchemy as sa
 from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Planned, Step, Warned
 from dataflows.flows.patients import names, notices
-from dataflows.flows.patients.bucket import Bucket, ObjectListing
-from dataflows.flows.patients.copies import Copies
+from dataflows.flows.patients.bucket import BucketClient, ObjectListing
+from dataflows.flows.patients.copies import BackupFolder
 from dataflows.flows.patients.emptiness import EmptyDatabase
-from dataflows.flows.patients.intake import Books, Intake
-from dataflows.flows.patients.ledger import Ledger, figures, remarks
+from dataflows.flows.patients.intake import Intake, PatientWriter
+from dataflows.flows.patients.ledger import ImportTally, figures, remarks
 from dataflows.flows.patients.rehearsal import Rehearsal
 from dataflows.flows.patients.restoring import Restoring
-from dataflows.flows.patients.tracking import Tracked, Tracking
+from dataflows.flows.patients.tracking import TrackedObject, Tracking
 from dataflows.remote import kafka, mail
 from dataflows.remote.retry import RetryPolicy
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run
-from dataflows.runs.trouble import News, Trouble
+from dataflows.runs.trouble import Trouble, TroubleNews
 from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice import outbox
 from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
@@ -34,7 +34,7 @@ from dataflows.store.practice.migrate import is_current, migrate
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-__all__ = ["COMMAND", "Options", "backup_dir", "bring_in", "check", "kept", "recalled", "target"]
+__all__ = ["COMMAND", "Options", "backup_dir", "bring_in", "check", "options_from_json", "options_to_json", "target"]
 
 COMMAND = "patient-import"
 TOPIC = "patient-events"
@@ -58,7 +58,7 @@ def bring_in(settings: Settings, options: Options) -> Callable[[Run], Iterator[E
     The job raises what ends a run early: SettingUnusable, AccessRefused, ServiceDown, AlreadyRunning, Interrupted;
     BadInput for a ``--retry`` that fits nothing.
     """
-    return lambda run: _Import(settings, options, run).play()
+    return lambda run: _PatientImport(settings, options, run).play()
 
 
 def check(options: Options) -> None:
@@ -75,14 +75,14 @@ def backup_dir(settings: Settings) -> Path:
     return settings.patient_backup_dir or settings.data_dir / "patient_imports"
 
 
-class _Import:
+class _PatientImport:
     def __init__(self, settings: Settings, options: Options, run: Run) -> None:
         self.settings = settings
         self.options = options
         self.run = run
         self.rule = names.rule(options.pattern)
-        self.seal = Seal.of(run.data_dir)
-        self.ledger = Ledger()
+        self.seal = IdentifierCipher.of(run.data_dir)
+        self.ledger = ImportTally()
         self.stopped: DataflowsError | None = None
 
     # --- the story ----------------------------------------------------------------------------------------------------
@@ -115,8 +115,8 @@ class _Import:
         closing.enter_context(lock)
         with translated():
             migrate(engine)
-        books = Books(engine, Tracking(engine, self.settings.gcs_bucket, self.run.id), policy, lock.check)
-        copies = Copies(backup_dir(self.settings))
+        books = PatientWriter(engine, Tracking(engine, self.settings.gcs_bucket, self.run.id), policy, lock.check)
+        copies = BackupFolder(backup_dir(self.settings))
         copies.sweep()
         try:
             if self.options.from_copies is not None:
@@ -134,7 +134,7 @@ class _Import:
 
     # --- from the bucket ----------------------------------------------------------------------------------------------
 
-    def _from_bucket(self, bucket: Bucket, books: Books, copies: Copies) -> Iterator[Event]:
+    def _from_bucket(self, bucket: BucketClient, books: PatientWriter, copies: BackupFolder) -> Iterator[Event]:
         yield from self._emptiness(books, copies)
         self._forgive(books.tracking)
         yield Step("listing the bucket")
@@ -155,14 +155,14 @@ class _Import:
         if not self.run.stop.is_set():
             self._end_of_answers()
 
-    def _emptiness(self, books: Books, copies: Copies) -> Iterator[Event]:
+    def _emptiness(self, books: PatientWriter, copies: BackupFolder) -> Iterator[Event]:
         """Say loudly, and mail once, that nothing is in the database although something was imported before."""
         empty = EmptyDatabase.found(books.engine, copies, self.run)
         if empty is not None:
             self.run.report["empty_database"] = True
             yield Warned(f"the practice database holds no registration, but {empty.signs}", hint=empty.hint)
 
-        def tell(_: News) -> bool:
+        def tell(_: TroubleNews) -> bool:
             if empty is None:
                 return True  # it was told, and no mail is needed to say that it is over
             sent = mail.post(self.settings, notices.empty(empty), self.run.data_dir, stop=self.run.stop)
@@ -181,10 +181,10 @@ class _Import:
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint --target bucket",
             )
 
-    def _bucket(self, policy: RetryPolicy, may_delete: Callable[[], None] | None = None) -> Bucket:
-        return Bucket(self.settings, policy, may_delete, self.run.stop.grace_is_over)
+    def _bucket(self, policy: RetryPolicy, may_delete: Callable[[], None] | None = None) -> BucketClient:
+        return BucketClient(self.settings, policy, may_delete, self.run.stop.grace_is_over)
 
-    def _settled(self, books: Books, listing: ObjectListing) -> dict[tuple[str, int], Tracked]:
+    def _settled(self, books: PatientWriter, listing: ObjectListing) -> dict[tuple[str, int], TrackedObject]:
         """What is known of the objects; generations that are gone are noted as gone, where all were listed."""
         tracked = books.tracking.open()
         gone = tracked.keys() - {(one.name, one.generation) for one in listing.objects}
@@ -216,7 +216,7 @@ class _Import:
             engine = _nowhere()
         bucket = self._bucket(policy)
         try:
-            books = Books(engine, Tracking(engine, self.settings.gcs_bucket, self.run.id), policy, lambda: None)
+            books = PatientWriter(engine, Tracking(engine, self.settings.gcs_bucket, self.run.id), policy, lambda: None)
             rehearsal = Rehearsal(self.run, books, self.rule, self.seal, self.settings.patient_max_bytes, self.ledger)
             yield from rehearsal.play(bucket, self.options.from_copies)
             yield from remarks(self.ledger)
@@ -226,7 +226,7 @@ class _Import:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _tell(self, books: Books) -> Iterator[Event]:
+    def _tell(self, books: PatientWriter) -> Iterator[Event]:
         """One mail at most; one that cannot be sent never fails the run, and is tried again by the next one."""
         settings, stop = self.settings, self.run.stop
         try:
@@ -276,13 +276,13 @@ def _nowhere() -> sa.Engine:
     return engine
 
 
-def kept(options: Options) -> dict[str, object]:
+def options_to_json(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``: nothing that names a person."""
     told = {name: value for name, value in asdict(options).items() if name != "retry"}
     return {**told, "from_copies": None if options.from_copies is None else str(options.from_copies)}
 
 
-def recalled(options: Mapping[str, object]) -> Options:
+def options_from_json(options: Mapping[str, object]) -> Options:
     """Return the options of an earlier run, from the journal."""
     values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
     folder = values.get("from_copies")

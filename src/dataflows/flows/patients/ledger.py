@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown
 from dataflows.events import Warned
-from dataflows.flows.patients.recording import Recorded
+from dataflows.flows.patients.recording import RecordingResult
 from dataflows.flows.patients.registration import Registration
 
 COUNTS = (
@@ -28,7 +28,7 @@ _ODDITIES = {
 
 
 @dataclass
-class Ledger:
+class ImportTally:
     """What a run has to tell of all its objects."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -51,7 +51,7 @@ class Ledger:
         self.why = error
         self.refused = error if isinstance(error, AccessRefused) else self.refused
 
-    def note(self, key: str, registration: Registration, recorded: Recorded) -> None:
+    def note(self, key: str, registration: Registration, recorded: RecordingResult) -> None:
         """Count a registration (``key`` is its keyed hash), and what is odd about it."""
         self.counts[recorded.outcome] += 1
         self.oddities.update(registration.warnings)
@@ -61,7 +61,7 @@ class Ledger:
             self.possible_duplicates += [(key, recorded.flag)] if len(self.possible_duplicates) < LISTED else []
 
 
-def figures(ledger: Ledger) -> dict[str, object]:
+def figures(ledger: ImportTally) -> dict[str, object]:
     """The report of a run."""
     return {
         **{name: ledger.counts[name] for name in COUNTS},
@@ -72,7 +72,7 @@ def figures(ledger: Ledger) -> dict[str, object]:
     }
 
 
-def remarks(ledger: Ledger) -> Iterator[Warned]:
+def remarks(ledger: ImportTally) -> Iterator[Warned]:
     """One warning for each kind of oddity."""
     for code, words in _ODDITIES.items():
         if ledger.oddities[code]:

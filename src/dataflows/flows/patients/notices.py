@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataflows.flows.patients.emptiness import EmptyDatabase
-from dataflows.flows.patients.tracking import ATTEMPTS, DEAD, FAILED, RECOVERED, UNRECOGNISED, News
+from dataflows.flows.patients.tracking import ATTEMPTS, DEAD, FAILED, RECOVERED, UNRECOGNISED, ObjectNews
 from dataflows.remote.mail import Message
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 
 MOST = 200  # lines of one kind; the rest is counted
 
@@ -19,7 +19,7 @@ _SECTIONS = {
 }
 
 
-def message(news: Sequence[News], seal: Seal, run_id: str, bucket: str) -> Message:
+def message(news: Sequence[ObjectNews], seal: IdentifierCipher, run_id: str, bucket: str) -> Message:
     """Word one mail about everything that is new."""
     counts = {status: sum(one.status == status for one in news) for status in _SECTIONS}
     summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -38,7 +38,7 @@ def empty(found: EmptyDatabase) -> Message:
     return Message("patient-import: the practice database is empty", text)
 
 
-def _section(title: str, news: Sequence[News], seal: Seal) -> list[str]:
+def _section(title: str, news: Sequence[ObjectNews], seal: IdentifierCipher) -> list[str]:
     if not news:
         return []
     lines = [f"  {seal.mark(one.name)}{f'  {one.code}' if one.code else ''}" for one in news[:MOST]]

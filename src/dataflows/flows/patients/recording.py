@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dataflows.flows.patients.bucket import Listed
+from dataflows.flows.patients.bucket import ListedObject
 from dataflows.flows.patients.folding import COLUMNS, Folded, fold
-from dataflows.flows.patients.identity import Known, Match, Person, match, person
+from dataflows.flows.patients.identity import KnownPatient, PatientIdentity, PatientMatch, match, person
 from dataflows.flows.patients.registration import Registration
 from dataflows.flows.patients.tracking import DONE, DUPLICATE_FILE, IMPORTED, SUPERSEDED, UPDATED, put
 from dataflows.store.practice.outbox import add as announce
@@ -18,18 +18,18 @@ from dataflows.store.practice.tables import patient_consents, patient_registrati
 
 
 @dataclass(frozen=True)
-class Arrival:
+class ReceivedRegistration:
     """A registration and where it came from."""
 
     bucket: str
-    about: Listed
+    about: ListedObject
     registration: Registration
     copy_name: str
     run_id: str
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordingResult:
     """What became of it: imported, updated, superseded or duplicate_file; ``flag`` as in ``identity.Match``."""
 
     outcome: str
@@ -42,18 +42,18 @@ def copy_of(connection: sa.Connection, sha256: str) -> str | None:
     return connection.scalar(chosen)
 
 
-def preview(connection: sa.Connection, registration: Registration, about: Listed) -> Recorded:
+def preview(connection: sa.Connection, registration: Registration, about: ListedObject) -> RecordingResult:
     """What ``record`` would do; reads only."""
     if copy_of(connection, registration.sha256) is not None:
-        return Recorded(DUPLICATE_FILE)
+        return RecordingResult(DUPLICATE_FILE)
     found = _match(connection, person(registration.fields))
     if found.patient_id is None:
-        return Recorded(IMPORTED, found.flag)
+        return RecordingResult(IMPORTED, found.flag)
     folded = fold(connection, _patient(connection, found.patient_id), registration, about)
-    return Recorded(UPDATED if folded.is_news else SUPERSEDED)
+    return RecordingResult(UPDATED if folded.is_news else SUPERSEDED)
 
 
-def record(connection: sa.Connection, arrival: Arrival) -> Recorded:
+def record(connection: sa.Connection, arrival: ReceivedRegistration) -> RecordingResult:
     """Write all there is to write. Doing it again changes nothing: a commit whose answer was lost may be repeated.
 
     Raises:
@@ -61,7 +61,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> Recorded:
     """
     before = _tracked(connection, arrival)
     if before in DONE:
-        return Recorded(str(before))
+        return RecordingResult(str(before))
     known = connection.execute(
         sa.select(patient_registrations.c.id, patient_registrations.c.patient_id).where(
             patient_registrations.c.sha256 == arrival.registration.sha256
@@ -69,7 +69,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> Recorded:
     ).first()
     if known is not None:
         _track(connection, arrival, DUPLICATE_FILE, known.patient_id, known.id, _consent_of(connection, known.id))
-        return Recorded(DUPLICATE_FILE)
+        return RecordingResult(DUPLICATE_FILE)
     patient_id, recorded = _enter(connection, arrival)
     registration_id = _keep_registration(connection, arrival, patient_id, recorded)
     consent_id = _keep_consent(connection, arrival.registration, patient_id, registration_id)
@@ -80,35 +80,35 @@ def record(connection: sa.Connection, arrival: Arrival) -> Recorded:
 # --- the patient ------------------------------------------------------------------------------------------------------
 
 
-def _enter(connection: sa.Connection, arrival: Arrival) -> tuple[int, Recorded]:
+def _enter(connection: sa.Connection, arrival: ReceivedRegistration) -> tuple[int, RecordingResult]:
     who = person(arrival.registration.fields)
     found = _match(connection, who)
     if found.patient_id is None:
         patient_id = _insert(connection, arrival, who, found)
         _tell(connection, "patient.created", patient_id)
-        return patient_id, Recorded(IMPORTED, found.flag)
+        return patient_id, RecordingResult(IMPORTED, found.flag)
     row = _patient(connection, found.patient_id)
     folded = fold(connection, row, arrival.registration, arrival.about)
     if not folded.is_news:
-        return found.patient_id, Recorded(SUPERSEDED)
+        return found.patient_id, RecordingResult(SUPERSEDED)
     _update(connection, who, row, folded)
     _tell(connection, "patient.updated", found.patient_id)
-    return found.patient_id, Recorded(UPDATED)
+    return found.patient_id, RecordingResult(UPDATED)
 
 
-def _match(connection: sa.Connection, who: Person) -> Match:
+def _match(connection: sa.Connection, who: PatientIdentity) -> PatientMatch:
     if who.email_key is None:
         return match(who, [])
     table = patients.c
     chosen = sa.select(table.id, table.name_key, table.geburtsdatum).where(table.email_key == who.email_key)
-    return match(who, [Known(*row) for row in connection.execute(chosen.order_by(table.id).with_for_update())])
+    return match(who, [KnownPatient(*row) for row in connection.execute(chosen.order_by(table.id).with_for_update())])
 
 
 def _patient(connection: sa.Connection, patient_id: int) -> sa.Row[Any]:
     return connection.execute(sa.select(patients).where(patients.c.id == patient_id)).one()
 
 
-def _insert(connection: sa.Connection, arrival: Arrival, who: Person, found: Match) -> int:
+def _insert(connection: sa.Connection, arrival: ReceivedRegistration, who: PatientIdentity, found: PatientMatch) -> int:
     now = datetime.now(UTC)
     values = {
         **arrival.registration.fields,
@@ -125,7 +125,7 @@ def _insert(connection: sa.Connection, arrival: Arrival, who: Person, found: Mat
     return _inserted(connection, patients, values)
 
 
-def _update(connection: sa.Connection, who: Person, row: sa.Row[Any], folded: Folded) -> None:
+def _update(connection: sa.Connection, who: PatientIdentity, row: sa.Row[Any], folded: Folded) -> None:
     values = {
         **folded.fields,
         "extra": folded.extra or None,
@@ -144,14 +144,16 @@ def _tell(connection: sa.Connection, event_type: str, patient_id: int) -> None:
     announce(connection, event_type, str(patient_id), {"patient_id": patient_id, "patient_data": told})
 
 
-def _time_of(arrival: Arrival) -> datetime:
+def _time_of(arrival: ReceivedRegistration) -> datetime:
     return arrival.registration.registered_at or arrival.about.moment
 
 
 # --- the papers -------------------------------------------------------------------------------------------------------
 
 
-def _keep_registration(connection: sa.Connection, arrival: Arrival, patient_id: int, recorded: Recorded) -> int:
+def _keep_registration(
+    connection: sa.Connection, arrival: ReceivedRegistration, patient_id: int, recorded: RecordingResult
+) -> int:
     one, about = arrival.registration, arrival.about
     values = {
         "patient_id": patient_id,
@@ -192,7 +194,7 @@ def _consent_of(connection: sa.Connection, registration_id: int) -> int | None:
     return None if found is None else int(found)
 
 
-def _tracked(connection: sa.Connection, arrival: Arrival) -> str | None:
+def _tracked(connection: sa.Connection, arrival: ReceivedRegistration) -> str | None:
     table = patient_tracking.c
     return connection.scalar(
         sa.select(table.status).where(
@@ -205,7 +207,7 @@ def _tracked(connection: sa.Connection, arrival: Arrival) -> str | None:
 
 def _track(
     connection: sa.Connection,
-    arrival: Arrival,
+    arrival: ReceivedRegistration,
     outcome: str,
     patient_id: int,
     registration_id: int,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from dataflows.flows.patients.fields import Unfit, checked
+from dataflows.flows.patients.fields import NotARegistration, checked
 from dataflows.store.encodings import NAMES, encoding_of
 from dataflows.store.json_bounds import OutOfBounds, check
 
@@ -79,7 +79,7 @@ def read(data: bytes, *, max_bytes: int, token: str | None = None) -> Registrati
     document = _document(_unpacked(data, max_bytes))
     section = _section(document, "patient_data")
     if section is None:
-        raise Unfit("invalid", "patient_data: is missing")
+        raise NotARegistration("invalid", "patient_data: is missing")
     fields, extra, warnings = checked(section)
     consent = _section(document, "consent_metadata")
     sent, timestamp = _optional_text(document, "registration_token"), _optional_text(document, "registration_timestamp")
@@ -98,12 +98,12 @@ def _unpacked(data: bytes, limit: int) -> bytes:
     if not data.startswith(b"\x1f\x8b"):
         return data
     found = _gunzipped(data, limit)
-    if isinstance(found, Unfit):  # raised here: what led to it is not for people
+    if isinstance(found, NotARegistration):  # raised here: what led to it is not for people
         raise found
     return found
 
 
-def _gunzipped(data: bytes, limit: int) -> bytes | Unfit:
+def _gunzipped(data: bytes, limit: int) -> bytes | NotARegistration:
     member, pieces, size = zlib.decompressobj(wbits=31), list[bytes](), 0
     try:
         while not member.eof and size <= limit:
@@ -111,15 +111,15 @@ def _gunzipped(data: bytes, limit: int) -> bytes | Unfit:
             size += len(pieces[-1])
             data = member.unconsumed_tail
             if not data and not pieces[-1] and not member.eof:
-                return Unfit("not_json", "is a gzip stream without its end")
+                return NotARegistration("not_json", "is a gzip stream without its end")
     except zlib.error:
-        return Unfit("not_json", "is no whole gzip stream")
+        return NotARegistration("not_json", "is no whole gzip stream")
     return too_large(limit) if size > limit else b"".join(pieces)
 
 
-def too_large(max_bytes: int) -> Unfit:
+def too_large(max_bytes: int) -> NotARegistration:
     """The error for a file above PATIENT_MAX_BYTES."""
-    return Unfit("too_large", f"is larger than {max_bytes} bytes (PATIENT_MAX_BYTES)")
+    return NotARegistration("too_large", f"is larger than {max_bytes} bytes (PATIENT_MAX_BYTES)")
 
 
 # --- the document -----------------------------------------------------------------------------------------------------
@@ -127,10 +127,10 @@ def too_large(max_bytes: int) -> Unfit:
 
 def _document(data: bytes) -> dict[str, Any]:
     found = _parsed(data)
-    if isinstance(found, Unfit):  # raised here, outside the except block: what led to it quotes the file
+    if isinstance(found, NotARegistration):  # raised here, outside the except block: what led to it quotes the file
         raise found
     if not isinstance(found, dict):
-        raise Unfit("not_json", "is no JSON object")
+        raise NotARegistration("not_json", "is no JSON object")
     _refuse_unstorable(found)
     return found
 
@@ -142,14 +142,14 @@ def _parsed(data: bytes) -> Any:
         return json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_number)
     except (UnicodeDecodeError, OutOfBounds) as error:
         if name := NAMES.get(encoding_of([data]) or ""):
-            return Unfit("not_json", f"is {name} and not UTF-8")
+            return NotARegistration("not_json", f"is {name} and not UTF-8")
         if isinstance(error, OutOfBounds):
-            return Unfit("unstorable", "is nested too deeply, or has too many values or digits")
-        return Unfit("not_json", "is no UTF-8 text")
+            return NotARegistration("unstorable", "is nested too deeply, or has too many values or digits")
+        return NotARegistration("not_json", "is no UTF-8 text")
     except _Repeated:
-        return Unfit("repeated_field", "names a field twice in one object")
+        return NotARegistration("repeated_field", "names a field twice in one object")
     except (ValueError, RecursionError):
-        return Unfit("not_json", "is no JSON")
+        return NotARegistration("not_json", "is no JSON")
 
 
 class _Repeated(Exception):
@@ -171,9 +171,9 @@ def _refuse_unstorable(value: Any) -> None:
     """NUL and halves of surrogate pairs cannot be stored as text, nor numbers beyond a double as JSON."""
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise Unfit("unstorable", "holds a character that no database can store")
+            raise NotARegistration("unstorable", "holds a character that no database can store")
     elif isinstance(value, int | float) and not abs(value) < _TOO_LARGE[type(value)]:
-        raise Unfit("unstorable", "holds a number that is too large")
+        raise NotARegistration("unstorable", "holds a number that is too large")
     elif isinstance(value, Mapping):
         for pair in value.items():
             for inner in pair:
@@ -188,14 +188,14 @@ def _section(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     if found is None:
         return None
     if not isinstance(found, dict):
-        raise Unfit("invalid", f"{name}: has to be an object")
+        raise NotARegistration("invalid", f"{name}: has to be an object")
     return found
 
 
 def _optional_text(document: Mapping[str, Any], name: str) -> str | None:
     found = document.get(name)
     if found is not None and not isinstance(found, str):
-        raise Unfit("invalid", f"{name}: has to be text")
+        raise NotARegistration("invalid", f"{name}: has to be text")
     return found or None
 
 

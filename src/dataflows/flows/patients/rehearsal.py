@@ -9,16 +9,16 @@ from pathlib import Path
 from dataflows.errors import ServiceDown
 from dataflows.events import Done, Event, Failed, Pending, Planned, Skipped, Step
 from dataflows.flows.patients import names
-from dataflows.flows.patients.bucket import Bucket, Listed, Vanished
+from dataflows.flows.patients.bucket import BucketClient, ListedObject, Vanished
 from dataflows.flows.patients.copies import files_in
-from dataflows.flows.patients.fields import Unfit
-from dataflows.flows.patients.intake import NO_GENERATION, Books
-from dataflows.flows.patients.ledger import Ledger
+from dataflows.flows.patients.fields import NotARegistration
+from dataflows.flows.patients.intake import NO_GENERATION, PatientWriter
+from dataflows.flows.patients.ledger import ImportTally
 from dataflows.flows.patients.registration import Registration, read, too_large
 from dataflows.flows.patients.restoring import name_of, read_copy
-from dataflows.flows.patients.tracking import DEAD, DONE, UNRECOGNISED, Tracked
+from dataflows.flows.patients.tracking import DEAD, DONE, UNRECOGNISED, TrackedObject
 from dataflows.remote.failures import Blocked
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run
 
 
@@ -27,13 +27,13 @@ class Rehearsal:
     """Looks at objects as ``Intake`` would, with the database as it is now."""
 
     run: Run
-    books: Books
+    books: PatientWriter
     rule: names.Rule
-    seal: Seal
+    seal: IdentifierCipher
     max_bytes: int
-    ledger: Ledger
+    ledger: ImportTally
 
-    def play(self, bucket: Bucket, folder: Path | None) -> Iterator[Event]:
+    def play(self, bucket: BucketClient, folder: Path | None) -> Iterator[Event]:
         """Look at the bucket, or at a folder of copies."""
         yield Step("listing")
         found = bucket.objects().objects if folder is None else files_in(folder)
@@ -49,7 +49,7 @@ class Rehearsal:
             else:
                 yield self._object(bucket, one, tracked.get((one.name, one.generation)))
 
-    def _object(self, bucket: Bucket, about: Listed, tracked: Tracked | None) -> Event:
+    def _object(self, bucket: BucketClient, about: ListedObject, tracked: TrackedObject | None) -> Event:
         key = self.seal.mark(about.name)
         found = self.rule(about.name)
         status = tracked.status if tracked else None
@@ -61,7 +61,7 @@ class Rehearsal:
             return Skipped(key, code)
         try:
             registration = self._read(bucket, about, names.token_of(found))
-        except Unfit as error:
+        except NotARegistration as error:
             return self._unfit(key, error)
         except Vanished:
             return Skipped(key, "deleted or replaced meanwhile")
@@ -74,20 +74,20 @@ class Rehearsal:
 
     def _copy(self, file: Path) -> Event:
         key, found = self.seal.mark(name_of(file)), read_copy(file, self.max_bytes)
-        return self._unfit(key, found) if isinstance(found, Unfit) else self._fit(key, found[2], found[0])
+        return self._unfit(key, found) if isinstance(found, NotARegistration) else self._fit(key, found[2], found[0])
 
-    def _read(self, bucket: Bucket, about: Listed, token: str | None) -> Registration:
+    def _read(self, bucket: BucketClient, about: ListedObject, token: str | None) -> Registration:
         if not about.generation:
-            raise Unfit("no_generation", NO_GENERATION)
+            raise NotARegistration("no_generation", NO_GENERATION)
         if about.size is not None and about.size > self.max_bytes:
             raise too_large(self.max_bytes)
         return read(bucket.download(about), max_bytes=self.max_bytes, token=token).dated(about.moment)
 
-    def _unfit(self, key: str, error: Unfit) -> Event:
+    def _unfit(self, key: str, error: NotARegistration) -> Event:
         self.ledger.counts["failed"] += 1
         return Failed(key, error.code, error.message)
 
-    def _fit(self, key: str, registration: Registration, about: Listed) -> Event:
+    def _fit(self, key: str, registration: Registration, about: ListedObject) -> Event:
         recorded = self.books.preview(registration, about)
         self.ledger.note(key, registration, recorded)
         return Done(key, f"would be {recorded.outcome}")

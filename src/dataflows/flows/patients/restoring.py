@@ -9,15 +9,15 @@ from pathlib import Path
 
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Step
 from dataflows.flows.patients import names
-from dataflows.flows.patients.bucket import Listed
-from dataflows.flows.patients.copies import Copies, contents, files_in
-from dataflows.flows.patients.fields import Unfit
-from dataflows.flows.patients.intake import Books
-from dataflows.flows.patients.ledger import Ledger
-from dataflows.flows.patients.recording import Arrival
+from dataflows.flows.patients.bucket import ListedObject
+from dataflows.flows.patients.copies import BackupFolder, contents, files_in
+from dataflows.flows.patients.fields import NotARegistration
+from dataflows.flows.patients.intake import PatientWriter
+from dataflows.flows.patients.ledger import ImportTally
+from dataflows.flows.patients.recording import ReceivedRegistration
 from dataflows.flows.patients.registration import Registration, read
 from dataflows.runs.journal import Item
-from dataflows.runs.keys import Seal
+from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run
 
 _NEAR, _LAST = timedelta(days=2), 250_000_000_000.0  # the latter in seconds: the year 9892
@@ -30,11 +30,11 @@ class Restoring:
     """Takes copies in. What was imported before is skipped; nothing is moved or deleted."""
 
     run: Run
-    books: Books
-    copies: Copies
-    seal: Seal
+    books: PatientWriter
+    copies: BackupFolder
+    seal: IdentifierCipher
     max_bytes: int
-    ledger: Ledger
+    ledger: ImportTally
 
     def play(self, folder: Path) -> Iterator[Event]:
         """Import every copy in a folder, oldest first."""
@@ -51,7 +51,7 @@ class Restoring:
     def _take(self, file: Path) -> Event:
         found = read_copy(file, self.max_bytes)
         key = self.seal.mark(name_of(file))
-        if isinstance(found, Unfit):
+        if isinstance(found, NotARegistration):
             self.ledger.counts["failed"] += 1
             return self._event(Failed(key, found.code, found.message), key, "failed", found.code, found.message)
         about, data, registration = found
@@ -59,7 +59,7 @@ class Restoring:
             self.ledger.counts["duplicate_file"] += 1
             return self._event(Skipped(key, "known"), key, "skipped", "known")
         copy = self.copies.keep(about.name, about.generation, data, about.moment)
-        recorded = self.books.record(Arrival(BUCKET, about, registration, copy, self.run.id))
+        recorded = self.books.record(ReceivedRegistration(BUCKET, about, registration, copy, self.run.id))
         self.ledger.note(key, registration, recorded)
         return self._event(Done(key, recorded.outcome), key, "done", recorded.outcome)
 
@@ -73,7 +73,7 @@ def name_of(file: Path) -> str:
     return file.name.encode(errors="replace").decode()
 
 
-def read_copy(file: Path, max_bytes: int) -> tuple[Listed, bytes, Registration] | Unfit:
+def read_copy(file: Path, max_bytes: int) -> tuple[ListedObject, bytes, Registration] | NotARegistration:
     """Read a copy; the time of its object stands in for the generation too (microseconds, as there)."""
     data, seconds = contents(file)
     name = name_of(file)
@@ -81,9 +81,9 @@ def read_copy(file: Path, max_bytes: int) -> tuple[Listed, bytes, Registration] 
     moment = _made(seconds, names.day_of(found) if found else None)
     try:
         registration = read(data, max_bytes=max_bytes, token=names.token_of(found) if found else None)
-    except Unfit as error:
-        return Unfit(error.code, error.message)
-    about = Listed(name, int(moment.timestamp() * 1_000_000), len(data), "", moment)
+    except NotARegistration as error:
+        return NotARegistration(error.code, error.message)
+    about = ListedObject(name, int(moment.timestamp() * 1_000_000), len(data), "", moment)
     return about, data, registration.dated(moment)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from dataflows.flows.patients.bucket import Listed
+from dataflows.flows.patients.bucket import ListedObject
 from dataflows.store.practice.database import translated
 from dataflows.store.practice.tables import patient_tracking
 from dataflows.store.practice.transactions import writing
@@ -26,7 +26,7 @@ _PAGE = 500
 _t = patient_tracking.c
 
 
-class Tracked(NamedTuple):
+class TrackedObject(NamedTuple):
     """One row."""
 
     id: int
@@ -38,7 +38,7 @@ class Tracked(NamedTuple):
     told: str | None
 
 
-class News(NamedTuple):
+class ObjectNews(NamedTuple):
     """What a mail has to say of an object: ``status`` is failed, dead, unrecognised or recovered."""
 
     ids: tuple[int, ...]
@@ -56,13 +56,13 @@ class Tracking:
     bucket: str
     run_id: str
 
-    def open(self) -> dict[tuple[str, int], Tracked]:
+    def open(self) -> dict[tuple[str, int], TrackedObject]:
         """Return what is not known to be gone from the bucket, by name and generation."""
         chosen = sa.select(*_COLUMNS).where(_t.bucket == self.bucket, _t.deleted_at.is_(None))
         with self._reading() as connection:
-            return {(row.object_name, row.generation): Tracked(*row) for row in connection.execute(chosen)}
+            return {(row.object_name, row.generation): TrackedObject(*row) for row in connection.execute(chosen)}
 
-    def fail(self, about: Listed, code: str, *, sha256: str | None, copy_name: str | None, attempts: int) -> str:
+    def fail(self, about: ListedObject, code: str, *, sha256: str | None, copy_name: str | None, attempts: int) -> str:
         """Count a failed attempt; returns the status: failed, or dead after the last one."""
         status = DEAD if attempts >= ATTEMPTS else FAILED
         values = {"status": status, "attempts": attempts, "code": code, "sha256": sha256, "copy_name": copy_name}
@@ -70,7 +70,7 @@ class Tracking:
             put(connection, self.bucket, about, self.run_id, values)
         return status
 
-    def not_recognised(self, about: Listed) -> None:
+    def not_recognised(self, about: ListedObject) -> None:
         """Note an object that is left where it is."""
         with self._writing() as connection:
             put(connection, self.bucket, about, self.run_id, {"status": UNRECOGNISED, "attempts": 0})
@@ -109,7 +109,7 @@ class Tracking:
                 return
             last = page[-1]
 
-    def news(self) -> list[News]:
+    def news(self) -> list[ObjectNews]:
         """Return what the operator was not told yet, oldest first."""
         trouble = sa.select(*_COLUMNS).where(
             _t.bucket == self.bucket,
@@ -127,12 +127,12 @@ class Tracking:
         )
         well = sa.select(*_COLUMNS).where(_t.bucket == self.bucket, _t.told.in_((FAILED, DEAD)), followed)
         with self._reading() as connection:
-            found = [Tracked(*row) for row in connection.execute(trouble.order_by(_t.id))]
-            again = [Tracked(*row) for row in connection.execute(well.order_by(_t.id))]
-        told = [News((one.id,), one.name, one.status, one.code, one.attempts) for one in found]
+            found = [TrackedObject(*row) for row in connection.execute(trouble.order_by(_t.id))]
+            again = [TrackedObject(*row) for row in connection.execute(well.order_by(_t.id))]
+        told = [ObjectNews((one.id,), one.name, one.status, one.code, one.attempts) for one in found]
         return told + [_recovered(rows) for rows in _by_name(again).values()]
 
-    def told(self, news: Sequence[News]) -> None:
+    def told(self, news: Sequence[ObjectNews]) -> None:
         """Note that the operator was told."""
         with self._writing() as connection:
             for one in news:
@@ -152,7 +152,7 @@ class Tracking:
 _COLUMNS = (_t.id, _t.object_name, _t.generation, _t.status, _t.attempts, _t.code, _t.told)
 
 
-def put(connection: sa.Connection, bucket: str, about: Listed, run_id: str, values: Mapping[str, Any]) -> None:
+def put(connection: sa.Connection, bucket: str, about: ListedObject, run_id: str, values: Mapping[str, Any]) -> None:
     """Write the row of an object, inside a transaction: a new one, or the one that is there."""
     now = datetime.now(UTC)
     seen = {"size": about.size, "object_time": about.moment, "deleted_at": None}  # it was listed, so it is there
@@ -166,12 +166,12 @@ def put(connection: sa.Connection, bucket: str, about: Listed, run_id: str, valu
         )
 
 
-def _by_name(rows: Iterable[Tracked]) -> dict[str, list[Tracked]]:
-    found: dict[str, list[Tracked]] = {}
+def _by_name(rows: Iterable[TrackedObject]) -> dict[str, list[TrackedObject]]:
+    found: dict[str, list[TrackedObject]] = {}
     for row in rows:
         found.setdefault(row.name, []).append(row)
     return found
 
 
-def _recovered(rows: Sequence[Tracked]) -> News:
-    return News(tuple(row.id for row in rows), rows[0].name, RECOVERED, rows[-1].code, rows[-1].attempts)
+def _recovered(rows: Sequence[TrackedObject]) -> ObjectNews:
+    return ObjectNews(tuple(row.id for row in rows), rows[0].name, RECOVERED, rows[-1].code, rows[-1].attempts)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.changes import Change
-from dataflows.flows.therapists.claims import Claims, Target, Verdict
+from dataflows.flows.therapists.changes import FieldChange
+from dataflows.flows.therapists.claims import Claims, ClaimsVerdict, Target
 from dataflows.flows.therapists.creating import Creating
 from dataflows.flows.therapists.deciding import (
     Create,
@@ -23,12 +23,12 @@ from dataflows.flows.therapists.deciding import (
     needs_row,
 )
 from dataflows.flows.therapists.events import announce
-from dataflows.flows.therapists.figures import Figures
+from dataflows.flows.therapists.figures import FileCounts
 from dataflows.flows.therapists.further import Further
-from dataflows.flows.therapists.identity import Key, Known, Match, needs_ids, who
-from dataflows.flows.therapists.record import STATUSES, Broken, Entry, Item, folded, natural_key
-from dataflows.flows.therapists.sight import Sight
-from dataflows.flows.therapists.staging import Row, Staging
+from dataflows.flows.therapists.identity import Key, KnownListing, ListingMatch, needs_ids, who
+from dataflows.flows.therapists.record import STATUSES, Broken, Item, TherapistEntry, folded, natural_key
+from dataflows.flows.therapists.sight import Sighting
+from dataflows.flows.therapists.staging import Row, StagedFile
 from dataflows.store.practice.transactions import savepoint
 
 __all__ = ["PAGE", "How", "Suspicious", "apply"]
@@ -50,18 +50,18 @@ class Suspicious(Exception):
 class How(NamedTuple):
     """What is known of a file beside its entries."""
 
-    sight: Sight
+    sight: Sighting
     run_id: str
     allow_mass_delete: bool = False
 
 
 class _Again(Exception):
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: ClaimsVerdict) -> None:
         super().__init__()
         self.verdict = verdict
 
 
-def apply(connection: sa.Connection, how: How, read: Callable[[], Iterable[Item]]) -> Figures:
+def apply(connection: sa.Connection, how: How, read: Callable[[], Iterable[Item]]) -> FileCounts:
     """Apply the entries of a file; ``read`` yields them, each time from the first one.
 
     Raises:
@@ -69,7 +69,7 @@ def apply(connection: sa.Connection, how: How, read: Callable[[], Iterable[Item]
         Unreadable: by ``read``; likewise.
         sqlalchemy.exc.DBAPIError: see ``store.practice.database.translated``.
     """
-    verdict = Verdict()
+    verdict = ClaimsVerdict()
     while True:
         try:
             with savepoint(connection):
@@ -79,21 +79,21 @@ def apply(connection: sa.Connection, how: How, read: Callable[[], Iterable[Item]
 
 
 class _Filing:
-    def __init__(self, connection: sa.Connection, how: How, verdict: Verdict) -> None:
+    def __init__(self, connection: sa.Connection, how: How, verdict: ClaimsVerdict) -> None:
         self.connection = connection
         self.how = how
         self.sight = how.sight
         self.now = datetime.now(UTC)
-        self.staging = Staging(connection)
+        self.staging = StagedFile(connection)
         self.creating = Creating(connection, self.sight, self.now, self.staging.newest)
-        self.figures = Figures()
+        self.figures = FileCounts()
         self.claims = Claims(verdict)
         self.further = Further(self.staging, self.sight, self.now)
-        self.touched: list[Known] = []
+        self.touched: list[KnownListing] = []
         self.deletions: list[Delete] = []
         self.replaced: list[int] = []  # therapists whose first listing is gone, and whom another one shows
 
-    def file(self, items: Iterable[Item]) -> Figures:
+    def file(self, items: Iterable[Item]) -> FileCounts:
         """Take all pages, then write what had to wait for the end."""
         source = iter(items)
         while page := list(islice(source, PAGE)):
@@ -128,14 +128,14 @@ class _Filing:
             self._update(changed)
         self._count(zip((entry for entry, _ in meant), decisions, strict=True))
 
-    def _decided(self, entry: Entry, found: Match, rows: Mapping[Key, Row]) -> Decision:
+    def _decided(self, entry: TherapistEntry, found: ListingMatch, rows: Mapping[Key, Row]) -> Decision:
         if found.further is not None:
             if entry.status != "deleted":
                 self.further.revives(found.further)
             return Create(entry, entry.status != "deleted", found.further.id)
         return decide(entry, found.known, self.sight, rows.get(found.known.key) if found.known else None)
 
-    def _sound(self, page: Iterable[Item]) -> Iterator[Entry]:
+    def _sound(self, page: Iterable[Item]) -> Iterator[TherapistEntry]:
         figures = self.figures
         for item in page:
             figures.entries += 1
@@ -148,7 +148,7 @@ class _Filing:
                 figures.remark("unknown_status", item.at)
             yield item
 
-    def _matches(self, entries: Sequence[Entry]) -> list[Match]:
+    def _matches(self, entries: Sequence[TherapistEntry]) -> list[ListingMatch]:
         """Find out who the entries are: one question for the page, and two more where ids have to be looked at."""
         area, staging = self.sight.area, self.staging
         by_key = staging.by_key({one.natural_key for one in entries if one.natural_key})
@@ -167,7 +167,7 @@ class _Filing:
             for one, known in zip(entries, keyed, strict=True)
         ]
 
-    def _is_clear(self, entry: Entry, found: Match) -> bool:
+    def _is_clear(self, entry: TherapistEntry, found: ListingMatch) -> bool:
         if found.reassigned:
             self.figures.remark("id_reassigned", entry.at)
         if found.ambiguous:
@@ -178,7 +178,7 @@ class _Filing:
             return True
         return False
 
-    def _claim(self, entry: Entry, found: Match) -> bool:
+    def _claim(self, entry: TherapistEntry, found: ListingMatch) -> bool:
         """Whether the entry is the one of this file that speaks for the listing."""
         claim = self.claims.claim(_target(entry, found), entry)
         if claim == "ambiguous":
@@ -187,7 +187,7 @@ class _Filing:
             self._counts_for_nothing(entry, claim)
         return claim == "speaks"
 
-    def _counts_for_nothing(self, entry: Entry, code: str) -> None:
+    def _counts_for_nothing(self, entry: TherapistEntry, code: str) -> None:
         self.figures.unchanged += 1
         self.figures.remark(code, entry.at)
 
@@ -228,8 +228,8 @@ class _Filing:
             **values,
         }
 
-    def _noted(self, known: Known | int, change: Change) -> Row:
-        further = isinstance(known, Known) and known.location is not None
+    def _noted(self, known: KnownListing | int, change: FieldChange) -> Row:
+        further = isinstance(known, KnownListing) and known.location is not None
         return {
             "therapist_id": known if isinstance(known, int) else known.id,
             "field": f"locations.{change.field}" if further else change.field,
@@ -269,10 +269,10 @@ class _Filing:
                 counting.append(one)
         return counting
 
-    def _delete_page(self, gone: Sequence[Known]) -> None:
+    def _delete_page(self, gone: Sequence[KnownListing]) -> None:
         for further, ids in _by_table(gone).items():
             self.staging.delete(ids, {"deleted_at": self.sight.date, "updated_at": self.now}, further=further)
-        self.staging.note([self._noted(one, Change("active", True, False)) for one in gone])
+        self.staging.note([self._noted(one, FieldChange("active", True, False)) for one in gone])
         own = [one.id for one in gone if one.location is None]
         announce(self.connection, "deleted", self.staging.therapists(own))
         self.further.changed |= {one.id for one in gone if one.location is not None}
@@ -287,7 +287,7 @@ class _Filing:
             self.figures.fields.update(change.field for changes in news.values() for change in changes)
             stood_in |= news.keys()
         revived = [*self.staging.revive(list(further.reviving), self.now), *sorted(stood_in & further.reviving)]
-        self.staging.note([self._noted(owner, Change("active", False, True)) for owner in revived])
+        self.staging.note([self._noted(owner, FieldChange("active", False, True)) for owner in revived])
         self.figures.revived += len(revived)
         changed = sorted(self.further.changed | set(revived))
         for start in range(0, len(changed), PAGE):
@@ -298,7 +298,7 @@ class _Filing:
 
     # --- counting ---------------------------------------------------------------------------------------------
 
-    def _count(self, decisions: Iterable[tuple[Entry, Decision]]) -> None:
+    def _count(self, decisions: Iterable[tuple[TherapistEntry, Decision]]) -> None:
         figures = self.figures
         for entry, decision in decisions:
             match decision:
@@ -323,7 +323,7 @@ class _Filing:
                     if why == "shown_elsewhere":
                         figures.remark(why, entry.at)
 
-    def _count_update(self, entry: Entry, decision: Update) -> None:
+    def _count_update(self, entry: TherapistEntry, decision: Update) -> None:
         figures, changes = self.figures, decision.changes
         figures.updated += bool(changes.changed)
         figures.unchanged += not changes.changed
@@ -337,7 +337,7 @@ class _Filing:
             figures.remark("name_changed", entry.at)
 
 
-def _target(entry: Entry, found: Match) -> Target:
+def _target(entry: TherapistEntry, found: ListingMatch) -> Target:
     """What an entry claims to speak for: a listing, a further one of a therapist, or somebody new."""
     if found.known is not None:
         return found.known.key
@@ -346,7 +346,7 @@ def _target(entry: Entry, found: Match) -> Target:
     return f"{owner}\n{street}"
 
 
-def _by_table(listings: Iterable[Known]) -> dict[bool, list[int]]:
+def _by_table(listings: Iterable[KnownListing]) -> dict[bool, list[int]]:
     """The ids of listings: of therapists (False), and of further listings (True)."""
     found: dict[bool, list[int]] = {False: [], True: []}
     for one in listings:

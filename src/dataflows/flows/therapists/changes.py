@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dataflows.flows.therapists.record import FIELDS, LISTS, in_order
 
-__all__ = ["KEPT_WHEN_EMPTY", "Change", "Changes", "compare"]
+__all__ = ["KEPT_WHEN_EMPTY", "FieldChange", "FieldChanges", "compare"]
 
 KEPT_WHEN_EMPTY = frozenset(
     {"phone", "email", "street", "house_number", "city", "title", "telephone_hours", "languages"}
@@ -16,7 +16,7 @@ KEPT_WHEN_EMPTY = frozenset(
 _NEVER_GUESSED = frozenset({"salutation", "postal_code"})  # kept too, and nobody is warned
 
 
-class Change(NamedTuple):
+class FieldChange(NamedTuple):
     """One field that changes: a column, its value before and after."""
 
     field: str
@@ -24,18 +24,18 @@ class Change(NamedTuple):
     new: Any
 
 
-class Changes(NamedTuple):
+class FieldChanges(NamedTuple):
     """``values``: every field as it will be; ``kept``: fields whose empty value was not taken over."""
 
     values: dict[str, Any]
-    changed: list[Change]
+    changed: list[FieldChange]
     kept: list[str]
 
 
-def compare(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Changes:
+def compare(stored: Mapping[str, Any], given: Mapping[str, Any]) -> FieldChanges:
     """Compare the columns of a therapist with the values of an entry, which leaves out what is empty."""
     values = {field: stored[field] for field in FIELDS}
-    changed: list[Change] = []
+    changed: list[FieldChange] = []
     kept: list[str] = []
     for field in FIELDS:
         old, new = stored[field], given.get(field)
@@ -46,8 +46,8 @@ def compare(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Changes:
                 kept.append(field)
             continue
         values[field] = new
-        changed.append(Change(field, old, new))
-    return Changes(values, changed, kept)
+        changed.append(FieldChange(field, old, new))
+    return FieldChanges(values, changed, kept)
 
 
 def _same(field: str, old: Any, new: Any) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.flows.therapists.files import AHEAD, LOST_TIMES, Found
-from dataflows.flows.therapists.scrape import NOTHING_SAID, Scrape, Source, Unreadable, scrape_of
+from dataflows.flows.therapists.scrape import NOTHING_SAID, Scrape, ScrapeFile, Unreadable, scrape_of
 
 __all__ = ["Choice", "Look", "choose", "is_settled", "look"]
 
@@ -71,7 +71,7 @@ def look(found: Found) -> Look:
     """Read a file's hash and what it says of itself. What is wrong with it is found when it is imported."""
     try:
         with Path(found.path).open("rb") as stream:
-            status, source = os.fstat(stream.fileno()), Source(stream)
+            status, source = os.fstat(stream.fileno()), ScrapeFile(stream)
             scrape, ahead = _believable(_said(source), status.st_mtime)
             return Look(found, status.st_size, status.st_mtime_ns, source.rewind().sha256(), scrape, ahead)
     except OSError:
@@ -85,7 +85,7 @@ def _changed_ns(found: Found) -> int:
         return 0
 
 
-def _said(source: Source) -> Scrape:
+def _said(source: ScrapeFile) -> Scrape:
     try:
         return scrape_of(source)
     except Unreadable:

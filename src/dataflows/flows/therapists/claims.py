@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, TypeAlias
 
 from dataflows.flows.therapists.identity import Key
-from dataflows.flows.therapists.record import Entry
+from dataflows.flows.therapists.record import TherapistEntry
 
-__all__ = ["Claim", "Claims", "Target", "Verdict"]
+__all__ = ["Claim", "Claims", "ClaimsVerdict", "Target"]
 
 Target: TypeAlias = Key | str
 """A listing that is known, or one that is new: by the person and the street."""
 Claim: TypeAlias = Literal["speaks", "duplicate_entry", "shown_elsewhere", "ambiguous", "again"]
 
 
-class Verdict(NamedTuple):
+class ClaimsVerdict(NamedTuple):
     """Whom several entries mean (``doubled``); of those, about whom they say different things (``contested``), and who
     is both shown and deleted (``shown``).
     """
@@ -31,7 +31,7 @@ class Claims:
     needs one reading.
     """
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: ClaimsVerdict) -> None:
         self._verdict = verdict
         self._hashes: set[int] = set()
         self._marks: dict[Target, int] = {}
@@ -39,7 +39,7 @@ class Claims:
         self._contested: set[Target] = set()
         self._shown: set[Target] = set()
 
-    def claim(self, target: Target, entry: Entry) -> Claim:
+    def claim(self, target: Target, entry: TherapistEntry) -> Claim:
         """Claim a therapist for an entry; ``again``: the file has to be read once more, by the new verdict."""
         if target in self._verdict.doubled:
             return self._among_several(target, entry)
@@ -49,14 +49,14 @@ class Claims:
         self._hashes.add(hash(target))
         return "speaks"
 
-    def verdict(self) -> Verdict | None:
+    def verdict(self) -> ClaimsVerdict | None:
         """The verdict for the next reading; None when this one stands."""
         if not (self._doubled or self._contested or self._shown):
             return None
         doubled, contested, shown = self._verdict
-        return Verdict(doubled | self._doubled, contested | self._contested, shown | self._shown)
+        return ClaimsVerdict(doubled | self._doubled, contested | self._contested, shown | self._shown)
 
-    def _among_several(self, target: Target, entry: Entry) -> Claim:
+    def _among_several(self, target: Target, entry: TherapistEntry) -> Claim:
         deleted = entry.status == "deleted"
         if target in self._verdict.contested:
             return "ambiguous"

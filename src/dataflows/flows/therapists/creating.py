@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import REGCLASS
 from dataflows.flows.therapists.deciding import Create
 from dataflows.flows.therapists.events import announce_new
 from dataflows.flows.therapists.record import FIELDS
-from dataflows.flows.therapists.sight import Sight
+from dataflows.flows.therapists.sight import Sighting
 from dataflows.flows.therapists.staging import Row
 from dataflows.store.practice.bulk import insert
 from dataflows.store.practice.therapist_tables import therapists
@@ -30,7 +30,7 @@ _ENDS = sa.select(sa.func.min(_TAKEN), sa.func.max(_TAKEN))
 class Creating:
     """The new therapists of one file. ``newest`` is the highest id there was before it."""
 
-    def __init__(self, connection: sa.Connection, sight: Sight, now: datetime, newest: int) -> None:
+    def __init__(self, connection: sa.Connection, sight: Sighting, now: datetime, newest: int) -> None:
         self._connection = connection
         self._sight = sight
         self._now = now

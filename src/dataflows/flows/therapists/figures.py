@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dataflows.flows.therapists.record import STATUSES
 
-__all__ = ["CODES", "Figures", "Remark"]
+__all__ = ["CODES", "EntryRemark", "FileCounts"]
 
 MOST_REFUSED = 1000
 _MOST_NAMED = 10
@@ -33,7 +33,7 @@ CODES: Mapping[str, str] = {
 
 
 @dataclass(slots=True)
-class Remark:
+class EntryRemark:
     """How often something was noticed in a file, and at which entries first."""
 
     count: int = 0
@@ -47,7 +47,7 @@ class Remark:
 
 
 @dataclass(slots=True)
-class Refused:
+class RefusedEntry:
     """An entry that was not taken: its index in the file, a stable name, the path of what is wrong."""
 
     at: int
@@ -56,7 +56,7 @@ class Refused:
 
 
 @dataclass(slots=True)
-class Figures:
+class FileCounts:
     """Counts of one file; ``new + updated + unchanged + deleted + refused`` is the number of its entries."""
 
     entries: int = 0
@@ -73,18 +73,18 @@ class Figures:
     status_mismatch: int = 0
     fields: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
-    remarks: dict[str, Remark] = field(default_factory=dict)
-    first_refused: list[Refused] = field(default_factory=list)
+    remarks: dict[str, EntryRemark] = field(default_factory=dict)
+    first_refused: list[RefusedEntry] = field(default_factory=list)
 
     def refuse(self, at: int, code: str, path: str = "") -> None:
         """Count an entry that is not taken."""
         self.refused += 1
         if len(self.first_refused) < MOST_REFUSED:
-            self.first_refused.append(Refused(at, code, path))
+            self.first_refused.append(RefusedEntry(at, code, path))
 
     def remark(self, code: str, at: int) -> None:
         """Count something that an operator should know of (a name of ``CODES``)."""
-        self.remarks.setdefault(code, Remark()).at(at)
+        self.remarks.setdefault(code, EntryRemark()).at(at)
 
     def check(self, said: Mapping[str, int]) -> None:
         """Compare with the file's own counts: its total, and by status where the entries have one."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from dataflows.flows.therapists.changes import Change, compare
+from dataflows.flows.therapists.changes import FieldChange, compare
 from dataflows.flows.therapists.deciding import Create
-from dataflows.flows.therapists.identity import Known
+from dataflows.flows.therapists.identity import KnownListing
 from dataflows.flows.therapists.record import FIELDS, natural_key
-from dataflows.flows.therapists.sight import Sight
-from dataflows.flows.therapists.staging import Row, Staging
+from dataflows.flows.therapists.sight import Sighting
+from dataflows.flows.therapists.staging import Row, StagedFile
 
 __all__ = ["Further"]
 
@@ -23,7 +23,7 @@ _SHOWN = ("street", "house_number", "postal_code", "city")
 class Further:
     """The further listings that one file shows."""
 
-    def __init__(self, staging: Staging, sight: Sight, now: datetime) -> None:
+    def __init__(self, staging: StagedFile, sight: Sighting, now: datetime) -> None:
         self._staging = staging
         self._sight = sight
         self._now = now
@@ -59,7 +59,7 @@ class Further:
         """Whether ``split`` took it for a further listing just now."""
         return id(one) in self._further
 
-    def add(self, others: Sequence[Create]) -> Iterator[tuple[int, Change]]:
+    def add(self, others: Sequence[Create]) -> Iterator[tuple[int, FieldChange]]:
         """Insert further listings; yields what changed about which therapist."""
         keys = {one.entry.natural_key for one in others if one.owner is None and one.entry.natural_key}
         made = self._staging.new_by_key(keys)
@@ -72,9 +72,9 @@ class Further:
                 if one.owner is None:  # this file made them, perhaps by a deletion
                     self.reviving.add(owner)
             values = one.entry.values
-            yield owner, Change("locations", None, {name: values[name] for name in _SHOWN if name in values})
+            yield owner, FieldChange("locations", None, {name: values[name] for name in _SHOWN if name in values})
 
-    def stand_in(self, ids: Collection[int]) -> Iterator[tuple[int, list[Change]]]:
+    def stand_in(self, ids: Collection[int]) -> Iterator[tuple[int, list[FieldChange]]]:
         """Let further listings take the place of first ones that are gone; yields what changed about which therapist.
 
         The two change places: should the former first listing be seen again, it is a further one.
@@ -95,13 +95,13 @@ class Further:
             self.changed.add(first["id"])
             yield first["id"], now.changed
 
-    def shows(self, known: Known, *, revived: bool = False) -> None:
+    def shows(self, known: KnownListing, *, revived: bool = False) -> None:
         """Note that a listing was seen; one that a later file deleted stays deleted."""
         if known.location is not None and (known.active or revived):
             self.shown.add(known.id)
             self.revives(known)
 
-    def revives(self, known: Known) -> None:
+    def revives(self, known: KnownListing) -> None:
         """Note that a therapist is seen by a further listing than the one that is known, in a file of this date."""
         gone = known.deleted_at if known.location is None else known.owner_deleted_at
         if gone is not None and self._sight.date.date() >= gone.date():

@@ -10,17 +10,17 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
-from dataflows.flows.therapists.record import Entry, folded
-from dataflows.flows.therapists.sight import Sight
+from dataflows.flows.therapists.record import TherapistEntry, folded
+from dataflows.flows.therapists.sight import Sighting
 
-__all__ = ["Key", "Known", "Match", "Person", "needs_ids", "who"]
+__all__ = ["Key", "KnownListing", "ListingMatch", "TherapistIdentity", "needs_ids", "who"]
 
 
 Key: TypeAlias = tuple[int, int | None]
 """A listing: its therapist, and its own number if it is a further one."""
 
 
-class Known(NamedTuple):
+class KnownListing(NamedTuple):
     """What is read of every listing that an entry may be: the one in ``therapists``, or a further one of a therapist.
 
     ``id`` is the therapist's; ``location`` the further listing's own, whose therapist is deleted since
@@ -45,7 +45,7 @@ class Known(NamedTuple):
         return self.id, self.location
 
 
-class Person(NamedTuple):
+class TherapistIdentity(NamedTuple):
     """By what a match by id is confirmed; every text folded."""
 
     first_name: str
@@ -56,11 +56,11 @@ class Person(NamedTuple):
     email: str
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Person:
+    def of(cls, values: Mapping[str, Any]) -> TherapistIdentity:
         """Take it from columns."""
         return cls(*(folded(values.get(field)) for field in cls._fields))
 
-    def is_still(self, other: Person) -> bool:
+    def is_still(self, other: TherapistIdentity) -> bool:
         """Whether both are one person: the first name, and the last name or else the place and title are equal.
 
         A changed last name needs an address that is there, and no e-mail that says otherwise.
@@ -73,20 +73,20 @@ class Person(NamedTuple):
         return same_place and (not self.email or not other.email or self.email == other.email)
 
 
-class Match(NamedTuple):
+class ListingMatch(NamedTuple):
     """Who an entry is: the listing that is ``known``, or nobody yet; ``ambiguous`` when it could be several people.
 
     ``further``: a listing of a therapist whom another listing has made known (that one). ``reassigned``: the entry's id
     belonged to somebody else.
     """
 
-    known: Known | None = None
+    known: KnownListing | None = None
     ambiguous: bool = False
     reassigned: bool = False
-    further: Known | None = None
+    further: KnownListing | None = None
 
 
-def needs_ids(entry: Entry, area: str, by_key: Collection[Known]) -> bool:
+def needs_ids(entry: TherapistEntry, area: str, by_key: Collection[KnownListing]) -> bool:
     """Whether the id and the people have to be looked up too: not where one with the natural key has that very id."""
     if entry.source_id is None and len(by_key) < 2:
         return False
@@ -94,12 +94,12 @@ def needs_ids(entry: Entry, area: str, by_key: Collection[Known]) -> bool:
 
 
 def who(
-    entry: Entry,
-    sight: Sight,
-    by_key: Collection[Known],
-    by_id: Collection[Known] = (),
-    people: Mapping[Key, Person] | None = None,
-) -> Match:
+    entry: TherapistEntry,
+    sight: Sighting,
+    by_key: Collection[KnownListing],
+    by_id: Collection[KnownListing] = (),
+    people: Mapping[Key, TherapistIdentity] | None = None,
+) -> ListingMatch:
     """Find out who an entry is.
 
     Args:
@@ -109,43 +109,47 @@ def who(
     """
     exact = _exact(entry, sight.area, by_key)
     if len(exact) == 1:  # nearly always
-        return Match(exact[0])
+        return ListingMatch(exact[0])
     people = people or {}
-    person = Person.of(entry.values)
+    person = TherapistIdentity.of(entry.values)
     confirmed = [one for one in by_id if one in exact or (one.key in people and people[one.key].is_still(person))]
     reassigned = bool(by_id) and not confirmed
     by_place = [one for one in confirmed if one in exact or not by_key or _is_of(sight, one)]
     candidates = list({one.key: one for one in [*by_place, *by_key]}.values())
     if not candidates:
-        return Match(reassigned=reassigned)
+        return ListingMatch(reassigned=reassigned)
     if len({one.id for one in candidates}) > 1:
-        return Match(ambiguous=True, reassigned=reassigned)
+        return ListingMatch(ambiguous=True, reassigned=reassigned)
     return _listing(entry, sight, candidates, confirmed, people)._replace(reassigned=reassigned)
 
 
 def _listing(
-    entry: Entry, sight: Sight, candidates: list[Known], confirmed: list[Known], people: Mapping[Key, Person]
-) -> Match:
+    entry: TherapistEntry,
+    sight: Sighting,
+    candidates: list[KnownListing],
+    confirmed: list[KnownListing],
+    people: Mapping[Key, TherapistIdentity],
+) -> ListingMatch:
     """Which of the listings of one therapist an entry is, or a further one (other id and other street)."""
     street = folded(entry.values.get("street"))
     here = [one for one in candidates if not street or _street(one, people) in ("", street)]
     if here or entry.source_id is None:
-        return Match(min(here or candidates, key=lambda one: (one not in confirmed, one.location or 0)))
+        return ListingMatch(min(here or candidates, key=lambda one: (one not in confirmed, one.location or 0)))
     unnamed = [one for one in candidates if one.source_id is None]
     moved = unnamed or [one for one in confirmed if _is_of(sight, one)]
-    return Match(moved[0]) if moved else Match(further=candidates[0])
+    return ListingMatch(moved[0]) if moved else ListingMatch(further=candidates[0])
 
 
-def _exact(entry: Entry, area: str, by_key: Iterable[Known]) -> list[Known]:
+def _exact(entry: TherapistEntry, area: str, by_key: Iterable[KnownListing]) -> list[KnownListing]:
     if entry.source_id is None:
         return []
     return [one for one in by_key if (one.area, one.source_id) == (area, entry.source_id)]
 
 
-def _street(one: Known, people: Mapping[Key, Person]) -> str:
+def _street(one: KnownListing, people: Mapping[Key, TherapistIdentity]) -> str:
     return people[one.key].street if one.key in people else ""
 
 
-def _is_of(sight: Sight, one: Known) -> bool:
+def _is_of(sight: Sighting, one: KnownListing) -> bool:
     """Whether a listing was last in this file of a ZIP code, whatever its folder: who is in another has not moved."""
     return one.seen_in is None or one.seen_in.rpartition("/")[2] == sight.name.rpartition("/")[2]

@@ -13,16 +13,16 @@ import sqlalchemy as sa
 from dataflows.flows.therapists import tracking
 from dataflows.flows.therapists.applying import How, Suspicious, apply
 from dataflows.flows.therapists.choosing import Look
-from dataflows.flows.therapists.figures import Figures
+from dataflows.flows.therapists.figures import FileCounts
 from dataflows.flows.therapists.reading import Read
 from dataflows.flows.therapists.scrape import Unreadable
-from dataflows.flows.therapists.sight import Sight
-from dataflows.flows.therapists.tracking import FAILED, PARTIAL, SUCCESS, SUSPICIOUS, Tracked, Verdict
+from dataflows.flows.therapists.sight import Sighting
+from dataflows.flows.therapists.tracking import FAILED, PARTIAL, SUCCESS, SUSPICIOUS, FileVerdict, TrackedFile
 from dataflows.store.encodings import NAMES
 from dataflows.store.practice.database import translated
 from dataflows.store.practice.transactions import savepoint, writing
 
-__all__ = ["NOT_READY", "Importer", "Outcome", "meaning"]
+__all__ = ["NOT_READY", "FileOutcome", "Importer", "meaning"]
 
 NOT_READY = "not_ready"
 HALF_WRITTEN_FOR = timedelta(hours=1)
@@ -51,12 +51,12 @@ def meaning(code: str) -> str:
     return MEANINGS.get(code, code)
 
 
-class Outcome(NamedTuple):
+class FileOutcome(NamedTuple):
     """What became of a file: success, partial, failed or not_ready; ``known`` when it had failed so before."""
 
     look: Look
-    verdict: Verdict
-    figures: Figures
+    verdict: FileVerdict
+    figures: FileCounts
     attempts: int = 1
     known: bool = False
 
@@ -97,7 +97,7 @@ class Importer:
                 yield connection
                 self._may_write()
 
-    def bring_in(self, read: Read, before: Tracked | None) -> Outcome:
+    def bring_in(self, read: Read, before: TrackedFile | None) -> FileOutcome:
         """Import a file. ``before`` is what is known of its path.
 
         Raises:
@@ -108,15 +108,15 @@ class Importer:
             return self._applied(read, before)
         except Unreadable as error:
             if _is_on_its_way(read.look, error.code):
-                return Outcome(read.look, Verdict(NOT_READY, error.code), Figures())
+                return FileOutcome(read.look, FileVerdict(NOT_READY, error.code), FileCounts())
             code = error.code
         except Suspicious as error:
             code = f"{SUSPICIOUS} {error.deleted} of {error.active}"
         return self._failed(read.look, before, code)
 
-    def _applied(self, read: Read, before: Tracked | None) -> Outcome:
+    def _applied(self, read: Read, before: TrackedFile | None) -> FileOutcome:
         look = read.look
-        how = How(Sight(look.date, look.found.name, look.area), self._run_id, self._allow_mass_delete)
+        how = How(Sighting(look.date, look.found.name, look.area), self._run_id, self._allow_mass_delete)
         with self.transaction() as connection:
             figures = apply(connection, how, read.entries)
             if figures.entries and figures.broken == figures.entries:
@@ -126,18 +126,23 @@ class Importer:
                 figures.remark(doubt, 0)
             return self._recorded(connection, look, before, _verdict(figures), figures)
 
-    def _failed(self, look: Look, before: Tracked | None, code: str) -> Outcome:
+    def _failed(self, look: Look, before: TrackedFile | None, code: str) -> FileOutcome:
         with self.transaction() as connection:
-            return self._recorded(connection, look, before, Verdict(FAILED, code), Figures())
+            return self._recorded(connection, look, before, FileVerdict(FAILED, code), FileCounts())
 
     def _recorded(
-        self, connection: sa.Connection, look: Look, before: Tracked | None, verdict: Verdict, figures: Figures
-    ) -> Outcome:
+        self,
+        connection: sa.Connection,
+        look: Look,
+        before: TrackedFile | None,
+        verdict: FileVerdict,
+        figures: FileCounts,
+    ) -> FileOutcome:
         tracking.record(connection, look, before, verdict, figures, self._run_id)
         same = before is not None and before.file_hash == look.sha256
         attempts = before.attempts if before is not None and same else 0
         known = attempts > 0 and before is not None and before.error == verdict.error
-        return Outcome(look, verdict, figures, attempts + 1, known)
+        return FileOutcome(look, verdict, figures, attempts + 1, known)
 
 
 def _is_on_its_way(look: Look, code: str) -> bool:
@@ -146,8 +151,8 @@ def _is_on_its_way(look: Look, code: str) -> bool:
     return code == "changed" or (code in _ON_ITS_WAY and lately)
 
 
-def _verdict(figures: Figures) -> Verdict:
+def _verdict(figures: FileCounts) -> FileVerdict:
     if not figures.refused:
-        return Verdict(SUCCESS)
+        return FileVerdict(SUCCESS)
     reasons = Counter(" ".join(filter(None, (one.code, one.path))) for one in figures.first_refused)
-    return Verdict(PARTIAL, "; ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())))
+    return FileVerdict(PARTIAL, "; ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())))

@@ -20,7 +20,7 @@ from dataflows.flows.therapists.files import Found
 from dataflows.flows.therapists.importing import Importer
 from dataflows.flows.therapists.reading import in_order
 from dataflows.flows.therapists.reporting import Reporter
-from dataflows.flows.therapists.tracking import Tracked
+from dataflows.flows.therapists.tracking import TrackedFile
 from dataflows.remote import kafka, mail
 from dataflows.runs import pool
 from dataflows.runs.garbage import rare_collections
@@ -33,7 +33,7 @@ from dataflows.store.practice.migrate import is_current, migrate
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-__all__ = ["COMMAND", "Options", "bring_in", "check", "kept", "others", "recalled", "target"]
+__all__ = ["COMMAND", "Options", "bring_in", "check", "options_from_json", "options_to_json", "others", "target"]
 
 COMMAND = "therapist-import"
 TOPIC = "therapist-events"
@@ -65,7 +65,7 @@ def bring_in(settings: Settings, options: Options) -> Callable[[Run], Iterator[E
     The job raises what ends a run early: SettingUnusable, AccessRefused, ServiceDown, AlreadyRunning, Interrupted;
     WrongUsage for a path that is not there; MassDeletion, at its end.
     """
-    return lambda run: _Import(settings, options, run).play()
+    return lambda run: _TherapistImport(settings, options, run).play()
 
 
 def check(settings: Settings, options: Options) -> None:
@@ -83,7 +83,7 @@ def others(settings: Settings, options: Options) -> list[str]:
     return files.find(options.paths, settings.therapist_import_dir).others
 
 
-class _Import:
+class _TherapistImport:
     def __init__(self, settings: Settings, options: Options, run: Run) -> None:
         self.settings = settings
         self.options = options
@@ -167,7 +167,7 @@ class _Import:
         looks = pool.each(look, found, workers=workers, stop=self.run.stop)
         return {one.found.path: one for one in looks}
 
-    def _due(self, one: Look, known: Mapping[str, Tracked]) -> tracking.Due:
+    def _due(self, one: Look, known: Mapping[str, TrackedFile]) -> tracking.Due:
         options, now = self.options, datetime.now(UTC)
         return tracking.due(
             one,
@@ -194,7 +194,7 @@ class _Import:
                 wanted.remove(one)
                 yield self.reporter.not_ready(one.found.name)
 
-    def _each(self, importer: Importer, wanted: Sequence[Look], known: Mapping[str, Tracked]) -> Iterator[Event]:
+    def _each(self, importer: Importer, wanted: Sequence[Look], known: Mapping[str, TrackedFile]) -> Iterator[Event]:
         """Import the files by their dates. The lock is asked for before each commit."""
         yield Step("importing")
         for read in in_order(wanted, self.options.workers, self.run.stop):
@@ -271,12 +271,12 @@ def _nowhere() -> sa.Engine:
     return engine
 
 
-def kept(options: Options) -> dict[str, object]:
+def options_to_json(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``."""
     return {**asdict(options), "paths": [str(path) for path in options.paths]}
 
 
-def recalled(options: Mapping[str, object]) -> Options:
+def options_from_json(options: Mapping[str, object]) -> Options:
     """Return the options of an earlier run, from the journal."""
     values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
     return Options(**{**values, "paths": tuple(Path(path) for path in values.get("paths", ()))})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataflows.flows.therapists.importing import meaning
-from dataflows.flows.therapists.tracking import ATTEMPTS, SUSPICIOUS, News
+from dataflows.flows.therapists.tracking import ATTEMPTS, SUSPICIOUS, FileNews
 from dataflows.remote.mail import Message
 
 __all__ = ["message"]
@@ -19,7 +19,7 @@ _SECTIONS = {
 }
 
 
-def message(news: Sequence[News], run_id: str) -> Message:
+def message(news: Sequence[FileNews], run_id: str) -> Message:
     """Word one mail about everything that is new."""
     counts = {state: sum(one.state == state for one in news) for state in _SECTIONS}
     summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
@@ -39,7 +39,7 @@ def _why(error: str) -> str:
     return f"{SUSPICIOUS}: {meaning(error)}" if error.startswith(SUSPICIOUS) else error
 
 
-def _section(title: str, news: Sequence[News]) -> list[str]:
+def _section(title: str, news: Sequence[FileNews]) -> list[str]:
     if not news:
         return []
     lines = [f"  {one.file_name}{f'  {_why(one.error)}' if one.error else ''}" for one in news[:MOST]]

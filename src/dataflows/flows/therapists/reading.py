@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dataflows.errors import Interrupted
 from dataflows.flows.therapists.choosing import Look
 from dataflows.flows.therapists.record import Item
-from dataflows.flows.therapists.scrape import Source, Unreadable, entries
+from dataflows.flows.therapists.scrape import ScrapeFile, Unreadable, entries
 from dataflows.runs import pool
 from dataflows.runs.ahead import ahead
 
@@ -35,12 +35,12 @@ def in_order(looks: Sequence[Look], workers: int, stop: pool.Stop) -> Iterator[R
     size = max(1, workers) * 2
     for start in range(0, len(looks), size):
         window = looks[start : start + size]
-        read = pool.each(_Reader(stop).read, window, workers=min(workers, len(window)), stop=stop)
+        read = pool.each(_AheadReader(stop).read, window, workers=min(workers, len(window)), stop=stop)
         ready = {one.look.found.path: one for one in read}
         yield from (ready.pop(look.found.path) for look in window if look.found.path in ready)
 
 
-class _Reader:
+class _AheadReader:
     def __init__(self, stop: pool.Stop) -> None:
         self._stop = stop
 
@@ -57,7 +57,7 @@ class _Reader:
     def _streamed(self, look: Look) -> Iterator[Item]:
         try:
             with Path(look.found.path).open("rb") as stream:
-                source = Source(stream)
+                source = ScrapeFile(stream)
                 for item in entries(source):
                     yield item
                     if item.at % _LOOK_EVERY == _LOOK_EVERY - 1 and self._stop.is_set():

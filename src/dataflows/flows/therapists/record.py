@@ -17,7 +17,18 @@ import orjson
 
 from dataflows.store.json_bounds import DEEPEST
 
-__all__ = ["FIELDS", "LISTS", "STATUSES", "Broken", "Entry", "Item", "folded", "in_order", "item_of", "natural_key"]
+__all__ = [
+    "FIELDS",
+    "LISTS",
+    "STATUSES",
+    "Broken",
+    "Item",
+    "TherapistEntry",
+    "folded",
+    "in_order",
+    "item_of",
+    "natural_key",
+]
 
 # the sections of an entry, each with the fields that have a column of the same name
 _TEXTS: Mapping[str, tuple[str, ...]] = {
@@ -45,7 +56,7 @@ _ALIKE = str.maketrans(
 _FOUND_BY = ("first_name", "last_name", "postal_code")
 
 
-class Entry(NamedTuple):
+class TherapistEntry(NamedTuple):
     """One therapist as a file has them: ``values`` by column, trimmed and NFC; what is empty is left out."""
 
     at: int
@@ -64,7 +75,7 @@ class Broken(NamedTuple):
     path: str = ""
 
 
-Item: TypeAlias = Entry | Broken
+Item: TypeAlias = TherapistEntry | Broken
 
 
 class _Wrong(Exception):
@@ -84,7 +95,7 @@ def item_of(at: int, raw: Any) -> Item:
         key = natural_key(values)
         if key is None and source_id is None:
             raise _Wrong("no_identity", "postal_code")
-        return Entry(at, source_id, _status(raw.get("status")), values, key, _hash(values))
+        return TherapistEntry(at, source_id, _status(raw.get("status")), values, key, _hash(values))
     except _Wrong as wrong:
         return Broken(at, wrong.code, _PATHS.get(wrong.path, wrong.path))
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Warned
-from dataflows.flows.therapists.importing import NOT_READY, Outcome, meaning
-from dataflows.flows.therapists.tracking import FAILED, SUCCESS, SUSPICIOUS, Due, Tracked
+from dataflows.flows.therapists.importing import NOT_READY, FileOutcome, meaning
+from dataflows.flows.therapists.tracking import FAILED, SUCCESS, SUSPICIOUS, Due, TrackedFile
 from dataflows.runs.journal import Item
 from dataflows.runs.runner import Run
 
@@ -45,7 +45,7 @@ class Reporter:
         self._planned = files
         return Planned(files, "files")
 
-    def skipped(self, name: str, why: Due, tracked: Tracked | None) -> Event:
+    def skipped(self, name: str, why: Due, tracked: TrackedFile | None) -> Event:
         """A file that is not tried now; a failure all the same while it, or an entry of it, is not written."""
         self.files["skipped"] += 1
         self.files["dead"] += why == "dead"
@@ -54,7 +54,7 @@ class Reporter:
             return Skipped(name, _WAITING[why])
         return Failed(name, tracked.status, f"{meaning(tracked.error or '')}; {_WAITING[why]}", known=True)
 
-    def ended(self, outcome: Outcome) -> Iterator[Event]:
+    def ended(self, outcome: FileOutcome) -> Iterator[Event]:
         """A file that was tried."""
         name, status = outcome.look.found.name, outcome.verdict.status
         if status == NOT_READY:
@@ -100,7 +100,7 @@ class Reporter:
 
     # --- one file ---------------------------------------------------------------------------------------------
 
-    def _add(self, outcome: Outcome) -> None:
+    def _add(self, outcome: FileOutcome) -> None:
         figures, verdict = outcome.figures, outcome.verdict
         self.files["failed" if verdict.status == FAILED else "imported"] += 1
         self.therapists.update({name: getattr(figures, name) for name in _THERAPISTS})
@@ -112,7 +112,7 @@ class Reporter:
         if (verdict.status != SUCCESS or figures.remarks) and len(self._told) < _MOST_FILES:
             self._told.append(self._entry(outcome))
 
-    def _entry(self, outcome: Outcome) -> dict[str, object]:
+    def _entry(self, outcome: FileOutcome) -> dict[str, object]:
         figures = outcome.figures
         return {
             "file": outcome.look.found.name,
@@ -125,7 +125,7 @@ class Reporter:
             },
         }
 
-    def _items_of(self, outcome: Outcome) -> list[Item]:
+    def _items_of(self, outcome: FileOutcome) -> list[Item]:
         name, verdict = outcome.look.found.name, outcome.verdict
         state = "failed" if verdict.status == FAILED else "done"
         whole = Item(name, state, outcome.attempts, verdict.error and verdict.status, verdict.error)
@@ -134,11 +134,11 @@ class Reporter:
             *(Item(f"{name}#{one.at}", "failed", 1, one.code, one.path) for one in outcome.figures.first_refused),
         ]
 
-    def _failure(self, outcome: Outcome) -> Failed:
+    def _failure(self, outcome: FileOutcome) -> Failed:
         code = outcome.verdict.error or FAILED
         return Failed(outcome.look.found.name, code, meaning(code), known=outcome.known)
 
-    def _refused(self, outcome: Outcome) -> Iterator[Event]:
+    def _refused(self, outcome: FileOutcome) -> Iterator[Event]:
         name, figures = outcome.look.found.name, outcome.figures
         if figures.first_refused:
             self._planned += len(figures.first_refused)
@@ -148,7 +148,7 @@ class Reporter:
         if more := figures.refused - len(figures.first_refused):
             yield Warned(f"{name}: {more} more entries were refused")
 
-    def _remarks(self, outcome: Outcome) -> Iterator[Event]:
+    def _remarks(self, outcome: FileOutcome) -> Iterator[Event]:
         if not outcome.figures.remarks:
             return
         self._warned += 1
@@ -158,7 +158,7 @@ class Reporter:
             yield Warned("more files have something to tell: all of it is counted in the report")
 
     @staticmethod
-    def _words(outcome: Outcome) -> str:
+    def _words(outcome: FileOutcome) -> str:
         figures = outcome.figures
         counts = {name: getattr(figures, name) for name in ("new", "updated", "unchanged", "deleted", "refused")}
         return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no entries"

@@ -19,7 +19,7 @@ from dataflows.flows.therapists.bounded import BoundedText, mark_in
 from dataflows.flows.therapists.record import STATUSES, Broken, Item, item_of
 from dataflows.store.encodings import encoding_of
 
-__all__ = ["NOTHING_SAID", "Scrape", "Source", "Unreadable", "entries", "scrape_of"]
+__all__ = ["NOTHING_SAID", "Scrape", "ScrapeFile", "Unreadable", "entries", "scrape_of"]
 
 _LONGEST_AREA = 50
 _COUNTS = {"total": "total_therapists", **{status: f"{status}_therapists" for status in STATUSES}}
@@ -46,7 +46,7 @@ class Scrape(NamedTuple):
 NOTHING_SAID = Scrape(None, None, {})
 
 
-class Source:
+class ScrapeFile:
     """A file being read: its SHA-256 is worked out on the way; a byte order mark and what is beyond bounds left out."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -75,7 +75,7 @@ class Source:
             return block.removeprefix(codecs.BOM_UTF8) or self._block(size)
         return block
 
-    def rewind(self) -> Source:
+    def rewind(self) -> ScrapeFile:
         """Start again from the beginning."""
         self._stream.seek(0)
         self._begin()
@@ -93,7 +93,7 @@ class Source:
         return encoding_of(iter(partial(self._stream.read, 1 << 20), b""))
 
 
-def scrape_of(source: Source) -> Scrape:
+def scrape_of(source: ScrapeFile) -> Scrape:
     """Read what a file says of itself; that usually stands at its beginning, and no more is read then.
 
     Raises:
@@ -115,7 +115,7 @@ def scrape_of(source: Source) -> Scrape:
     )
 
 
-def entries(source: Source) -> Iterator[Item]:
+def entries(source: ScrapeFile) -> Iterator[Item]:
     """Yield the entries of a file one by one, whatever its size; only a file that is whole gets to its end.
 
     Raises:
@@ -130,7 +130,7 @@ def entries(source: Source) -> Iterator[Item]:
     raise Unreadable((source.encoding() if code == "not_json" else None) or code)
 
 
-def _entries(source: Source) -> Iterator[Item]:
+def _entries(source: ScrapeFile) -> Iterator[Item]:
     at = -1
     for at, raw in enumerate(_items(source.rewind(), "therapists.item")):
         code = mark_in(raw) if source.has_marks else None
@@ -139,13 +139,13 @@ def _entries(source: Source) -> Iterator[Item]:
         raise Unreadable("no_therapists")
 
 
-def _first(source: Source, prefix: str) -> dict[str, Any]:
+def _first(source: ScrapeFile, prefix: str) -> dict[str, Any]:
     found = next(_items(source.rewind(), prefix), None)
     said = found if isinstance(found, dict) else {}
     return {name: value for name, value in said.items() if mark_in(value) is None} if source.has_marks else said
 
 
-def _items(source: Source, prefix: str) -> Iterator[Any]:
+def _items(source: ScrapeFile, prefix: str) -> Iterator[Any]:
     try:
         yield from ijson.items(source, prefix)
     except IncompleteJSONError as error:
@@ -154,7 +154,7 @@ def _items(source: Source, prefix: str) -> Iterator[Any]:
         raise Unreadable("not_json") from None
 
 
-def _has_list(source: Source) -> bool:
+def _has_list(source: ScrapeFile) -> bool:
     return any(prefix == "therapists" and event == "start_array" for prefix, event, _ in ijson.parse(source))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-__all__ = ["Sight"]
+__all__ = ["Sighting"]
 
 
-class Sight(NamedTuple):
+class Sighting(NamedTuple):
     """Where and when entries were seen: the file's scrape date, its name below the import folder, its area."""
 
     date: datetime

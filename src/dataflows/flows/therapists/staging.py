@@ -12,20 +12,20 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.identity import Key, Known, Person
+from dataflows.flows.therapists.identity import Key, KnownListing, TherapistIdentity
 from dataflows.flows.therapists.record import FIELDS
-from dataflows.flows.therapists.sight import Sight
+from dataflows.flows.therapists.sight import Sighting
 from dataflows.store.practice.bulk import insert, within
 from dataflows.store.practice.therapist_tables import therapist_changes, therapist_locations, therapists
 
-__all__ = ["Row", "Staging"]
+__all__ = ["Row", "StagedFile"]
 
 Row: TypeAlias = dict[str, Any]
 
 _OF_LOCATIONS = {"id": therapist_locations.c.therapist_id, "location": therapist_locations.c.id}
-_KNOWN = [therapists.c[name] for name in Known._fields[:9]]
+_KNOWN = [therapists.c[name] for name in KnownListing._fields[:9]]
 _KNOWN_FURTHER = [
-    *(_OF_LOCATIONS.get(name, therapist_locations.c[name]) for name in Known._fields[:9]),
+    *(_OF_LOCATIONS.get(name, therapist_locations.c[name]) for name in KnownListing._fields[:9]),
     _OF_LOCATIONS["location"],
     therapists.c.deleted_at,
 ]
@@ -84,7 +84,7 @@ class _Changed:
         self._made = False
 
 
-class Staging:
+class StagedFile:
     """The therapists and their further listings, as one file sees and changes them on ``connection``.
 
     ``newest`` is the highest id of a therapist there was before.
@@ -102,27 +102,27 @@ class Staging:
 
     # --- reading ----------------------------------------------------------------------------------------------
 
-    def by_key(self, keys: Collection[str]) -> dict[str, list[Known]]:
+    def by_key(self, keys: Collection[str]) -> dict[str, list[KnownListing]]:
         """The listings with these natural keys."""
-        found: dict[str, list[Known]] = {}
+        found: dict[str, list[KnownListing]] = {}
         for known in self._known("natural_key", keys):
             found.setdefault(known.natural_key or "", []).append(known)
         return found
 
-    def by_id(self, area: str, source_ids: Collection[str]) -> dict[str, list[Known]]:
+    def by_id(self, area: str, source_ids: Collection[str]) -> dict[str, list[KnownListing]]:
         """The listings with these ids of the source in an area."""
-        found: dict[str, list[Known]] = {}
+        found: dict[str, list[KnownListing]] = {}
         if not source_ids or not self._is_known(area):
             return found
         for known in self._known("source_id", source_ids, area):
             found.setdefault(known.source_id or "", []).append(known)
         return found
 
-    def people(self, listings: Iterable[Known]) -> dict[Key, Person]:
+    def people(self, listings: Iterable[KnownListing]) -> dict[Key, TherapistIdentity]:
         """By what a match by id is confirmed, for these listings."""
-        return {key: Person.of(row) for key, row in self._rows(Person._fields, listings)}
+        return {key: TherapistIdentity.of(row) for key, row in self._rows(TherapistIdentity._fields, listings)}
 
-    def rows(self, listings: Iterable[Known]) -> dict[Key, Row]:
+    def rows(self, listings: Iterable[KnownListing]) -> dict[Key, Row]:
         """The columns of these listings that an import fills."""
         return dict(self._rows(FIELDS, listings))
 
@@ -199,14 +199,14 @@ class Staging:
             self._areas[area] = bool(self._connection.execute(sa.select(sa.or_(anybody, further))).scalar_one())
         return self._areas[area]
 
-    def _known(self, column: str, values: Collection[str], area: str | None = None) -> Iterator[Known]:
+    def _known(self, column: str, values: Collection[str], area: str | None = None) -> Iterator[KnownListing]:
         if not values or not self.newest:
             return
         table, further = therapists.c, therapist_locations.c
         query = sa.select(*_KNOWN).where(within(self._connection, table[column], list(values)), table.id <= self.newest)
         if area is not None:
             query = query.where(table.area == area)
-        yield from (Known(*row) for row in self._connection.execute(query).all())
+        yield from (KnownListing(*row) for row in self._connection.execute(query).all())
         if not self._newest_location:
             return
         query = sa.select(*_KNOWN_FURTHER).where(
@@ -216,9 +216,9 @@ class Staging:
         )
         if area is not None:
             query = query.where(further.area == area)
-        yield from (Known(*row) for row in self._connection.execute(query).all())
+        yield from (KnownListing(*row) for row in self._connection.execute(query).all())
 
-    def _rows(self, names: Sequence[str], listings: Iterable[Known]) -> Iterator[tuple[Key, Row]]:
+    def _rows(self, names: Sequence[str], listings: Iterable[KnownListing]) -> Iterator[tuple[Key, Row]]:
         listings = list(listings)
         ids = [known.id for known in listings if known.location is None]
         if ids:
@@ -262,7 +262,7 @@ class Staging:
         for changed in self._changed.values():
             changed.apply()
 
-    def touch(self, ids: Collection[int], sight: Sight, *, further: bool) -> None:
+    def touch(self, ids: Collection[int], sight: Sighting, *, further: bool) -> None:
         """Note that these therapists, or further listings, were seen again as they were."""
         self._change(ids, {"last_seen": sight.date, "seen_in": sight.name, "area": sight.area}, further=further)
 

@@ -9,11 +9,23 @@ from typing import Literal, NamedTuple, TypeAlias
 import sqlalchemy as sa
 
 from dataflows.flows.therapists.choosing import Look
-from dataflows.flows.therapists.figures import Figures
+from dataflows.flows.therapists.figures import FileCounts
 from dataflows.store.practice.bulk import insert, within
 from dataflows.store.practice.therapist_tables import import_tracking
 
-__all__ = ["ATTEMPTS", "Due", "News", "Tracked", "Verdict", "due", "latest", "news", "record", "supersede", "told"]
+__all__ = [
+    "ATTEMPTS",
+    "Due",
+    "FileNews",
+    "FileVerdict",
+    "TrackedFile",
+    "due",
+    "latest",
+    "news",
+    "record",
+    "supersede",
+    "told",
+]
 
 ATTEMPTS = 5
 """How often a file that failed is tried (therapists.md, the job)."""
@@ -27,7 +39,7 @@ _t = import_tracking.c
 Due: TypeAlias = Literal["import", "done", "waiting", "dead"]
 
 
-class Tracked(NamedTuple):
+class TrackedFile(NamedTuple):
     """The latest row of a path."""
 
     id: int
@@ -40,14 +52,14 @@ class Tracked(NamedTuple):
     processed_at: datetime
 
 
-class Verdict(NamedTuple):
+class FileVerdict(NamedTuple):
     """How an import of a file ended; ``error`` in stable names, never with a value."""
 
     status: str
     error: str | None = None
 
 
-class News(NamedTuple):
+class FileNews(NamedTuple):
     """What a mail has to say of a file: ``state`` is failed, dead or recovered."""
 
     id: int
@@ -56,21 +68,21 @@ class News(NamedTuple):
     error: str | None
 
 
-_COLUMNS = [_t[name] for name in Tracked._fields]
+_COLUMNS = [_t[name] for name in TrackedFile._fields]
 _newest = sa.select(sa.func.max(_t.id)).group_by(_t.file_name)
 
 
-def latest(connection: sa.Connection, names: Sequence[str]) -> dict[str, Tracked]:
+def latest(connection: sa.Connection, names: Sequence[str]) -> dict[str, TrackedFile]:
     """The latest rows of these files, by name."""
-    found: dict[str, Tracked] = {}
+    found: dict[str, TrackedFile] = {}
     for page in _pages(names):
         of_page = _newest.where(within(connection, _t.file_name, page))
         query = sa.select(*_COLUMNS).where(_t.id.in_(of_page))
-        found |= {row.file_name: Tracked(*row) for row in connection.execute(query)}
+        found |= {row.file_name: TrackedFile(*row) for row in connection.execute(query)}
     return found
 
 
-def due(look: Look, tracked: Tracked | None, now: datetime, *, reprocess: bool, allow_mass_delete: bool) -> Due:
+def due(look: Look, tracked: TrackedFile | None, now: datetime, *, reprocess: bool, allow_mass_delete: bool) -> Due:
     """Whether a file is to be imported now; a clock that steps back makes nothing wait."""
     if tracked is None or tracked.file_hash != look.sha256 or reprocess or tracked.status == SUPERSEDED:
         return "import"
@@ -84,7 +96,12 @@ def due(look: Look, tracked: Tracked | None, now: datetime, *, reprocess: bool, 
 
 
 def record(
-    connection: sa.Connection, look: Look, before: Tracked | None, verdict: Verdict, figures: Figures, run_id: str
+    connection: sa.Connection,
+    look: Look,
+    before: TrackedFile | None,
+    verdict: FileVerdict,
+    figures: FileCounts,
+    run_id: str,
 ) -> None:
     """Write how a file stands. The same content updates its row; other content gets a row of its own."""
     same = before is not None and before.file_hash == look.sha256
@@ -106,7 +123,7 @@ def record(
         connection.execute(import_tracking.insert().values(values))
 
 
-def _counted(figures: Figures) -> dict[str, int]:
+def _counted(figures: FileCounts) -> dict[str, int]:
     return {
         "therapist_count": figures.entries,
         "new_count": figures.new,
@@ -118,7 +135,7 @@ def _counted(figures: Figures) -> dict[str, int]:
 
 def supersede(connection: sa.Connection, looks: Iterable[Look], run_id: str) -> None:
     """Note files whose place a newer one has taken before they were imported."""
-    nothing = _counted(Figures())
+    nothing = _counted(FileCounts())
     rows = [
         {
             **nothing,
@@ -135,7 +152,7 @@ def supersede(connection: sa.Connection, looks: Iterable[Look], run_id: str) -> 
     insert(connection, import_tracking, rows)
 
 
-def news(connection: sa.Connection) -> list[News]:
+def news(connection: sa.Connection) -> list[FileNews]:
     """What nobody was told yet: first failures, files given up, and those that recovered since."""
     unwritten = _t.status.in_((FAILED, PARTIAL))
     state = sa.case(
@@ -146,10 +163,10 @@ def news(connection: sa.Connection) -> list[News]:
     candidates = sa.select(_t.id, _t.file_name, state.label("state"), _t.error).where(
         sa.or_(_t.status != SUCCESS, _t.told.is_not(None)), _t.status != SUPERSEDED, _t.id.in_(_newest)
     )
-    return [News(*row) for row in connection.execute(candidates.order_by(_t.file_name)) if row.state]
+    return [FileNews(*row) for row in connection.execute(candidates.order_by(_t.file_name)) if row.state]
 
 
-def told(connection: sa.Connection, said: Sequence[News]) -> None:
+def told(connection: sa.Connection, said: Sequence[FileNews]) -> None:
     """Note what a mail was written about."""
     for state in {one.state for one in said}:
         ids = [one.id for one in said if one.state == state]

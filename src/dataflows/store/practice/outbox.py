@@ -39,7 +39,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PublishVerdict:
     """What the brokers made of some events: which are safe, which they will never take, and whether to go on.
 
     ``why`` says in our own words why they stopped; empty means that more can be handed over.
@@ -121,7 +121,7 @@ def add_from(
 def drain(
     engine: sa.Engine,
     topic: str,
-    publish: Callable[[Sequence[Event]], Verdict],
+    publish: Callable[[Sequence[Event]], PublishVerdict],
     *,
     now: datetime | None = None,
     forget: bool = True,
