@@ -100,7 +100,7 @@ def measure(*command: str, environment: dict[str, str] | None = None) -> Measure
 
 EXPORT = """
 import sys
-from dataflows.sandbox.exports import text_of
+from dataflows.sandbox.cqc import text_of
 path, source, records, edition, megabytes = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 text = text_of(source, records, edition).encode()
 size = 0
@@ -174,7 +174,7 @@ COMPARE = """
 import json, sys, time
 from pathlib import Path
 from dataflows.flows.cqc.changes import write_changes
-from dataflows.flows.cqc.merged import write_merged
+from dataflows.flows.cqc.tables import write_merged
 folder = Path(sys.argv[1])
 before, after = folder / "before.csv", folder / "after.csv"
 began = time.monotonic()

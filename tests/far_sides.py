@@ -19,8 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataflows.sandbox.endless import endless
-from dataflows.sandbox.faults import ENDLESS
+from dataflows.sandbox.faults import ENDLESS, endless
 from dataflows.sandbox.server import Sandbox
 from tests.flows.csc.children import child
 from tests.flows.csc.world import Loader

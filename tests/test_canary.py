@@ -30,8 +30,8 @@ from dataflows.flows.csc.recording import Recorder
 from dataflows.flows.csc.schema import ChildSchema
 from dataflows.flows.csc.sending import BatchSender
 from dataflows.runs.journal import Item, Journal
+from dataflows.sandbox import model as sandbox_token
 from dataflows.sandbox import receiver as sandbox_receiver
-from dataflows.sandbox import token as sandbox_token
 from dataflows.sandbox.faults import ENDLESS
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Answer, Request

@@ -19,7 +19,7 @@ from dataflows.flows.cqc.verify import FileSummary, Verifier
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.recording import StagingWriter
 from dataflows.flows.hospitals.batch import Batch
-from dataflows.flows.hospitals.entries import BatchEntry
+from dataflows.flows.hospitals.rows import BatchEntry
 from dataflows.flows.patients import identity, recording
 from dataflows.flows.patients.bucket import ListedObject
 from dataflows.flows.patients.intake import Intake

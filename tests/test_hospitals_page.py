@@ -11,9 +11,8 @@ from dataflows.cli.main import app
 from dataflows.errors import ExitCode
 from dataflows.flows.hospitals.batch import BatchPolicy
 from dataflows.flows.hospitals.copies import FileContent
-from dataflows.flows.hospitals.entries import State
 from dataflows.flows.hospitals.plan import UploadPlan
-from dataflows.flows.hospitals.rows import Hospital, HospitalRow
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow, State
 from dataflows.flows.hospitals.telling import response, status_of
 from dataflows.settings.table import table
 

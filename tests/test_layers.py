@@ -32,14 +32,14 @@ MAY_KNOW = {
 PAYLOAD_RULES = {"payload", "schema"}
 # what a command calls: the story of one command each; the steps of a flow do not know them
 JOBS = {"job", "inspection"}
-PRINTERS = {"cli/output.py", "cli/progress.py", "cli/lines.py"}
+PRINTERS = {"cli/output.py", "cli/progress.py", "cli/wording.py"}
 POOL = "runs/pool.py"
 # a server has to serve while its starter goes on; a signal's message must not wait for what it interrupted; and reading
 # ahead or writing back in order is no work for a pool, which takes what is ready
-THREADS = {"runs/background.py", "runs/runner.py", "runs/ahead.py", "flows/csc/writer_thread.py"}
+THREADS = {"runs/background.py", "runs/runner.py", "runs/pool.py", "flows/csc/recording.py"}
 RETRY = "remote/retry.py"
 # a transaction that was the victim of a deadlock is repeated as a whole, by rules of the database and not of a service
-TRANSACTIONS = "store/transactions.py"
+TRANSACTIONS = "store/failures.py"
 # `runs show --follow` looks at the journal now and then; nothing is tried again there
 PATIENT = {RETRY, "cli/runs.py"}
 

@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.cli.main import _command, main
-from dataflows.cli.variables import variables
+from dataflows.cli.options import variables
 from dataflows.flows.csc.table import staging_table
 from dataflows.flows.patients.tracking import ATTEMPTS
 from dataflows.sandbox.server import Sandbox

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.errors import SettingUnusable
-from dataflows.settings import Secret, Settings, d2i, envfile, families, fields_of, load, table
+from dataflows.settings import Secret, Settings, envfile, families, fields_of, load, table
 
 ODBC = (
     "Driver={ODBC Driver 18 for SQL Server};Server=db.example.org\\HDM;UID=loader;PWD={p #1;x}};Encrypt=yes # no remark"
@@ -20,7 +20,7 @@ ODBC = (
 
 @pytest.fixture(autouse=True)
 def clean_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [*(spec.name for spec in table()), *d2i.NAMES, "NO_COLOR"]:
+    for name in [*(spec.name for spec in table()), *envfile.NAMES, "NO_COLOR"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 

@@ -130,8 +130,8 @@ def practice_page() -> str:
     """The text of docs/practice-database.md."""
     import sqlalchemy as sa
 
-    from dataflows.store.practice import migrate, tables, therapist_tables  # noqa: F401 - they fill the metadata
-    from dataflows.store.practice.metadata import metadata
+    from dataflows.store.practice import migrate
+    from dataflows.store.practice.tables import metadata
 
     kinds = [sa.make_url(url).get_dialect()() for url in ("postgresql+psycopg://", "sqlite://")]
     lines = [NOTE, "", _PRACTICE_INTRO.format(version=migrate.NEWEST)]

@@ -13,7 +13,7 @@ from sources import HTTP, WARNING
 
 from api_pipeline.__main__ import _COMMANDS, _HELP
 from dataflows.cli.main import app
-from dataflows.cli.variables import variable_name
+from dataflows.cli.options import variable_name
 from dataflows.errors import ExitCode
 
 NOTE = "<!-- Written by tools/generate.py from the code. Change the code, then run it again. -->"

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from enum import IntEnum
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text with every character that is none to see as ``\u....``, but for blanks and those in ``keep``."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"  # JSON writes this one as it is
 
 
 class ExitCode(IntEnum):

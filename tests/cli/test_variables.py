@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from dataflows.cli.main import _command, app, main
-from dataflows.cli.variables import Variable, defaults, variables
+from dataflows.cli.options import Variable, defaults, variables
 
 Capture = pytest.CaptureFixture[str]
 

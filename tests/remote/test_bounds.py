@@ -17,7 +17,7 @@ import trustme
 from dataflows.errors import ServiceDown
 from dataflows.remote.connections import LARGEST_HEAD, Stopped, TooLarge
 from dataflows.remote.session import Session, send
-from dataflows.sandbox.endless import endless
+from dataflows.sandbox.faults import endless
 from tests.remote.loopback import Answer, Request, in_turn, raw, reply, server_tls, serving, silence
 
 NewSession = Callable[..., Session]

@@ -11,7 +11,7 @@ import pytest
 import responses
 
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
-from dataflows.remote.grants import Grant, MicrosoftGrants, PlainGrants
+from dataflows.remote.oauth import Grant, MicrosoftGrants, PlainGrants
 from dataflows.remote.session import Session
 from tests.remote.loopback import settings
 from tests.remote.mocked import answering

@@ -15,9 +15,8 @@ import pytest
 import trustme
 
 from dataflows.errors import AccessRefused, ServiceDown, SettingUnusable
-from dataflows.remote import grants
-from dataflows.remote.grants import Grant, MicrosoftGrants
-from dataflows.remote.oauth import TokenSource
+from dataflows.remote import oauth
+from dataflows.remote.oauth import Grant, MicrosoftGrants, TokenSource
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import Session
 from tests.remote.loopback import (
@@ -246,7 +245,7 @@ def test_what_is_no_token_endpoint_is_a_setting_to_correct(source_at: Make, answ
     [(3600, 3600), ("1800", 1800), (None, 3600), ("soon", 3600), (-5, 0), ("nan", 0), (1e300, 86_400)],
 )
 def test_a_life_is_understood_or_taken_as_an_hour(life: object, left: int) -> None:
-    assert grants._seconds(life) == left
+    assert oauth._seconds(life) == left
 
 
 def test_what_may_be_said_of_a_token(source_at: Make) -> None:
@@ -290,13 +289,13 @@ def test_msal_serves_microsoft_and_nobody_else(endpoint: str, microsoft: bool) -
 
 @pytest.mark.parametrize("path", ["/oauth2/v2.0/token", "/oauth2/token", "/oauth2/v2.0/token/"])
 def test_the_authority_is_what_stands_before_the_token_path(path: str) -> None:
-    assert grants._authority(f"https://login.microsoftonline.com/{TENANT}{path}") == (
+    assert oauth._authority(f"https://login.microsoftonline.com/{TENANT}{path}") == (
         f"https://login.microsoftonline.com/{TENANT}"
     )
 
 
 def test_the_tenant_of_a_microsoft_endpoint_is_named() -> None:
-    assert grants.tenant(f"https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token") == TENANT
+    assert oauth.tenant(f"https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token") == TENANT
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dataflows.runs.ahead import ahead
+from dataflows.runs.pool import ahead
 from tests.processes import until
 
 

@@ -16,9 +16,8 @@ from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from dataflows.sandbox.bucket import BUCKET
-from dataflows.sandbox.objects import crc32c
-from dataflows.sandbox.partial import selected
 from dataflows.sandbox.server import Sandbox
+from dataflows.sandbox.storage import crc32c, selected
 from tests.sandbox.client import ask
 
 NAME = "Müller-Lüdenscheidt_Anna Lena_2000-01-01_0b1ab67b.json"

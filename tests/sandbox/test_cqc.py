@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dataflows.sandbox.exports import DIRECTORY_COLUMNS, PREAMBLE, SEARCH_COLUMNS
+from dataflows.sandbox.cqc import DIRECTORY_COLUMNS, PREAMBLE, SEARCH_COLUMNS
 from dataflows.sandbox.server import Sandbox
 from tests.sandbox.client import ask
 

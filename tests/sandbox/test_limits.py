@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataflows.sandbox import limits
-from dataflows.sandbox.limits import FixedWindows
+from dataflows.sandbox import directory_memory
+from dataflows.sandbox.directory_memory import FixedWindows
 
 
 def test_a_window_begins_with_its_first_request_and_does_not_slide() -> None:
@@ -33,7 +33,7 @@ def test_no_limit_counts_nothing() -> None:
 def test_windows_that_are_over_are_forgotten() -> None:
     now = [0.0]
     windows = FixedWindows(lambda: now[0])
-    for n in range(limits._MANY):
+    for n in range(directory_memory._MANY):
         windows.admits(str(n), 1, 60)
     now[0] = 60.0
     windows.admits("a", 1, 60)

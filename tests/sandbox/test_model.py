@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.csc.payload import CHILD, ObjectKind
+from dataflows.flows.csc.schema import CHILD, ObjectKind
 from dataflows.sandbox.model import MODELS, Stored, merge, normal, replace
 from tests.flows.csc.strategies import children, edited
 

@@ -6,7 +6,7 @@ import copy
 from random import Random
 from statistics import mean
 
-from dataflows.flows.csc.payload import canonical, problems
+from dataflows.flows.csc.schema import canonical, problems
 from dataflows.sandbox.synthetic import changed, synthetic_child
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dataflows.sandbox.synthetic_hospitals import hospitals
+from dataflows.sandbox.synthetic import hospitals
 
 PHONE = re.compile(r"01632 960\d{3}|\(020\) 7946 0\d{3}")
 

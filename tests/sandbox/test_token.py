@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dataflows.sandbox.model import TokenIssuer
 from dataflows.sandbox.server import Sandbox
-from dataflows.sandbox.token import TokenIssuer
 from tests.sandbox.client import ask_token, child, post, token_of
 
 

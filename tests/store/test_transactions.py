@@ -9,15 +9,15 @@ import sqlalchemy as sa
 import tenacity
 
 from dataflows.errors import ServiceDown, SettingUnusable
-from dataflows.store import transactions
+from dataflows.store import failures
 from dataflows.store.database import connect
-from dataflows.store.transactions import ATTEMPTS, in_transaction
+from dataflows.store.failures import ATTEMPTS, in_transaction
 from tests.store.sqlserver_errors import SAID
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transactions, "_WAIT", tenacity.wait_none())
+    monkeypatch.setattr(failures, "_WAIT", tenacity.wait_none())
 
 
 @pytest.fixture

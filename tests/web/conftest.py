@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.sandbox.server import Sandbox
-from dataflows.web import guesses
+from dataflows.web import access
 from tests.flows.hospitals.world import QUICK
 from tests.web.served import Within, within
 from tests.web.world import Served, World
@@ -18,7 +18,7 @@ from tests.web.world import Served, World
 def _guesses_at_once() -> Iterator[None]:
     """All tests call from one address: what slows its guesses is told apart in tests of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guesses, "FREE_GUESSES", 1_000_000)
+        patch.setattr(access, "FREE_GUESSES", 1_000_000)
         yield
 
 

@@ -14,11 +14,11 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from dataflows.errors import SettingUnusable
+from dataflows.flows.cqc.changes import Fetch, History
 from dataflows.flows.cqc.folder import target
-from dataflows.flows.cqc.history import Fetch, History
 from dataflows.sandbox.server import Sandbox
 from dataflows.settings import Secret
-from dataflows.web import guesses, sessions
+from dataflows.web import access
 from dataflows.web.access import COOKIE, Access
 from dataflows.web.bounds import Bounds
 from tests.flows.hospitals.world import QUICK
@@ -188,12 +188,12 @@ def test_guesses_wait_for_each_other_and_are_not_looked_at_when_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     gate = Gate()
-    monkeypatch.setattr(guesses, "FREE_GUESSES", 3)
-    monkeypatch.setattr(guesses, "pause", gate.wait)
+    monkeypatch.setattr(access, "FREE_GUESSES", 3)
+    monkeypatch.setattr(access, "pause", gate.wait)
     with within(tmp_path, local=False) as server, ExitStack() as closing:
         assert [WAYS[way](server, "wrong") for _ in range(3)] == [401] * 3
         head = f"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{HEADER}: wrong\r\n\r\n".encode()
-        line = [closing.enter_context(server.connected()) for _ in range(guesses.MOST_IN_LINE)]
+        line = [closing.enter_context(server.connected()) for _ in range(access.MOST_IN_LINE)]
         closing.callback(gate.opened.set)  # whatever fails
         for one in line:
             one.sendall(head)
@@ -202,23 +202,23 @@ def test_guesses_wait_for_each_other_and_are_not_looked_at_when_too_many(
         assert (refused.status, refused.code) == (429, "too_many_guesses")
         assert int(refused.headers["Retry-After"]) > 0
         assert server.get("/health", X_Auth_Token="").status == 200, "who shows no token waits for nothing"
-        assert gate.asked == [guesses.WAIT_SECONDS], "one at a time"
+        assert gate.asked == [access.WAIT_SECONDS], "one at a time"
         gate.opened.set()
         assert {rest_of(one)[:12] for one in line} == {b"HTTP/1.1 401"}
-        assert gate.asked == [guesses.WAIT_SECONDS] * len(line)
+        assert gate.asked == [access.WAIT_SECONDS] * len(line)
 
 
 def test_after_some_guesses_the_token_still_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guesses, "FREE_GUESSES", 3)
-    monkeypatch.setattr(guesses, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(access, "FREE_GUESSES", 3)
+    monkeypatch.setattr(access, "WAIT_SECONDS", 0.01)
     with within(tmp_path, local=False) as server:
         assert [WAYS["header"](server, "wrong") for _ in range(9)] == [401] * 9
         assert WAYS["header"](server, TOKEN) == 200
 
 
 def test_guesses_from_everywhere_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guesses, "MOST_ADDRESSES", 10)
-    held = guesses.Guesses()
+    monkeypatch.setattr(access, "MOST_ADDRESSES", 10)
+    held = access.Guesses()
     for number in range(1000):
         held.note_wrong({"client": (f"2001:db8:0:{number // 2:x}::{number:x}", 1)})
     assert len(held._guessers) == 10
@@ -275,15 +275,15 @@ def test_a_cookie_that_somebody_kept_opens_nothing_after_leave(guarded: Within) 
 
 
 def test_so_many_sessions_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MOST_SESSIONS", 3)
-    held = sessions.Sessions()
+    monkeypatch.setattr(access, "MOST_SESSIONS", 3)
+    held = access.Sessions()
     cookies = [held.begin() for _ in range(5)]
     assert [held.holds(one) for one in cookies] == [False, False, True, True, True]
 
 
 def test_a_cookie_expires(guarded: Within, monkeypatch: pytest.MonkeyPatch) -> None:
     cookie = cookie_of(guarded)
-    monkeypatch.setattr(sessions, "COOKIE_SECONDS", -1)
+    monkeypatch.setattr(access, "COOKIE_SECONDS", -1)
     assert guarded.get("/runs", X_Auth_Token="", Cookie=cookie).status == 401
 
 

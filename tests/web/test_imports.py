@@ -11,13 +11,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dataflows.errors import ExitCode
-from dataflows.runs.figures import recent_attempts
+from dataflows.runs.history import recent_attempts
 from dataflows.runs.journal import Item, Journal
 from dataflows.settings import Settings
 from dataflows.web.access import Access
-from dataflows.web.desk import ServerContext
+from dataflows.web.desk import IMPORTS, ServerContext, Watched
 from dataflows.web.imports import _health
-from dataflows.web.watched import IMPORTS, Watched
 from tests.flows.patients.world import name_of, registration, written
 from tests.flows.therapists.world import scrape, therapist
 from tests.processes import until

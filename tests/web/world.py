@@ -17,7 +17,7 @@ import urllib3
 
 from dataflows.runs.journal import RUNNING, Journal
 from dataflows.sandbox.server import Sandbox
-from dataflows.sandbox.synthetic_hospitals import hospitals
+from dataflows.sandbox.synthetic import hospitals
 from tests.flows.hospitals.world import QUICK
 from tests.processes import PATIENCE, Ended, Process, Program
 

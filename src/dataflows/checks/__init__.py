@@ -4,7 +4,7 @@ What depends on a check that failed is reported as skipped. Nothing is changed a
 """
 
 from dataflows.checks.check import Check
+from dataflows.checks.databases import check_schema
 from dataflows.checks.services import DATABASES, SERVICES, Target, check_all
-from dataflows.checks.staging import check_schema
 
 __all__ = ["DATABASES", "SERVICES", "Check", "Target", "check_all", "check_schema"]

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file, origin
-from dataflows.checks.way import LazySession
+from dataflows.checks.check import ENV_FILE, Attempt, Check, LazySession, env_file, origin
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
 
 if TYPE_CHECKING:

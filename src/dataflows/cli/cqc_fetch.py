@@ -96,7 +96,7 @@ def _from_working_folder(output: Path) -> Path:
 def run(call: Invocation, options: Options) -> int:
     """Run the job and print how it ended; returns the exit code."""
     from dataflows.flows.cqc import job
-    from dataflows.flows.cqc.sources import chosen
+    from dataflows.flows.cqc.fetching import chosen
 
     settings = call.loaded or call.settings()
     chosen(settings, options.sources)  # a source that is unknown is wrong usage and no run

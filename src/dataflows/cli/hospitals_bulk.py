@@ -15,7 +15,7 @@ from dataflows.cli.options import Invocation, Json, Workers, epilog, invocation
 if TYPE_CHECKING:
     from dataflows.flows.hospitals.copies import FileContent
     from dataflows.flows.hospitals.job import Options
-    from dataflows.flows.hospitals.report import Validation
+    from dataflows.flows.hospitals.table import Validation
     from dataflows.runs.journal import Journal, RunRecord
     from dataflows.runs.runner import Report
 

@@ -167,7 +167,7 @@ def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
     parameter: Any = getattr(error, "param", None)
     path = context.command_path if context is not None else PROGRAM
     if parameter is not None and context.get_parameter_source(parameter.name).name == "DEFAULT_MAP":
-        from dataflows.cli.variables import variable_name
+        from dataflows.cli.options import variable_name
 
         commands = tuple(path.split()[1:])
         name = variable_name(commands, max(parameter.opts, key=len))
@@ -193,7 +193,7 @@ def _global_options() -> set[str]:
 
 
 def _defaults(context: typer.Context, call: Invocation) -> dict[str, Any]:
-    from dataflows.cli.variables import defaults, variables
+    from dataflows.cli.options import defaults, variables
     from dataflows.settings import envfile
 
     known = list(variables(context.command))

@@ -1,4 +1,4 @@
-"""What commands share: options, the end of every help page, and what stands behind the Typer context."""
+"""The options that commands share, their variables, and what the call of a command knows of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +21,62 @@ if TYPE_CHECKING:
     from dataflows.runs.logs import RunLog
     from dataflows.runs.runner import Job, Order, Report
     from dataflows.settings import Settings
+
+
+_PREFIX = "DATAFLOWS"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """The variable of one option."""
+
+    name: str
+    commands: tuple[str, ...]
+    """The way to the command, such as ``("runs", "list")``."""
+    option: str
+    """The option as it is typed, such as ``--older-than``."""
+    parameter: str
+    meaning: str
+    multiple: bool
+
+
+def variables(group: Any, above: tuple[str, ...] = ()) -> Iterator[Variable]:
+    """The variables of all options below a Typer group."""
+    for name, command in group.commands.items():
+        way = (*above, name)
+        if hasattr(command, "commands"):
+            yield from variables(command, way)
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                yield _variable(way, parameter)
+
+
+def defaults(known: list[Variable], written: Mapping[str, str]) -> dict[str, Any]:
+    """What the variables say, in the shape of a Typer ``default_map``; the environment beats the env file."""
+    found: dict[str, Any] = {}
+    file = {key.upper(): value for key, value in written.items()}
+    for variable in known:
+        value = os.environ.get(variable.name, "").strip() or file.get(variable.name)
+        if not value:
+            continue
+        place = found
+        for command in variable.commands:
+            place = place.setdefault(command, {})
+        place[variable.parameter] = value.split() if variable.multiple else value
+    return found
+
+
+def variable_name(commands: tuple[str, ...], option: str) -> str:
+    """The name by rule."""
+    return "_".join([_PREFIX, *commands, option.lstrip("-")]).replace("-", "_").upper()
+
+
+def _variable(way: tuple[str, ...], parameter: Any) -> Variable:
+    option = max(parameter.opts, key=len)
+    return Variable(
+        variable_name(way, option), way, option, parameter.name, parameter.help or "", bool(parameter.multiple)
+    )
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, whatever happens.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; send and change nothing.")]

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dataflows.cli.lines import write_line
-from dataflows.errors import DataflowsError, ExitCode
-from dataflows.printable import printable
+from dataflows.cli.wording import write_line
+from dataflows.errors import DataflowsError, ExitCode, printable
 
 if TYPE_CHECKING:
     from pathlib import Path

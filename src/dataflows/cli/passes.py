@@ -48,7 +48,7 @@ def telling(settings: Settings, command: str, run: Callable[[], int], *, watchin
 
 def watch(call: Invocation, every: str, one: Callable[[Invocation], int]) -> int:
     """Run passes until stopped; returns the exit code. ``one`` runs one with a call of its own."""
-    from dataflows.runs import watch as watching
+    from dataflows.runs import background as watching
 
     span = seconds(every)
 

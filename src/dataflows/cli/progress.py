@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from dataflows.cli.lines import write_line
-from dataflows.cli.wording import span
+from dataflows.cli.wording import span, write_line
 from dataflows.events import Event, Planned, Reached, Retrying, Step, Tally, Waiting
 
 LINE_EVERY_SECONDS = 5.0

@@ -176,7 +176,7 @@ def _timer(
     account: str | None,
     name: str | None,
 ) -> Timer:
-    from dataflows.cli.carried import carried_settings
+    from dataflows.cli.installing import carried_settings
     from dataflows.cli.timers import Timer
 
     _check_names(account, name)

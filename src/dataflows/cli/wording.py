@@ -1,14 +1,30 @@
-"""How results, counts and failures are put into words and documents. Nothing here prints."""
+"""The wording of outcomes, figures and durations, and lines that a terminal takes as they are."""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from dataflows.errors import DataflowsError
 
 if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome
+
+
+_NO_READER = (errno.EPIPE, errno.EINVAL)  # Windows says that the argument is invalid
+
+
+def write_line(text: str, stream: TextIO) -> None:
+    """Print a line at once. When its reader has gone, it goes nowhere: the work and the exit code still count."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as error:
+        if error.errno not in _NO_READER:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
 
 _ALWAYS = ("rows", "sent", "failed")  # figures that say something when they are zero, too
 _WORDS = {"skipped": "unchanged"}

@@ -15,7 +15,7 @@ from dataflows.errors import ExitCode
 from dataflows.flows.hospitals import job, table
 from dataflows.flows.hospitals.rows import Hospital
 from dataflows.runs.runner import Order, Outcome
-from dataflows.sandbox.synthetic_hospitals import hospitals
+from dataflows.sandbox.synthetic import hospitals
 
 FLOW = "hospitals-bulk"
 # creates take 5 s at the real Directory, and one without an answer may land 30 s later

@@ -9,8 +9,7 @@ import sqlalchemy as sa
 
 from dataflows.demo.stage import Stage
 from dataflows.settings import Settings
-from dataflows.store.practice.database import open_engine
-from dataflows.store.practice.transactions import writing
+from dataflows.store.practice.database import open_engine, writing
 
 
 def rows(settings: Settings, table: sa.Table) -> list[sa.Row[Any]]:

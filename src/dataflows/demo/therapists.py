@@ -19,8 +19,7 @@ from dataflows.errors import ExitCode
 from dataflows.flows.therapists import job
 from dataflows.runs.runner import Order, Outcome
 from dataflows.sandbox.synthetic_practice import Object, therapist
-from dataflows.store.practice.tables import outbox
-from dataflows.store.practice.therapist_tables import import_tracking, therapist_changes, therapists
+from dataflows.store.practice.tables import import_tracking, outbox, therapist_changes, therapists
 
 FLOW = job.COMMAND
 WEEKS = {1: "2026-03-08", 2: "2026-03-15"}  # the scrape dates of the synthetic editions

@@ -1,8 +1,4 @@
-"""Jobs in the background of a process that serves: each in a thread of its own, so many of a command at a time.
-
-A job is a run from the moment that it is taken in (lock, run id, journal), also while it waits for its turn; so a
-process that dies leaves nothing that is not listed as resumable.
-"""
+"""Jobs beside a server, and passes in a loop that ends when it is asked to."""
 
 from __future__ import annotations
 
@@ -14,18 +10,56 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TypeVar
 
-from dataflows.errors import DataflowsError, Interrupted, ServiceDown
+from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
 from dataflows.events import Event, Step
 from dataflows.runs.logs import RunLog
 from dataflows.runs.pool import Stop
-from dataflows.runs.runner import Job, Order, Outcome, Run, run_job
+from dataflows.runs.runner import Job, Order, Outcome, Run, run_job, signals
+
+_HOPELESS = (ExitCode.USAGE, ExitCode.SETTINGS)  # what no waiting mends
+_TICK = 0.5  # seconds; on Windows a longer wait would keep Ctrl-C from being seen
+
+
+def watch(
+    one_pass: Callable[[], int],
+    every: float,
+    stopping: Callable[[], None] | None = None,
+    *,
+    stop: Stop | None = None,
+) -> ExitCode:
+    """Run passes, ``every`` seconds from beginning to beginning, until a signal comes.
+
+    Args:
+        one_pass: does one, and returns its exit code; a signal during a run makes that 130.
+        stopping: called when a signal comes between two passes.
+        stop: outside of the main thread, which alone hears signals: ends the watch.
+
+    Returns:
+        130 when it was stopped; 2 or 10 at once, since waiting does not mend those.
+    """
+    stop = stop or Stop()
+    with signals(stop, stopping or (lambda: None)):
+        while True:
+            began = time.monotonic()
+            code = one_pass()
+            if code in _HOPELESS:
+                return ExitCode(code)
+            if code == ExitCode.INTERRUPTED or _wait(stop, began + every):
+                return ExitCode.INTERRUPTED
+
+
+def _wait(stop: Stop, until: float) -> bool:
+    """Wait for the next pass; True when there shall be none."""
+    while not stop.is_set() and (left := until - time.monotonic()) > 0:
+        stop.wait(min(left, _TICK))
+    return stop.is_set()
+
 
 MOST_AT_WORK = 4
 """So many jobs of one command are at work at the same time; others wait for their turn."""
 MOST_TAKEN_IN = 64
 """So many jobs are taken in, those that wait included; further ones are refused."""
 
-_TICK = 0.5  # seconds between two looks whether to stop
 
 T = TypeVar("T")
 

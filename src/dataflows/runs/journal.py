@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import BadInput, DataflowsError, ServiceDown, SettingUnusable, WrongUsage
-from dataflows.store.disk import sqlite_unusable, unusable
-from dataflows.store.files import private_file, private_folder
-from dataflows.store.network import refuse_network_share
+from dataflows.store.files import private_file, private_folder, sqlite_unusable, unusable
+from dataflows.store.sqlite_files import refuse_network_share
 
 RUNNING, DONE, PARTIAL, FAILED, RESUMABLE, ABANDONED = "running", "done", "partial", "failed", "resumable", "abandoned"
 

@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dataflows.errors import SettingUnusable
-from dataflows.store.disk import unusable
-from dataflows.store.files import private_folder, private_lock, write_whole
+from dataflows.store.files import private_folder, private_lock, unusable, write_whole
 
 KEY_FILE = "journal.key"
 _BITS = 256

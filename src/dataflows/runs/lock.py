@@ -13,8 +13,7 @@ from filelock import Timeout
 
 from dataflows.errors import AlreadyRunning
 from dataflows.runs.journal import now
-from dataflows.store.disk import unusable
-from dataflows.store.files import private_folder, private_lock, write_whole
+from dataflows.store.files import private_folder, private_lock, unusable, write_whole
 
 _A_GLANCE = 0.2  # s; ``is_running`` of another process holds a free lock for an instant, which is no run
 

@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dataflows import __version__
-from dataflows.errors import DataflowsError
+from dataflows.errors import DataflowsError, printable
 from dataflows.events import Done, Event, Failed, Pending, Planned, Reached, Retrying, Skipped, Step, Waiting, Warned
-from dataflows.printable import printable
 
 if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome
@@ -144,8 +143,7 @@ class RunLog(logging.Handler):
         return self.path
 
     def _open(self) -> TextIO:
-        from dataflows.store.disk import unusable
-        from dataflows.store.files import private_folder
+        from dataflows.store.files import private_folder, unusable
 
         try:
             private_folder(self.path.parent)

@@ -16,11 +16,13 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from dataflows.sandbox.faults import Fate, Faults, FaultVerdict
-from dataflows.sandbox.objects import DamagedUpload, Object, Shelf
 from dataflows.sandbox.service import Answer, Request, Route, Service
 from dataflows.sandbox.storage import (
     BUCKET,
     Call,
+    DamagedUpload,
+    Object,
+    Shelf,
     condition,
     hash_header,
     headers_of,

@@ -16,16 +16,18 @@ from typing import Any, Final
 
 import orjson
 
-from dataflows.sandbox.directory_body import (
+from dataflows.sandbox.directory_memory import (
+    BatchActive,
+    FixedWindows,
+    Memory,
+    Record,
     UnprocessableEntity,
     batch_id_of,
     changed_hospital,
     hospital_id_of,
     new_hospital,
 )
-from dataflows.sandbox.directory_memory import BatchActive, Memory, Record
 from dataflows.sandbox.faults import Fate, Faults, FaultVerdict
-from dataflows.sandbox.limits import FixedWindows
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
 
 PATH: Final = "/directory"

@@ -1,16 +1,21 @@
-"""What a receiver makes of a child that it is sent: DfE does not say, so both readings are here as pure functions.
-
-A stored child is kept in *normal form*: ``purge`` flags are instructions and not data, so they are gone; the items of
-an id list stand in the order of their ids, because that order carries nothing; an id list without items is no list.
-"""
+"""What a receiver of children's records holds, and the tokens that let a caller in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+import hmac
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal
+from urllib.parse import parse_qs
 
-from dataflows.flows.csc.payload import CHILD, ObjectKind
+from dataflows.flows.csc.schema import CHILD, ObjectKind
+from dataflows.sandbox.faults import Faults
+from dataflows.sandbox.service import Answer, Request, Route, Service
 
 Stored = dict[str, Any]
 Model = Literal["merge", "replace"]
@@ -74,3 +79,93 @@ def _put(target: dict[str, Any], name: str, value: object | None) -> None:
         target.pop(name, None)
     else:
         target[name] = value
+
+
+TENANT = "synthetic-tenant"
+CLIENT_ID = "synthetic-client"
+CLIENT_SECRET = "synthetic-secret"  # noqa: S105 - opens nothing but this sandbox
+SCOPE = "api://synthetic-receiver/.default"
+
+
+@dataclass
+class TokenFaults(Faults):
+    """The faults of the token endpoint.
+
+    Attributes:
+        token_seconds: what ``expires_in`` says, and when a token is really refused.
+        token_uses: a token is refused after so many requests although its time is not up (0: no such limit).
+    """
+
+    token_seconds: int = 3600
+    token_uses: int = 0
+
+
+class TokenIssuer(Service):
+    """Gives out tokens and knows which are still good."""
+
+    name = "token"
+    keeps_bodies = False  # they hold the client secret
+    faults: TokenFaults
+
+    def __init__(self, *, seed: int = 0, lean: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(TokenFaults(seed=seed, clock=clock), lean=lean)
+        self.issued = 0
+        self._seed = seed
+        self._clock = clock
+        self._good: dict[str, list[float]] = {}  # token -> [good until, uses]
+        self._lock = threading.Lock()
+
+    def routes(self) -> Iterable[Route]:
+        """One path, as Microsoft's endpoint has it."""
+        return [Route("POST", re.compile(rf"/{TENANT}/oauth2/v2\.0/token"), self._ask)]
+
+    def accepts(self, authorization: str | None) -> bool:
+        """Whether an Authorization header carries a token that is still good; counts as one use of it."""
+        scheme, _, token = (authorization or "").partition(" ")
+        with self._lock:
+            until, uses = self._good.get(token, [0.0, 0])
+            most = self.faults.token_uses
+            if scheme.lower() != "bearer" or self._clock() >= until or (most and uses >= most):
+                return False
+            self._good[token][1] += 1
+            return True
+
+    def expire_all(self) -> None:
+        """Refuse every token that was given out so far."""
+        with self._lock:
+            self._good.clear()
+
+    def reset(self) -> None:
+        """Forget tokens and requests."""
+        super().reset()
+        self.expire_all()
+        self.issued = 0
+
+    def _ask(self, request: Request) -> Answer:
+        if request.headers.get("Content-Type", "").split(";")[0].strip() != "application/x-www-form-urlencoded":
+            return _refused(400, "invalid_request", "the body must be form-encoded")
+        form = {name: values[0] for name, values in parse_qs(request.body.decode("utf-8", "replace")).items()}
+        if form.get("grant_type") != "client_credentials":
+            return _refused(400, "unsupported_grant_type", "grant_type must be client_credentials")
+        if not (_same(form.get("client_id"), CLIENT_ID) and _same(form.get("client_secret"), CLIENT_SECRET)):
+            return _refused(401, "invalid_client", "the client is unknown or its secret is wrong")
+        if form.get("scope") != SCOPE:
+            return _refused(400, "invalid_scope", "the scope is unknown")
+        return self._issue()
+
+    def _issue(self) -> Answer:
+        seconds = self.faults.token_seconds
+        with self._lock:
+            self.issued += 1
+            token = "synthetic-" + hashlib.sha256(f"{self._seed}/{self.issued}".encode()).hexdigest()
+            self._good[token] = [self._clock() + seconds, 0]
+        value = {"token_type": "Bearer", "expires_in": seconds, "access_token": token}
+        return Answer.json(200, value, **{"Cache-Control": "no-store"})
+
+
+def _same(given: str | None, right: str) -> bool:
+    return hmac.compare_digest((given or "").encode(), right.encode())
+
+
+def _refused(status: int, error: str, words: str) -> Answer:
+    return Answer.json(status, {"error": error, "error_description": words})

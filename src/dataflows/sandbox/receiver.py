@@ -18,12 +18,10 @@ from typing import Any
 
 import orjson
 
-from dataflows.flows.csc.payload import canonical
-from dataflows.flows.csc.schema import ChildSchema, built_in
+from dataflows.flows.csc.schema import ChildSchema, built_in, canonical
 from dataflows.sandbox.faults import Faults
-from dataflows.sandbox.model import MODELS, Model, Stored, normal
+from dataflows.sandbox.model import MODELS, Model, Stored, TokenIssuer, normal
 from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
-from dataflows.sandbox.token import TokenIssuer
 
 LA_CODE = "999"
 SUPPLIER_KEY = "synthetic-supplier-key"

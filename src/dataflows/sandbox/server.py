@@ -10,15 +10,13 @@ from typing import TypeVar
 
 from dataflows.flows.csc.schema import ChildSchema
 from dataflows.sandbox.bucket import BUCKET, SandboxBucket
-from dataflows.sandbox.control import Control
 from dataflows.sandbox.cqc import SOURCES, Cqc
 from dataflows.sandbox.directory import SandboxDirectory
 from dataflows.sandbox.faults import Fate, Faults, FaultVerdict
 from dataflows.sandbox.mailbox import RECIPIENT, SENDER, Mailbox
-from dataflows.sandbox.model import Model
+from dataflows.sandbox.model import CLIENT_ID, CLIENT_SECRET, SCOPE, TENANT, Model, TokenIssuer
 from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY, SandboxReceiver
-from dataflows.sandbox.service import Answer, Exchange, Request, Route, Service
-from dataflows.sandbox.token import CLIENT_ID, CLIENT_SECRET, SCOPE, TENANT, TokenIssuer
+from dataflows.sandbox.service import Answer, Control, Exchange, Request, Route, Service
 from dataflows.sandbox.wire import HOST, LoopbackServer, RequestHandler
 
 _Answered = TypeVar("_Answered", Answer, Answer | None)

@@ -1,15 +1,35 @@
-"""Made-up children: of real size and shape, and marked as synthetic wherever a reader would look.
-
-Postcodes are of the area ZZ99, which no address has; ids begin with ``SYN``. The same seed gives the same children.
-"""
+"""Synthetic children and hospitals, the same for the same seed."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
+
+_KINDS = ("General Hospital", "Children's Hospital", "Eye Clinic", "Community Hospital", "Rehabilitation Centre")
+_STREETS = ("Example Street", "Sample Road", "Specimen Lane", "Beispielstraße", "Placeholder Avenue")
+_TOWNS = ("Exampleton", "Sampleford", "Musterhofen über Beispiel", "Little Specimen")
+
+
+class SyntheticHospital(NamedTuple):
+    """One row of a CSV: a third have no phone."""
+
+    name: str
+    address: str
+    phone: str | None
+
+
+def hospitals(count: int, seed: int = 0) -> Iterator[SyntheticHospital]:
+    """So many hospitals, all different; the same seed gives the same ones, a longer list begins like a shorter one."""
+    rng = Random(f"hospitals/{seed}")  # noqa: S311 - chance that repeats
+    for number in range(1, count + 1):
+        name = f"Synthetic {rng.choice(_KINDS)} {number}"
+        address = f"{number} {rng.choice(_STREETS)}, {rng.choice(_TOWNS)}, ZZ99 {rng.randint(1, 9)}CZ"
+        phones = (f"01632 960{rng.randrange(1000):03d}", f"(020) 7946 0{rng.randrange(1000):03d}", None)
+        yield SyntheticHospital(name, address, rng.choice(phones))
+
 
 Object = dict[str, Any]
 

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 import orjson
 
-from dataflows.sandbox.objects import DamagedUpload, crc32c, md5
 from dataflows.sandbox.service import Answer, Request
+from dataflows.sandbox.storage import DamagedUpload, crc32c, md5
 
 
 @dataclass

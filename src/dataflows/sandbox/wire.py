@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, Final
 
-from dataflows.sandbox.endless import endless
+from dataflows.sandbox.faults import endless
 from dataflows.sandbox.service import Answer, Request
 
 HOST: Final = "127.0.0.1"

@@ -1,12 +1,48 @@
-"""The env file: which one is read, and what stands in it. ``settings`` is its only reader."""
+"""Env files: how they are written and read, and the D2I tool's variables among them."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
 
 from dataflows.errors import SettingUnusable
+
+WHOLE = "SQL_CONN_STR"
+PARTS = ("USER_SERVER", "USER_DATABASE")
+NAMES = (WHOLE, *PARTS)
+OURS = "DB_CONNECTION_STRING"
+
+
+class Taken(NamedTuple):
+    """A connection string made of the other tool's settings: which, the value, and what to write instead."""
+
+    names: tuple[str, ...]
+    value: str
+    instead: str
+
+
+def connection_string(values: Mapping[str, str]) -> Taken | None:
+    """Return what these settings (by lower-case name) say of the database; None when they say nothing."""
+    if whole := values.get(WHOLE.lower(), "").strip():
+        return Taken((WHOLE,), whole, f"{OURS}= with the same value")
+    server, database = (values.get(name.lower(), "").strip() for name in PARTS)
+    if not server or not database:
+        return None
+    value, example = _composed(_quoted(server), _quoted(database)), _composed("<USER_SERVER>", "<USER_DATABASE>")
+    return Taken(PARTS, value, f"{OURS}={example}")
+
+
+def _composed(server: str, database: str) -> str:
+    return f"Driver={{ODBC Driver 17 for SQL Server}};Server={server};Database={database};Trusted_Connection=yes"
+
+
+def _quoted(value: str) -> str:
+    """Put braces around an ODBC value that holds a character which would end it."""
+    return "{" + value.replace("}", "}}") + "}" if set(value) & set(";{}") else value
+
 
 # An ODBC string may hold " #" in a password, so nothing behind it is ever taken for a comment.
 TAKEN_WHOLE = frozenset({"DB_CONNECTION_STRING", "IMPORT_DATABASE_URL", "SQL_CONN_STR"})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dataflows.errors import SettingUnusable
-from dataflows.settings import d2i, envfile
+from dataflows.settings import envfile
 from dataflows.settings.table import Family, Origin, Secret, Settings, Spec, families, table
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_-]{0,60}")  # what may be shown: a wrapped secret can look like a key, too
@@ -63,15 +63,15 @@ def load(
 
 def _take_from_d2i(written: dict[str, str], origins: dict[str, Origin], path: Path | None) -> tuple[str, ...]:
     """Take the D2I tool's settings of the database, where it has some; the environment beats the env file."""
-    environment = {name.lower(): value for name, value in os.environ.items() if name in d2i.NAMES and value}
-    taken = d2i.connection_string({**written, **environment})
+    environment = {name.lower(): value for name, value in os.environ.items() if name in envfile.NAMES and value}
+    taken = envfile.connection_string({**written, **environment})
     if taken is None:
         return ()
     origin: Origin = "environment" if any(name.lower() in environment for name in taken.names) else "env file"
-    written[d2i.OURS.lower()] = taken.value
-    origins[d2i.OURS.lower()] = origin
+    written[envfile.OURS.lower()] = taken.value
+    origins[envfile.OURS.lower()] = origin
     told = f"{' and '.join(taken.names)} ({_whence(origin, path)}) {'is' if len(taken.names) == 1 else 'are'}"
-    return (f"{told} taken for {d2i.OURS}; write instead: {taken.instead}",)
+    return (f"{told} taken for {envfile.OURS}; write instead: {taken.instead}",)
 
 
 def _origins(flags: Mapping[str, object], written: Mapping[str, str]) -> dict[str, Origin]:
@@ -202,7 +202,7 @@ def _apply_debug(values: dict[str, Any], origins: Mapping[str, Origin]) -> None:
 def _check_keys(written: Mapping[str, str], options: Collection[str], path: Path | None) -> tuple[str, ...]:
     from difflib import get_close_matches
 
-    known = {spec.name for spec in table()} | set(options) | set(d2i.NAMES)
+    known = {spec.name for spec in table()} | set(options) | set(envfile.NAMES)
     warnings = []
     for key in (key.upper() for key in written):
         if key in known or any(family.entry(key) for _, family in families()):
@@ -223,7 +223,7 @@ def _check_rights(written: Mapping[str, str], path: Path | None) -> Iterator[str
         mode = path.stat().st_mode
     except OSError:
         return
-    hidden = {spec.name.lower() for spec in table() if spec.secret} | {d2i.WHOLE.lower()}
+    hidden = {spec.name.lower() for spec in table() if spec.secret} | {envfile.WHOLE.lower()}
     families_hidden = [family for _, family in families() if family.secret]
     holds = hidden & written.keys() or any(family.entry(key) for family in families_hidden for key in written)
     if holds and mode & stat.S_IROTH:

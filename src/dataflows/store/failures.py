@@ -1,19 +1,91 @@
-"""What database drivers raise, in an operator's words. Nothing of the driver's own text is passed on.
-
-Drivers quote values ("Key (person_id)=..."), statements and logins.
-"""
+"""What a database's errors mean, and which transactions are repeated."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import sqlalchemy as sa
+import tenacity
 from sqlalchemy import exc
 
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
+
+
+def all_results(connection: sa.Connection, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Execute a batch of statements at the driver; return the rows of its last result set.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: what any part of it had to say, a trigger's second statement too.
+    """
+    dialect, cursor = connection.dialect, connection.connection.cursor()
+    rows: list[tuple[Any, ...]] = []
+    try:
+        cursor.execute(statement, parameters)
+        while True:
+            if cursor.description is not None:
+                rows = [tuple(row) for row in cursor.fetchall()]
+            if not cursor.nextset():
+                return rows
+    except dialect.loaded_dbapi.Error as error:
+        lost = dialect.is_disconnect(error, None, cursor)
+        if lost:
+            connection.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            statement,
+            None,
+            error,
+            dialect.loaded_dbapi.Error,
+            hide_parameters=True,
+            connection_invalidated=lost,
+            dialect=dialect,
+        ) from None
+    finally:
+        if not connection.invalidated:
+            cursor.close()
+
+
+T = TypeVar("T")
+
+ATTEMPTS = 6
+LONGEST_SECONDS = 90  # then no further attempt is begun, however few there were: each may wait for a lock
+_WAIT = tenacity.wait_exponential(multiplier=0.2, max=10) + tenacity.wait_random(0, 0.2)
+
+
+def in_transaction(
+    engine: sa.Engine, work: Callable[[sa.Connection], T], *, setting: str = "DB_CONNECTION_STRING"
+) -> T:
+    """Return what ``work`` returns in a transaction of its own, which is repeated as a whole where that can help.
+
+    ``work`` must come to the same when it was done before: a session may be lost just after its commit.
+
+    Raises:
+        DataflowsError: as ``translated``, of the last attempt.
+    """
+    with translated(setting):
+        return _repeated(lambda: _once(engine, work))
+
+
+def _once(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+    with engine.begin() as connection:
+        return work(connection)
+
+
+def _repeated(attempt: Callable[[], T]) -> T:
+    again = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(LONGEST_SECONDS),
+        wait=_WAIT,
+        retry=tenacity.retry_if_exception(_helps),
+        reraise=True,
+    )
+    return again(attempt)
+
+
+def _helps(error: BaseException) -> bool:
+    return isinstance(error, sa.exc.DBAPIError) and may_work_again(error)
 
 
 class StatementRefused(DataflowsError):

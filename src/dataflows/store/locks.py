@@ -14,10 +14,8 @@ from filelock import FileLock, Timeout
 
 from dataflows.errors import AlreadyRunning
 from dataflows.store import sqlite_files
-from dataflows.store.disk import unusable
-from dataflows.store.failures import translated
-from dataflows.store.files import private_lock
-from dataflows.store.results import all_results
+from dataflows.store.failures import all_results, translated
+from dataflows.store.files import private_lock, unusable
 
 
 class DatabaseLock:

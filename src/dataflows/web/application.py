@@ -14,8 +14,7 @@ from dataflows.runs.logs import RunLog
 from dataflows.web import answers, batches, cqc, documentation, hospitals, imports, metrics, pages
 from dataflows.web.bounds import Bounds, RequestLimits
 from dataflows.web.desk import ServerContext, as_usual
-from dataflows.web.quiet import quiet_access_log
-from dataflows.web.signals import told_of_signals
+from dataflows.web.server import quiet_access_log, told_of_signals
 from dataflows.web.uploads import ReceivedUploads
 
 UPLOADS = frozenset({"/hospitals/bulk", "/hospitals/validate", "/batch/upload-csv"})

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import DataflowsError
-from dataflows.flows.hospitals.header import is_exact
 from dataflows.flows.hospitals.progress import gone
-from dataflows.flows.hospitals.report import Validation
+from dataflows.flows.hospitals.rules import is_exact
+from dataflows.flows.hospitals.table import Validation
 from dataflows.runs.journal import DONE, PARTIAL, RESUMABLE, RUNNING, RunRecord
 from dataflows.web import bulk
 from dataflows.web.answers import HttpRefusal, responses

@@ -13,10 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataflows.runs.logs import RunLog
 from dataflows.settings import Secret
-from dataflows.web.access import HEADER
+from dataflows.web.access import HEADER, Guesses, shows_token
 from dataflows.web.answers import HttpRefusal, bug, too_slow
-from dataflows.web.guesses import Guesses, shows_token
-from dataflows.web.quiet import masked
+from dataflows.web.server import masked
 
 MOST_REQUESTS = 400
 """So many requests are under way at the same time; further ones are answered with 503."""

@@ -15,14 +15,13 @@ from dataflows.errors import DataflowsError
 from dataflows.flows.hospitals import job, table
 from dataflows.flows.hospitals.copies import FileContent
 from dataflows.flows.hospitals.progress import progress
-from dataflows.flows.hospitals.report import Problem, Validation
+from dataflows.flows.hospitals.table import Problem, Validation
 from dataflows.runs.background import BackgroundJob
 from dataflows.runs.journal import RunRecord
 from dataflows.runs.logs import RunLog
 from dataflows.runs.runner import Job, Order
 from dataflows.web.answers import HttpRefusal, refusal, unknown
-from dataflows.web.desk import ServerContext
-from dataflows.web.waiting import result
+from dataflows.web.desk import ServerContext, result
 
 COMMAND = job.COMMAND
 STATUS_URL = "/hospitals/progress/{batch_id}"

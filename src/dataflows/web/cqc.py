@@ -12,12 +12,11 @@ from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import ExitCode
 from dataflows.flows.cqc import job
+from dataflows.flows.cqc.changes import History
 from dataflows.flows.cqc.folder import file_of
-from dataflows.flows.cqc.history import History
 from dataflows.runs.journal import RUNNING, RunRecord
 from dataflows.web.answers import STATUSES, Explained, HttpRefusal, WholeFile, responses, unknown
-from dataflows.web.desk import AtDesk, with_token, with_token_in_address
-from dataflows.web.waiting import settled
+from dataflows.web.desk import AtDesk, settled, with_token, with_token_in_address
 
 COMMAND = "cqc-fetch"
 STATUS_URL = "/run/{run_id}"

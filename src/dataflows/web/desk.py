@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import AlreadyRunning
+from dataflows.flows.patients import job as patients
+from dataflows.flows.therapists import job as therapists
 from dataflows.runs.background import Background, BackgroundJob
 from dataflows.runs.history import see_what_died
 from dataflows.runs.journal import RUNNING, Journal, RunRecord
@@ -17,11 +23,73 @@ from dataflows.runs.logs import RunLog
 from dataflows.runs.runner import Job, Order, Outcome
 from dataflows.web.access import Access
 from dataflows.web.answers import HttpRefusal, refusal
-from dataflows.web.waiting import result
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
-    from dataflows.web.watched import Watched
+
+
+T = TypeVar("T")
+
+
+async def settled(future: Future[T], seconds: float | None = None) -> bool:
+    """Wait until a future has its result, at most so many seconds (None: without end); returns whether it has.
+
+    The future goes on when whoever waits for it goes away.
+    """
+    waiting = asyncio.wrap_future(future)
+    waiting.add_done_callback(_looked_at)
+    await asyncio.wait([waiting], timeout=seconds)
+    return future.done()
+
+
+async def result(future: Future[T]) -> T:
+    """Wait for a future and return its result. Raises what it raises."""
+    await settled(future)
+    return future.result()
+
+
+def _looked_at(future: asyncio.Future[T]) -> None:
+    if not future.cancelled():
+        future.exception()  # else asyncio complains of one that nobody asked for
+
+
+@dataclass(frozen=True)
+class Import:
+    """One of the two imports: its command, how often it runs (s), and how a pass is made."""
+
+    command: str
+    every: float
+    a_pass: Callable[[Settings], tuple[str, Mapping[str, object], Job]]
+
+
+def _patients(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
+    options = patients.Options()
+    return patients.target(settings), patients.options_to_json(options), patients.bring_in(settings, options)
+
+
+def _therapists(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
+    options = therapists.Options()
+    therapists.check(settings, options)
+    return therapists.target(settings), therapists.options_to_json(options), therapists.bring_in(settings, options)
+
+
+HOUR, WEEK = 3600.0, 7 * 86_400.0
+IMPORTS: Mapping[str, Import] = {  # as often as seed 002 asks for
+    "patients": Import(patients.COMMAND, HOUR, _patients),
+    "therapists": Import(therapists.COMMAND, WEEK, _therapists),
+}
+
+
+@dataclass
+class Watched:
+    """One import that this server runs. Written by its loop, read by the routes."""
+
+    what: Import
+    every: float
+    since: float = field(default_factory=time.time)
+    ended: int | None = None
+    """The exit code with which the loop itself gave up; None while it goes on."""
+
 
 COMMAND = "serve"
 GRACE_SECONDS = 32.0

@@ -12,16 +12,15 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from dataflows.flows.hospitals import table, taking_back
-from dataflows.flows.hospitals.abandon import Abandoned
+from dataflows.flows.hospitals.taking_back import Abandoned
 from dataflows.runs.journal import RESUMABLE, RunRecord
 from dataflows.runs.pool import Stop
 from dataflows.runs.runner import Outcome
 from dataflows.web import bulk
 from dataflows.web.answers import STATUSES, Explained, HttpRefusal, responses
 from dataflows.web.cqc import Wait
-from dataflows.web.desk import AtDesk, ServerContext, as_usual
+from dataflows.web.desk import AtDesk, ServerContext, as_usual, result, settled
 from dataflows.web.uploads import BODY, ReceivedUploads
-from dataflows.web.waiting import result, settled
 
 PROGRESS_KEPT = timedelta(hours=24)
 _CREATED = ("created", "created_and_activated")

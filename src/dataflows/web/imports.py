@@ -17,13 +17,12 @@ from dataflows.errors import DataflowsError, ExitCode
 from dataflows.remote import mail
 from dataflows.remote.ping import healthy
 from dataflows.runs import trouble
-from dataflows.runs.figures import recent_attempts
+from dataflows.runs.background import watch
+from dataflows.runs.history import recent_attempts
 from dataflows.runs.journal import RunRecord
 from dataflows.runs.pool import Stop
-from dataflows.runs.watch import watch
 from dataflows.web.answers import Failure, responses
-from dataflows.web.desk import AtDesk, ServerContext, as_usual
-from dataflows.web.watched import IMPORTS, Import, Watched
+from dataflows.web.desk import IMPORTS, AtDesk, Import, ServerContext, Watched, as_usual
 
 _CAME_TO_ITS_END = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.ALL_FAILED)
 _LOOKED_AT = 20

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from dataflows.runs.figures import Latest, RunFigures, figures, latest
+from dataflows.runs.history import Latest, RunFigures, figures, latest
 from dataflows.runs.journal import Journal
 from dataflows.web.answers import responses
 from dataflows.web.desk import AtDesk, as_usual

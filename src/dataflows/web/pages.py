@@ -18,9 +18,8 @@ from dataflows import __version__
 from dataflows.flows.hospitals.job import COMMAND as HOSPITALS
 from dataflows.flows.hospitals.progress import progress
 from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
-from dataflows.web.access import COOKIE, as_bytes
+from dataflows.web.access import COOKIE, COOKIE_SECONDS, as_bytes
 from dataflows.web.desk import ServerContext, desk_of
-from dataflows.web.sessions import COOKIE_SECONDS
 from dataflows.web.uploads import form_of
 
 _LIVE_SECONDS, _CALM_SECONDS = 2, 30  # the page loads itself again after so many seconds, while something runs or not

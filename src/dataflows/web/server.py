@@ -1,11 +1,18 @@
-"""The server itself: its sockets, its patience with slow callers, and its end."""
+"""The server's process: its sockets, its log without tokens, and how it stops."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import socket
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Protocol
+from urllib.parse import quote, unquote
 
 import h11
 import uvicorn
@@ -14,8 +21,90 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dataflows.errors import SettingUnusable
 from dataflows.runs.garbage import rare_collections
+from dataflows.settings import Secret
 from dataflows.web.access import is_loopback
 from dataflows.web.answers import HttpRefusal
+
+
+class Stopping(Protocol):
+    """Asks jobs to stop; ``hurry``: nobody is waited for."""
+
+    def __call__(self, *, hurry: bool = False) -> None: ...
+
+
+@contextmanager
+def told_of_signals(stop: Stopping) -> Iterator[None]:
+    """For the length of the block call ``stop`` at the first signal, with ``hurry`` at the second, then whoever
+    listened before: the server, which sees to its own end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def listener(then: Any) -> Callable[[int, FrameType | None], None]:
+        def heard(number: int, frame: FrameType | None) -> None:
+            came.append(number)
+            stop(hurry=len(came) > 1)
+            if callable(then):
+                then(number, frame)
+
+        return heard
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    for number, then in before.items():
+        signal.signal(number, listener(then))
+    try:
+        yield
+    finally:
+        for number, then in before.items():
+            signal.signal(number, then)
+
+
+def masked(text: str, token: Secret | None) -> str:
+    """A text without the token."""
+    return text if token is None else text.replace(token.reveal(), "***")
+
+
+class _WithoutToken(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens: list[Secret] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Cut what follows the ? out of a line of uvicorn.access (client, method, path, HTTP version, status)."""
+        if isinstance(record.args, tuple) and len(record.args) == 5:
+            client, method, path, *rest = record.args
+            record.args = (client, self._masked(str(method)), quote(self._masked(_address(path)), safe="/*"), *rest)
+        return True
+
+    def _masked(self, text: str) -> str:
+        for token in self.tokens:
+            text = masked(text, token)
+        return text
+
+
+def _address(path: object) -> str:
+    return unquote(str(path).partition("?")[0])
+
+
+class _Nothing(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Leave everything out."""
+        return False
+
+
+_access, _asgi = _WithoutToken(), _Nothing()
+
+
+def quiet_access_log(token: Secret | None) -> None:
+    """Keep queries and the token out of the logs of a uvicorn that somebody else has started and set up."""
+    if token is not None and token not in _access.tokens:
+        _access.tokens.append(token)
+    logging.getLogger("uvicorn.access").addFilter(_access)  # a second time changes nothing
+    logging.getLogger("uvicorn.asgi").addFilter(_asgi)
+
 
 REQUEST_SECONDS = 20.0
 """The first line and the headers of a request have to arrive within so many seconds."""

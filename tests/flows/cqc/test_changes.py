@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.flows.cqc.changes import ChangeCount, compare, write_changes
-from dataflows.flows.cqc.merged import write_merged
-from dataflows.flows.cqc.tables import Table, guarded
-from dataflows.sandbox.exports import CHANGED_EVERY, GONE_PER_EDITION, NEW_PER_EDITION, text_of
+from dataflows.flows.cqc.tables import Table, guarded, write_merged
+from dataflows.sandbox.cqc import CHANGED_EVERY, GONE_PER_EDITION, NEW_PER_EDITION, text_of
 
 Rows = list[list[str]]
 HEADER = ["Name", "CQC Location ID (for office use only)", "CQC Provider ID (for office use only)", "Region"]

@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 
 from dataflows.flows.cqc import job
+from dataflows.flows.cqc.changes import History
+from dataflows.flows.cqc.fetching import DEFAULTS, HEADERS
 from dataflows.flows.cqc.folder import Folder, target
-from dataflows.flows.cqc.history import History
 from dataflows.flows.cqc.layout import is_header
-from dataflows.flows.cqc.sources import DEFAULTS, HEADERS
 from dataflows.runs import clock
 from dataflows.runs.journal import Journal
 from dataflows.runs.lock import only_one
 from dataflows.runs.runner import Order, Outcome, run_job
-from dataflows.sandbox.exports import NEW_PER_EDITION, text_of
+from dataflows.sandbox.cqc import NEW_PER_EDITION, text_of
 from dataflows.settings import load
 from tests.flows.cqc.world import BOTH, Ran, World
 from tests.remote.loopback import Answer, Loopback, Request, in_turn, raw, reply, serving, silence

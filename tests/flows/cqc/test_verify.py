@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dataflows.flows.cqc.layout import COLUMNS, plain
 from dataflows.flows.cqc.verify import LONGEST_RECORD, FileSummary, UnfitFile, Verifier
 from dataflows.remote.download import BrokenOff
-from dataflows.sandbox.exports import DIRECTORY_COLUMNS, PREAMBLE, SEARCH_COLUMNS, text_of
+from dataflows.sandbox.cqc import DIRECTORY_COLUMNS, PREAMBLE, SEARCH_COLUMNS, text_of
 
 HEADER = b"Name,CQC Provider ID (for office use only),CQC Location ID (for office use only)\n"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflows.flows.csc.delta import ChildPlan, Payload, Sending, deletion, settled
-from dataflows.flows.csc.payload import CHILD, ObjectKind
+from dataflows.flows.csc.schema import CHILD, ObjectKind
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from dataflows.flows.csc.payload import CHILD, ObjectKind
+from dataflows.flows.csc.schema import CHILD, ObjectKind
 
 Object = dict[str, Any]
 

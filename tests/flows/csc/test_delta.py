@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.delta import ChildPlan, Sending, deletion, purge_and_whole, settled, whole
-from dataflows.flows.csc.payload import CHILD, ObjectKind
-from dataflows.flows.csc.schema import ChildSchema, built_in
+from dataflows.flows.csc.schema import CHILD, ChildSchema, ObjectKind, built_in
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.sandbox.model import merge, replace
 from tests.flows.csc.payload_delta import changes_of_payloads, plain_plan

@@ -11,8 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.csc.payload import ObjectKind, RuleViolation, attribute_paths, canonical, parse, payload_hash
-from dataflows.flows.csc.schema import ChildSchema
+from dataflows.flows.csc.attributes import RuleViolation
+from dataflows.flows.csc.schema import (
+    ChildSchema,
+    ObjectKind,
+    attribute_paths,
+    canonical,
+    parse,
+    payload_hash,
+)
 from tests.flows.csc.schemas import SCHEMAS
 from tests.flows.csc.strategies import children
 

@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from dataflows.errors import DataflowsError
 from dataflows.flows.csc import job
 from dataflows.flows.csc.by_hand import ByHand
+from dataflows.sandbox.model import CLIENT_ID, CLIENT_SECRET, SCOPE
 from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY
-from dataflows.sandbox.token import CLIENT_ID, CLIENT_SECRET, SCOPE
 from dataflows.settings import Secret, Settings
 from tests.flows.csc.judge import Asked, Ended, Judge, Memory, child_of, due
 from tests.flows.csc.nights import Plan, Service

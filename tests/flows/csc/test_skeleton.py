@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.flows.csc.delta import Sending, changes
-from dataflows.flows.csc.payload import CHILD, ObjectKind, canonical
+from dataflows.flows.csc.schema import CHILD, ObjectKind, canonical
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.sandbox.synthetic import synthetic_child

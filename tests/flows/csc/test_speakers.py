@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from sqlalchemy.dialects import mssql
 
 from dataflows.flows.csc import indexes
+from dataflows.flows.csc.indexes import UNDECIDED, child_key, named_child
 from dataflows.flows.csc.names import NamedRows, Seeming
-from dataflows.flows.csc.narrowing import UNDECIDED, child_key, named_child
 from dataflows.flows.csc.reading import SUPERSEDED, Reading, read_row
 from dataflows.flows.csc.schema import built_in
 from dataflows.flows.csc.speakers import Speakers, SpeakingRows

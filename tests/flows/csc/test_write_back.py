@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from dataflows.flows.csc.staging import RowUpdate, StagingTable
 from dataflows.flows.csc.write_back import RowOutcome, TableWriter
 from dataflows.runs.journal import Journal
-from dataflows.store import transactions
+from dataflows.store import failures
 from tests.flows.csc.children import child
 from tests.flows.csc.test_job import meanwhile
 from tests.flows.csc.world import TABLE, World
@@ -177,14 +177,14 @@ def test_the_proof_of_the_right_to_write_changes_nothing(world: World) -> None:
 def test_a_deadlock_in_the_write_back_costs_another_try(
     world: World, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr(transactions, "_WAIT", lambda _: 0.0)
+    monkeypatch.setattr(failures, "_WAIT", lambda _: 0.0)
     (said,) = [one for one in SAID if one.source == f"sys.messages {number}"]
-    once, failures = TableWriter._once, [1, 2]
+    once, victims = TableWriter._once, [1, 2]
 
     def victim(*arguments: Any) -> Any:
         done = once(*arguments)
-        if failures:
-            failures.pop()
+        if victims:
+            victims.pop()
             raise said.kind("UPDATE", None, Exception(said.state, said.text))
         return done
 
@@ -196,8 +196,8 @@ def test_a_deadlock_in_the_write_back_costs_another_try(
 
 def test_a_session_that_is_lost_after_its_commit_is_no_reload(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The transaction is repeated, finds its own work done, and does not take it for the loader's."""
-    monkeypatch.setattr(transactions, "_WAIT", lambda _: 0.0)
-    once = transactions._once
+    monkeypatch.setattr(failures, "_WAIT", lambda _: 0.0)
+    once = failures._once
     lost: list[bool] = []
 
     def committed(engine: sa.Engine, work: Any) -> Any:
@@ -209,7 +209,7 @@ def test_a_session_that_is_lost_after_its_commit_is_no_reload(world: World, monk
             )
         return done
 
-    monkeypatch.setattr(transactions, "_once", committed)
+    monkeypatch.setattr(failures, "_once", committed)
     world.stage(*(child(n) for n in range(5)))
     ran = world.submit()
     assert lost

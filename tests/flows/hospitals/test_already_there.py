@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dataflows.sandbox.service import Exchange, Request
-from dataflows.sandbox.synthetic_hospitals import SyntheticHospital, hospitals
+from dataflows.sandbox.synthetic import SyntheticHospital, hospitals
 from tests.flows.hospitals.world import Ran, World
 
 WRONG = SyntheticHospital("Synthetic Tenth Clinic", "10 Sample Road, Exampleton", "call-me")

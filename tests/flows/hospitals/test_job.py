@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dataflows.sandbox.service import Exchange, Request
-from dataflows.sandbox.synthetic_hospitals import hospitals
+from dataflows.sandbox.synthetic import hospitals
 from tests.flows.hospitals.world import World
 
 WHOLE = 20

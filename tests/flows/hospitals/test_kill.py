@@ -22,7 +22,7 @@ import pytest
 
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Exchange, Request
-from dataflows.sandbox.synthetic_hospitals import SyntheticHospital, hospitals
+from dataflows.sandbox.synthetic import SyntheticHospital, hospitals
 from tests import warm
 from tests.flows.hospitals.world import QUICK
 from tests.processes import PATIENCE, Ended, Process, Program, until

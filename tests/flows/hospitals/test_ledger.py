@@ -10,9 +10,8 @@ import pytest
 from dataflows.errors import AlreadyRunning
 from dataflows.flows.hospitals.batch import Batch, BatchPolicy
 from dataflows.flows.hospitals.directory import Created, Unknown
-from dataflows.flows.hospitals.entries import BatchEntry, State
 from dataflows.flows.hospitals.ledger import COMMAND, BatchStore
-from dataflows.flows.hospitals.rows import Hospital, HospitalRow
+from dataflows.flows.hospitals.rows import BatchEntry, Hospital, HospitalRow, State
 from dataflows.flows.hospitals.uploads import Upload, UploadStore
 from dataflows.runs.journal import RESUMABLE, Journal
 from dataflows.runs.lock import only_one

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dataflows.errors import BadInput
-from dataflows.flows.hospitals import codes, report, source
+from dataflows.flows.hospitals import rows, source, table
 from dataflows.flows.hospitals.rows import Hospital, HospitalRow
 from dataflows.flows.hospitals.table import MOST_ROWS, Validation, validate
 
@@ -63,7 +63,7 @@ def places(found: Validation) -> list[tuple[int | None, str | None, str, int | N
 def test_a_file_that_is_right(file: Path, data: bytes, delimiter: str, encoding: str) -> None:
     found = judged(file, data)
     assert (found.rows, found.problems, found.refused, found.is_valid) == ([HospitalRow(1, HOSPITAL)], [], False, True)
-    assert found.info == report.FileInfo(len(data), encoding, delimiter, has_header=True)
+    assert found.info == table.FileInfo(len(data), encoding, delimiter, has_header=True)
     assert found.sha256 == hashlib.sha256(data).hexdigest()
 
 
@@ -219,10 +219,10 @@ def test_the_most_rows(file: Path, max_rows: int) -> None:
 def test_problems_and_warnings_are_counted_beyond_those_that_are_kept(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "KEPT", 1000)
+    monkeypatch.setattr(table, "KEPT", 1000)
     found = judged(file, HEAD + b"A,B,C\n" * 1500 + ROW * 1500, max_rows=0)
-    assert (len(found.problems), found.problem_count) == (report.KEPT, 4500)
-    assert (len(found.warnings), found.warning_count) == (report.KEPT, 1499)
+    assert (len(found.problems), found.problem_count) == (table.KEPT, 4500)
+    assert (len(found.warnings), found.warning_count) == (table.KEPT, 1499)
 
 
 def test_no_message_repeats_a_long_value(file: Path) -> None:
@@ -335,6 +335,6 @@ def explained(heading: str) -> set[str]:
 
 
 def test_the_page_explains_every_code() -> None:
-    errors = {code for kind in (codes.FileError, codes.QuoteError, codes.RowError) for code in get_args(kind)}
+    errors = {code for kind in (rows.FileError, rows.QuoteError, rows.RowError) for code in get_args(kind)}
     assert explained("\n## Errors") == errors
-    assert explained("\n## Warnings") == set(get_args(codes.Warned))
+    assert explained("\n## Warnings") == set(get_args(rows.Warned))

@@ -20,11 +20,10 @@ import pytest
 
 from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Tally
-from dataflows.flows.hospitals import abandon, courier, dispatch, job, ledger, taking_back, uploads
-from dataflows.flows.hospitals.abandon import Abandoned
+from dataflows.flows.hospitals import dispatch, job, ledger, taking_back, uploads
+from dataflows.flows.hospitals import workers as workers_
 from dataflows.flows.hospitals.batch import Ask, QuestionKind
-from dataflows.flows.hospitals.copies import FileContent
-from dataflows.flows.hospitals.courier import Answered, RequestFailure, RequestWorker
+from dataflows.flows.hospitals.copies import FileContent, directory_address, portions
 from dataflows.flows.hospitals.directory import (
     Created,
     CreateOutcome,
@@ -35,12 +34,11 @@ from dataflows.flows.hospitals.directory import (
     Unknown,
 )
 from dataflows.flows.hospitals.dispatch import Dispatcher
-from dataflows.flows.hospitals.entries import NEVER
-from dataflows.flows.hospitals.identity import directory_address, portions
 from dataflows.flows.hospitals.inventory import Inventory
 from dataflows.flows.hospitals.ledger import COMMAND, BatchStore
-from dataflows.flows.hospitals.pacing import CreateWindow
-from dataflows.flows.hospitals.rows import Hospital, HospitalRow
+from dataflows.flows.hospitals.rows import NEVER, Hospital, HospitalRow
+from dataflows.flows.hospitals.taking_back import Abandoned
+from dataflows.flows.hospitals.workers import Answered, CreateWindow, RequestFailure, RequestWorker
 from dataflows.runs import journal as states
 from dataflows.runs import pool
 from dataflows.runs.journal import Journal, RunRecord
@@ -679,14 +677,14 @@ def _taking(take: Callable[[Dispatcher, Answered], Iterator[Event]]) -> Callable
 def rig(patch: pytest.MonkeyPatch) -> None:
     """Put clock, Directory, pool, locks and copies into the job's hands."""
     clock = SimpleNamespace(monotonic=lambda: _far().now, time=lambda: _far().now)
-    for module in (job, ledger, dispatch, abandon, courier, uploads):
+    for module in (job, ledger, dispatch, taking_back, workers_, uploads):
         patch.setattr(module, "time", clock)
     for module in (job, taking_back, uploads):
-        patch.setattr(module, "Copies", _Copies)
+        patch.setattr(module, "CopyFolder", _Copies)
     for module in (job, taking_back):
-        patch.setattr(module, "Directory", lambda _address, session, _policy: session.line)
+        patch.setattr(module, "DirectoryApi", lambda _address, session, _policy: session.line)
         patch.setattr(module, "make_session", _session)
-    patch.setattr(job, "Pace", partial(CreateWindow, clock=clock.monotonic))
+    patch.setattr(job, "CreateWindow", partial(CreateWindow, clock=clock.monotonic))
     patch.setattr(pool, "each", _each)
     patch.setattr(Dispatcher, "take", _taking(Dispatcher.take))
     for module in (ledger, uploads):

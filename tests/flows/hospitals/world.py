@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from dataflows.cli.main import main
-from dataflows.flows.hospitals.identity import portions
+from dataflows.flows.hospitals.copies import portions
 from dataflows.flows.hospitals.table import validate
 from dataflows.sandbox.server import Sandbox
-from dataflows.sandbox.synthetic_hospitals import SyntheticHospital, hospitals
+from dataflows.sandbox.synthetic import SyntheticHospital, hospitals
 
 QUICK = {
     "HOSPITALS_CREATES_PER_MINUTE": "0",

@@ -15,8 +15,8 @@ from dataflows.flows.patients import intake, recording
 from dataflows.flows.patients.identity import PatientIdentity, match
 from dataflows.remote import ping
 from dataflows.sandbox.service import Answer
+from dataflows.store.practice.database import writing
 from dataflows.store.practice.tables import patients
-from dataflows.store.practice.transactions import writing
 from tests.flows.patients.world import BEGAN, World, name_of, registration, written
 
 ANOTHER = "a" * 12

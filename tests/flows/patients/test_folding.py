@@ -13,14 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataflows.flows.patients.bucket import ListedObject
-from dataflows.flows.patients.folding import COLUMNS
+from dataflows.flows.patients.identity import COLUMNS
 from dataflows.flows.patients.recording import ReceivedRegistration, record
 from dataflows.flows.patients.registration import read
 from dataflows.store.database import connect
-from dataflows.store.practice.metadata import metadata
+from dataflows.store.practice.database import writing
 from dataflows.store.practice.migrate import migrate
-from dataflows.store.practice.tables import patients
-from dataflows.store.practice.transactions import writing
+from dataflows.store.practice.tables import metadata, patients
 from tests.flows.patients.world import BEGAN, registration, written
 
 

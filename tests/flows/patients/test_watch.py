@@ -11,7 +11,7 @@ import pytest
 
 from dataflows.cli.passes import seconds
 from dataflows.errors import ExitCode, WrongUsage
-from dataflows.runs import watch as watching
+from dataflows.runs import background as watching
 from dataflows.runs.journal import Journal
 from dataflows.runs.trouble import UNREACHABLE_PASSES, Trouble, TroubleNews
 from dataflows.sandbox.server import Sandbox

@@ -20,9 +20,9 @@ import sqlalchemy as sa
 from dataflows.cli.main import main
 from dataflows.sandbox.server import Sandbox
 from dataflows.store.database import connect
-from dataflows.store.practice.metadata import metadata
 from dataflows.store.practice.migrate import VERSION_TABLE, migrate
 from dataflows.store.practice.tables import (
+    metadata,
     outbox,
     patient_consents,
     patient_registrations,

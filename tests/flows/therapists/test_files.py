@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dataflows.flows.therapists import job, reading
+from dataflows.flows.therapists import choosing, job
 from dataflows.flows.therapists.choosing import Look, look
 from dataflows.flows.therapists.files import Found
 from dataflows.flows.therapists.scrape import NOTHING_SAID
@@ -261,7 +261,7 @@ def test_a_mail_about_a_suspicious_file_gives_the_figures_and_what_to_do(world: 
 
 
 def test_a_large_file_is_streamed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "AHEAD_BYTES", 10)
+    monkeypatch.setattr(choosing, "AHEAD_BYTES", 10)
     assert world.bring(therapist(), "text").counts == {"new": 1, "refused": 1}
     world.put("52066.json", json.dumps(scrape(therapist("Anna", source_id="praxis5")))[:-5])
     assert (world.bring_in().files("failed"), world.names) == ([1], ["Thomas Muster"])

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.therapists import applying, job, reading
+from dataflows.flows.therapists import applying, choosing, job
 from dataflows.flows.therapists.applying import How, apply
 from dataflows.flows.therapists.figures import FileCounts
 from dataflows.runs.journal import Journal
 from dataflows.store.locks import DatabaseLock
-from dataflows.store.practice.tables import outbox
-from dataflows.store.practice.therapist_tables import import_tracking, therapists
+from dataflows.store.practice.tables import import_tracking, outbox, therapists
 from tests.flows.therapists.world import TABLES, World, moment, scrape, therapist
 
 FIRST, LATER = "2025-07-01T03:00", "2025-07-08T03:00"
@@ -190,9 +189,9 @@ def _raising(error: Exception) -> Any:
 def test_a_run_that_is_stopped_in_the_middle_of_a_large_file_writes_nothing_of_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "AHEAD_BYTES", 10)
-    monkeypatch.setattr(reading, "_LOOK_EVERY", 2)
-    monkeypatch.setattr(reading, "_BATCH", 1)
+    monkeypatch.setattr(choosing, "AHEAD_BYTES", 10)
+    monkeypatch.setattr(choosing, "_LOOK_EVERY", 2)
+    monkeypatch.setattr(choosing, "_BATCH", 1)
     take = applying._Filing._take
 
     def stopping(filing: Any, page: Any) -> None:

@@ -12,8 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.flows.therapists.creating import Creating
-from dataflows.store.practice.tables import outbox
-from dataflows.store.practice.therapist_tables import import_tracking
+from dataflows.store.practice.tables import import_tracking, outbox
 from tests.flows.patients.fatal import Victims, victims
 from tests.flows.therapists.world import World, scrape, therapist
 from tests.processes import Process, Program, until

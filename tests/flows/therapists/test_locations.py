@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dataflows.flows.therapists.applying import How, apply
+from dataflows.flows.therapists.identity import Sighting
 from dataflows.flows.therapists.record import item_of
-from dataflows.flows.therapists.sight import Sighting
 from dataflows.store.practice.migrate import migrate
-from dataflows.store.practice.tables import outbox
-from dataflows.store.practice.therapist_tables import therapist_changes, therapist_locations, therapists
+from dataflows.store.practice.tables import outbox, therapist_changes, therapist_locations, therapists
 from tests.flows.therapists.world import TABLES, World, scrape, therapist
 
 FIRST, LATER, LAST = "2025-07-01T03:00", "2025-07-08T03:00", "2025-07-15T03:00"

@@ -12,13 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataflows.flows.therapists.applying import How, apply
+from dataflows.flows.therapists.identity import Sighting
 from dataflows.flows.therapists.record import item_of
-from dataflows.flows.therapists.sight import Sighting
 from dataflows.store.database import connect
+from dataflows.store.practice.database import writing
 from dataflows.store.practice.migrate import migrate
-from dataflows.store.practice.tables import outbox
-from dataflows.store.practice.therapist_tables import therapist_changes, therapist_locations, therapists
-from dataflows.store.practice.transactions import writing
+from dataflows.store.practice.tables import outbox, therapist_changes, therapist_locations, therapists
 from tests.flows.therapists.world import moment, therapist
 
 OURS = ("id", "created_at", "updated_at")

@@ -26,9 +26,9 @@ from dataflows.flows.therapists import job
 from dataflows.runs.runner import Order, run_job
 from dataflows.settings import Secret, Settings, load
 from dataflows.store.database import connect
-from dataflows.store.practice.tables import outbox
-from dataflows.store.practice.therapist_tables import (
+from dataflows.store.practice.tables import (
     import_tracking,
+    outbox,
     therapist_changes,
     therapist_locations,
     therapists,

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataflows.store.database import connect
-from dataflows.store.practice.bulk import insert, within
-from dataflows.store.practice.metadata import BIG, JSON, Instant
+from dataflows.store.practice.database import insert, within
+from dataflows.store.practice.tables import BIG, JSON, Instant
 
 TABLE = sa.Table(
     "bulk_tested",

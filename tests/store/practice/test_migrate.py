@@ -15,13 +15,12 @@ from alembic.runtime.migration import MigrationContext
 from dataflows.errors import SettingUnusable
 from dataflows.flows.therapists.record import folded
 from dataflows.store.database import connect
-from dataflows.store.practice import tables, therapist_tables
-from dataflows.store.practice.metadata import metadata
 from dataflows.store.practice.migrate import NEWEST, VERSION_TABLE, is_current, migrate, version_of
 from dataflows.store.practice.migrations import VERSIONS, v0002_therapists, v0003_locations
+from dataflows.store.practice.tables import metadata
 from tests.store.practice.frozen import thaw
 
-OURS = {*tables.__all__, *therapist_tables.__all__}
+OURS = set(metadata.tables)
 IN_VERSION_1 = ("outbox", "patient_consents", "patient_registrations", "patient_tracking", "patients")
 
 

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.store.database import connect
-from dataflows.store.practice.metadata import metadata
 from dataflows.store.practice.migrate import migrate
+from dataflows.store.practice.tables import metadata
 from tests.store.practice.frozen import thaw
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "sqlite-to-postgresql.md"

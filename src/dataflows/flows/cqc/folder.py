@@ -21,8 +21,7 @@ from pathlib import Path
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable
 from dataflows.runs.pool import Stop
-from dataflows.store.disk import foreign
-from dataflows.store.files import private_folder, settle
+from dataflows.store.files import foreign, private_folder, settle
 
 Clock = Callable[[], datetime]
 

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Step, Warned
-from dataflows.flows.cqc.changes import write_changes
-from dataflows.flows.cqc.fetching import Fetched, Fetcher, Missed
+from dataflows.flows.cqc.changes import Fetch, History, write_changes
+from dataflows.flows.cqc.fetching import ExportSource, Fetched, Fetcher, Missed, chosen, configured
 from dataflows.flows.cqc.folder import Clock, Folder, not_written, stamp_of, target, utc_now
-from dataflows.flows.cqc.history import Fetch, History
-from dataflows.flows.cqc.merged import write_merged
 from dataflows.flows.cqc.reporting import (
     FetchProgress,
     Result,
@@ -29,8 +27,7 @@ from dataflows.flows.cqc.reporting import (
     repetitions,
     suspicions,
 )
-from dataflows.flows.cqc.sources import ExportSource, chosen, configured
-from dataflows.flows.cqc.tables import Table
+from dataflows.flows.cqc.tables import Table, write_merged
 from dataflows.flows.cqc.verify import FileSummary
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session

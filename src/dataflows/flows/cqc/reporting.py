@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataflows.events import Step
-from dataflows.flows.cqc.changes import ChangeCount
+from dataflows.flows.cqc.changes import ChangeCount, Fetch
 from dataflows.flows.cqc.fetching import Fetched
-from dataflows.flows.cqc.history import Fetch
 from dataflows.flows.cqc.layout import plain
 from dataflows.flows.cqc.verify import FileSummary
 from dataflows.runs.runner import Run

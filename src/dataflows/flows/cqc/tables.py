@@ -1,14 +1,11 @@
-"""Reading exports that were verified, and writing files that are made from them.
-
-A download stays byte for byte what came. Files made from it are opened in spreadsheets, so no cell of theirs can start
-a formula there (CWE-1236): what begins like one gets an apostrophe in front.
-"""
+"""Exports as tables: records read again and again, one file of several, cells that are safe in a spreadsheet."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,3 +114,89 @@ def written(path: Path, header: Iterable[str]) -> Iterator[Writer]:
         yield writer
         stream.flush()
         os.fsync(stream.fileno())
+
+
+SEPARATOR = "|"
+"""Between the sources of a record, as in the export's own lists."""
+_MERGED = """
+    CREATE TABLE merged (
+        place INTEGER PRIMARY KEY, kind TEXT, id TEXT, sources TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (kind, id)
+    )
+"""
+
+
+def write_merged(files: Sequence[tuple[str, Path]], path: Path) -> int:
+    """Write the union of files, given with their sources, to a new file; returns its number of records.
+
+    A record is known by its Location ID, else (a provider's own) by its Provider ID. What the first file says of it
+    counts; later ones add what is empty there. Columns are the same when their names are, remarks and case apart.
+    Raises OSError when it cannot be written.
+    """
+    tables = [(source, Table(file)) for source, file in files]
+    columns = _columns([table for _, table in tables])
+    with scratch(_MERGED) as db, written(path, ["source", *columns.values()]) as writer:
+        for source, table in tables:
+            _add(db, source, table, list(columns))
+        rows = 0
+        for sources, text in db.execute("SELECT sources, record FROM merged ORDER BY place"):
+            writer.write([sources, *unpacked(text)])
+            rows += 1
+    return rows
+
+
+def _columns(tables: Sequence[Table]) -> dict[str, str]:
+    """All columns by the names under which they are compared, as the first file that has them writes them."""
+    found: dict[str, str] = {}
+    for table in tables:
+        for name, column in zip(table.names, table.columns, strict=True):
+            found.setdefault(name, column)
+    return found
+
+
+def _add(db: sqlite3.Connection, source: str, table: Table, columns: Sequence[str]) -> None:
+    places = [table.names.index(column) if column in table.names else None for column in columns]
+    for record in table:
+        kind, name = table.key(record)
+        values = [record[place] if place is not None else "" for place in places]
+        held = db.execute(
+            "SELECT place, sources, record FROM merged WHERE kind = ? AND id = ?", (kind, name)
+        ).fetchone()
+        if held is None:
+            insert = "INSERT INTO merged (kind, id, sources, record) VALUES (?, ?, ?, ?)"
+            db.execute(insert, (kind, name, source, packed(values)))
+        else:
+            _complete(db, held, source, values)
+
+
+def _complete(db: sqlite3.Connection, held: tuple[int, str, str], source: str, values: Sequence[str]) -> None:
+    place, sources, text = held
+    record = [old or new for old, new in zip(unpacked(text), values, strict=True)]
+    if source not in sources.split(SEPARATOR):
+        sources = f"{sources}{SEPARATOR}{source}"
+    db.execute("UPDATE merged SET sources = ?, record = ? WHERE place = ?", (sources, packed(record), place))
+
+
+_CACHE_KIB = 8192
+
+packed = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+"""A record as one text. It is ASCII, so it also holds bytes that were no UTF-8."""
+
+
+@contextmanager
+def scratch(table: str) -> Iterator[sqlite3.Connection]:
+    """An empty database with one table, gone at the end; ``table`` is its CREATE statement."""
+    db = sqlite3.connect("", isolation_level=None)  # no name: a temporary file, removed by SQLite itself
+    try:
+        for statement in ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", f"PRAGMA cache_size=-{_CACHE_KIB}"):
+            db.execute(statement)
+        db.execute(table)
+        db.execute("BEGIN")
+        yield db
+    finally:
+        db.close()
+
+
+def unpacked(text: str) -> Sequence[str]:
+    """The record of a text."""
+    record: list[str] = json.loads(text)
+    return record

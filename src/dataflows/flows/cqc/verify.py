@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from operator import methodcaller
 
 from dataflows.errors import DataflowsError, ExitCode
-from dataflows.flows.cqc.layout import is_header, is_other_export
-from dataflows.flows.cqc.oddities import Oddities
+from dataflows.flows.cqc.layout import Oddities, is_header, is_other_export
 from dataflows.remote.download import BrokenOff
 
 HEADER_WITHIN = 20

@@ -13,8 +13,7 @@ from enum import StrEnum
 from secrets import token_bytes
 from typing import Any, Final, TypeAlias
 
-from dataflows.flows.csc.payload import CHILD, ObjectKind
-from dataflows.flows.csc.schema import CHILD_ID
+from dataflows.flows.csc.schema import CHILD, CHILD_ID, ObjectKind
 from dataflows.flows.csc.skeleton import ObjectSkeleton, Skeleton, emptied_lists, loses_a_field
 
 Payload: TypeAlias = dict[str, Any]

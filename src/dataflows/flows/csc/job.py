@@ -24,13 +24,10 @@ from dataflows.flows.csc.decisions import (
     Superseded,
     Unchanged,
 )
-from dataflows.flows.csc.deferred import Deferred
-from dataflows.flows.csc.guard import Guard
 from dataflows.flows.csc.names import NamedRows
-from dataflows.flows.csc.orphans import Orphans
 from dataflows.flows.csc.ownership import seal_of, settle_ownership
 from dataflows.flows.csc.planning import Planner
-from dataflows.flows.csc.purges import OwedPurges
+from dataflows.flows.csc.purges import Deferred, Guard, Orphans, OwedPurges
 from dataflows.flows.csc.receiver import CscApi, RequestCounts, RequestPacer, children_url
 from dataflows.flows.csc.recording import NullWriter, Recorder, StagingWriter
 from dataflows.flows.csc.schema import load_schema

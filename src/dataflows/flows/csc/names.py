@@ -20,12 +20,12 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy as sa
 
 from dataflows.flows.csc import indexes
-from dataflows.flows.csc.narrowing import UNDECIDED, child_key, named_child
+from dataflows.flows.csc.indexes import UNDECIDED, child_key, named_child
 from dataflows.flows.csc.reading import SUPERSEDED, Reading, read_row
 from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.flows.csc.staging import StagingTable
 from dataflows.runs.journal import Journal
-from dataflows.store.transactions import in_transaction
+from dataflows.store.failures import in_transaction
 
 T = TypeVar("T")
 

@@ -25,7 +25,6 @@ from dataflows.flows.csc.decisions import (
 )
 from dataflows.flows.csc.delta import ChildPlan, Payload, Sending
 from dataflows.flows.csc.names import NamedRows
-from dataflows.flows.csc.payload import canonical, payload_hash
 from dataflows.flows.csc.reading import (
     Reading,
     broken_rules,
@@ -36,9 +35,9 @@ from dataflows.flows.csc.reading import (
     shows_its_purge,
     superseded_by,
 )
-from dataflows.flows.csc.renames import Renames, former_name
+from dataflows.flows.csc.schema import canonical, payload_hash
 from dataflows.flows.csc.skeleton import Skeleton
-from dataflows.flows.csc.speakers import Speakers, SpeakingRows
+from dataflows.flows.csc.speakers import Renames, Speakers, SpeakingRows, former_name
 from dataflows.flows.csc.staging import StagedRow, StagingTable
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflows.flows.csc.delta import Payload
-from dataflows.flows.csc.payload import canonical, parse, text_hash
-from dataflows.flows.csc.schema import CHILD_ID, ChildSchema
+from dataflows.flows.csc.schema import CHILD_ID, ChildSchema, canonical, parse, text_hash
 from dataflows.flows.csc.staging import StagedRow
 
 _MIS_ID = "mis_child_id"

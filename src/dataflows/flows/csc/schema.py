@@ -2,11 +2,11 @@
 
 From one document come the verdict on a record, the shape that the delta works on (what has an id, what can be purged)
 and the names that may be repeated from a receiver's answer. ``openapi.json`` beside this module holds the built-in
-rules.
-"""
+rules."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
+
+import orjson
 
 from dataflows.errors import SettingUnusable
 from dataflows.flows.csc.attributes import ChildValidator, RuleViolation, id_field, purgeable
@@ -182,3 +184,41 @@ def _changed(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 
 def _told(value: object) -> str:
     return "none" if value is None else shown(str(value))
+
+
+CHILD: Final = built_in().kind
+problems: Final = built_in().problems
+attribute_paths: Final = built_in().attribute_paths
+_NOT_JSON: Final = object()
+
+
+def parse(text: str | bytes) -> dict[str, Any]:
+    """Read one child from JSON.
+
+    Raises:
+        ValueError: it is no JSON, or not an object; the message holds nothing of the text.
+    """
+    try:
+        payload = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        payload = _NOT_JSON
+    if payload is _NOT_JSON:  # raised out here, because an exception chain would carry the text along
+        raise ValueError("is not valid JSON")
+    if not isinstance(payload, dict):
+        raise ValueError("must be a JSON object")
+    return payload
+
+
+def canonical(payload: Mapping[str, Any]) -> bytes:
+    """The one text of a payload (UTF-8, keys sorted, no blanks): equal payloads give equal bytes."""
+    return orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+
+
+def payload_hash(payload: Mapping[str, Any]) -> bytes:
+    """SHA-256 (32 bytes) of the canonical text."""
+    return text_hash(canonical(payload))
+
+
+def text_hash(text: bytes) -> bytes:
+    """SHA-256 (32 bytes) of a canonical text that is at hand."""
+    return hashlib.sha256(text).digest()

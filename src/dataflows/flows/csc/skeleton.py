@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import orjson
 
-from dataflows.flows.csc.payload import CHILD, ObjectKind
+from dataflows.flows.csc.schema import CHILD, ObjectKind
 
 _FORMAT: Final = b"\x01"
 _HASH_BYTES: Final = 8

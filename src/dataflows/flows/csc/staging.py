@@ -18,7 +18,7 @@ from dataflows.flows.csc import indexes
 from dataflows.flows.csc.table import TableIdentity, identified, staging_table
 from dataflows.flows.csc.write_back import RowOutcome, TableWriter, Written
 from dataflows.store.database import text_hash
-from dataflows.store.transactions import in_transaction
+from dataflows.store.failures import in_transaction
 
 PAGE = 1000
 _MOST_WORDS = 100  # pairs of status and row state in one condition; a table with more is walked

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import mssql
 
 from dataflows.errors import SettingUnusable
 from dataflows.store.database import connect, identity, translated
-from dataflows.store.transactions import in_transaction
+from dataflows.store.failures import in_transaction
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from dataflows.store.database import RowRefused, fingerprint, text_hash
-from dataflows.store.results import all_results
-from dataflows.store.transactions import in_transaction
+from dataflows.store.failures import all_results, in_transaction
 
 if TYPE_CHECKING:
     from dataflows.flows.csc.staging import RowUpdate

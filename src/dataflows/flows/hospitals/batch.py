@@ -27,10 +27,8 @@ from dataflows.flows.hospitals.directory import (
     NotSent,
     Unknown,
 )
-from dataflows.flows.hospitals.entries import LEFT, NEVER, BatchEntry, State
-from dataflows.flows.hospitals.inventory import Inventory
-from dataflows.flows.hospitals.reconcile import BatchMatch, match, unexplained
-from dataflows.flows.hospitals.rows import Hospital
+from dataflows.flows.hospitals.inventory import BatchMatch, Inventory, match, unexplained
+from dataflows.flows.hospitals.rows import LEFT, NEVER, BatchEntry, Hospital, State
 
 MOST_PASSES = 6
 """So often missing rows are sent again, or an activation is tried again, before the run is left to be resumed."""

@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from dataflows.errors import DataflowsError, Interrupted, ServiceDown
 from dataflows.events import Event
 from dataflows.flows.hospitals.batch import Ask, Batch, QuestionKind
-from dataflows.flows.hospitals.courier import Answered, RequestFailure
+from dataflows.flows.hospitals.copies import MOST_PER_BATCH
 from dataflows.flows.hospitals.directory import SERVICE, Created, DirectoryRecord, HospitalRefused, NotSent, Unknown
-from dataflows.flows.hospitals.identity import MOST_PER_BATCH
 from dataflows.flows.hospitals.inventory import Inventory
 from dataflows.flows.hospitals.ledger import BatchStore
-from dataflows.flows.hospitals.pacing import CreateWindow
 from dataflows.flows.hospitals.plan import UploadPlan
 from dataflows.flows.hospitals.telling import ProgressReporter
+from dataflows.flows.hospitals.workers import Answered, CreateWindow, RequestFailure
 from dataflows.remote.failures import Blocked
-from dataflows.runs.outage import OutageDetector
 from dataflows.runs.pool import TryLater
+from dataflows.runs.trouble import OutageDetector
 
 _SINGLES_PER_BATCH = 4
 _LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.2, 1e-4

@@ -11,21 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted
 from dataflows.events import Event, Failed, Pending, Planned, Step, Warned
-from dataflows.flows.hospitals.abandon import abandon
 from dataflows.flows.hospitals.batch import ROWS_NAMED, BatchPolicy, WiderLook, unsettled
-from dataflows.flows.hospitals.copies import CopyFolder, FileContent, SkippedRow
-from dataflows.flows.hospitals.courier import RequestWorker, inventory_of
+from dataflows.flows.hospitals.copies import (
+    MOST_PER_BATCH,
+    CopyFolder,
+    FileContent,
+    SkippedRow,
+    directory_address,
+    first_portion,
+    portions,
+)
 from dataflows.flows.hospitals.directory import MOST_KEPT, DirectoryApi
 from dataflows.flows.hospitals.dispatch import Dispatcher, Lanes
-from dataflows.flows.hospitals.identity import MOST_PER_BATCH, directory_address, first_portion, portions
 from dataflows.flows.hospitals.inventory import Inventory
 from dataflows.flows.hospitals.ledger import COMMAND, BatchStore
-from dataflows.flows.hospitals.pacing import CreateWindow
 from dataflows.flows.hospitals.plan import UploadPlan
-from dataflows.flows.hospitals.report import Validation
-from dataflows.flows.hospitals.taking_back import base_url, refuse_another_directory, work_of
+from dataflows.flows.hospitals.table import Validation
+from dataflows.flows.hospitals.taking_back import base_url, refuse_another_directory, take_back, work_of
 from dataflows.flows.hospitals.telling import ProgressReporter, response
 from dataflows.flows.hospitals.uploads import AGAIN, Leftover, Upload, UploadStore, names_of
+from dataflows.flows.hospitals.workers import CreateWindow, RequestWorker, inventory_of
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
 from dataflows.runs import pool
@@ -259,7 +264,7 @@ class _Upload:
             short = left.run_id[:8]
             yield Step(f"removing what run {short} created")
             work = work_of(self.settings, self.run, left.upload, self.session)
-            done = abandon(work, delete_active=False)
+            done = take_back(work, delete_active=False)
             if done.live:
                 raise BadInput(
                     f"run {short} of this file, as it was before, is active at the Directory; nothing was sent",
@@ -272,14 +277,14 @@ class _Upload:
         """Take over the plan of the run that this one goes on with."""
         again = self.options.again
         found = self.uploads.unfinished(self.run.id, self.names, self.content.size, again=again)
-        self.earlier, options_to_json = None, None
+        self.earlier, kept = None, None
         if found is not None:
             self.earlier, upload = found
-            options_to_json, self.plan.number = self.uploads.plan(upload), upload.occurrence
-            for batch_id, places in options_to_json.batches:
+            kept, self.plan.number = self.uploads.plan(upload), upload.occurrence
+            for batch_id, places in kept.batches:
                 self.plan.add(batch_id, places)
             self.ledger.fill(self.plan.batches)
-        self.is_new = options_to_json is None
+        self.is_new = kept is None
 
     # --- the plan ---------------------------------------------------------------------------------------------
 
@@ -289,7 +294,7 @@ class _Upload:
         if self.is_new and self.options.again:
             plan.number = self._next_occurrence(inventory)
         elif self.is_new and inventory.total:
-            known = (batch for options_to_json in self.uploads.plans(self.names) for batch in options_to_json.batches)
+            known = (batch for kept in self.uploads.plans(self.names) for batch in kept.batches)
             plan.adopt(inventory, chain(known, plan.candidates()), self.ledger.fill)
         self.is_new = False
         self._look_at_live(inventory)

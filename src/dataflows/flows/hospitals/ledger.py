@@ -16,8 +16,8 @@ from typing import Any
 
 from dataflows.errors import AlreadyRunning
 from dataflows.flows.hospitals.batch import Batch
-from dataflows.flows.hospitals.entries import NEVER, BatchEntry, State
-from dataflows.flows.hospitals.identity import Portion
+from dataflows.flows.hospitals.copies import Portion
+from dataflows.flows.hospitals.rows import NEVER, BatchEntry, State
 from dataflows.runs.journal import Item, Journal
 from dataflows.runs.lock import is_running
 

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from dataflows.flows.hospitals.batch import Batch, BatchPolicy, WiderLook
-from dataflows.flows.hospitals.copies import FileContent
-from dataflows.flows.hospitals.entries import LEFT, BatchEntry, State
-from dataflows.flows.hospitals.identity import Portion, fresh_portions, portions
+from dataflows.flows.hospitals.copies import FileContent, Portion, fresh_portions, portions
 from dataflows.flows.hospitals.inventory import Inventory, allot, excess
-from dataflows.flows.hospitals.rows import Hospital, HospitalRow
+from dataflows.flows.hospitals.rows import LEFT, BatchEntry, Hospital, HospitalRow, State
 
 _NUMBERS_TRIED = 4
 """A batch may have been made under these numbers by a run that the journal forgot."""

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataflows.errors import BadInput
-from dataflows.flows.hospitals.copies import CopyFolder, FileContent
-from dataflows.flows.hospitals.courier import inventory_of
+from dataflows.flows.hospitals.copies import CopyFolder, FileContent, first_portion
 from dataflows.flows.hospitals.directory import SERVICE, DirectoryApi
-from dataflows.flows.hospitals.entries import BatchEntry, State
-from dataflows.flows.hospitals.identity import first_portion
 from dataflows.flows.hospitals.inventory import Inventory, allot
 from dataflows.flows.hospitals.ledger import BatchStore
 from dataflows.flows.hospitals.plan import KeptPlan
-from dataflows.flows.hospitals.rows import Hospital, HospitalRow
+from dataflows.flows.hospitals.rows import BatchEntry, Hospital, HospitalRow, State
 from dataflows.flows.hospitals.taking_back import base_url, refuse_another_directory
 from dataflows.flows.hospitals.telling import status_of
 from dataflows.flows.hospitals.uploads import UploadStore
+from dataflows.flows.hospitals.workers import inventory_of
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
 from dataflows.runs.journal import ABANDONED, DONE, FAILED, PARTIAL, RESUMABLE, Journal, RunRecord

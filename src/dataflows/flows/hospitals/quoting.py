@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Literal, NamedTuple
 
-from dataflows.flows.hospitals.codes import QuoteError
+from dataflows.flows.hospitals.rows import QuoteError
 from dataflows.flows.hospitals.source import NotUtf8
 
 LONGEST_RECORD = 64 * 1024

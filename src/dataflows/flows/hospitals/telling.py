@@ -10,10 +10,9 @@ from dataflows.events import Done, Event, Failed, Pending, Reached, Skipped, Ste
 from dataflows.flows.hospitals.batch import Ask, Batch
 from dataflows.flows.hospitals.copies import FileContent
 from dataflows.flows.hospitals.directory import SERVICE
-from dataflows.flows.hospitals.entries import BatchEntry, State
 from dataflows.flows.hospitals.ledger import BatchStore
 from dataflows.flows.hospitals.plan import UploadPlan
-from dataflows.flows.hospitals.rows import HospitalRow
+from dataflows.flows.hospitals.rows import BatchEntry, HospitalRow, State
 from dataflows.runs.journal import Item
 
 _TELL_EVERY_SECONDS = 0.3

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import BadInput
-from dataflows.flows.hospitals.copies import CopyFolder, FileContent
-from dataflows.flows.hospitals.identity import rows_key, spellings
+from dataflows.flows.hospitals.copies import CopyFolder, FileContent, rows_key, spellings
 from dataflows.flows.hospitals.ledger import COMMAND, BatchStore, no_later_than, of_values
 from dataflows.flows.hospitals.plan import KeptPlan
 from dataflows.runs.journal import ABANDONED, PARTIAL, RESUMABLE, RUNNING, Journal

@@ -17,8 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dataflows.errors import DataflowsError, ServiceDown, SettingUnusable
-from dataflows.store.disk import foreign
-from dataflows.store.files import private_folder, settle, write_whole
+from dataflows.store.files import foreign, private_folder, settle, write_whole
 
 QUARANTINE = "quarantine"
 _REASON = ".reason.json"

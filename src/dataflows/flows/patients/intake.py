@@ -25,8 +25,7 @@ from dataflows.remote.retry import RetryPolicy
 from dataflows.runs.journal import Item
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run
-from dataflows.store.practice.database import translated
-from dataflows.store.practice.transactions import writing
+from dataflows.store.practice.database import translated, writing
 
 T = TypeVar("T")
 

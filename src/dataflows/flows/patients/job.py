@@ -15,11 +15,10 @@ from dataflows.events import Event, Planned, Step, Warned
 from dataflows.flows.patients import names, notices
 from dataflows.flows.patients.bucket import BucketClient, ObjectListing
 from dataflows.flows.patients.copies import BackupFolder
-from dataflows.flows.patients.emptiness import EmptyDatabase
 from dataflows.flows.patients.intake import Intake, PatientWriter
 from dataflows.flows.patients.ledger import ImportTally, figures, remarks
-from dataflows.flows.patients.rehearsal import Rehearsal
-from dataflows.flows.patients.restoring import Restoring
+from dataflows.flows.patients.notices import EmptyDatabase
+from dataflows.flows.patients.restoring import Rehearsal, Restoring
 from dataflows.flows.patients.tracking import TrackedObject, Tracking
 from dataflows.remote import kafka, mail
 from dataflows.remote.retry import RetryPolicy

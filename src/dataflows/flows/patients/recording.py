@@ -9,8 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from dataflows.flows.patients.bucket import ListedObject
-from dataflows.flows.patients.folding import COLUMNS, Folded, fold
-from dataflows.flows.patients.identity import KnownPatient, PatientIdentity, PatientMatch, match, person
+from dataflows.flows.patients.identity import (
+    COLUMNS,
+    Folded,
+    KnownPatient,
+    PatientIdentity,
+    PatientMatch,
+    fold,
+    match,
+    person,
+)
 from dataflows.flows.patients.registration import Registration
 from dataflows.flows.patients.tracking import DONE, DUPLICATE_FILE, IMPORTED, SUPERSEDED, UPDATED, put
 from dataflows.store.practice.outbox import add as announce

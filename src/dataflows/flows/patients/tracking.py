@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from dataflows.flows.patients.bucket import ListedObject
-from dataflows.store.practice.database import translated
+from dataflows.store.practice.database import translated, writing
 from dataflows.store.practice.tables import patient_tracking
-from dataflows.store.practice.transactions import writing
 
 FAILED, DEAD, UNRECOGNISED = "failed", "dead", "unrecognised"
 IMPORTED, UPDATED, SUPERSEDED, DUPLICATE_FILE = "imported", "updated", "superseded", "duplicate_file"

@@ -9,27 +9,33 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.changes import FieldChange
-from dataflows.flows.therapists.claims import Claims, ClaimsVerdict, Target
-from dataflows.flows.therapists.creating import Creating
-from dataflows.flows.therapists.deciding import (
+from dataflows.flows.therapists.changes import (
     Create,
     Decision,
     Delete,
+    FieldChange,
     Nothing,
     Touch,
     Update,
     decide,
     needs_row,
 )
-from dataflows.flows.therapists.events import announce
+from dataflows.flows.therapists.creating import Creating, Further, announce
 from dataflows.flows.therapists.figures import FileCounts
-from dataflows.flows.therapists.further import Further
-from dataflows.flows.therapists.identity import Key, KnownListing, ListingMatch, needs_ids, who
+from dataflows.flows.therapists.identity import (
+    Claims,
+    ClaimsVerdict,
+    Key,
+    KnownListing,
+    ListingMatch,
+    Sighting,
+    Target,
+    needs_ids,
+    who,
+)
 from dataflows.flows.therapists.record import STATUSES, Broken, Item, TherapistEntry, folded, natural_key
-from dataflows.flows.therapists.sight import Sighting
 from dataflows.flows.therapists.staging import Row, StagedFile
-from dataflows.store.practice.transactions import savepoint
+from dataflows.store.practice.database import savepoint
 
 __all__ = ["PAGE", "How", "Suspicious", "apply"]
 

@@ -1,18 +1,20 @@
-"""Looks at files, and chooses which of them are imported: per ZIP code the one of the newest date."""
+"""Which files of the folder are imported, in which order, and reading them ahead."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from dataflows.errors import Interrupted
 from dataflows.flows.therapists.files import AHEAD, LOST_TIMES, Found
-from dataflows.flows.therapists.scrape import NOTHING_SAID, Scrape, ScrapeFile, Unreadable, scrape_of
-
-__all__ = ["Choice", "Look", "choose", "is_settled", "look"]
+from dataflows.flows.therapists.record import Item
+from dataflows.flows.therapists.scrape import NOTHING_SAID, Scrape, ScrapeFile, Unreadable, entries, scrape_of
+from dataflows.runs import pool
+from dataflows.runs.pool import ahead
 
 _EPOCH, _LAST = datetime(1970, 1, 1, tzinfo=UTC), 250_000_000_000.0  # seconds: the year 9892
 
@@ -142,3 +144,63 @@ def _with_older(chosen: list[Look], groups: dict[str, list[Found]]) -> Choice:
         if len(group) > 1
     }
     return Choice(sorted(chosen, key=lambda one: (one.date, one.found.name)), older)
+
+
+AHEAD_BYTES = 1 << 20  # a file of 100 therapists has 200 KB
+_LOOK_EVERY = 1000
+_BATCH = 250  # entries that are handed over at once
+
+
+class Read(NamedTuple):
+    """A file with its entries. ``entries()`` starts from the first one each time it is called.
+
+    It raises Unreadable, also when the file is no longer as it was looked at (``changed``).
+    """
+
+    look: Look
+    entries: Callable[[], Iterable[Item]]
+
+
+def in_order(looks: Sequence[Look], workers: int, stop: pool.Stop) -> Iterator[Read]:
+    """Yield files in the order given; a few are parsed ahead by the pool, never more than that many in memory."""
+    size = max(1, workers) * 2
+    for start in range(0, len(looks), size):
+        window = looks[start : start + size]
+        read = pool.each(_AheadReader(stop).read, window, workers=min(workers, len(window)), stop=stop)
+        ready = {one.look.found.path: one for one in read}
+        yield from (ready.pop(look.found.path) for look in window if look.found.path in ready)
+
+
+class _AheadReader:
+    def __init__(self, stop: pool.Stop) -> None:
+        self._stop = stop
+
+    def read(self, look: Look) -> Read:
+        """Parse a small file; what is wrong with it is raised when its entries are asked for."""
+        if look.size > AHEAD_BYTES:
+            return Read(look, lambda: ahead(self._streamed(look), _BATCH))
+        try:
+            items = list(self._streamed(look))
+        except Unreadable as error:
+            return Read(look, _raising(error.code))
+        return Read(look, lambda: items)
+
+    def _streamed(self, look: Look) -> Iterator[Item]:
+        try:
+            with Path(look.found.path).open("rb") as stream:
+                source = ScrapeFile(stream)
+                for item in entries(source):
+                    yield item
+                    if item.at % _LOOK_EVERY == _LOOK_EVERY - 1 and self._stop.is_set():
+                        raise Interrupted("stopped in the middle of a file; nothing of it was written")
+                if source.sha256() != look.sha256:
+                    raise Unreadable("changed")
+        except OSError:
+            raise Unreadable("not_readable") from None
+
+
+def _raising(code: str) -> Callable[[], Iterable[Item]]:
+    def entries() -> Iterable[Item]:
+        raise Unreadable(code)
+
+    return entries

@@ -1,23 +1,86 @@
-"""Who an entry is: the source's id within its postcode area, confirmed by the person; else the natural key.
-
-``praxis67`` looks like a place in a result page and may be given to somebody else (therapists.md, identity). A
-therapist may have several listings: each is told by its id and natural key, else by its street.
-"""
+"""Who an entry is: listings known by id and confirmed, and entries that claim the same person."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from dataflows.flows.therapists.record import TherapistEntry, folded
-from dataflows.flows.therapists.sight import Sighting
 
-__all__ = ["Key", "KnownListing", "ListingMatch", "TherapistIdentity", "needs_ids", "who"]
+
+class Sighting(NamedTuple):
+    """Where and when entries were seen: the file's scrape date, its name below the import folder, its area."""
+
+    date: datetime
+    name: str
+    area: str
 
 
 Key: TypeAlias = tuple[int, int | None]
 """A listing: its therapist, and its own number if it is a further one."""
+Target: TypeAlias = Key | str
+"""A listing that is known, or one that is new: by the person and the street."""
+Claim: TypeAlias = Literal["speaks", "duplicate_entry", "shown_elsewhere", "ambiguous", "again"]
+
+
+class ClaimsVerdict(NamedTuple):
+    """Whom several entries mean (``doubled``); of those, about whom they say different things (``contested``), and who
+    is both shown and deleted (``shown``).
+    """
+
+    doubled: frozenset[Target] = frozenset()
+    contested: frozenset[Target] = frozenset()
+    shown: frozenset[Target] = frozenset()
+
+
+class Claims:
+    """The claims of one reading of a file, under the verdict of the readings before.
+
+    Of most therapists only a hash is kept, so a large file needs little memory. A file in which nobody is meant twice
+    needs one reading.
+    """
+
+    def __init__(self, verdict: ClaimsVerdict) -> None:
+        self._verdict = verdict
+        self._hashes: set[int] = set()
+        self._marks: dict[Target, int] = {}
+        self._doubled: set[Target] = set()
+        self._contested: set[Target] = set()
+        self._shown: set[Target] = set()
+
+    def claim(self, target: Target, entry: TherapistEntry) -> Claim:
+        """Claim a therapist for an entry; ``again``: the file has to be read once more, by the new verdict."""
+        if target in self._verdict.doubled:
+            return self._among_several(target, entry)
+        if hash(target) in self._hashes:
+            self._doubled.add(target)
+            return "again"
+        self._hashes.add(hash(target))
+        return "speaks"
+
+    def verdict(self) -> ClaimsVerdict | None:
+        """The verdict for the next reading; None when this one stands."""
+        if not (self._doubled or self._contested or self._shown):
+            return None
+        doubled, contested, shown = self._verdict
+        return ClaimsVerdict(doubled | self._doubled, contested | self._contested, shown | self._shown)
+
+    def _among_several(self, target: Target, entry: TherapistEntry) -> Claim:
+        deleted = entry.status == "deleted"
+        if target in self._verdict.contested:
+            return "ambiguous"
+        if deleted and target in self._verdict.shown:
+            return "shown_elsewhere"
+        mark = 0 if deleted else int(entry.content_hash, 16) + 1
+        before = self._marks.get(target)
+        if before is None:
+            self._marks[target] = mark
+            return "speaks"
+        if before == mark:
+            return "duplicate_entry"
+        (self._contested if before and mark else self._shown).add(target)
+        return "again"
 
 
 class KnownListing(NamedTuple):

@@ -12,15 +12,13 @@ import sqlalchemy as sa
 
 from dataflows.flows.therapists import tracking
 from dataflows.flows.therapists.applying import How, Suspicious, apply
-from dataflows.flows.therapists.choosing import Look
+from dataflows.flows.therapists.choosing import Look, Read
 from dataflows.flows.therapists.figures import FileCounts
-from dataflows.flows.therapists.reading import Read
+from dataflows.flows.therapists.identity import Sighting
 from dataflows.flows.therapists.scrape import Unreadable
-from dataflows.flows.therapists.sight import Sighting
 from dataflows.flows.therapists.tracking import FAILED, PARTIAL, SUCCESS, SUSPICIOUS, FileVerdict, TrackedFile
 from dataflows.store.encodings import NAMES
-from dataflows.store.practice.database import translated
-from dataflows.store.practice.transactions import savepoint, writing
+from dataflows.store.practice.database import savepoint, translated, writing
 
 __all__ = ["NOT_READY", "FileOutcome", "Importer", "meaning"]
 

@@ -14,11 +14,10 @@ import sqlalchemy as sa
 
 from dataflows.errors import DataflowsError, ExitCode
 from dataflows.events import Event, Step, Warned
-from dataflows.flows.therapists import files, notices, tracking
-from dataflows.flows.therapists.choosing import Look, choose, is_settled, look
+from dataflows.flows.therapists import files, reporting, tracking
+from dataflows.flows.therapists.choosing import Look, choose, in_order, is_settled, look
 from dataflows.flows.therapists.files import Found
 from dataflows.flows.therapists.importing import Importer
-from dataflows.flows.therapists.reading import in_order
 from dataflows.flows.therapists.reporting import Reporter
 from dataflows.flows.therapists.tracking import TrackedFile
 from dataflows.remote import kafka, mail
@@ -227,7 +226,7 @@ class _TherapistImport:
             if not news:
                 sent = mail.deliver(settings, folder, stop=stop)
             else:
-                sent = mail.post(settings, notices.message(news, self.run.id), folder, stop=stop)
+                sent = mail.post(settings, reporting.message(news, self.run.id), folder, stop=stop)
                 if sent.sent or sent.kept or sent.file:
                     with importer.transaction() as connection:
                         tracking.told(connection, news)

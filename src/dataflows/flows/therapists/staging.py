@@ -12,11 +12,10 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.identity import Key, KnownListing, TherapistIdentity
+from dataflows.flows.therapists.identity import Key, KnownListing, Sighting, TherapistIdentity
 from dataflows.flows.therapists.record import FIELDS
-from dataflows.flows.therapists.sight import Sighting
-from dataflows.store.practice.bulk import insert, within
-from dataflows.store.practice.therapist_tables import therapist_changes, therapist_locations, therapists
+from dataflows.store.practice.database import insert, within
+from dataflows.store.practice.tables import therapist_changes, therapist_locations, therapists
 
 __all__ = ["Row", "StagedFile"]
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from dataflows.flows.therapists.choosing import Look
 from dataflows.flows.therapists.figures import FileCounts
-from dataflows.store.practice.bulk import insert, within
-from dataflows.store.practice.therapist_tables import import_tracking
+from dataflows.store.practice.database import insert, within
+from dataflows.store.practice.tables import import_tracking
 
 __all__ = [
     "ATTEMPTS",

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from dataflows.store.practice import bulk
+from dataflows.store.practice import database
 from dataflows.store.practice.tables import outbox
 
 VERSION = "1.0"
@@ -91,7 +91,7 @@ def add_many(connection: sa.Connection, changes: Iterable[Change]) -> int:
         }
         for event_type, key, payload in changes
     ]
-    bulk.insert(connection, outbox, rows)
+    database.insert(connection, outbox, rows)
     return len(rows)
 
 

@@ -13,7 +13,7 @@ from alembic.script.base import Script
 from alembic.script.revision import RevisionMap
 
 from dataflows.errors import SettingUnusable
-from dataflows.store.practice import tables, therapist_tables
+from dataflows.store.practice import tables
 from dataflows.store.practice.migrate import NEWEST, VERSION_TABLE, newer
 from dataflows.store.practice.migrations import VERSIONS
 
@@ -67,7 +67,7 @@ def _alone(engine: sa.Engine) -> Iterator[sa.Connection]:
 def _refuse_strangers(connection: sa.Connection, version: str | None) -> None:
     if version is not None and version not in [module.revision for module in VERSIONS]:
         raise newer(version)
-    ours = {*tables.__all__, *therapist_tables.__all__}
+    ours = set(tables.metadata.tables)
     strangers = sorted(ours & set(sa.inspect(connection).get_table_names())) if version is None else []
     if strangers:
         raise SettingUnusable(
