@@ -6,11 +6,11 @@ import csv
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Step, Warned
@@ -31,7 +31,7 @@ from dataflows.flows.cqc.tables import Table, write_merged
 from dataflows.flows.cqc.verify import FileSummary
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
-from dataflows.runs import pool
+from dataflows.runs import flow, pool
 from dataflows.runs.journal import Item
 from dataflows.runs.runner import Run
 
@@ -320,10 +320,9 @@ def _date(header: str | None) -> datetime | None:
 
 def options_to_json(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``."""
-    return {**asdict(options), "output": str(options.output), "sources": list(options.sources)}
+    return flow.options_to_json(options)
 
 
 def options_from_json(options: Mapping[str, object]) -> Options:
     """Return the options of an earlier run, from the journal."""
-    values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
-    return Options(**{**values, "output": Path(values["output"]), "sources": tuple(values["sources"])})
+    return flow.options_from_json(Options, options)

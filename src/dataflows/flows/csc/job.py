@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,8 @@ from dataflows.flows.csc.table import open_engine, staging_table
 from dataflows.remote.oauth import TokenSource
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import Session, make_session
-from dataflows.runs import pool
+from dataflows.runs import flow, pool
+from dataflows.runs.flow import UNANSWERED_IN_A_ROW, Halt
 from dataflows.runs.garbage import rare_collections
 from dataflows.runs.journal import Journal
 from dataflows.runs.keys import IdentifierCipher
@@ -47,7 +48,6 @@ from dataflows.store.database import DatabaseLock, identity
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-UNANSWERED_IN_A_ROW = 5
 _COUNTS = (
     "rows", "full", "delta", "reset", "delete", "unchanged", "invalid", "withheld", "superseded", "contradicted",
     "orphaned", "sent", "refused", "failed", "held_back", "new_errors", "known_errors", "reloaded", "unwritten",
@@ -284,7 +284,7 @@ class _Submit:
         aside: list[Event] = []
         batches = self._batches(pages, aside)
         workers = 1 if self.options.dry_run else self.options.workers  # files are numbered in order
-        for carried in pool.each(self.carrier.carry, batches, workers=workers, stop=_Halt(self._over, self.run.stop)):
+        for carried in pool.each(self.carrier.carry, batches, workers=workers, stop=Halt(self._over, self.run.stop)):
             yield from _emptied(aside)
             yield from self.recorder.carried(carried)
             self._judge(carried)
@@ -418,18 +418,6 @@ class _Submit:
         self.run.report["most_in_flight"] = self.figures.most_in_flight
 
 
-@dataclass(frozen=True)
-class _Halt:
-    """Lets the pool stop when the run is over, for whatever reason."""
-
-    is_set: Callable[[], bool]
-    stop: pool.Stop
-
-    @property
-    def hurry(self) -> bool:
-        return self.stop.hurry
-
-
 def _emptied(events: list[Event]) -> Iterator[Event]:
     yield from events
     events.clear()
@@ -438,8 +426,7 @@ def _emptied(events: list[Event]) -> Iterator[Event]:
 def options_to_json(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``: nothing that names a child."""
     never = ("child", "by_hand", "requeue", "takeover", "purge_orphans")
-    told = {name: value for name, value in asdict(options).items() if name not in never}
-    return {**told, "out": str(options.out) if options.out else None, "one_child": options.child is not None}
+    return {**flow.options_to_json(options, without=never), "one_child": options.child is not None}
 
 
 def options_from_json(options: Mapping[str, object]) -> Options:
@@ -448,10 +435,8 @@ def options_from_json(options: Mapping[str, object]) -> Options:
     Raises:
         WrongUsage: that run was for one child, which the journal does not name.
     """
-    values = dict(options)
-    if values.pop("one_child", False):
+    if options.get("one_child"):
         raise WrongUsage(
             "this run was for one child, and the journal does not keep which", hint="run the same command again"
         )
-    out = values.pop("out", None)
-    return Options(**values, out=Path(str(out)) if out else None)  # type: ignore[arg-type]
+    return flow.options_from_json(Options, options)

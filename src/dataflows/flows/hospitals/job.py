@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted
 from dataflows.events import Event, Failed, Pending, Planned, Step, Warned
@@ -33,7 +33,8 @@ from dataflows.flows.hospitals.uploads import AGAIN, Leftover, Upload, UploadSto
 from dataflows.flows.hospitals.workers import CreateWindow, RequestWorker, inventory_of
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
-from dataflows.runs import pool
+from dataflows.runs import flow, pool
+from dataflows.runs.flow import Halt
 from dataflows.runs.journal import ABANDONED
 from dataflows.runs.runner import Run
 
@@ -380,7 +381,7 @@ class _Upload:
             settings.hospitals_window_seconds,
         )
         dispatcher = self.dispatcher = Dispatcher(self.plan, self.ledger, pace, self.lanes, self.teller, self._settle)
-        halt = _Halt(lambda: dispatcher.halted is not None or run.stop.is_set(), run.stop)
+        halt = Halt(lambda: dispatcher.halted is not None or run.stop.is_set(), run.stop)
         courier = RequestWorker(self.directory, threading.Semaphore(self.lanes.creates), halt)
         try:
             for answered in pool.each(courier.carry, dispatcher.asks(), workers=self.lanes.threads, stop=halt):
@@ -405,21 +406,9 @@ _RANK = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Halt:
-    """Lets the pool stop when the run is over, for whatever reason."""
-
-    is_set: Callable[[], bool]
-    stop: pool.Stop
-
-    @property
-    def hurry(self) -> bool:
-        return self.stop.hurry
-
-
 def options_to_json(options: Options, content: FileContent) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``."""
-    return {**asdict(options), "key": content.key}
+    return {**flow.options_to_json(options), "key": content.key}
 
 
 def options_from_json(options: Mapping[str, object], settings: Settings) -> tuple[Options, FileContent]:
@@ -429,7 +418,6 @@ def options_from_json(options: Mapping[str, object], settings: Settings) -> tupl
         BadInput: the copy is missing or damaged.
         SettingUnusable: the run was for another Directory.
     """
-    values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
     content = CopyFolder(settings.data_dir).read(str(options["key"]))
     refuse_another_directory(settings, content)
-    return Options(**{**values, "resumed": True}), content
+    return replace(flow.options_from_json(Options, options), resumed=True), content

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -22,6 +22,8 @@ from dataflows.flows.patients.restoring import Rehearsal, Restoring
 from dataflows.flows.patients.tracking import TrackedObject, Tracking
 from dataflows.remote import kafka, mail
 from dataflows.remote.retry import RetryPolicy
+from dataflows.runs import flow
+from dataflows.runs.flow import UNANSWERED_IN_A_ROW
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run
 from dataflows.runs.trouble import Trouble, TroubleNews
@@ -37,7 +39,6 @@ __all__ = ["COMMAND", "Options", "backup_dir", "bring_in", "check", "options_fro
 
 COMMAND = "patient-import"
 TOPIC = "patient-events"
-UNANSWERED_IN_A_ROW = 5
 
 
 @dataclass(frozen=True)
@@ -277,12 +278,9 @@ def _nowhere() -> sa.Engine:
 
 def options_to_json(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``: nothing that names a person."""
-    told = {name: value for name, value in asdict(options).items() if name != "retry"}
-    return {**told, "from_copies": None if options.from_copies is None else str(options.from_copies)}
+    return flow.options_to_json(options, without={"retry"})
 
 
 def options_from_json(options: Mapping[str, object]) -> Options:
     """Return the options of an earlier run, from the journal."""
-    values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
-    folder = values.get("from_copies")
-    return Options(**{**values, "from_copies": Path(folder) if folder else None})
+    return flow.options_from_json(Options, options)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -21,7 +21,7 @@ from dataflows.flows.therapists.importing import Importer
 from dataflows.flows.therapists.reporting import Reporter
 from dataflows.flows.therapists.tracking import TrackedFile
 from dataflows.remote import kafka, mail
-from dataflows.runs import pool
+from dataflows.runs import flow, pool
 from dataflows.runs.garbage import rare_collections
 from dataflows.runs.runner import Run
 from dataflows.store.locks import DatabaseLock
@@ -272,10 +272,9 @@ def _nowhere() -> sa.Engine:
 
 def options_to_json(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``."""
-    return {**asdict(options), "paths": [str(path) for path in options.paths]}
+    return flow.options_to_json(options)
 
 
 def options_from_json(options: Mapping[str, object]) -> Options:
     """Return the options of an earlier run, from the journal."""
-    values: dict[str, Any] = {one.name: options[one.name] for one in fields(Options) if one.name in options}
-    return Options(**{**values, "paths": tuple(Path(path) for path in values.get("paths", ()))})
+    return flow.options_from_json(Options, options)
