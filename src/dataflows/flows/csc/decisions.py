@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from dataflows.flows.csc.acknowledgements import Doubt, Reset
 from dataflows.flows.csc.delta import Payload, Sending
+from dataflows.flows.csc.records import Doubt, Reset
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.flows.csc.staging import StagedRow
 

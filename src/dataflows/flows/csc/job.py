@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dataflows.errors import DataflowsError, ServiceDown, WrongUsage
 from dataflows.events import Event, Pending, Planned, Retrying, Step, Warned
-from dataflows.flows.csc.acknowledgements import Acknowledgements, Place
+from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.by_hand import ByHand, OneChild
 from dataflows.flows.csc.decisions import (
     Contradicted,
@@ -30,6 +30,7 @@ from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.purges import Deferred, Guard, Orphans, OwedPurges
 from dataflows.flows.csc.receiver import CscApi, RequestCounts, RequestPacer, children_url
 from dataflows.flows.csc.recording import NullWriter, Recorder, StagingWriter
+from dataflows.flows.csc.records import Place
 from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.sending import BatchFileWriter, BatchHandler, BatchSender, SentBatch
 from dataflows.flows.csc.staging import PAGE, StagedRow, StagingTable
@@ -244,7 +245,7 @@ class _Submit:
                 self.orphans.counted += len(page)
                 yield from self.recorder.withheld(self.owed.keys(page), "orphaned")
         if not self.options.dry_run:
-            self.acks.note_orphans(self.orphans.counted)
+            self.acks.table.note_orphans(self.orphans.counted)
 
     def _send_deferred(self) -> Iterator[Event]:
         for contradicted in self.owed.look_through():
@@ -391,7 +392,7 @@ class _Submit:
     def _tell_of_orphans(self) -> Iterator[Event]:
         if self.options.child is not None or self.options.rehearsal:
             return
-        count, at = self.acks.orphans()
+        count, at = self.acks.table.orphans()
         if self.orphans.counted is not None:
             count, at = self.orphans.counted, ""
         if not count:

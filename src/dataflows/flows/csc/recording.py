@@ -18,11 +18,12 @@ from typing import Generic, Protocol, TypeVar
 from dataflows.errors import DataflowsError
 from dataflows.events import Done, Event, Failed, Pending, Skipped, Warned
 from dataflows.flows.csc import delta
-from dataflows.flows.csc.acknowledgements import Acknowledgements, Owed, WriteBack
+from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import RESET_NEEDED, Contradicted, InvalidRow, Submission, Superseded, Unchanged
 from dataflows.flows.csc.delta import Sending
 from dataflows.flows.csc.reading import CONTRADICTED, INVALID, SUPERSEDED, WITHHELD, child_of
 from dataflows.flows.csc.receiver import RecordAnswer, RecordVerdict
+from dataflows.flows.csc.records import Owed, WriteBack
 from dataflows.flows.csc.schema import canonical
 from dataflows.flows.csc.sending import SentBatch
 from dataflows.flows.csc.staging import RowUpdate, StagedRow, StagingTable

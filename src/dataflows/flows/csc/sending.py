@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from dataflows.errors import DataflowsError
-from dataflows.flows.csc.acknowledgements import Acknowledgements, Doubt, Receipt, WriteBack, digest
+from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import Submission
 from dataflows.flows.csc.delta import Sending
 from dataflows.flows.csc.receiver import CscApi, RecordAnswer, RecordVerdict
+from dataflows.flows.csc.records import Doubt, Receipt, WriteBack, digest
 from dataflows.runs.journal import Item, now
 from dataflows.runs.runner import Run
 from dataflows.store.files import private_folder, write_whole
