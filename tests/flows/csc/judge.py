@@ -485,6 +485,8 @@ class Night:
     def _orphans(self, held: Held, ended: Ended) -> list[str]:
         if not any(self._due(row) and not self._told_already(row) for row in self.first):
             return []  # nobody walked through the table
+        if not self.posted:
+            return []  # nobody had to: what is due says what was sent; the last figure counts (csc.md, Orphans)
         alone, sure = self._alone(held), self._sure_orphans(held)
         told = int(ended.report.get("orphaned", 0))
         unclear = any(child_of(row) is None for row in self.first) or len(self.first) * 2 <= self.memory.most_rows
