@@ -29,13 +29,6 @@ class Killed(BaseException):
     """Stands for a kill, where a test is about one exact moment."""
 
 
-@pytest.fixture
-def here(tmp_path: Path, box: Sandbox, capsys: pytest.CaptureFixture[str]) -> Iterator[World]:
-    world = World(tmp_path, box, capsys)
-    yield world
-    world.engine.dispose()
-
-
 def sent_once(world: World, *payloads: Child, **columns: Any) -> list[int]:
     ids = world.stage(*payloads, **columns)
     assert world.submit().code == 0

@@ -12,12 +12,14 @@ from sqlalchemy.dialects import mssql
 
 from dataflows.errors import SettingUnusable
 from dataflows.store.database import connect, identity, translated
-from dataflows.store.failures import in_transaction
+from dataflows.store.failures import in_statements
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
 _PART = re.compile(r"\[([^\[\]]+)\]|\"([^\"]+)\"|`([^`]+)`|([\w$#@-]*)")  # quoted as SQL Server, others or not at all
+
+_IDLE_SECONDS = 10.0  # of a session, before it is asked whether it still stands; what it does is repeated anyway
 
 LONG = sa.UnicodeText().with_variant(mssql.NVARCHAR(None), "mssql")
 HASH = sa.LargeBinary(32).with_variant(mssql.BINARY(32), "mssql")
@@ -91,7 +93,7 @@ def identified(engine: sa.Engine, name: str) -> TableIdentity:
         SettingUnusable: it has no such table.
     """
     table, ask = staging_table(name), _ASK[engine.dialect.name]
-    found = in_transaction(engine, lambda connection: ask(connection, table))
+    found = in_statements(engine, lambda connection: ask(connection, table))
     if found is None:
         raise SettingUnusable(
             "DB_CONNECTION_STRING: the database has no such table", hint="check TABLE_NAME: dataflows test-schema"
@@ -123,11 +125,8 @@ def _postgresql(connection: sa.Connection, table: sa.Table) -> TableIdentity | N
 
 
 def _sql_server(connection: sa.Connection, table: sa.Table) -> TableIdentity | None:
-    owner = (table.schema or "").split(".")
-    place = owner[0] if len(owner) == 2 else ""
-    quote = connection.dialect.identifier_preparer.quote_identifier
-    views = f"{quote(place)}.sys" if place else "sys"
-    full = ".".join(quote(part) for part in (*filter(None, owner), table.name))
+    place, full = place_and_name(connection.dialect, table)
+    views = f"{connection.dialect.identifier_preparer.quote_identifier(place)}.sys" if place else "sys"
     named = sa.text(
         "SELECT s.name AS owner, o.name, o.type, (SELECT base_object_name"  # noqa: S608
         f" FROM {views}.synonyms y WHERE y.object_id = o.object_id) AS meant FROM {views}.objects o"
@@ -145,6 +144,13 @@ def _sql_server(connection: sa.Connection, table: sa.Table) -> TableIdentity | N
     database = connection.execute(own, {"place": place}).one()
     known = database.guid if database.guid and set(database.guid) - set("0-") else f"{database.server}/{database.name}"
     return TableIdentity(f"mssql://{known.lower()}", f"{found.owner}.{found.name}", place and database.name)
+
+
+def place_and_name(dialect: sa.Dialect, table: sa.Table) -> tuple[str, str]:
+    """Return the database that a name for SQL Server tells, if any, and the name as OBJECT_ID takes it."""
+    owner = (table.schema or "").split(".")
+    quote = dialect.identifier_preparer.quote_identifier
+    return owner[0] if len(owner) == 2 else "", ".".join(quote(part) for part in (*filter(None, owner), table.name))
 
 
 def _with_database(name: str, place: str) -> str:
@@ -169,7 +175,7 @@ def open_engine(settings: Settings, *, create: bool = False) -> sa.Engine:
         SettingUnusable: neither is there (an empty database made in passing would look like a night without work).
     """
     if settings.db_connection_string is not None:
-        return connect(settings.db_connection_string, create=create)
+        return connect(settings.db_connection_string, create=create, ping_after=_IDLE_SECONDS, statements=True)
     embedded = settings.data_dir / "staging.db"
     if not create and not embedded.exists():
         raise SettingUnusable(
