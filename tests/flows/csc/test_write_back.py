@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
-from dataflows.flows.csc.staging import RowUpdate, StagingTable
+from dataflows.flows.csc.staging import StagingTable
+from dataflows.flows.csc.table import RowUpdate
 from dataflows.flows.csc.write_back import RowOutcome, TableWriter
 from dataflows.runs.journal import Journal
 from dataflows.store import failures

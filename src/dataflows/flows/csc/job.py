@@ -24,8 +24,8 @@ from dataflows.flows.csc.records import Place
 from dataflows.flows.csc.removals import Removals
 from dataflows.flows.csc.schema import load_schema
 from dataflows.flows.csc.sending import BatchFileWriter, BatchSender, open_api
-from dataflows.flows.csc.staging import StagedRow, StagingTable
-from dataflows.flows.csc.table import open_engine, staging_table
+from dataflows.flows.csc.staging import StagingTable
+from dataflows.flows.csc.table import StagedRow, open_engine, staging_table
 from dataflows.flows.csc.writers import NullWriter, StagingWriter
 from dataflows.remote.retry import RetryPolicy
 from dataflows.runs import flow

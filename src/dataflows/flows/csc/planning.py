@@ -39,7 +39,8 @@ from dataflows.flows.csc.records import PURGED, Ack, Doubt, Reset, digest
 from dataflows.flows.csc.schema import canonical, payload_hash
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.flows.csc.speakers import Renames, Speakers, SpeakingRows, former_name
-from dataflows.flows.csc.staging import StagedRow, StagingTable
+from dataflows.flows.csc.staging import StagingTable
+from dataflows.flows.csc.table import StagedRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataflows.flows.csc.decisions import RESET_NEEDED, Contradicted, InvalidRow
 from dataflows.flows.csc.reading import CONTRADICTED, INVALID, SUPERSEDED, WITHHELD
 from dataflows.flows.csc.receiver import RecordAnswer, RecordVerdict
 from dataflows.flows.csc.sending import SentBatch
-from dataflows.flows.csc.staging import StagedRow
+from dataflows.flows.csc.table import StagedRow
 from dataflows.flows.csc.writers import ResultWriter, is_known
 from dataflows.runs.journal import Item, Journal
 

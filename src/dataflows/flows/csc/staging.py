@@ -8,69 +8,21 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import sqlalchemy as sa
 
 from dataflows.errors import SettingUnusable
 from dataflows.flows.csc import indexes
-from dataflows.flows.csc.table import TableIdentity, identified, staging_table
+from dataflows.flows.csc.table import RowUpdate, StagedRow, TableIdentity, identified, staging_table
 from dataflows.flows.csc.write_back import RowOutcome, TableWriter, Written
-from dataflows.store.database import text_hash
 from dataflows.store.failures import in_statements, in_transaction
 
 PAGE = 1000
 _STREAMED = 20 * PAGE  # ids; more than that are not held twice
 _MOST_WORDS = 100  # pairs of status and row state in one condition; a table with more is walked
 _DENSE = 1.1  # a page is read as a range of ids when at most so many rows lie in it per row that is wanted
-
-
-class StagedRow(NamedTuple):
-    """One row as it was read."""
-
-    id: int
-    person_id: str | None
-    payload: str | None
-    previous: str | None
-    response: str | None
-    status: str | None
-    row_state: str | None
-    partial: str | None = None  # of deleted rows that were sent only
-
-    @property
-    def fingerprint(self) -> bytes:
-        """SHA-256 of the payload (UTF-8), worked out when it is asked for: it tells whether a payload is the same."""
-        return text_hash(self.payload or "")
-
-    @property
-    def deleted(self) -> bool:
-        """Whether the loader says that the child is gone."""
-        return _asks(self.status, self.row_state)[0]
-
-    @property
-    def failed(self) -> bool:
-        """Whether an earlier run ended this row in error."""
-        return (self.status or "").strip().lower() == "error"
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there may be something to do about the row: pending or in error with a payload, or deleted."""
-        deleted, pending = _asks(self.status, self.row_state)
-        return deleted or bool(pending and self.payload)
-
-    @property
-    def settled(self) -> bool:
-        """Whether the row says that it was sent."""
-        return (self.status or "").strip().lower() == "sent"
-
-
-class RowUpdate(NamedTuple):
-    """One update: which row, what it must still hold, and what is written."""
-
-    row: StagedRow
-    response: str | None = None
-    partial: str | None = None
 
 
 class StagingTable:
@@ -276,12 +228,6 @@ def _row(values: Iterable[Any]) -> StagedRow:
     if row.person_id is not None and type(row.person_id) is not str:
         row = row._replace(person_id=str(row.person_id))
     return row._replace(response=row.response.rstrip()) if row.response and row.response[-1] == " " else row
-
-
-@lru_cache(maxsize=1000)
-def _asks(status: str | None, state: str | None) -> tuple[bool, bool]:
-    """Return whether the words say deleted, and whether they say pending or error."""
-    return (state or "").strip().lower() == "deleted", (status or "").strip().lower() in ("pending", "error")
 
 
 def _word(column: sa.Column[Any]) -> sa.ColumnElement[str]:

@@ -1,17 +1,18 @@
-"""The staging table as such: its columns, the database it is in, and how the two are named."""
+"""The staging table as such: its columns and rows, the database it is in, and how the two are named."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mssql
 
 from dataflows.errors import SettingUnusable
-from dataflows.store.database import connect, identity, translated
+from dataflows.store.database import connect, identity, text_hash, translated
 from dataflows.store.failures import in_statements
 
 if TYPE_CHECKING:
@@ -201,3 +202,56 @@ def create_table(engine: sa.Engine, name: str) -> None:
         if engine.dialect.name == "sqlite":  # a loader and a run may then work side by side, and commits cost less
             with engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+
+@lru_cache(maxsize=1000)
+def _asks(status: str | None, state: str | None) -> tuple[bool, bool]:
+    """Return whether the words say deleted, and whether they say pending or error."""
+    return (state or "").strip().lower() == "deleted", (status or "").strip().lower() in ("pending", "error")
+
+
+class StagedRow(NamedTuple):
+    """One row as it was read."""
+
+    id: int
+    person_id: str | None
+    payload: str | None
+    previous: str | None
+    response: str | None
+    status: str | None
+    row_state: str | None
+    partial: str | None = None  # of deleted rows that were sent only
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the payload (UTF-8), worked out when it is asked for: it tells whether a payload is the same."""
+        return text_hash(self.payload or "")
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the loader says that the child is gone."""
+        return _asks(self.status, self.row_state)[0]
+
+    @property
+    def failed(self) -> bool:
+        """Whether an earlier run ended this row in error."""
+        return (self.status or "").strip().lower() == "error"
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there may be something to do about the row: pending or in error with a payload, or deleted."""
+        deleted, pending = _asks(self.status, self.row_state)
+        return deleted or bool(pending and self.payload)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the row says that it was sent."""
+        return (self.status or "").strip().lower() == "sent"
+
+
+class RowUpdate(NamedTuple):
+    """One update: which row, what it must still hold, and what is written."""
+
+    row: StagedRow
+    response: str | None = None
+    partial: str | None = None

@@ -20,7 +20,7 @@ from dataflows.store.database import RowRefused, fingerprint, text_hash
 from dataflows.store.failures import all_results, in_statements, in_transaction, taken_back
 
 if TYPE_CHECKING:
-    from dataflows.flows.csc.staging import RowUpdate
+    from dataflows.flows.csc.table import RowUpdate
 
 ROWS = 200  # of one transaction: the loader waits for no more than that
 _HOPELESS = 10  # rows refused, and none taken: the others are not tried

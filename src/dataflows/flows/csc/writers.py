@@ -21,7 +21,8 @@ from dataflows.flows.csc.reading import child_of
 from dataflows.flows.csc.receiver import RecordAnswer
 from dataflows.flows.csc.records import Owed, WriteBack
 from dataflows.flows.csc.schema import canonical
-from dataflows.flows.csc.staging import RowUpdate, StagedRow, StagingTable
+from dataflows.flows.csc.staging import StagingTable
+from dataflows.flows.csc.table import RowUpdate, StagedRow
 from dataflows.flows.csc.write_back import RowOutcome, Written
 
 T = TypeVar("T")
