@@ -156,14 +156,14 @@ class _Brokers:
 
         round_.left += 1
 
-        def told(error: KafkaError | None, _: Message) -> None:
-            round_.told(event, error)
+        def on_delivery(error: KafkaError | None, _: Message) -> None:
+            round_.settle(event, error)
 
         try:
-            self._producer.produce(self._topic, orjson.dumps(event.value), event.key.encode(), on_delivery=told)
+            self._producer.produce(self._topic, orjson.dumps(event.value), event.key.encode(), on_delivery=on_delivery)
         except (KafkaException, BufferError) as error:
             reason = error.args[0] if isinstance(error, KafkaException) else None
-            round_.told(event, reason, known=reason is not None)
+            round_.settle(event, reason, known=reason is not None)
 
     def _give_up(self) -> None:
         """Take back what is under way, so that nothing leaves after this; its callbacks come while flushing."""
@@ -180,7 +180,7 @@ class _Round:
         self.refused: list[Event] = []
         self.why = ""
 
-    def told(self, event: Event, error: Any, *, known: bool = True) -> None:
+    def settle(self, event: Event, error: Any, *, known: bool = True) -> None:
         """Note what became of one event (``error`` None: it is safe)."""
         self.left -= 1
         if error is None and known:

@@ -113,23 +113,23 @@ class Trouble:
             patience: so many passes in a row have to reach nothing before that is told.
             error: what happened and what to do, as the pass said it.
         """
-        before, passes, told = self._state()
+        before, passes, reported = self._state()
         if code in _TOLD:
             passes = passes + 1 if code == before else 1
             due = code != ExitCode.SERVICE_DOWN or passes >= patience
             news = TroubleNews(self._command, ExitCode(code), passes, *error)
-            self._save(code, passes, code if due and told != code and tell(news) else told)
+            self._save(code, passes, code if due and reported != code and tell(news) else reported)
         elif code in _WELL:
-            self._save(code, 0, told if told and not tell(TroubleNews(self._command, None)) else 0)
+            self._save(code, 0, reported if reported and not tell(TroubleNews(self._command, None)) else 0)
 
     def _state(self) -> tuple[int, int, int]:
         with self._journal.reading() as db:
             row = db.execute("SELECT code, passes, told FROM trouble WHERE command = ?", (self._command,)).fetchone()
         return row or (0, 0, 0)
 
-    def _save(self, code: int, passes: int, told: int) -> None:
+    def _save(self, code: int, passes: int, reported: int) -> None:
         with self._journal.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO trouble VALUES (?, ?, ?, ?)", (self._command, code, passes, told))
+            db.execute("INSERT OR REPLACE INTO trouble VALUES (?, ?, ?, ?)", (self._command, code, passes, reported))
 
 
 def telling(

@@ -70,8 +70,8 @@ def _take_from_d2i(written: dict[str, str], origins: dict[str, Origin], path: Pa
     origin: Origin = "environment" if any(name.lower() in environment for name in taken.names) else "env file"
     written[envfile.OURS.lower()] = taken.value
     origins[envfile.OURS.lower()] = origin
-    told = f"{' and '.join(taken.names)} ({_whence(origin, path)}) {'is' if len(taken.names) == 1 else 'are'}"
-    return (f"{told} taken for {envfile.OURS}; write instead: {taken.instead}",)
+    names = f"{' and '.join(taken.names)} ({_whence(origin, path)}) {'is' if len(taken.names) == 1 else 'are'}"
+    return (f"{names} taken for {envfile.OURS}; write instead: {taken.instead}",)
 
 
 def _origins(flags: Mapping[str, object], written: Mapping[str, str]) -> dict[str, Origin]:

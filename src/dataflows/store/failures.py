@@ -177,8 +177,8 @@ class _Kind(NamedTuple):
     again: bool = False  # the same transaction, tried again at once, may well go through
 
     def fits(self, state: str, numbers: Sequence[int], text: str) -> bool:
-        told = bool(state and self.states) and state.startswith(self.states)
-        return told or not self.numbers.isdisjoint(numbers) or any(re.search(sign, text) for sign in self.texts)
+        by_state = bool(state and self.states) and state.startswith(self.states)
+        return by_state or not self.numbers.isdisjoint(numbers) or any(re.search(sign, text) for sign in self.texts)
 
 
 # fmt: off
@@ -273,10 +273,10 @@ def _meaning(error: exc.DBAPIError, name: str) -> DataflowsError:
     if state in ("IM002", "IM003") or "can't open lib" in text:
         return no_driver(name)
     kind = _kind(error)
-    told = [f" ({state})" if state else ""]
+    details = [f" ({state})" if state else ""]
     if server := getattr(error.orig, "server", None):  # set by the engine (store.database)
-        told.insert(0, f" (server {server})")
-    return kind.error(f"{name}: {kind.words}{''.join(told)}", hint=kind.hint)
+        details.insert(0, f" (server {server})")
+    return kind.error(f"{name}: {kind.words}{''.join(details)}", hint=kind.hint)
 
 
 def _kind(error: exc.DBAPIError) -> _Kind:

@@ -173,8 +173,8 @@ def _has_an_index_over(engine: sa.Engine, table: sa.Table, expression: str) -> b
         with engine.connect() as connection:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}").all()
         return any("SEARCH" in str(line) for line in plan)
-    told = f"SET enable_seqscan = off; EXPLAIN {asked}; RESET enable_seqscan"  # otherwise it walks a small table
-    return any("Index Cond" in str(line) for line in in_statements(engine, lambda one: all_results(one, told)))
+    explained = f"SET enable_seqscan = off; EXPLAIN {asked}; RESET enable_seqscan"  # otherwise it walks a small table
+    return any("Index Cond" in str(line) for line in in_statements(engine, lambda one: all_results(one, explained)))
 
 
 def _is_computed_so(engine: sa.Engine, table: sa.Table) -> bool:

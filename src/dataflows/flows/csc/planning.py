@@ -160,10 +160,12 @@ class Planner:
 
     def _still_superseded(self, readings: Sequence[Reading]) -> dict[int, int]:
         """Find rows whose own word that another one speaks in their place still holds: nobody has to be asked."""
-        told = {r.row.id: by for r in readings if r.name and (by := superseded_by(r.row)) is not None and by > r.row.id}
+        claimed = {
+            r.row.id: by for r in readings if r.name and (by := superseded_by(r.row)) is not None and by > r.row.id
+        }
         names = {reading.row.id: reading.name for reading in readings}
-        by_id = {row.id: read_row(row, self._schema) for row in self._staging.rows(sorted(set(told.values())))}
-        return {row_id: by for row_id, by in told.items() if by in by_id and by_id[by].name == names[row_id]}
+        by_id = {row.id: read_row(row, self._schema) for row in self._staging.rows(sorted(set(claimed.values())))}
+        return {row_id: by for row_id, by in claimed.items() if by in by_id and by_id[by].name == names[row_id]}
 
     # --- one child --------------------------------------------------------------------------------------------
 

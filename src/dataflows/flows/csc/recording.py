@@ -25,7 +25,7 @@ class Recorder:
         self._journal = journal
         self._run_id = run_id
         self.counts: Counter[str] = Counter()
-        self._told: set[str] = set()  # why rows could not be written: each reason is told once
+        self._reasons: set[str] = set()  # why rows could not be written: each reason is told once
 
     def carried(self, carried: SentBatch) -> Iterator[Event]:
         """Record a batch that came back."""
@@ -54,8 +54,8 @@ class Recorder:
         """Record rows that the table does not take: their outcome is in the journal, and tried again every night."""
         self.counts["unwritten"] += len(refused)
         for row_id, why in refused.items():
-            if why not in self._told:
-                self._told.add(why)
+            if why not in self._reasons:
+                self._reasons.add(why)
                 yield Warned(f"row {row_id} cannot be written, and maybe others: {why}", hint=_REFUSED)
             yield Pending(str(row_id), "unwritten")
 
