@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from dataflows.errors import AlreadyRunning
+from dataflows.store.database import DatabaseLock
 from tests.flows.csc.children import child, episode, plan
 from tests.flows.csc.world import World
 
@@ -34,6 +36,17 @@ def test_new_children_go_whole_and_the_table_says_so(world: World) -> None:
     assert row.previous_hash == b"\x01" * 32
     assert row.partial_json_payload is None
     assert row.submission_timestamp is not None
+
+
+def test_a_run_whose_lock_is_lost_sends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(_: DatabaseLock) -> None:
+        raise AlreadyRunning("another run has taken over")
+
+    (row_id,) = world.stage(child(1))
+    monkeypatch.setattr(DatabaseLock, "check", lost)
+    assert world.submit().code == 11
+    assert world.requests() == []
+    assert world.row(row_id).submission_status.lower() == "pending"
 
 
 def test_nothing_pending_is_a_good_night(world: World) -> None:

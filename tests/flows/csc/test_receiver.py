@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import responses
 
-from dataflows.errors import ServiceDown
+from dataflows.errors import AlreadyRunning, ServiceDown
 from dataflows.flows.csc.receiver import BatchAnswer, CscApi, RecordVerdict, RequestPacer
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
@@ -87,6 +87,27 @@ def test_a_named_record_is_taken_out(wire: responses.RequestsMock, deliver: Deli
     wire.post(URL, json.dumps([RECEIPT.format(0), RECEIPT.format(2)]))
     wire.post(URL, '{"errors": {"[0].sex": ["no"]}}', status=400)
     assert verdicts(deliver(3)) == [RecordVerdict.ACCEPTED, RecordVerdict.REFUSED, RecordVerdict.ACCEPTED]
+
+
+def test_without_its_lock_nothing_more_leaves(wire: responses.RequestsMock, tmp_path: Path) -> None:
+    """Asked before every request: a batch that is refused is not even taken apart."""
+    session, asked = make_session(settings(tmp_path)), [None]
+
+    def may_send() -> None:
+        if not asked:
+            raise AlreadyRunning("the lock was lost")
+        asked.pop()
+
+    receiver = CscApi(
+        URL, "synthetic-key", session, Tokens(), RetryPolicy(3, 10, 0), (1, 1), RequestPacer(0, threading.Event()),
+        may_send,
+    )  # fmt: skip
+    wire.post(URL, '{"errors": ["no"]}', status=400)
+    delivery = receiver.deliver([b'{"la_child_id":"1"}', b'{"la_child_id":"2"}'])
+    session.close()
+    assert len(wire.calls) == 1
+    assert isinstance(delivery.stop, AlreadyRunning)
+    assert verdicts(delivery) == [RecordVerdict.NOT_SENT] * 2
 
 
 @pytest.mark.parametrize("sent", [True, False])
