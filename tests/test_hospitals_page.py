@@ -9,11 +9,10 @@ import typer
 
 from dataflows.cli.main import app
 from dataflows.errors import ExitCode
-from dataflows.flows.hospitals.batch import BatchPolicy
-from dataflows.flows.hospitals.copies import FileContent
+from dataflows.flows.hospitals.batch_rows import BatchPolicy, SettleTime
 from dataflows.flows.hospitals.plan import UploadPlan
-from dataflows.flows.hospitals.rows import Hospital, HospitalRow, State
-from dataflows.flows.hospitals.telling import response, status_of
+from dataflows.flows.hospitals.report import response, status_of
+from dataflows.flows.hospitals.rows import FileContent, Hospital, HospitalRow, State
 from dataflows.settings.table import table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -30,7 +29,7 @@ def test_it_explains_every_field_of_the_report() -> None:
     content = FileContent(
         "http://example.org", 20, [HospitalRow(1, Hospital("Synthetic", "1 Example Road", None))], [], 0
     )
-    report = response(content, UploadPlan(content, BatchPolicy(lambda: 1.0, 1.0)), "b", 0.0)
+    report = response(UploadPlan(content, BatchPolicy(SettleTime(1.0), 1.0)), "b", 0.0)
     assert first_column("| field | meaning |") - {"---"} == report.keys()
 
 

@@ -13,9 +13,10 @@ from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.hospitals import job, table
-from dataflows.flows.hospitals.copies import FileContent
-from dataflows.flows.hospitals.progress import progress
+from dataflows.flows.hospitals.report import progress
+from dataflows.flows.hospitals.rows import FileContent
 from dataflows.flows.hospitals.table import Problem, Validation
+from dataflows.flows.hospitals.uploads import UploadStore
 from dataflows.runs.background import BackgroundJob
 from dataflows.runs.journal import RunRecord
 from dataflows.runs.logs import RunLog
@@ -125,13 +126,13 @@ async def resume(desk: ServerContext, record: RunRecord) -> BackgroundJob:
 
 
 async def _begun(desk: ServerContext, options: job.Options, content: FileContent) -> BackgroundJob:
-    order, log, play = await run_in_threadpool(_ordered, desk, options, content)
-    return await desk.begin(order, log, play, STATUS_URL)
+    order, log, run = await run_in_threadpool(_ordered, desk, options, content)
+    return await desk.begin(order, log, run, STATUS_URL)
 
 
 def _ordered(desk: ServerContext, options: job.Options, content: FileContent) -> tuple[Order, RunLog, Job]:
     """Names the batch, which hashes every row, and keeps a copy of the rows."""
-    batch_id = None if options.again else job.first_batch(content)
+    batch_id = None if options.again else content.first_batch
     order, log = desk.order(
         COMMAND, job.target(content, again=options.again), job.options_to_json(options, content), batch_id=batch_id
     )
@@ -161,9 +162,14 @@ def of_batch(desk: ServerContext, batch_id: str) -> RunRecord:
     return record
 
 
+def uploads(desk: ServerContext) -> UploadStore:
+    """What the journal knows of uploads."""
+    return UploadStore(desk.journal, desk.settings.data_dir)
+
+
 def document(desk: ServerContext, record: RunRecord, *, full: bool = False) -> dict[str, Any]:
     """Seed 003's progress document, ``full`` with seed 004's fields. Raises Refused: 404, its rows are not kept."""
-    found = progress(desk.journal, desk.settings.data_dir, record, full=full)
+    found = progress(uploads(desk), record, full=full)
     if found is None:
         raise unknown("batch", "its rows are not kept any more")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -11,8 +11,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from dataflows.flows.hospitals import table, taking_back
-from dataflows.flows.hospitals.taking_back import Abandoned
+from dataflows.flows.hospitals import abandon as steps
+from dataflows.flows.hospitals import table
+from dataflows.flows.hospitals.report import PRESENT
+from dataflows.flows.hospitals.report import resumable as entry_of
 from dataflows.runs.journal import RESUMABLE, RunRecord
 from dataflows.runs.pool import Stop
 from dataflows.runs.runner import Outcome
@@ -23,7 +25,6 @@ from dataflows.web.desk import AtDesk, ServerContext, as_usual, result, settled
 from dataflows.web.uploads import BODY, ReceivedUploads
 
 PROGRESS_KEPT = timedelta(hours=24)
-_CREATED = ("created", "created_and_activated")
 
 BatchId = Annotated[str, Path(description="The id of a batch: the one that the upload was answered with.")]
 Again = Annotated[bool, Query(description="Create the same rows once more, as a new batch.")]
@@ -170,7 +171,7 @@ def progress(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
 def cleanup(desk: AtDesk) -> CleanupAnswer:
     """Forget runs of hospitals that ended more than 24 hours ago. What can be resumed is kept."""
     removed = desk.journal.prune(older_than=PROGRESS_KEPT, command=bulk.COMMAND)
-    taking_back.sweep(desk.journal, desk.settings.data_dir)
+    bulk.uploads(desk).sweep()
     return CleanupAnswer(message=f"{removed} runs forgotten", removed=removed)
 
 
@@ -190,7 +191,7 @@ async def resume(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
         with bulk.speaking_http(batch_id):
             raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to resume")
     before = await run_in_threadpool(bulk.document, desk, record)
-    done = {row["row"] for row in before["hospitals"] if row["status"] in _CREATED}
+    done = {row["row"] for row in before["hospitals"] if row["status"] in PRESENT}
     with bulk.speaking_http(batch_id):
         work = await bulk.resume(desk, record)
     return _answer(await result(work.ended), without=done)
@@ -208,9 +209,9 @@ async def abandon(desk: AtDesk, batch_id: BatchId) -> AbandonAnswer:
         with bulk.speaking_http(batch_id):
             raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to abandon")
 
-    def take_back(stop: Stop) -> Abandoned:
+    def take_back(stop: Stop) -> steps.Abandoned:
         settings = desk.settings
-        return taking_back.abandon(settings, desk.journal, record, lambda _: None, delete_active=False, stop=stop)
+        return steps.abandon(settings, desk.journal, record, lambda _: None, delete_active=False, stop=stop)
 
     with bulk.speaking_http(batch_id):
         done = await result(desk.background.do(take_back, "abandon"))
@@ -232,17 +233,7 @@ def _resumable(desk: ServerContext, record: RunRecord) -> ResumableBatch | None:
         found = bulk.document(desk, record)
     except HttpRefusal:  # its rows are gone: nothing can be resumed from them
         return None
-    left = [row["row"] for row in found["hospitals"] if row["status"] not in _CREATED]
-    ended = datetime.fromisoformat(record.ended_at) if record.ended_at else datetime.now(UTC)
-    return ResumableBatch(
-        batch_id=found["batch_id"],
-        total_hospitals=found["total_hospitals"],
-        processed_hospitals=found["processed_hospitals"],
-        failed_hospitals=found["failed_hospitals"],
-        resume_from_row=min(left, default=1),
-        failure_reason=record.error or "the process that carried it has ended",
-        last_checkpoint_time=ended.timestamp(),
-    )
+    return ResumableBatch(**entry_of(record, found))
 
 
 def _answer(outcome: Outcome, without: Collection[int] = ()) -> JSONResponse:

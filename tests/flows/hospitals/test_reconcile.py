@@ -7,10 +7,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.hospitals.copies import directory_address, portions, rows_key, upload_key
-from dataflows.flows.hospitals.directory import DirectoryRecord
-from dataflows.flows.hospitals.inventory import match, unexplained
-from dataflows.flows.hospitals.rows import Hospital, HospitalRow
+from dataflows.flows.hospitals.batch_rows import match, unexplained
+from dataflows.flows.hospitals.records import DirectoryRecord
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow, directory_address, portions, rows_key, upload_key
 
 texts = st.builds(Hospital, st.sampled_from(["Clinic A", "clinic A", "Clinic A "]), st.just("1 Road"), st.none())
 files = st.lists(texts, max_size=6)

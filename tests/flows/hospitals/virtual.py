@@ -20,25 +20,30 @@ import pytest
 
 from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Tally
-from dataflows.flows.hospitals import dispatch, job, ledger, taking_back, uploads
-from dataflows.flows.hospitals import workers as workers_
+from dataflows.flows.hospitals import abandon, directory, dispatch, job, ledger, plan, uploads
+from dataflows.flows.hospitals.abandon import Abandoned
 from dataflows.flows.hospitals.batch import Ask, QuestionKind
-from dataflows.flows.hospitals.copies import FileContent, directory_address, portions
-from dataflows.flows.hospitals.directory import (
+from dataflows.flows.hospitals.dispatch import Answered, Dispatcher, RequestFailure, RequestWorker
+from dataflows.flows.hospitals.ledger import BatchStore
+from dataflows.flows.hospitals.records import (
     Created,
     CreateOutcome,
     DirectoryRecord,
     HospitalRefused,
+    Inventory,
     ListedHospital,
     NotSent,
     Unknown,
 )
-from dataflows.flows.hospitals.dispatch import Dispatcher
-from dataflows.flows.hospitals.inventory import Inventory
-from dataflows.flows.hospitals.ledger import COMMAND, BatchStore
-from dataflows.flows.hospitals.rows import NEVER, Hospital, HospitalRow
-from dataflows.flows.hospitals.taking_back import Abandoned
-from dataflows.flows.hospitals.workers import Answered, CreateWindow, RequestFailure, RequestWorker
+from dataflows.flows.hospitals.rows import (
+    COMMAND,
+    NEVER,
+    FileContent,
+    Hospital,
+    HospitalRow,
+    directory_address,
+    portions,
+)
 from dataflows.runs import journal as states
 from dataflows.runs import pool
 from dataflows.runs.journal import Journal, RunRecord
@@ -329,11 +334,11 @@ class Line:
             raise ServiceDown("no answer", hint="")
         return self.snapshot(batch_id)
 
-    def list_all(self) -> list[ListedHospital]:
+    def list_all(self) -> Inventory:
         """Everything."""
         if self._fate(LOOKS) == "dropped":
             raise ServiceDown("no answer", hint="")
-        return self.everything()
+        return Inventory(self.everything(), self.far.now)
 
     def everything(self) -> list[ListedHospital]:
         """What is there now, of all batches."""
@@ -548,7 +553,7 @@ class Host:
 
     def abandon(self, record: RunRecord) -> Abandoned:
         """``runs abandon``, in one go."""
-        return taking_back.abandon(self.settings, self.book, record, lambda _: None, delete_active=False)
+        return abandon.abandon(self.settings, self.book, record, lambda _: None, delete_active=False)
 
     def _played(self, options: job.Options, content: FileContent) -> Iterator[Pause | Ended]:
         self.far.tell(self.name, f"begins; dies after {self.fuse.left}")
@@ -615,19 +620,19 @@ def play(far: Far, *processes: Iterator[Pause | Ended]) -> list[Ended]:
 
 
 def _each(work: Any, items: Iterable[Any], *, workers: int, stop: Any, grace: float = 30.0) -> Iterator[Any]:
-    carrier = getattr(work, "__self__", None)
-    if not isinstance(carrier, RequestWorker):
+    worker = getattr(work, "__self__", None)
+    if not isinstance(worker, RequestWorker):
         yield from (work(item) for item in items)
         return
-    yield from _Crew(carrier, workers, stop).run(items)
+    yield from _Crew(worker, workers, stop).run(items)
 
 
 class _Crew:
-    def __init__(self, courier: RequestWorker, workers: int, stop: Any) -> None:
-        line: Any = courier.directory
+    def __init__(self, worker: RequestWorker, workers: int, stop: Any) -> None:
+        line: Any = worker.directory
         self._line: Line = line
         self._far: Far = self._line.far
-        self._courier = courier
+        self._worker = worker
         self._workers = workers
         self._stop = stop
         self._waiting: list[Ask] = []
@@ -677,20 +682,18 @@ def _taking(take: Callable[[Dispatcher, Answered], Iterator[Event]]) -> Callable
 def rig(patch: pytest.MonkeyPatch) -> None:
     """Put clock, Directory, pool, locks and copies into the job's hands."""
     clock = SimpleNamespace(monotonic=lambda: _far().now, time=lambda: _far().now)
-    for module in (job, ledger, dispatch, taking_back, workers_, uploads):
+    for module in (job, plan, ledger, dispatch, abandon, uploads):
         patch.setattr(module, "time", clock)
-    for module in (job, taking_back, uploads):
+    for module in (job, uploads):
         patch.setattr(module, "CopyFolder", _Copies)
-    for module in (job, taking_back):
-        patch.setattr(module, "DirectoryApi", lambda _address, session, _policy: session.line)
-        patch.setattr(module, "make_session", _session)
-    patch.setattr(job, "CreateWindow", partial(CreateWindow, clock=clock.monotonic))
+    patch.setattr(directory, "DirectoryApi", lambda _address, session, _policy: session.line)
+    patch.setattr(directory, "make_session", _session)
     patch.setattr(pool, "each", _each)
     patch.setattr(Dispatcher, "take", _taking(Dispatcher.take))
     for module in (ledger, uploads):
         patch.setattr(module, "is_running", lambda data_dir, _, target: target in Host.hosts[data_dir.name].running)
-    patch.setattr(taking_back, "Run", _run)
-    patch.setattr(taking_back, "only_one", lambda *_: nullcontext())
+    patch.setattr(abandon, "Run", _run)
+    patch.setattr(abandon, "only_one", lambda *_: nullcontext())
 
 
 def _far() -> Far:
