@@ -103,20 +103,19 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
 def progress(call: Invocation, journal: Journal, record: RunRecord) -> dict[str, object] | None:
     """How far a run is, as seed 003 tells it."""
     from dataflows.flows.hospitals import report
-    from dataflows.flows.hospitals.uploads import UploadStore
 
     settings = call.loaded or call.settings()
-    return report.progress(UploadStore(journal, settings.data_dir), record)
+    return report.progress(journal, settings.data_dir, record)
 
 
 def check(call: Invocation, journal: Journal, record: RunRecord) -> list[dict[str, object]]:
     """Compare the Directory with a run, and say what to do about every batch that differs."""
     from dataclasses import asdict
 
-    from dataflows.flows.hospitals import inspection
+    from dataflows.flows.hospitals import earlier
 
     settings = call.loaded or call.settings()
-    findings = inspection.check(settings, journal, record, call.listener)
+    findings = earlier.check(settings, journal, record, call.listener)
     for one in findings:
         call.output.note(f"batch {one.batch_id}: {one.says}")
         call.output.note(f"hint: {one.advice(record.run_id[:8])}")
@@ -127,10 +126,10 @@ def check(call: Invocation, journal: Journal, record: RunRecord) -> list[dict[st
 
 def abandon(call: Invocation, journal: Journal, record: RunRecord, *, delete_active: bool) -> int:
     """Remove from the Directory what a run created and did not activate; returns the exit code."""
-    from dataflows.flows.hospitals import abandon as steps
+    from dataflows.flows.hospitals import earlier
 
     settings = call.loaded or call.settings()
-    done = steps.abandon(settings, journal, record, call.listener, delete_active=delete_active)
+    done = earlier.abandon(settings, journal, record, call.listener, delete_active=delete_active)
     after = journal.find(record.run_id)
     if call.output.as_json:
         facts = {"run_id": record.run_id, "status": after.state, "exit_code": 0, "batch_id": record.batch_id}
@@ -143,19 +142,19 @@ def abandon(call: Invocation, journal: Journal, record: RunRecord, *, delete_act
 
 def sweep(call: Invocation, journal: Journal) -> None:
     """Remove what was kept for runs that are pruned."""
-    from dataflows.flows.hospitals.uploads import UploadStore
+    from dataflows.flows.hospitals import earlier
 
-    UploadStore(journal, (call.loaded or call.settings()).data_dir).sweep()
+    earlier.sweep(journal, (call.loaded or call.settings()).data_dir)
 
 
 def _report_on(call: Invocation, path: Path, validation: Validation, *, dry_run: bool, skip_invalid: bool) -> int:
-    from dataflows.flows.hospitals.inspection import check_file
+    from dataflows.flows.hospitals import job
 
     settings = call.loaded or call.settings()
     order = call.order(settings, f"file {path}", {"path": str(path), "dry_run": dry_run}, resumable=False)
     return call.run(
         order,
-        check_file(validation, skip_invalid=skip_invalid and not dry_run),
+        job.check_file(validation, skip_invalid=skip_invalid and not dry_run),
         lambda report: _show_validation(call, report),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from dataflows.demo.stage import Figure, ResultLine, Stage
 from dataflows.errors import ExitCode
-from dataflows.flows.hospitals import inspection, job, table
+from dataflows.flows.hospitals import job, table
 from dataflows.flows.hospitals.rows import Hospital
 from dataflows.runs.runner import Order, Outcome
 from dataflows.sandbox.synthetic import hospitals
@@ -81,7 +81,7 @@ class _Scene:
             stream.write('Synthetic Hospital, "12 High St, Leeds",\r\n')
         validation = table.validate(file, max_rows=100)
         order = Order(FLOW, f"file {file}", {}, self.stage.folder, resumable=False)
-        outcome = self.stage.run(order, inspection.check_file(validation))
+        outcome = self.stage.run(order, job.check_file(validation))
         self.must(f"{FLOW}, run 3: exit code", int(outcome.exit_code), int(ExitCode.BAD_INPUT))
         self.must(f"{FLOW}, run 3: rows named", [one.row for one in validation.problems], [SECOND + WRONG])
         yield ResultLine(FLOW, 3, WRONG, "wrong row", "refused, nothing sent", round(outcome.seconds, 3))

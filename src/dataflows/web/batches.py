@@ -151,7 +151,7 @@ class _Looks:
         if time.monotonic() - then < _LOOK_AGAIN_SECONDS:
             return rows
         with suppress(DataflowsError):
-            rows = gone(desk.settings, bulk.uploads(desk), record)
+            rows = gone(desk.settings, desk.journal, record)
         with self._lock:
             self._known[record.run_id] = (time.monotonic(), rows)
             while len(self._known) > _LOOKS_KEPT:

@@ -16,7 +16,6 @@ from dataflows.flows.hospitals import job, table
 from dataflows.flows.hospitals.report import progress
 from dataflows.flows.hospitals.rows import FileContent
 from dataflows.flows.hospitals.table import Problem, Validation
-from dataflows.flows.hospitals.uploads import UploadStore
 from dataflows.runs.background import BackgroundJob
 from dataflows.runs.journal import RunRecord
 from dataflows.runs.logs import RunLog
@@ -162,14 +161,9 @@ def of_batch(desk: ServerContext, batch_id: str) -> RunRecord:
     return record
 
 
-def uploads(desk: ServerContext) -> UploadStore:
-    """What the journal knows of uploads."""
-    return UploadStore(desk.journal, desk.settings.data_dir)
-
-
 def document(desk: ServerContext, record: RunRecord, *, full: bool = False) -> dict[str, Any]:
     """Seed 003's progress document, ``full`` with seed 004's fields. Raises Refused: 404, its rows are not kept."""
-    found = progress(uploads(desk), record, full=full)
+    found = progress(desk.journal, desk.settings.data_dir, record, full=full)
     if found is None:
         raise unknown("batch", "its rows are not kept any more")
     return found

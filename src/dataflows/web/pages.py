@@ -17,7 +17,6 @@ from starlette.concurrency import run_in_threadpool
 from dataflows import __version__
 from dataflows.flows.hospitals.report import progress
 from dataflows.flows.hospitals.rows import COMMAND as HOSPITALS
-from dataflows.flows.hospitals.uploads import UploadStore
 from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
 from dataflows.web.access import COOKIE, COOKIE_SECONDS, as_bytes
 from dataflows.web.desk import ServerContext, desk_of
@@ -171,7 +170,7 @@ def _percent(desk: ServerContext, record: RunRecord) -> float | None:
     if record.state != RUNNING:
         return None
     if record.command == HOSPITALS:  # whose items count only when their batch is active
-        found = progress(UploadStore(desk.journal, desk.settings.data_dir), record)
+        found = progress(desk.journal, desk.settings.data_dir, record)
         return None if found is None else float(str(found["progress_percentage"]))
     if not record.total:
         return None

@@ -20,10 +20,10 @@ import pytest
 
 from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Tally
-from dataflows.flows.hospitals import abandon, directory, dispatch, job, ledger, plan, uploads
-from dataflows.flows.hospitals.abandon import Abandoned
+from dataflows.flows.hospitals import directory, dispatch, earlier, job, ledger, plan, uploads
 from dataflows.flows.hospitals.batch import Ask, QuestionKind
-from dataflows.flows.hospitals.dispatch import Answered, Dispatcher, RequestFailure, RequestWorker
+from dataflows.flows.hospitals.dispatch import Dispatcher
+from dataflows.flows.hospitals.earlier import Abandoned
 from dataflows.flows.hospitals.ledger import BatchStore
 from dataflows.flows.hospitals.records import (
     Created,
@@ -44,6 +44,7 @@ from dataflows.flows.hospitals.rows import (
     directory_address,
     portions,
 )
+from dataflows.flows.hospitals.workers import Answered, RequestFailure, RequestWorker
 from dataflows.runs import journal as states
 from dataflows.runs import pool
 from dataflows.runs.journal import Journal, RunRecord
@@ -553,7 +554,7 @@ class Host:
 
     def abandon(self, record: RunRecord) -> Abandoned:
         """``runs abandon``, in one go."""
-        return abandon.abandon(self.settings, self.book, record, lambda _: None, delete_active=False)
+        return earlier.abandon(self.settings, self.book, record, lambda _: None, delete_active=False)
 
     def _played(self, options: job.Options, content: FileContent) -> Iterator[Pause | Ended]:
         self.far.tell(self.name, f"begins; dies after {self.fuse.left}")
@@ -682,7 +683,7 @@ def _taking(take: Callable[[Dispatcher, Answered], Iterator[Event]]) -> Callable
 def rig(patch: pytest.MonkeyPatch) -> None:
     """Put clock, Directory, pool, locks and copies into the job's hands."""
     clock = SimpleNamespace(monotonic=lambda: _far().now, time=lambda: _far().now)
-    for module in (job, plan, ledger, dispatch, abandon, uploads):
+    for module in (job, plan, ledger, dispatch, earlier, uploads):
         patch.setattr(module, "time", clock)
     for module in (job, uploads):
         patch.setattr(module, "CopyFolder", _Copies)
@@ -692,8 +693,8 @@ def rig(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dispatcher, "take", _taking(Dispatcher.take))
     for module in (ledger, uploads):
         patch.setattr(module, "is_running", lambda data_dir, _, target: target in Host.hosts[data_dir.name].running)
-    patch.setattr(abandon, "Run", _run)
-    patch.setattr(abandon, "only_one", lambda *_: nullcontext())
+    patch.setattr(earlier, "Run", _run)
+    patch.setattr(earlier, "only_one", lambda *_: nullcontext())
 
 
 def _far() -> Far:

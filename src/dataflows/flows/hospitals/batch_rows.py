@@ -9,10 +9,13 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dataflows.flows.hospitals.records import Created, CreateOutcome, DirectoryRecord, HospitalRefused, NotSent, Unknown
 from dataflows.flows.hospitals.rows import LEFT, NEVER, BatchEntry, Hospital, State
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
 
 
 @dataclass
@@ -37,6 +40,12 @@ class BatchPolicy(NamedTuple):
     settle: SettleTime
     look_every: float
     skip_refused: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings, *, slowest: float = 0.0, skip_refused: bool = False) -> BatchPolicy:
+        """The policy of HOSPITALS_SETTLE_SECONDS and HOSPITALS_LOOK_EVERY_SECONDS."""
+        settle = SettleTime(settings.hospitals_settle_seconds, slowest)
+        return cls(settle, settings.hospitals_look_every_seconds, skip_refused)
 
 
 @dataclass(eq=False)

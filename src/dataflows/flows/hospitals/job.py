@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dataflows.errors import DataflowsError, ExitCode, Interrupted
+from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted
 from dataflows.events import Event, Failed, Planned, Step, Warned
-from dataflows.flows.hospitals.abandon import OtherVersions
-from dataflows.flows.hospitals.batch_rows import BatchPolicy, SettleTime
 from dataflows.flows.hospitals.directory import DirectoryApi, open_directory, refuse_another_directory
-from dataflows.flows.hospitals.dispatch import Dispatcher, Lanes
-from dataflows.flows.hospitals.ledger import CreateWindow
-from dataflows.flows.hospitals.plan import Planner, UploadPlan
+from dataflows.flows.hospitals.dispatch import Dispatcher
+from dataflows.flows.hospitals.earlier import EarlierRun, take_back
+from dataflows.flows.hospitals.plan import UploadPlan, UploadPlanner
 from dataflows.flows.hospitals.progress import ProgressReporter
-from dataflows.flows.hospitals.records import ROWS_NAMED, Inventory, unsettled
+from dataflows.flows.hospitals.records import Inventory, unsettled
 from dataflows.flows.hospitals.report import response
 from dataflows.flows.hospitals.rows import COMMAND, MOST_PER_BATCH, FileContent, directory_address
 from dataflows.flows.hospitals.table import Validation
-from dataflows.flows.hospitals.uploads import AGAIN, CopyFolder, UploadStore
+from dataflows.flows.hospitals.uploads import AGAIN, CopyFolder, Leftover, UploadStore
+from dataflows.flows.hospitals.workers import Lanes
 from dataflows.runs import flow
+from dataflows.runs.journal import ABANDONED
 from dataflows.runs.runner import Run
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _RANK = (
     ExitCode.ACCESS_REFUSED, ExitCode.SERVICE_DOWN, ExitCode.ALREADY_RUNNING, ExitCode.SETTINGS, ExitCode.SOME_FAILED,
 )  # fmt: skip
 
-__all__ = ["COMMAND", "Options", "content_of", "options_from_json", "options_to_json", "target", "upload"]
+__all__ = ["COMMAND", "Options", "check_file", "content_of", "options_from_json", "options_to_json", "target", "upload"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,94 @@ def upload(settings: Settings, options: Options, content: FileContent) -> Callab
     return lambda run: _Upload(settings, options, content, run).events(kept_before=known)
 
 
+def check_file(validation: Validation, *, skip_invalid: bool = False) -> Callable[[Run], Iterator[Event]]:
+    """Return the job that only reports on a file (a dry run, or a bad file).
+
+    It raises BadInput for any error, unless wrong rows are left out (``skip_invalid``) and the file as a whole is
+    right.
+    """
+    return lambda run: _checked(validation, run, skip_invalid=skip_invalid)
+
+
+def _checked(validation: Validation, run: Run, *, skip_invalid: bool) -> Iterator[Event]:
+    run.report.update(validation.document())
+    yield Planned(validation.total_rows, "rows")
+    for one in validation.left_out():
+        yield Failed(str(one.row) if one.row else "file", one.code, one.message)
+    if not validation.is_valid and (validation.refused or not skip_invalid):
+        count = validation.problem_count
+        raise BadInput(
+            f"the file has {count} error{'s' * (count != 1)}, so none of its rows is sent", hint=_hint(validation)
+        )
+
+
+def _hint(validation: Validation) -> str:
+    if any(one.code == "too_many_rows" for one in validation.problems):
+        return "split it, or say how many rows it may have: --max-rows N"
+    if validation.refused or not validation.rows:
+        return "correct the file"
+    return "correct them; if rows may be left out: --skip-invalid"
+
+
+@dataclass(frozen=True)
+class OtherVersions:
+    """The unfinished runs of a file as it was before, of which one at most may be on its way.
+
+    Attributes:
+        run: the run that wants to begin.
+        uploads: the uploads in the journal.
+        content: what the file holds now.
+        path: where it is.
+        may_replace: they are to be taken back (``--replace``).
+        resumed: only those from before this run's time count.
+    """
+
+    run: Run
+    uploads: UploadStore
+    content: FileContent
+    path: str
+    may_replace: bool
+    resumed: bool
+
+    def refuse(self) -> None:
+        """Raise AlreadyRunning or BadInput when another version is on its way and is not to be replaced."""
+        for left in self._found():
+            short = left.run_id[:8]
+            if left.alive:
+                raise AlreadyRunning(f"run {short} is at work on this file as it was before", hint="wait for its end")
+            if not self.may_replace:
+                raise BadInput(
+                    f"run {short} of this file, as it was before, is unfinished; nothing was sent",
+                    hint=f"remove what it created: add --replace; or finish it: dataflows runs resume {short}",
+                )
+
+    def replace(self, settings: Settings, directory: DirectoryApi) -> Iterator[Event]:
+        """Take back what they created. Raises as ``refuse`` and ``take_back``, and BadInput where one is live."""
+        self.refuse()  # one of them may have been resumed meanwhile
+        for left in self._found():
+            short = left.run_id[:8]
+            yield Step(f"removing what run {short} created")
+            done = take_back(EarlierRun.of(settings, self.run, left.upload, directory), delete_active=False)
+            if done.live:
+                raise BadInput(
+                    f"run {short} of this file, as it was before, is active at the Directory; nothing was sent",
+                    hint=f"keep its hospitals: dataflows runs abandon {short}; to remove them add --delete-active",
+                )
+            self.uploads.close(left.run_id, ABANDONED)
+            yield Warned(f"run {short} abandoned, {done.deleted} records removed")
+
+    def _found(self) -> list[Leftover]:
+        if self.resumed and not self.may_replace:
+            return []
+        names = self.content.known_names
+        found = self.uploads.leftovers(self.path, names, self.run.id if self.resumed else None)
+        return [
+            left
+            for left in found
+            if left.run_id != self.run.id and not (left.upload.rows in names and left.upload.size == self.content.size)
+        ]
+
+
 class _Upload:
     def __init__(self, settings: Settings, options: Options, content: FileContent, run: Run) -> None:
         self.settings = settings
@@ -106,9 +194,7 @@ class _Upload:
         self.run = run
         self.uploads = UploadStore(run.journal, run.data_dir)
         self.others = OtherVersions(run, self.uploads, content, options.path, options.replace, options.resumed)
-        settle = SettleTime(settings.hospitals_settle_seconds)
-        policy = BatchPolicy(settle, settings.hospitals_look_every_seconds, options.skip_invalid)
-        self.plan = UploadPlan(content, policy, again=options.again)
+        self.plan = UploadPlan.of(settings, content, skip_refused=options.skip_invalid, again=options.again)
         self.reporter = ProgressReporter(run.id, self.uploads.batches, self.plan, run.notify)
         self.lanes = Lanes(options.workers, content.size)
         self.dispatcher: Dispatcher | None = None
@@ -118,7 +204,7 @@ class _Upload:
         content, run, began = self.content, self.run, time.monotonic()
         self.others.refuse()
         foreign_since = self.uploads.introduce(content.key, kept_before=kept_before)
-        planner = Planner(run.id, self.plan, self.uploads, self.options.path, foreign_since)
+        planner = UploadPlanner(run.id, self.plan, self.uploads, self.options.path, foreign_since)
         if not self.options.again:
             run.journal.name_batches(run.id, [content.first_batch])
         yield Planned(len(content.rows) + content.invalid_count, "rows")
@@ -134,12 +220,13 @@ class _Upload:
             finally:
                 run.report.update(response(self.plan, content.first_batch, time.monotonic() - began))
 
-    def _bring(self, directory: DirectoryApi, planner: Planner) -> Iterator[Event]:
+    def _bring(self, directory: DirectoryApi, planner: UploadPlanner) -> Iterator[Event]:
         """Plan and send, until everything is there for good."""
         yield Step("waking the Directory")
         directory.wake(self.settings.hospitals_wake_seconds, self.run.stop)
         yield from self.others.replace(self.settings, directory)
         planner.recall()
+        window = self.uploads.batches.window(self.settings, self.content.address)
         inventory = directory.list_all()
         for _ in range(MOST_ROUNDS):
             planner.decide(inventory)
@@ -148,7 +235,9 @@ class _Upload:
                 self._raise_errors()
                 yield from self._finish(inventory)
                 return
-            dispatcher = self.dispatcher = self._dispatcher()
+            dispatcher = self.dispatcher = Dispatcher(
+                self.plan, self.uploads.batches, window, self.lanes, self.reporter
+            )
             yield from dispatcher.run(directory, self.run.stop)
             self._raise_errors()
             if self.run.stop.is_set():
@@ -165,25 +254,10 @@ class _Upload:
                 yield from self.reporter.ended(batch)
         self.uploads.batches.flush()
 
-    def _dispatcher(self) -> Dispatcher:
-        window = CreateWindow(
-            self.run.journal,
-            directory_address(self.content.address),
-            self.settings.hospitals_creates_per_minute,
-            self.settings.hospitals_window_seconds,
-        )
-        return Dispatcher(self.plan, self.uploads.batches, window, self.lanes, self.reporter)
-
     def _finish(self, inventory: Inventory) -> Iterator[Event]:
         assert self.plan.is_whole, "every row has a batch or is there"
-        twice = self.plan.overlapping = self.plan.too_often(inventory)
-        if twice:
-            rows = ", ".join(map(str, twice[:ROWS_NAMED])) + (", ..." if len(twice) > ROWS_NAMED else "")
-            yield Warned(
-                f"{len(twice)} row{'s' * (len(twice) != 1)} of this file came there by somebody else too in the same"
-                f" moments: row {rows}",
-                hint="nothing that is live was removed; look which of the two is to stay",
-            )
+        self.plan.overlapping = self.plan.too_often(inventory)
+        yield from self.reporter.overlapping(self.plan.overlapping)
         self.uploads.sweep(self.content.key)
 
     def _raise_errors(self) -> None:

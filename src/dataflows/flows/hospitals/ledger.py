@@ -6,6 +6,13 @@ never not sent.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from dataflows.flows.hospitals.rows import directory_address
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
 import socket
 import sqlite3
 import time
@@ -174,6 +181,11 @@ class BatchStore:
                  given_up, self.host if given_up is not None else None, entry.seconds, entry.code)
             )  # fmt: skip
         batch.changed.clear()
+
+    def window(self, settings: Settings, address: str) -> CreateWindow:
+        """The window of the Directory at ``address``, of HOSPITALS_CREATES_PER_MINUTE and HOSPITALS_WINDOW_SECONDS."""
+        most, seconds = settings.hospitals_creates_per_minute, settings.hospitals_window_seconds
+        return CreateWindow(self._journal, directory_address(address), most, seconds)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

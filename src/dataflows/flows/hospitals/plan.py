@@ -6,6 +6,11 @@ numbers of the rows change when a wrong row is put in between, their places do n
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -54,6 +59,11 @@ class UploadPlan:
         self._places: dict[str, list[int]] = {}
         self._wanted = Counter(row.hospital for row in content.rows)
         self._holders: defaultdict[Hospital, list[tuple[Batch, BatchEntry]]] = defaultdict(list)
+
+    @classmethod
+    def of(cls, settings: Settings, content: FileContent, *, skip_refused: bool, again: bool) -> UploadPlan:
+        """An empty plan; its batches are treated as the settings say."""
+        return cls(content, BatchPolicy.of(settings, skip_refused=skip_refused), again=again)
 
     def add(self, batch_id: str, places: Sequence[int]) -> Batch:
         """Take in one batch that is to hold the rows at these places."""
@@ -208,7 +218,7 @@ class UploadPlan:
         return (lambda batch_id: batch_id is not None and self.has(batch_id)) if self.again else None
 
 
-class Planner:
+class UploadPlanner:
     """Brings the plan of a run to what is there, and writes it down.
 
     Args:

@@ -9,7 +9,7 @@ from dataflows.events import Done, Event, Failed, Pending, Reached, Skipped, Ste
 from dataflows.flows.hospitals.batch import Ask, Batch
 from dataflows.flows.hospitals.ledger import BatchStore
 from dataflows.flows.hospitals.plan import UploadPlan
-from dataflows.flows.hospitals.records import SERVICE
+from dataflows.flows.hospitals.records import ROWS_NAMED, SERVICE
 from dataflows.flows.hospitals.rows import BatchEntry, State
 from dataflows.runs.journal import Item
 
@@ -82,6 +82,16 @@ class ProgressReporter:
         for row in self._plan.content.rows:
             if row.number not in self._reported:
                 yield Pending(str(row.number), code)
+
+    def overlapping(self, rows: Sequence[int]) -> Iterator[Warned]:
+        """The numbers of rows that somebody else brought there too in the same moments."""
+        if rows:
+            named = ", ".join(map(str, rows[:ROWS_NAMED])) + (", ..." if len(rows) > ROWS_NAMED else "")
+            yield Warned(
+                f"{len(rows)} row{'s' * (len(rows) != 1)} of this file came there by somebody else too in the same"
+                f" moments: row {named}",
+                hint="nothing that is live was removed; look which of the two is to stay",
+            )
 
     # --- the end of a batch -----------------------------------------------------------------------------------
 

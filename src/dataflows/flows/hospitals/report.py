@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflows.flows.hospitals.directory import ask_once
@@ -16,7 +17,7 @@ from dataflows.flows.hospitals.plan import UploadPlan
 from dataflows.flows.hospitals.records import SERVICE, allot
 from dataflows.flows.hospitals.rows import BatchEntry, FileContent, Hospital, HospitalRow, KeptPlan, State
 from dataflows.flows.hospitals.uploads import UploadStore
-from dataflows.runs.journal import ABANDONED, DONE, FAILED, PARTIAL, RESUMABLE, RUNNING, RunRecord
+from dataflows.runs.journal import ABANDONED, DONE, FAILED, PARTIAL, RESUMABLE, RUNNING, Journal, RunRecord
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
@@ -126,11 +127,12 @@ def _repaired(plan: UploadPlan) -> Iterator[dict[str, Any]]:
 # --- seed 003's progress, of any run ------------------------------------------------------------------------------
 
 
-def progress(uploads: UploadStore, record: RunRecord, *, full: bool = False) -> dict[str, Any] | None:
+def progress(journal: Journal, data_dir: Path, record: RunRecord, *, full: bool = False) -> dict[str, Any] | None:
     """Return how far a run is, row by row; None where its rows are not kept (a refused file, a dry run).
 
     ``full`` adds to each row what seed 004's own program shows: address, phone and error_message.
     """
+    uploads = UploadStore(journal, data_dir)
     carried = uploads.carried(record)
     if carried is None:
         return None
@@ -250,13 +252,14 @@ def _message(record: RunRecord, facts: dict[str, Any]) -> str:
     return record.error or f"{facts['processed_hospitals']} of {facts['total_hospitals']} hospitals are there"
 
 
-def gone(settings: Settings, uploads: UploadStore, record: RunRecord) -> set[int]:
+def gone(settings: Settings, journal: Journal, record: RunRecord) -> set[int]:
     """The numbers of rows that were brought there and that the Directory does not show any more; it is asked once.
 
     Raises:
         DataflowsError: it does not say.
     """
-    found, carried = progress(uploads, record), uploads.carried(record)
+    found = progress(journal, settings.data_dir, record)
+    carried = UploadStore(journal, settings.data_dir).carried(record)
     if found is None or carried is None:
         return set()
     content = carried[0]

@@ -1,4 +1,4 @@
-"""Takes back what an earlier run created: `runs abandon`, and a run of a file that another version of it replaces."""
+"""What is done about an earlier run: compare the Directory with it, take back what it created, forget what was kept."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataflows.errors import AlreadyRunning, BadInput, Interrupted, WrongUsage
-from dataflows.events import Event, Step, Waiting, Warned
+from dataflows.errors import Interrupted, WrongUsage
+from dataflows.events import Event, Waiting
 from dataflows.flows.hospitals.batch import Batch
-from dataflows.flows.hospitals.batch_rows import BatchPolicy, SettleTime
+from dataflows.flows.hospitals.batch_rows import BatchPolicy
 from dataflows.flows.hospitals.directory import DirectoryApi, open_directory, refuse_another_directory
 from dataflows.flows.hospitals.records import DirectoryRecord, foreign, unsettled
 from dataflows.flows.hospitals.rows import COMMAND, NEVER, BatchEntry, FileContent, KeptPlan
-from dataflows.flows.hospitals.uploads import Leftover, Upload, UploadStore
+from dataflows.flows.hospitals.uploads import Upload, UploadStore
 from dataflows.runs import pool
 from dataflows.runs.journal import ABANDONED, DONE, PARTIAL, Journal, RunRecord
 from dataflows.runs.lock import only_one
@@ -54,8 +55,7 @@ class EarlierRun:
         content = uploads.copies.read(upload.key)
         refuse_another_directory(settings, content.address)
         plan = uploads.plan(upload)
-        settle = SettleTime(settings.hospitals_settle_seconds, uploads.batches.slowest(plan.portions(content.rows)))
-        policy = BatchPolicy(settle, settings.hospitals_look_every_seconds)
+        policy = BatchPolicy.of(settings, slowest=uploads.batches.slowest(plan.portions(content.rows)))
         return cls(run, directory, uploads, content, plan, policy, settings.max_concurrent_requests)
 
     def batches(self) -> list[Batch]:
@@ -188,6 +188,11 @@ def _refuse_foreign(batch: Batch, records: Sequence[DirectoryRecord]) -> None:
         raise foreign(strange, batch.batch_id)
 
 
+def sweep(journal: Journal, data_dir: Path) -> None:
+    """Remove what was kept for runs that are pruned."""
+    UploadStore(journal, data_dir).sweep()
+
+
 # --- runs abandon -------------------------------------------------------------------------------------------------
 
 
@@ -226,63 +231,81 @@ def abandon(
     return done
 
 
-# --- other versions of a file -------------------------------------------------------------------------------------
+# --- runs show --check --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class OtherVersions:
-    """The unfinished runs of a file as it was before, of which one at most may be on its way.
+class BatchFinding:
+    """What is not as it should be in one batch of a run."""
 
-    Attributes:
-        run: the run that wants to begin.
-        uploads: the uploads in the journal.
-        content: what the file holds now.
-        path: where it is.
-        may_replace: they are to be taken back (``--replace``).
-        resumed: only those from before this run's time count.
-    """
+    batch_id: str
+    late: list[int]
+    """Ids of records that should not be there: creates that landed late."""
+    missing: list[int]
+    """Rows of the file that have no record, or none that is active although the batch is."""
+    foreign: list[int]
+    """Ids of records that equal no row."""
+    inactive: bool
+    """Nothing of the batch is active, and it should be."""
+    left_over: bool
+    """The batch was abandoned, so it should be empty."""
 
-    run: Run
-    uploads: UploadStore
-    content: FileContent
-    path: str
-    may_replace: bool
-    resumed: bool
-
-    def refuse(self) -> None:
-        """Raise AlreadyRunning or BadInput when another version is on its way and is not to be replaced."""
-        for left in self._found():
-            short = left.run_id[:8]
-            if left.alive:
-                raise AlreadyRunning(f"run {short} is at work on this file as it was before", hint="wait for its end")
-            if not self.may_replace:
-                raise BadInput(
-                    f"run {short} of this file, as it was before, is unfinished; nothing was sent",
-                    hint=f"remove what it created: add --replace; or finish it: dataflows runs resume {short}",
-                )
-
-    def replace(self, settings: Settings, directory: DirectoryApi) -> Iterator[Event]:
-        """Take back what they created. Raises as ``refuse`` and ``take_back``, and BadInput where one is live."""
-        self.refuse()  # one of them may have been resumed meanwhile
-        for left in self._found():
-            short = left.run_id[:8]
-            yield Step(f"removing what run {short} created")
-            done = take_back(EarlierRun.of(settings, self.run, left.upload, directory), delete_active=False)
-            if done.live:
-                raise BadInput(
-                    f"run {short} of this file, as it was before, is active at the Directory; nothing was sent",
-                    hint=f"keep its hospitals: dataflows runs abandon {short}; to remove them add --delete-active",
-                )
-            self.uploads.close(left.run_id, ABANDONED)
-            yield Warned(f"run {short} abandoned, {done.deleted} records removed")
-
-    def _found(self) -> list[Leftover]:
-        if self.resumed and not self.may_replace:
-            return []
-        names = self.content.known_names
-        found = self.uploads.leftovers(self.path, names, self.run.id if self.resumed else None)
-        return [
-            left
-            for left in found
-            if left.run_id != self.run.id and not (left.upload.rows in names and left.upload.size == self.content.size)
+    @property
+    def says(self) -> str:
+        """What is not as it should be, in words."""
+        parts = [
+            f"{len(self.late)} surplus cop{'y' if len(self.late) == 1 else 'ies'}" if self.late else "",
+            f"{len(self.missing)} missing row{'s' * (len(self.missing) != 1)}" if self.missing else "",
+            f"{len(self.foreign)} record(s) that are no row of the file" if self.foreign else "",
+            "nothing of it is active" if self.inactive else "",
         ]
+        return ", ".join(part for part in parts if part)
+
+    def advice(self, run: str) -> str:
+        """What to do about it."""
+        if self.foreign:
+            return "find out who created them; this program touches nothing there as long as they are in the batch"
+        if self.left_over:
+            return f"dataflows runs abandon {run}, once more"
+        return "run the same command with the same file again: it removes what is surplus and creates what is missing"
+
+
+def _left_over(batch: Batch, records: Sequence[DirectoryRecord]) -> BatchFinding | None:
+    ids = [record.id for record in records]
+    return BatchFinding(batch.batch_id, ids, [], [], inactive=False, left_over=True) if ids else None
+
+
+def _finding(batch: Batch, records: Sequence[DirectoryRecord]) -> BatchFinding | None:
+    found = batch.match_all(records)
+    live = any(record.active for record in records)
+    unlike = {place for place, record in found.kept.items() if live and not record.active}
+    refused = {place for place, entry in enumerate(batch.entries) if entry.code == "refused"}
+    finding = BatchFinding(
+        batch.batch_id,
+        [*(record.id for record in found.surplus), *(found.kept[place].id for place in sorted(unlike))],
+        [batch.entries[place].row.number for place in sorted({*found.absent, *unlike} - refused)],
+        [record.id for record in found.foreign],
+        inactive=not live and len(refused) < len(batch.entries),
+        left_over=False,
+    )
+    clean = not (finding.late or finding.missing or finding.inactive or finding.foreign)
+    return None if clean else finding
+
+
+def check(
+    settings: Settings, journal: Journal, record: RunRecord, notify: Callable[[Event], None]
+) -> list[BatchFinding]:
+    """Compare the Directory with a run; returns the batches that are not as they should be.
+
+    Raises:
+        WrongUsage: the run carried nothing, or is still running.
+        DataflowsError: the Directory does not answer, or what the run carried cannot be found out.
+    """
+    if record.state == "running":
+        raise WrongUsage("the run is still at work", hint=f"dataflows runs show {record.run_id[:8]} --follow")
+    run = Run(record.run_id, journal, settings.data_dir, notify)
+    upload = UploadStore(journal, settings.data_dir).upload_of(record.run_id)
+    judge = _left_over if record.state == ABANDONED else _finding
+    with opened(settings, run, upload) as earlier:
+        looked = earlier.looks(earlier.batches())
+    return [found for batch, records in looked if (found := judge(batch, records))]
