@@ -71,7 +71,7 @@ class BatchStatus(BaseModel):
     """How a batch ended, or how far it is. ``status`` and ``processing_status`` are the same.
 
     A row is ``deleted`` when the Directory says that it does not have it any more; while it cannot be asked, the row is
-    told as it was when its batch ended.
+    shown as it was when its batch ended.
     """
 
     batch_id: str

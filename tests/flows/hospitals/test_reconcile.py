@@ -60,13 +60,13 @@ def test_a_row_keeps_the_record_that_it_was_told_of() -> None:
     assert {place: record.id for place, record in found.kept.items()} == {0: 6, 1: 5, 2: 4}
 
 
-@given(records=held(), known_ids=st.sets(st.integers(1, 50)), owed=st.dictionaries(texts, st.integers(0, 3)))
+@given(records=held(), known_ids=st.sets(st.integers(1, 50)), unanswered=st.dictionaries(texts, st.integers(0, 3)))
 def test_what_is_unexplained_is_neither_familiar_nor_owed(
-    records: list[DirectoryRecord], known_ids: set[int], owed: dict[Hospital, int]
+    records: list[DirectoryRecord], known_ids: set[int], unanswered: dict[Hospital, int]
 ) -> None:
-    found = unexplained(records, known_ids, owed)
+    found = unexplained(records, known_ids, unanswered)
     new = Counter(record.hospital for record in records if record.id not in known_ids)
-    assert Counter(record.hospital for record in found) == new - Counter(owed)
+    assert Counter(record.hospital for record in found) == new - Counter(unanswered)
 
 
 HERE = "https://directory.example.org"

@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from dataflows.errors import DataflowsError
+from dataflows.errors import DataflowsError, ServiceDown
 from dataflows.flows.hospitals.batch_rows import BatchMatch, BatchRows
 from dataflows.flows.hospitals.records import (
+    INCONSISTENT,
+    RESUME_LATER,
     CreateOutcome,
     DirectoryRecord,
     Inventory,
@@ -28,7 +30,6 @@ from dataflows.flows.hospitals.records import (
     foreign,
     never_created,
     rows_refused,
-    unsettled,
 )
 from dataflows.flows.hospitals.rows import LEFT, NEVER, Hospital, State
 
@@ -52,9 +53,9 @@ class QuestionKind(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """One request to be made. ``place`` is the row of a create, ``record_id`` what is to be deleted.
+    """One request to be made: of a create for the row at ``place``, of a deletion for ``record_id``.
 
-    ``left`` is set just before the request leaves, so that one that never did is told from one that may have.
+    ``left`` is set just before the request leaves: without it, it surely never did.
     """
 
     batch: Batch
@@ -197,17 +198,14 @@ class Batch(BatchRows):
             self._pending.append(ask.place)
 
     def on_look_failed(self, error: DataflowsError) -> None:
-        """A look got no answer, all attempts included."""
+        """Take in that a look got no answer, all attempts included."""
         self._asked = False
         self.stop(error)
 
     def on_look(
         self, records: Sequence[DirectoryRecord], started: float, now: float, wider: WiderLook | None = None
     ) -> None:
-        """Take in what the Directory holds of this batch; ``started``: when the look left.
-
-        ``wider`` is there when the look was at everything.
-        """
+        """Take in what the Directory holds of this batch: a look that left at ``started``, ``wider`` if at everything."""
         self._asked = self._wide = self._changed_there = False
         self.active = any(record.active for record in records)
         if self.was_active and not self.active:
@@ -226,7 +224,7 @@ class Batch(BatchRows):
         self._first_look = False
 
     def on_response(self, ask: Ask, status: int | None) -> None:
-        """Take in that an activation or a deletion was answered (``status``) or not (None): a look tells the rest."""
+        """Take in that an activation or a deletion was answered (``status``) or not (None): a look shows the rest."""
         self._asked = False
         self._changed_there = True
         if ask.kind is QuestionKind.DELETE:
@@ -312,7 +310,7 @@ class Batch(BatchRows):
             return
         self._passes += 1
         if self._passes > 2 * MOST_PASSES:
-            self.stop(unsettled("surplus copies appear again and again"))
+            self.stop(ServiceDown(f"{INCONSISTENT}: surplus copies appear again and again", hint=RESUME_LATER))
             return
         self._doomed = [record for record in records if wider.inventory.may_be_deleted(record, self.batch_id)]
         self._doomed.sort(key=lambda record: record.id)
@@ -329,6 +327,6 @@ class Batch(BatchRows):
     def _activate(self) -> None:
         self._activations += 1
         if self._activations > MOST_PASSES:
-            self.stop(unsettled("the batch does not become active"))
+            self.stop(ServiceDown(f"{INCONSISTENT}: the batch does not become active", hint=RESUME_LATER))
         else:
             self._phase = _Phase.ACTIVATING

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from dataflows.errors import DataflowsError, Interrupted
+from dataflows.errors import DataflowsError, Interrupted, ServiceDown
 from dataflows.events import Event
 from dataflows.flows.hospitals.batch import Ask, Batch, QuestionKind
 from dataflows.flows.hospitals.directory import DirectoryApi
@@ -25,7 +25,6 @@ from dataflows.flows.hospitals.records import (
     Inventory,
     NotSent,
     Unknown,
-    gone_silent,
     is_outage,
 )
 from dataflows.flows.hospitals.workers import Answered, Lanes, RequestFailure, RequestWorker
@@ -258,7 +257,10 @@ class Dispatcher:
             return
         self._outage.failed(answered.started, answered.ended)
         if self._outage.is_out and self.halted is None:
-            self.halted = gone_silent(why, self._outage.count)
+            self.halted = ServiceDown(
+                f"{why} (the last {self._outage.count} requests in a row had no answer)",
+                hint="what was sent is known or found out later: dataflows runs resume",
+            )
 
     # --- the end ----------------------------------------------------------------------------------------------
 

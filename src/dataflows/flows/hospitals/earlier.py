@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataflows.errors import Interrupted, WrongUsage
+from dataflows.errors import Interrupted, ServiceDown, WrongUsage
 from dataflows.events import Event, Waiting
 from dataflows.flows.hospitals.batch import Batch
 from dataflows.flows.hospitals.batch_rows import BatchPolicy
 from dataflows.flows.hospitals.directory import DirectoryApi, open_directory, refuse_another_directory
-from dataflows.flows.hospitals.records import DirectoryRecord, foreign, unsettled
+from dataflows.flows.hospitals.records import INCONSISTENT, RESUME_LATER, DirectoryRecord, foreign
 from dataflows.flows.hospitals.rows import COMMAND, NEVER, BatchEntry, FileContent, KeptPlan
 from dataflows.flows.hospitals.uploads import Upload, UploadStore
 from dataflows.runs import pool
@@ -160,7 +160,7 @@ def _empty(earlier: EarlierRun, looked: list[Looked], done: Abandoned, *, delete
         if not looked:
             return
         earlier.wait(time.monotonic() + earlier.policy.look_every)
-    raise unsettled("its records do not go away")
+    raise ServiceDown(f"{INCONSISTENT}: its records do not go away", hint=RESUME_LATER)
 
 
 def _deleted(

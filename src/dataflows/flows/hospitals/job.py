@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted
+from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted, ServiceDown
 from dataflows.events import Event, Failed, Planned, Step, Warned
 from dataflows.flows.hospitals.directory import DirectoryApi, open_directory, refuse_another_directory
 from dataflows.flows.hospitals.dispatch import Dispatcher
 from dataflows.flows.hospitals.earlier import EarlierRun, take_back
 from dataflows.flows.hospitals.plan import UploadPlan, UploadPlanner
 from dataflows.flows.hospitals.progress import ProgressReporter
-from dataflows.flows.hospitals.records import Inventory, unsettled
+from dataflows.flows.hospitals.records import INCONSISTENT, RESUME_LATER, Inventory
 from dataflows.flows.hospitals.report import response
 from dataflows.flows.hospitals.rows import COMMAND, MOST_PER_BATCH, FileContent, directory_address
 from dataflows.flows.hospitals.table import Validation
@@ -131,21 +131,14 @@ def _hint(validation: Validation) -> str:
 class OtherVersions:
     """The unfinished runs of a file as it was before, of which one at most may be on its way.
 
-    Attributes:
-        run: the run that wants to begin.
-        uploads: the uploads in the journal.
-        content: what the file holds now.
-        path: where it is.
-        may_replace: they are to be taken back (``--replace``).
-        resumed: only those from before this run's time count.
+    ``run`` is the one that wants to begin, ``content`` what the file holds now. For a resumed run, only those from
+    before its time count.
     """
 
     run: Run
     uploads: UploadStore
     content: FileContent
-    path: str
-    may_replace: bool
-    resumed: bool
+    options: Options
 
     def refuse(self) -> None:
         """Raise AlreadyRunning or BadInput when another version is on its way and is not to be replaced."""
@@ -153,7 +146,7 @@ class OtherVersions:
             short = left.run_id[:8]
             if left.alive:
                 raise AlreadyRunning(f"run {short} is at work on this file as it was before", hint="wait for its end")
-            if not self.may_replace:
+            if not self.options.replace:
                 raise BadInput(
                     f"run {short} of this file, as it was before, is unfinished; nothing was sent",
                     hint=f"remove what it created: add --replace; or finish it: dataflows runs resume {short}",
@@ -175,10 +168,10 @@ class OtherVersions:
             yield Warned(f"run {short} abandoned, {done.deleted} records removed")
 
     def _found(self) -> list[Leftover]:
-        if self.resumed and not self.may_replace:
+        if self.options.resumed and not self.options.replace:
             return []
         names = self.content.known_names
-        found = self.uploads.leftovers(self.path, names, self.run.id if self.resumed else None)
+        found = self.uploads.leftovers(self.options.path, names, self.run.id if self.options.resumed else None)
         return [
             left
             for left in found
@@ -193,7 +186,7 @@ class _Upload:
         self.content = content
         self.run = run
         self.uploads = UploadStore(run.journal, run.data_dir)
-        self.others = OtherVersions(run, self.uploads, content, options.path, options.replace, options.resumed)
+        self.others = OtherVersions(run, self.uploads, content, options)
         self.plan = UploadPlan.of(settings, content, skip_refused=options.skip_invalid, again=options.again)
         self.reporter = ProgressReporter(run.id, self.uploads.batches, self.plan, run.notify)
         self.lanes = Lanes(options.workers, content.size)
@@ -244,7 +237,7 @@ class _Upload:
                 yield from self.reporter.pending("interrupted")
                 return
             inventory = dispatcher.final or directory.list_all()
-        raise unsettled("hospitals vanish as often as they are created")
+        raise ServiceDown(f"{INCONSISTENT}: hospitals vanish as often as they are created", hint=RESUME_LATER)
 
     def _report_planned(self) -> Iterator[Event]:
         """The rows that are there already, and the batches with which that is all."""

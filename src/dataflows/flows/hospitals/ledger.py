@@ -95,12 +95,14 @@ class BatchStore:
                     hint="wait for its end, or: dataflows runs list",
                 )
 
-    def hold(self, db: sqlite3.Connection, run_id: str, batch_ids: Iterable[str], suspect: float | None = None) -> None:
-        """Make batches those of a run. ``suspect`` is kept of batches that were not known: see ``Batch``."""
+    def hold(
+        self, db: sqlite3.Connection, run_id: str, batch_ids: Iterable[str], foreign_since: float | None = None
+    ) -> None:
+        """Make batches those of a run. ``foreign_since`` is kept of batches that were not known: see ``Batch``."""
         db.executemany(
             "INSERT INTO hospital_batches (batch_id, holder, suspect, host) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (batch_id) DO UPDATE SET holder = excluded.holder",
-            [(batch_id, run_id, suspect, self.host) for batch_id in batch_ids],
+            [(batch_id, run_id, foreign_since, self.host) for batch_id in batch_ids],
         )
 
     def stand_ins(self, batch_ids: Sequence[str]) -> list[tuple[str, str, int]]:
@@ -260,28 +262,21 @@ def of_values(
         yield from db.execute(f"{select} WHERE {column} IN ({marks}){more}", (*part, *more_values)).fetchall()
 
 
+Clock = Callable[[], float]
+
+
 class CreateWindow:
     """The window of one Directory: so many creates, counted from the first one.
 
-    Seconds are those of the system's monotonic clock (since the machine started, the same for all processes), so the
-    wall clock may step as it likes. A count that lies in the future is from before a restart of the machine: it is
-    kept, and its window begins now.
+    Seconds are those of the system's monotonic clock, the same for all processes. A count that lies in the future is
+    from before a restart of the machine: it is kept, and its window begins now.
 
-    Args:
-        journal: where the count is kept; its tables are the ledger's.
-        address: the Directory.
-        per_window: creates in one window, 0 for no limit of our own.
-        window: its length (s); longer than the Directory's, since its first create arrives later than it is counted.
-        clock: monotonic seconds; those of the system where it is None.
+    ``per_window``: creates in one window, 0 for no limit of our own. ``window``: its length (s), longer than the
+    Directory's, since its first create arrives later than it is counted.
     """
 
     def __init__(
-        self,
-        journal: Journal,
-        address: str,
-        per_window: int,
-        window: float,
-        clock: Callable[[], float] | None = None,
+        self, journal: Journal, address: str, per_window: int, window: float, clock: Clock | None = None
     ) -> None:
         self._journal = journal
         self._address = address

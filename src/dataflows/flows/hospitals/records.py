@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from dataflows.errors import AlreadyRunning, DataflowsError, ExitCode, ServiceDown
-from dataflows.flows.hospitals.rows import BatchEntry, Hospital, HospitalRow
+from dataflows.flows.hospitals.rows import BatchEntry, Hospital
 from dataflows.flows.hospitals.rules import trimmed
 from dataflows.remote.failures import Blocked
 
 SERVICE = "the Hospital Directory"
+INCONSISTENT = f"{SERVICE} keeps giving inconsistent answers"
+RESUME_LATER = "resume later: dataflows runs resume"
 
 
 MOST_KEPT = 10_000
@@ -127,6 +129,59 @@ class Inventory:
         return self._ids[record.id] == 1 and not record.active and record in self._batches.get(batch_id, ())
 
 
+class Allotment(NamedTuple):
+    """What an inventory says of rows that no batch of the run has."""
+
+    there: dict[int, int]
+    """Rows that are there already: the id of a record by the row's place in the file."""
+    missing: list[int]
+    """Rows that are not, by their places, in order."""
+
+
+def allot(
+    rows: Iterable[tuple[int, HospitalRow]],
+    inventory: Inventory,
+    taken: Mapping[Hospital, Counter[int]],
+    within: Within,
+) -> Allotment:
+    """Give the active records of a text to the rows of that text, first come, first served.
+
+    Args:
+        rows: places in the file, and rows, that no batch of the run has.
+        inventory: what is there.
+        taken: by text, the ids of records that stand for other rows of the file.
+        within: as for ``Inventory.active``.
+    """
+    stock: dict[Hospital, list[int]] = {}
+    there: dict[int, int] = {}
+    missing: list[int] = []
+    for place, row in rows:
+        text = row.hospital
+        if text not in stock:
+            stock[text] = _free(inventory.active(text, within), taken.get(text))
+        if stock[text]:
+            there[place] = stock[text].pop()
+        else:
+            missing.append(place)
+    return Allotment(there, missing)
+
+
+def _free(ids: list[int], taken: Counter[int] | None) -> list[int]:
+    """The ids that stand for no other row, the lowest last."""
+    return sorted((Counter(ids) - taken).elements() if ids and taken else ids, reverse=True)
+
+
+def excess(active: int, wanted: int, coming: int) -> int:
+    """How many rows of one text must leave the batches that are still to be activated.
+
+    Args:
+        active: how many of it are active now.
+        wanted: how many of it the file holds.
+        coming: how many of it the batches hold that are not active yet.
+    """
+    return max(0, min(coming, active + coming - wanted))
+
+
 ROWS_NAMED = 5
 
 
@@ -181,7 +236,7 @@ def never_created(entries: Sequence[BatchEntry]) -> ServiceDown:
     answers = {entry.code or "" for entry in entries}
     status = answers.pop().removeprefix("answered_") if len(answers) == 1 else ""
     if not status.isdigit():
-        return unsettled("rows stay missing however often they are sent")
+        return ServiceDown(f"{INCONSISTENT}: rows stay missing however often they are sent", hint=RESUME_LATER)
     named = ", ".join(str(entry.row.number) for entry in entries[:ROWS_NAMED])
     more = f" and {len(entries) - ROWS_NAMED} more" if len(entries) > ROWS_NAMED else ""
     return ServiceDown(
@@ -190,74 +245,6 @@ def never_created(entries: Sequence[BatchEntry]) -> ServiceDown:
     )
 
 
-def unsettled(why: str) -> ServiceDown:
-    """The error for a Directory whose answers lead nowhere."""
-    return ServiceDown(
-        f"{SERVICE} keeps giving inconsistent answers: {why}", hint="resume later: dataflows runs resume"
-    )
-
-
-class Allotment(NamedTuple):
-    """What an inventory says of rows that no batch of the run has."""
-
-    there: dict[int, int]
-    """Rows that are there already: the id of a record by the row's place in the file."""
-    missing: list[int]
-    """Rows that are not, by their places, in order."""
-
-
-def allot(
-    rows: Iterable[tuple[int, HospitalRow]],
-    inventory: Inventory,
-    taken: Mapping[Hospital, Counter[int]],
-    within: Within,
-) -> Allotment:
-    """Give the active records of a text to the rows of that text, first come, first served.
-
-    Args:
-        rows: places in the file, and rows, that no batch of the run has.
-        inventory: what is there.
-        taken: by text, the ids of records that stand for other rows of the file.
-        within: as for ``Inventory.active``.
-    """
-    stock: dict[Hospital, list[int]] = {}
-    there: dict[int, int] = {}
-    missing: list[int] = []
-    for place, row in rows:
-        text = row.hospital
-        if text not in stock:
-            stock[text] = _free(inventory.active(text, within), taken.get(text))
-        if stock[text]:
-            there[place] = stock[text].pop()
-        else:
-            missing.append(place)
-    return Allotment(there, missing)
-
-
-def _free(ids: list[int], taken: Counter[int] | None) -> list[int]:
-    """The ids that stand for no other row, the lowest last."""
-    return sorted((Counter(ids) - taken).elements() if ids and taken else ids, reverse=True)
-
-
-def excess(active: int, wanted: int, coming: int) -> int:
-    """How many rows of one text must leave the batches that are still to be activated.
-
-    Args:
-        active: how many of it are active now.
-        wanted: how many of it the file holds.
-        coming: how many of it the batches hold that are not active yet.
-    """
-    return max(0, min(coming, active + coming - wanted))
-
-
 def is_outage(error: DataflowsError) -> bool:
     """Whether the service, and not the way to it, is to blame for there being no answer."""
     return isinstance(error, ServiceDown) and not isinstance(error, Blocked)
-
-
-def gone_silent(why: str, count: int) -> ServiceDown:
-    """The error for a Directory that gave no answer to the last ``count`` requests."""
-    return ServiceDown(
-        f"{why} (the last {count} requests in a row had no answer)",
-        hint="what was sent is known or found out later: dataflows runs resume",
-    )

@@ -15,7 +15,7 @@ from dataflows.flows.hospitals.source import CsvSource, NotUtf8
 
 KEPT = 40_000
 """So many problems, and so many warnings, are kept; all are counted. Four for each of the 10,000 rows that a file can
-have, so that every row that is left out is told.
+have, so that every row that is left out is reported.
 """
 
 PREVIEW = 5

@@ -29,7 +29,7 @@ _PLANS_KEPT = 5
 
 
 class Upload(NamedTuple):
-    """What one run carries: the name of its content, which time it is created, the file that it came from, the name
+    """What one run brings: the name of its content, which time it is created, the file that it came from, the name
     of the rows alone, the size of the batches, and the plan as it is written down (None: of an earlier version).
     """
 
@@ -71,21 +71,21 @@ class UploadStore:
         """
         host = self.batches.host
         with self._journal.transaction() as db:
-            suspect = time.monotonic() if kept_before else None
-            db.execute("INSERT OR IGNORE INTO hospital_contents VALUES (?, ?, ?)", (key, suspect, host))
+            foreign_since = time.monotonic() if kept_before else None
+            db.execute("INSERT OR IGNORE INTO hospital_contents VALUES (?, ?, ?)", (key, foreign_since, host))
             found = db.execute("SELECT suspect, host FROM hospital_contents WHERE content = ?", (key,)).fetchone()
         return NEVER if found[0] is None else no_later_than(found[0], found[1], host, time.monotonic())
 
     # --- uploads ----------------------------------------------------------------------------------------------
 
-    def begin(self, run_id: str, upload: Upload, batch_ids: Sequence[str], suspect: float, shown: str) -> None:
+    def begin(self, run_id: str, upload: Upload, batch_ids: Sequence[str], foreign_since: float, shown: str) -> None:
         """Write down the plan of a run, and make its batches those of this run.
 
         Args:
             run_id: the run.
-            upload: what it carries, with the plan.
+            upload: what it brings, with the plan.
             batch_ids: the batches of the plan.
-            suspect: for batches that the journal does not know: since when somebody else may be sending them (s).
+            foreign_since: for batches that the journal does not know: since when somebody else may be sending them (s).
             shown: the id under which the run is known where it has no batch.
 
         Raises:
@@ -94,7 +94,7 @@ class UploadStore:
         with self._journal.transaction() as db:
             self.batches.claim(db, run_id, batch_ids)
             db.execute("INSERT OR REPLACE INTO hospital_uploads VALUES (?, ?, ?, ?, ?, ?, ?)", (run_id, *upload))
-            self.batches.hold(db, run_id, batch_ids, None if suspect == NEVER else suspect)
+            self.batches.hold(db, run_id, batch_ids, None if foreign_since == NEVER else foreign_since)
         self._journal.name_batches(run_id, batch_ids or [shown])
 
     def unfinished(self, run_id: str, names: Sequence[str], size: int, *, again: bool) -> tuple[str, Upload] | None:
