@@ -205,7 +205,7 @@ class Batch(BatchRows):
     def on_look(
         self, records: Sequence[DirectoryRecord], started: float, now: float, wider: WiderLook | None = None
     ) -> None:
-        """Take in what the Directory holds of this batch: a look that left at ``started``, ``wider`` if at everything."""
+        """Take in a look that left at ``started``: what is there of this batch; ``wider`` when it was at everything."""
         self._asked = self._wide = self._changed_there = False
         self.active = any(record.active for record in records)
         if self.was_active and not self.active:

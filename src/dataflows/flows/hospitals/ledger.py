@@ -6,26 +6,22 @@ never not sent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from dataflows.flows.hospitals.rows import directory_address
-
-if TYPE_CHECKING:
-    from dataflows.settings import Settings
-
 import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflows.errors import AlreadyRunning
 from dataflows.flows.hospitals.batch import Batch
-from dataflows.flows.hospitals.rows import COMMAND, NEVER, BatchEntry, Portion, State
+from dataflows.flows.hospitals.rows import COMMAND, NEVER, BatchEntry, Portion, State, directory_address
 from dataflows.runs.journal import Item, Journal
 from dataflows.runs.lock import is_running
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
 
 _SCHEMA = (
     """

@@ -6,15 +6,11 @@ numbers of the rows change when a wrong row is put in between, their places do n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from dataflows.settings import Settings
-
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from dataflows.errors import BadInput
 from dataflows.flows.hospitals.batch import Batch, WiderLook
@@ -33,6 +29,9 @@ from dataflows.flows.hospitals.rows import (
 )
 from dataflows.flows.hospitals.uploads import Upload, UploadStore
 
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
 _NUMBERS_TRIED = 4
 """A batch may have been made under these numbers by a run that the journal forgot."""
 
@@ -40,22 +39,23 @@ _NUMBERS_TRIED = 4
 class UploadPlan:
     """The batches of a run, open or over, and the rows that are there without one of them.
 
-    Args:
+    Attributes:
         content: what the file asks for.
         policy: how its batches are treated.
-        number: the first number for new batches: 0, or the occurrence of ``--again``.
         again: only what its own batches hold counts as there.
+        number: the first number for new batches: 0, or the occurrence of ``--again``.
+        there: the records of rows that are there without a batch of the run, by the places of the rows.
+        overlapping: the numbers of rows that somebody else brought there too in the same moments.
     """
 
-    def __init__(self, content: FileContent, policy: BatchPolicy, *, number: int = 0, again: bool = False) -> None:
+    def __init__(self, content: FileContent, policy: BatchPolicy, *, again: bool = False) -> None:
         self.content = content
-        self.number = number
+        self.policy = policy
         self.again = again
+        self.number = 0
         self.batches: list[Batch] = []
         self.there: dict[int, int] = {}
         self.overlapping: list[int] = []
-        """The numbers of rows that somebody else brought there too in the same moments."""
-        self.policy = policy
         self._places: dict[str, list[int]] = {}
         self._wanted = Counter(row.hospital for row in content.rows)
         self._holders: defaultdict[Hospital, list[tuple[Batch, BatchEntry]]] = defaultdict(list)

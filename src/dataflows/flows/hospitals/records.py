@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from dataflows.errors import AlreadyRunning, DataflowsError, ExitCode, ServiceDown
-from dataflows.flows.hospitals.rows import BatchEntry, Hospital
+from dataflows.flows.hospitals.rows import BatchEntry, Hospital, HospitalRow
 from dataflows.flows.hospitals.rules import trimmed
 from dataflows.remote.failures import Blocked
 
