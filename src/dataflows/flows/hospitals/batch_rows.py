@@ -301,12 +301,8 @@ def _shared_out(
 def unexplained(
     records: Sequence[DirectoryRecord], known_ids: Container[int], unanswered: Mapping[Hospital, int]
 ) -> list[DirectoryRecord]:
-    """The records that no create of ours explains.
-
-    Args:
-        records: what a look showed.
-        known_ids: ids that we know: from answers, or seen before.
-        unanswered: per text, how many creates were sent whose answer never came and whose record was not seen yet.
+    """The records that no create of ours explains, neither a known id (from an answer, or seen before) nor, by their
+    text, one of the creates whose answer never came and whose record was not seen yet.
     """
     left = dict(unanswered)
     found = []

@@ -81,8 +81,7 @@ class DirectoryApi:
     def create(self, batch_id: str, hospital: Hospital) -> CreateOutcome:
         """Ask once for one hospital in a batch.
 
-        Raises:
-            DataflowsError: nothing was created, and no other row would fare better (address, access, certificate).
+        Raises DataflowsError: nothing was created, and no other row would fare better (address, access, certificate).
         """
         body = orjson.dumps({**_written(hospital), "creation_batch_id": batch_id})
         try:
@@ -127,18 +126,14 @@ class DirectoryApi:
         return [_listed(one) for one in parsed]
 
     def activate(self, batch_id: str) -> int | None:
-        """Ask once that a batch becomes active. Returns the status, None without an answer; a look tells the rest.
+        """Ask once that a batch becomes active; returns the status, or None without an answer: a look shows the rest.
 
-        Raises:
-            DataflowsError: address or access is wrong.
+        Raises DataflowsError: address or access is wrong.
         """
         return self._status_of("PATCH", f"hospitals/batch/{batch_id}/activate")
 
     def delete(self, record_id: int) -> int | None:
-        """Ask once that one record goes. Only for ids that were just seen in a look at our own batch.
-
-        Returns and raises as ``activate`` does.
-        """
+        """Ask once that one record goes, one just seen in our own batch. Returns and raises as ``activate``."""
         return self._status_of("DELETE", f"hospitals/{record_id}")
 
     def delete_batch(self, batch_id: str) -> int | None:
@@ -278,8 +273,7 @@ def open_directory(settings: Settings, run: Run, connections: int) -> Iterator[D
 def ask_once(settings: Settings, address: str, patience: float) -> Inventory:
     """Everything that the Directory at ``address`` holds, for somebody who waits ``patience`` seconds and no longer.
 
-    Raises:
-        DataflowsError: it does not say, or the settings name another one.
+    Raises DataflowsError: it does not say, or the settings name another one.
     """
     refuse_another_directory(settings, address)
     session = make_session(settings)

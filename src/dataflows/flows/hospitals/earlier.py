@@ -45,12 +45,7 @@ class EarlierRun:
 
     @classmethod
     def of(cls, settings: Settings, run: Run, upload: Upload, directory: DirectoryApi) -> EarlierRun:
-        """What ``upload`` carried.
-
-        Raises:
-            BadInput: the kept copy of its rows is gone.
-            SettingUnusable: it was for another Directory.
-        """
+        """What ``upload`` brought. Raises BadInput: its copy is gone; SettingUnusable: it was for another Directory."""
         uploads = UploadStore(run.journal, run.data_dir)
         content = uploads.copies.read(upload.key)
         refuse_another_directory(settings, content.address)

@@ -51,11 +51,7 @@ class Options:
 
 
 def content_of(settings: Settings, options: Options, validation: Validation) -> FileContent:
-    """Return what a file asks for: its valid rows, and those that are left out.
-
-    Raises:
-        SettingUnusable: EXTERNAL_API_BASE_URL is missing.
-    """
+    """Return what a file asks for. Raises SettingUnusable: EXTERNAL_API_BASE_URL is missing."""
     settings.require("EXTERNAL_API_BASE_URL")
     address = directory_address(str(settings.external_api_base_url))
     return FileContent(address, options.batch_size, validation.rows, validation.left_out(), validation.invalid_rows)
@@ -99,11 +95,7 @@ def upload(settings: Settings, options: Options, content: FileContent) -> Callab
 
 
 def check_file(validation: Validation, *, skip_invalid: bool = False) -> Callable[[Run], Iterator[Event]]:
-    """Return the job that only reports on a file (a dry run, or a bad file).
-
-    It raises BadInput for any error, unless wrong rows are left out (``skip_invalid``) and the file as a whole is
-    right.
-    """
+    """Return the job that only reports on a file; it raises BadInput unless ``skip_invalid`` covers all errors."""
     return lambda run: _checked(validation, run, skip_invalid=skip_invalid)
 
 

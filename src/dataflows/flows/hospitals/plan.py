@@ -149,9 +149,7 @@ class UploadPlan:
     def settle(self, inventory: Inventory, used: Callable[[Sequence[str]], set[str]]) -> list[Batch]:
         """Give every row that no batch has to what is there, and make new batches of the rest; returns those.
 
-        Args:
-            inventory: what the Directory holds.
-            used: which of these batch ids were activated before.
+        ``used`` says which of these batch ids were activated before.
         """
         taken: defaultdict[Hospital, Counter[int]] = defaultdict(Counter)
         free = dict(enumerate(self.content.rows))
@@ -219,14 +217,9 @@ class UploadPlan:
 
 
 class UploadPlanner:
-    """Brings the plan of a run to what is there, and writes it down.
+    """Brings the plan of a run, empty at first, to what is there, and writes it down.
 
-    Args:
-        run_id: the run.
-        plan: its plan, empty still.
-        uploads: what the journal knows.
-        path: the file that the rows come from.
-        foreign_since: since when somebody else's creates of these rows may be landing (s, monotonic; or never).
+    ``path`` is the file that the rows come from; ``foreign_since`` as of ``BatchRows``.
     """
 
     def __init__(self, run_id: str, plan: UploadPlan, uploads: UploadStore, path: str, foreign_since: float) -> None:

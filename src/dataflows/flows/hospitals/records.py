@@ -144,13 +144,9 @@ def allot(
     taken: Mapping[Hospital, Counter[int]],
     within: Within,
 ) -> Allotment:
-    """Give the active records of a text to the rows of that text, first come, first served.
+    """Give the active records of a text to the rows of that text that no batch has, first come, first served.
 
-    Args:
-        rows: places in the file, and rows, that no batch of the run has.
-        inventory: what is there.
-        taken: by text, the ids of records that stand for other rows of the file.
-        within: as for ``Inventory.active``.
+    ``taken``: by text, the ids of records that stand for other rows of the file. ``within``: as ``Inventory.active``.
     """
     stock: dict[Hospital, list[int]] = {}
     there: dict[int, int] = {}
@@ -174,10 +170,7 @@ def _free(ids: list[int], taken: Counter[int] | None) -> list[int]:
 def excess(active: int, wanted: int, coming: int) -> int:
     """How many rows of one text must leave the batches that are still to be activated.
 
-    Args:
-        active: how many of it are active now.
-        wanted: how many of it the file holds.
-        coming: how many of it the batches hold that are not active yet.
+    ``active`` of it are active now, the file holds ``wanted``, and inactive batches hold ``coming``.
     """
     return max(0, min(coming, active + coming - wanted))
 

@@ -253,10 +253,9 @@ def _message(record: RunRecord, facts: dict[str, Any]) -> str:
 
 
 def gone(settings: Settings, journal: Journal, record: RunRecord) -> set[int]:
-    """The numbers of rows that were brought there and that the Directory does not show any more; it is asked once.
+    """The numbers of rows that were brought there and that the Directory, asked once, does not show any more.
 
-    Raises:
-        DataflowsError: it does not say.
+    Raises DataflowsError: it does not say.
     """
     found = progress(journal, settings.data_dir, record)
     carried = UploadStore(journal, settings.data_dir).carried(record)

@@ -258,12 +258,8 @@ class KeptPlan(NamedTuple):
 
     @classmethod
     def whole(cls, content: FileContent, number: int, extra: Iterable[tuple[str, str, int]] = ()) -> KeptPlan:
-        """What a run of an earlier version carried: all rows, and one-row batches that stood in for lost ones.
-
-        Args:
-            content: the copy of its rows.
-            number: the occurrence.
-            extra: id, the batch that lost a row, and the place of the row in that.
+        """What a run of an earlier version brought: all rows for the ``number``-th time, and one-row batches that stood
+        in for lost rows (``extra``: id, the batch that lost the row, and the place of the row in that).
         """
         found: list[tuple[str, list[int]]] = []
         for part in portions(content.address, content.rows, content.size, number):

@@ -81,15 +81,10 @@ class UploadStore:
     def begin(self, run_id: str, upload: Upload, batch_ids: Sequence[str], foreign_since: float, shown: str) -> None:
         """Write down the plan of a run, and make its batches those of this run.
 
-        Args:
-            run_id: the run.
-            upload: what it brings, with the plan.
-            batch_ids: the batches of the plan.
-            foreign_since: for batches that the journal does not know: since when somebody else may be sending them (s).
-            shown: the id under which the run is known where it has no batch.
+        ``foreign_since`` (s): of batches that the journal does not know, since when somebody else may be sending them.
+        ``shown``: the id under which the run is known where it has no batch.
 
-        Raises:
-            AlreadyRunning: a living run has one of them (two files may share a batch).
+        Raises AlreadyRunning: a living run has one of them (two files may share a batch).
         """
         with self._journal.transaction() as db:
             self.batches.claim(db, run_id, batch_ids)
