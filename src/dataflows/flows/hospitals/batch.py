@@ -66,10 +66,7 @@ class Ask:
 
 
 class WiderLook(NamedTuple):
-    """What a look at everything says beyond the batch itself.
-
-    ``elsewhere``: for each text of which rows must leave the batch, the ids of records that stand for them.
-    """
+    """A look at everything. ``elsewhere``: by text of rows that must leave the batch, the records that replace them."""
 
     inventory: Inventory
     elsewhere: Mapping[Hospital, Sequence[int]]
@@ -249,9 +246,7 @@ class Batch(BatchRows):
             self._judge_settled(found, wider)
 
     def _judge_unsettled(self, found: BatchMatch, started: float, now: float) -> None:
-        """A row that was never sent need not wait, unless somebody else may be sending it, or surplus copies fill the
-        batch up.
-        """
+        """A row never sent need not wait, unless somebody else may be sending it or surplus copies fill the batch."""
         alone = started >= self.foreign_since + self.policy.settle()
         new = self._never_sent(self._missing(found)) if alone and not (self.active or found.surplus) else []
         if new:

@@ -6,9 +6,11 @@ journal a handful at a time, just before they are handed to the pool.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from dataflows.errors import DataflowsError, Interrupted, ServiceDown
 from dataflows.events import Event
@@ -27,7 +29,7 @@ from dataflows.flows.hospitals.records import (
     Unknown,
     is_outage,
 )
-from dataflows.flows.hospitals.workers import Answered, Lanes, RequestFailure, RequestWorker
+from dataflows.flows.hospitals.workers import Answered, RequestFailure, RequestWorker
 from dataflows.runs import pool
 from dataflows.runs.flow import Halt
 from dataflows.runs.pool import TryLater
@@ -37,6 +39,31 @@ _LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.2, 1e-4
 """So many seconds, or so many for each record of the last list, pass between two lists while rows are still created:
 batches share one, which is large, and their activation can wait.
 """
+
+
+_SINGLES_PER_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """How many requests are under way at a time: ``creates``, and beside them the single calls of other batches.
+
+    A batch takes up to four single calls (list, activate, look, and one to spare), so that many threads more are needed
+    for each batch full of creates to keep all ``creates`` busy; twice as many, since they come in bursts.
+    """
+
+    creates: int
+    batch_size: int
+
+    @property
+    def threads(self) -> int:
+        """Threads in all."""
+        return self.creates + math.ceil(2 * _SINGLES_PER_BATCH * self.creates / self.batch_size)
+
+    @property
+    def batches_ahead(self) -> int:
+        """How many batches are looked at before their rows can be sent: enough that creates never wait for a look."""
+        return math.ceil(4 * self.threads / self.batch_size) + 2
 
 
 class Dispatcher:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted, ServiceDown
 from dataflows.events import Event, Failed, Planned, Step, Warned
 from dataflows.flows.hospitals.directory import DirectoryApi, open_directory, refuse_another_directory
-from dataflows.flows.hospitals.dispatch import Dispatcher
+from dataflows.flows.hospitals.dispatch import Dispatcher, Lanes
 from dataflows.flows.hospitals.earlier import EarlierRun, take_back
 from dataflows.flows.hospitals.plan import UploadPlan, UploadPlanner
 from dataflows.flows.hospitals.progress import ProgressReporter
@@ -19,9 +19,7 @@ from dataflows.flows.hospitals.report import response
 from dataflows.flows.hospitals.rows import COMMAND, MOST_PER_BATCH, FileContent, directory_address
 from dataflows.flows.hospitals.table import Validation
 from dataflows.flows.hospitals.uploads import AGAIN, CopyFolder, Leftover, UploadStore
-from dataflows.flows.hospitals.workers import Lanes
 from dataflows.runs import flow
-from dataflows.runs.journal import ABANDONED
 from dataflows.runs.runner import Run
 
 if TYPE_CHECKING:
@@ -156,7 +154,7 @@ class OtherVersions:
                     f"run {short} of this file, as it was before, is active at the Directory; nothing was sent",
                     hint=f"keep its hospitals: dataflows runs abandon {short}; to remove them add --delete-active",
                 )
-            self.uploads.close(left.run_id, ABANDONED)
+            self.uploads.close(left.run_id, done.state)
             yield Warned(f"run {short} abandoned, {done.deleted} records removed")
 
     def _found(self) -> list[Leftover]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from dataflows.errors import DataflowsError
@@ -13,30 +11,6 @@ from dataflows.flows.hospitals.batch import Ask, QuestionKind
 from dataflows.flows.hospitals.directory import DirectoryApi
 from dataflows.flows.hospitals.records import CreateOutcome, DirectoryRecord, Inventory, NotSent
 from dataflows.runs import pool
-
-_SINGLES_PER_BATCH = 4
-
-
-@dataclass(frozen=True)
-class Lanes:
-    """How many requests are under way at a time: ``creates``, and beside them the single calls of other batches.
-
-    A batch takes up to four single calls (list, activate, look, and one to spare), so that many threads more are needed
-    for each batch full of creates to keep all ``creates`` busy; twice as many, since they come in bursts.
-    """
-
-    creates: int
-    batch_size: int
-
-    @property
-    def threads(self) -> int:
-        """Threads in all."""
-        return self.creates + math.ceil(2 * _SINGLES_PER_BATCH * self.creates / self.batch_size)
-
-    @property
-    def batches_ahead(self) -> int:
-        """How many batches are looked at before their rows can be sent: enough that creates never wait for a look."""
-        return math.ceil(4 * self.threads / self.batch_size) + 2
 
 
 class RequestFailure(NamedTuple):
