@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
 
 import typer
@@ -59,3 +61,13 @@ def test_its_links_lead_somewhere() -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", PAGE)
     assert targets
     assert all((DOCS / target).exists() for target in targets)
+
+
+def test_the_way_of_a_row_through_the_code_names_what_is_there() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)\.([\w.]+)`", text.partition("### One row of a CSV")[2].partition("\n## ")[0])
+    assert len(named) > 20
+    for module, path in named:
+        first, *rest = path.split(".")
+        value = getattr(import_module(f"dataflows.flows.hospitals.{module}"), first)
+        assert all(hasattr(value, name) or f"self.{name}: " in inspect.getsource(value) for name in rest), path
