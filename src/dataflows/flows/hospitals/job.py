@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted, ServiceDown
+from dataflows.errors import AlreadyRunning, BadInput, DataflowsError, ExitCode, Interrupted
 from dataflows.events import Event, Failed, Planned, Step, Warned
 from dataflows.flows.hospitals.directory import DirectoryApi, open_directory, refuse_another_directory
 from dataflows.flows.hospitals.dispatch import Dispatcher, Lanes
 from dataflows.flows.hospitals.earlier import EarlierRun, take_back
 from dataflows.flows.hospitals.plan import UploadPlan, UploadPlanner
 from dataflows.flows.hospitals.progress import ProgressReporter
-from dataflows.flows.hospitals.records import INCONSISTENT, RESUME_LATER, Inventory
 from dataflows.flows.hospitals.report import response
 from dataflows.flows.hospitals.rows import COMMAND, MOST_PER_BATCH, FileContent, directory_address
 from dataflows.flows.hospitals.table import Validation
@@ -25,8 +24,6 @@ from dataflows.runs.runner import Run
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-MOST_ROUNDS = 5
-"""So often what vanished meanwhile is created anew before the run is left to be resumed."""
 _RANK = (
     ExitCode.ACCESS_REFUSED, ExitCode.SERVICE_DOWN, ExitCode.ALREADY_RUNNING, ExitCode.SETTINGS, ExitCode.SOME_FAILED,
 )  # fmt: skip
@@ -211,12 +208,13 @@ class _Upload:
         planner.recall()
         window = self.uploads.batches.window(self.settings, self.content.address)
         inventory = directory.list_all()
-        for _ in range(MOST_ROUNDS):
+        while True:
             planner.decide(inventory)
             yield from self._report_planned()
             if not self.plan.open:
                 self._raise_errors()
-                yield from self._finish(inventory)
+                planner.finish(inventory)
+                yield from self.reporter.overlapping(self.plan.overlapping)
                 return
             dispatcher = self.dispatcher = Dispatcher(
                 self.plan, self.uploads.batches, window, self.lanes, self.reporter
@@ -227,7 +225,6 @@ class _Upload:
                 yield from self.reporter.pending("interrupted")
                 return
             inventory = dispatcher.final or directory.list_all()
-        raise ServiceDown(f"{INCONSISTENT}: hospitals vanish as often as they are created", hint=RESUME_LATER)
 
     def _report_planned(self) -> Iterator[Event]:
         """The rows that are there already, and the batches with which that is all."""
@@ -236,12 +233,6 @@ class _Upload:
             if batch.over:
                 yield from self.reporter.ended(batch)
         self.uploads.batches.flush()
-
-    def _finish(self, inventory: Inventory) -> Iterator[Event]:
-        assert self.plan.is_whole, "every row has a batch or is there"
-        self.plan.overlapping = self.plan.too_often(inventory)
-        yield from self.reporter.overlapping(self.plan.overlapping)
-        self.uploads.sweep(self.content.key)
 
     def _raise_errors(self) -> None:
         """Raise the error that matters most: what halted the run, or what a batch was given up for."""

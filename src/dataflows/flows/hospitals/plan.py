@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from dataflows.errors import BadInput
+from dataflows.errors import BadInput, ServiceDown
 from dataflows.flows.hospitals.batch import Batch, WiderLook
 from dataflows.flows.hospitals.batch_rows import BatchPolicy
-from dataflows.flows.hospitals.records import MOST_KEPT, Inventory, allot, excess
+from dataflows.flows.hospitals.records import INCONSISTENT, MOST_KEPT, RESUME_LATER, Inventory, allot, excess
 from dataflows.flows.hospitals.rows import (
     LEFT,
     BatchEntry,
@@ -32,6 +32,8 @@ from dataflows.flows.hospitals.uploads import Upload, UploadStore
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
+MOST_ROUNDS = 5
+"""So often what vanished meanwhile is created anew before the run is left to be resumed."""
 _NUMBERS_TRIED = 4
 """A batch may have been made under these numbers by a run that the journal forgot."""
 
@@ -230,6 +232,7 @@ class UploadPlanner:
         self._foreign_since = foreign_since
         self._earlier: str | None = None
         self._is_new = True
+        self._rounds = 0
 
     def recall(self) -> None:
         """Take over the plan of the run that this one goes on with."""
@@ -249,7 +252,11 @@ class UploadPlanner:
         Raises:
             BadInput: the Directory would have to forget others.
             AlreadyRunning: a living run has one of the batches.
+            ServiceDown: this was done ``MOST_ROUNDS`` times already.
         """
+        self._rounds += 1
+        if self._rounds > MOST_ROUNDS:
+            raise ServiceDown(f"{INCONSISTENT}: hospitals vanish as often as they are created", hint=RESUME_LATER)
         plan, batches = self._plan, self._uploads.batches
         if self._is_new and plan.again:
             plan.number = self._next_occurrence(inventory)
@@ -267,6 +274,12 @@ class UploadPlanner:
         batches.recall_foreign([batch for batch in plan.batches if batch.is_new])
         plan.index()
         self._first_look(inventory)
+
+    def finish(self, inventory: Inventory) -> None:
+        """Everything is there for good: note what is there too often, and forget what belongs to runs of long ago."""
+        assert self._plan.is_whole, "every row has a batch or is there"
+        self._plan.overlapping = self._plan.too_often(inventory)
+        self._uploads.sweep(self._plan.content.key)
 
     def _look_at_live(self, inventory: Inventory) -> None:
         """First what was activated before: rows that it lost are to be created elsewhere."""
