@@ -18,8 +18,8 @@ from dataflows.flows.cqc import changes
 from dataflows.flows.cqc.verify import FileSummary, Verifier
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.writers import StagingWriter
-from dataflows.flows.hospitals.batch import Batch
-from dataflows.flows.hospitals.rows import BatchEntry
+from dataflows.flows.hospitals.batch import Ask, Batch
+from dataflows.flows.hospitals.records import CreateOutcome, NotSent, Unknown
 from dataflows.flows.patients import identity, recording
 from dataflows.flows.patients.bucket import ListedObject
 from dataflows.flows.patients.intake import Intake
@@ -107,15 +107,14 @@ def take_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
 def repeat_what_got_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """What most clients do: a create without an answer is simply sent again."""
 
-    unknown = Batch._unknown
+    on_created = Batch.on_created
 
-    def again(batch: Batch, entry: BatchEntry, code: str, now: float, *, lasting: bool) -> None:
-        if lasting:
-            batch._not_left(entry, batch.entries.index(entry), code)
-        else:  # the batch is full: even they notice that
-            unknown(batch, entry, code, now, lasting=False)
+    def again(batch: Batch, ask: Ask, outcome: CreateOutcome, now: float) -> None:
+        if isinstance(outcome, Unknown) and outcome.lasting:  # else the batch is full: even they notice that
+            outcome = NotSent(outcome.code)
+        on_created(batch, ask, outcome, now)
 
-    monkeypatch.setattr(Batch, "_unknown", again)
+    monkeypatch.setattr(Batch, "on_created", again)
 
 
 def delete_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
 
 import typer
 
 from dataflows.cli.main import app
 from dataflows.errors import ExitCode
-from dataflows.flows.hospitals.batch import BatchPolicy
-from dataflows.flows.hospitals.copies import FileContent
+from dataflows.flows.hospitals.batch_rows import BatchPolicy, SettleTime
 from dataflows.flows.hospitals.plan import UploadPlan
-from dataflows.flows.hospitals.rows import Hospital, HospitalRow, State
-from dataflows.flows.hospitals.telling import response, status_of
+from dataflows.flows.hospitals.report import response, status_of
+from dataflows.flows.hospitals.rows import FileContent, Hospital, HospitalRow, State
 from dataflows.settings.table import table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -30,7 +31,7 @@ def test_it_explains_every_field_of_the_report() -> None:
     content = FileContent(
         "http://example.org", 20, [HospitalRow(1, Hospital("Synthetic", "1 Example Road", None))], [], 0
     )
-    report = response(content, UploadPlan(content, BatchPolicy(lambda: 1.0, 1.0)), "b", 0.0)
+    report = response(UploadPlan(content, BatchPolicy(SettleTime(1.0), 1.0)), "b", 0.0)
     assert first_column("| field | meaning |") - {"---"} == report.keys()
 
 
@@ -60,3 +61,13 @@ def test_its_links_lead_somewhere() -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", PAGE)
     assert targets
     assert all((DOCS / target).exists() for target in targets)
+
+
+def test_the_way_of_a_row_through_the_code_names_what_is_there() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)\.([\w.]+)`", text.partition("### One row of a CSV")[2].partition("\n## ")[0])
+    assert len(named) > 20
+    for module, path in named:
+        first, *rest = path.split(".")
+        value = getattr(import_module(f"dataflows.flows.hospitals.{module}"), first)
+        assert all(hasattr(value, name) or f"self.{name}: " in inspect.getsource(value) for name in rest), path

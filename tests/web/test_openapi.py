@@ -97,11 +97,11 @@ def test_every_status_in_the_code_stands_somewhere(operations: Mapping[str, Mapp
 
 
 def statuses_in_code() -> set[int]:
-    """The first argument of every ``Refused(...)``."""
+    """The first argument of every ``HttpRefusal(...)``."""
     found: set[int] = set()
     for path in Path(next(iter(dataflows.web.__path__))).glob("*.py"):
         calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-        raised = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Refused"]
+        raised = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "HttpRefusal"]
         found |= {one.value for one in raised if isinstance(one, ast.Constant) and isinstance(one.value, int)}
     return found
 

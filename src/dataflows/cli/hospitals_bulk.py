@@ -13,8 +13,8 @@ import typer
 from dataflows.cli.options import Invocation, Json, Workers, epilog, invocation
 
 if TYPE_CHECKING:
-    from dataflows.flows.hospitals.copies import FileContent
     from dataflows.flows.hospitals.job import Options
+    from dataflows.flows.hospitals.rows import FileContent
     from dataflows.flows.hospitals.table import Validation
     from dataflows.runs.journal import Journal, RunRecord
     from dataflows.runs.runner import Report
@@ -102,20 +102,20 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
 
 def progress(call: Invocation, journal: Journal, record: RunRecord) -> dict[str, object] | None:
     """How far a run is, as seed 003 tells it."""
-    from dataflows.flows.hospitals import progress as steps
+    from dataflows.flows.hospitals import report
 
     settings = call.loaded or call.settings()
-    return steps.progress(journal, settings.data_dir, record)
+    return report.progress(journal, settings.data_dir, record)
 
 
 def check(call: Invocation, journal: Journal, record: RunRecord) -> list[dict[str, object]]:
     """Compare the Directory with a run, and say what to do about every batch that differs."""
     from dataclasses import asdict
 
-    from dataflows.flows.hospitals import taking_back
+    from dataflows.flows.hospitals import earlier
 
     settings = call.loaded or call.settings()
-    findings = taking_back.check(settings, journal, record, call.listener)
+    findings = earlier.check(settings, journal, record, call.listener)
     for one in findings:
         call.output.note(f"batch {one.batch_id}: {one.says}")
         call.output.note(f"hint: {one.advice(record.run_id[:8])}")
@@ -126,10 +126,10 @@ def check(call: Invocation, journal: Journal, record: RunRecord) -> list[dict[st
 
 def abandon(call: Invocation, journal: Journal, record: RunRecord, *, delete_active: bool) -> int:
     """Remove from the Directory what a run created and did not activate; returns the exit code."""
-    from dataflows.flows.hospitals import taking_back
+    from dataflows.flows.hospitals import earlier
 
     settings = call.loaded or call.settings()
-    done = taking_back.abandon(settings, journal, record, call.listener, delete_active=delete_active)
+    done = earlier.abandon(settings, journal, record, call.listener, delete_active=delete_active)
     after = journal.find(record.run_id)
     if call.output.as_json:
         facts = {"run_id": record.run_id, "status": after.state, "exit_code": 0, "batch_id": record.batch_id}
@@ -142,9 +142,9 @@ def abandon(call: Invocation, journal: Journal, record: RunRecord, *, delete_act
 
 def sweep(call: Invocation, journal: Journal) -> None:
     """Remove what was kept for runs that are pruned."""
-    from dataflows.flows.hospitals import taking_back
+    from dataflows.flows.hospitals import earlier
 
-    taking_back.sweep(journal, (call.loaded or call.settings()).data_dir)
+    earlier.sweep(journal, (call.loaded or call.settings()).data_dir)
 
 
 def _report_on(call: Invocation, path: Path, validation: Validation, *, dry_run: bool, skip_invalid: bool) -> int:
@@ -154,7 +154,7 @@ def _report_on(call: Invocation, path: Path, validation: Validation, *, dry_run:
     order = call.order(settings, f"file {path}", {"path": str(path), "dry_run": dry_run}, resumable=False)
     return call.run(
         order,
-        job.check(validation, skip_invalid=skip_invalid and not dry_run),
+        job.check_file(validation, skip_invalid=skip_invalid and not dry_run),
         lambda report: _show_validation(call, report),
     )
 

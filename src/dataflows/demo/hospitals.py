@@ -81,7 +81,7 @@ class _Scene:
             stream.write('Synthetic Hospital, "12 High St, Leeds",\r\n')
         validation = table.validate(file, max_rows=100)
         order = Order(FLOW, f"file {file}", {}, self.stage.folder, resumable=False)
-        outcome = self.stage.run(order, job.check(validation))
+        outcome = self.stage.run(order, job.check_file(validation))
         self.must(f"{FLOW}, run 3: exit code", int(outcome.exit_code), int(ExitCode.BAD_INPUT))
         self.must(f"{FLOW}, run 3: rows named", [one.row for one in validation.problems], [SECOND + WRONG])
         yield ResultLine(FLOW, 3, WRONG, "wrong row", "refused, nothing sent", round(outcome.seconds, 3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import Any
@@ -15,10 +16,10 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import DataflowsError
-from dataflows.flows.hospitals.progress import gone
+from dataflows.flows.hospitals.report import batch_status, gone
 from dataflows.flows.hospitals.rules import is_exact
 from dataflows.flows.hospitals.table import Validation
-from dataflows.runs.journal import DONE, PARTIAL, RESUMABLE, RUNNING, RunRecord
+from dataflows.runs.journal import DONE, PARTIAL, RunRecord
 from dataflows.web import bulk
 from dataflows.web.answers import HttpRefusal, responses
 from dataflows.web.desk import AtDesk, ServerContext, as_usual
@@ -28,7 +29,6 @@ from dataflows.web.uploads import BODY, ReceivedUploads
 MOST_ROWS = 1_000
 _LOOK_AGAIN_SECONDS = 10.0
 _LOOKS_KEPT = 1_000
-_LIVE = "created_and_activated"
 
 router = APIRouter(prefix="/batch", tags=["hospitals in batches"], dependencies=[Depends(as_usual)])
 
@@ -71,7 +71,7 @@ class BatchStatus(BaseModel):
     """How a batch ended, or how far it is. ``status`` and ``processing_status`` are the same.
 
     A row is ``deleted`` when the Directory says that it does not have it any more; while it cannot be asked, the row is
-    told as it was when its batch ended.
+    shown as it was when its batch ended.
     """
 
     batch_id: str
@@ -117,17 +117,8 @@ async def upload_csv(request: Request, desk: AtDesk, again: Again = False) -> JS
 def progress(request: Request, desk: AtDesk, batch_id: BatchId) -> BatchProgress:
     """How far a batch is; also when another process carries it."""
     record = bulk.of_batch(desk, batch_id)
-    facts = _facts(desk, record, _looks(request).latest(record.run_id))
-    return BatchProgress(
-        batch_id=batch_id,
-        progress_percentage=facts["progress_percentage"],
-        processing_status=_status(record, facts),
-        processed_hospitals=facts["processed_hospitals"],
-        total_hospitals=facts["total_hospitals"],
-        failed_hospitals=facts["failed_hospitals"],
-        deleted_hospitals=facts["deleted_hospitals"],
-        current_message=_message(record, facts),
-    )
+    facts = _facts(desk, record, batch_id, _looks(request).latest(record.run_id))
+    return BatchProgress(**{name: facts[name] for name in BatchProgress.model_fields})
 
 
 @router.get("/{batch_id}/status", response_model=BatchStatus, responses=responses(401, 403, 404, 422, 500))
@@ -135,16 +126,10 @@ def status(request: Request, desk: AtDesk, batch_id: BatchId) -> BatchStatus:
     """How a batch ended, with its hospitals; of an ended one the Directory is asked what it has not any more."""
     record = bulk.of_batch(desk, batch_id)
     looks = _looks(request)
-    facts = _facts(desk, record, looks.gone(desk, record) if record.state in (DONE, PARTIAL) else set())
-    own = ("batch_id", "status", "processing_status", "hospitals")
-    standing = _status(record, facts)
-    return BatchStatus(
-        batch_id=batch_id,
-        status=standing,
-        processing_status=standing,
-        hospitals=[BatchRow(**{name: row[name] for name in BatchRow.model_fields}) for row in facts["hospitals"]],
-        **{name: facts[name] for name in BatchStatus.model_fields if name not in own},
-    )
+    deleted = looks.gone(desk, record) if record.state in (DONE, PARTIAL) else set()
+    facts = _facts(desk, record, batch_id, deleted)
+    facts["hospitals"] = [BatchRow(**{name: row[name] for name in BatchRow.model_fields}) for row in facts["hospitals"]]
+    return BatchStatus(**{name: facts[name] for name in BatchStatus.model_fields})
 
 
 class _Looks:
@@ -182,13 +167,10 @@ def _looks(request: Request) -> _Looks:
     return state.hospital_looks
 
 
-def _facts(desk: ServerContext, record: RunRecord, deleted: set[int]) -> dict[str, Any]:
-    """Seed 003's document with seed 004's fields; ``deleted``: rows that the Directory does not have any more."""
-    facts = bulk.document(desk, record, full=True)
-    for row in facts["hospitals"]:
-        if row["row"] in deleted:
-            row["status"] = "deleted"
-    return {**facts, "deleted_hospitals": sum(row["status"] == "deleted" for row in facts["hospitals"])}
+def _facts(desk: ServerContext, record: RunRecord, batch_id: str, deleted: Collection[int]) -> dict[str, Any]:
+    """Seed 004's document under the id that was asked for."""
+    found = batch_status(record, bulk.document(desk, record, full=True), deleted)
+    return {**found, "batch_id": batch_id}
 
 
 def _validated(path: FilePath) -> Validation:
@@ -200,23 +182,3 @@ def _validated(path: FilePath) -> Validation:
         }
         raise HttpRefusal(422, "invalid_headers", str(detail["msg"]), hint="correct the first line", detail=[detail])
     return bulk.validated(path, MOST_ROWS)
-
-
-def _status(record: RunRecord, facts: dict[str, Any]) -> str:
-    """Seed 004's word for how a run stands. What broke off may be there in part; nothing says that it failed then."""
-    if record.state == RUNNING:
-        return "pending" if facts["status"] in ("initializing", "validating") else "processing"
-    if record.state == DONE and facts["batch_activated"]:
-        return "completed"
-    live = any(row["status"] == _LIVE for row in facts["hospitals"])
-    begun = facts["processed_hospitals"] > 0
-    return "partially_completed" if live or (begun and record.state in (DONE, PARTIAL, RESUMABLE)) else "failed"
-
-
-def _message(record: RunRecord, facts: dict[str, Any]) -> str:
-    if record.state == RUNNING:
-        step = record.step if record.step.startswith("waiting") else ""
-        return step or f"Processing hospital {facts['processed_hospitals']}/{facts['total_hospitals']}"
-    if record.state == RESUMABLE:
-        return f"Stopped before its end: POST /hospitals/resume/{facts['batch_id']} goes on"
-    return record.error or f"{facts['processed_hospitals']} of {facts['total_hospitals']} hospitals are there"

@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.hospitals import job, table
-from dataflows.flows.hospitals.copies import FileContent
-from dataflows.flows.hospitals.progress import progress
+from dataflows.flows.hospitals.report import progress
+from dataflows.flows.hospitals.rows import FileContent
 from dataflows.flows.hospitals.table import Problem, Validation
 from dataflows.runs.background import BackgroundJob
 from dataflows.runs.journal import RunRecord
@@ -52,7 +52,7 @@ def hint_of(code: str, hint: str, batch_id: str | None) -> str:
 
 @contextmanager
 def speaking_http(batch_id: str | None = None) -> Iterator[None]:
-    """Let every error in here become an answer whose hint names routes. Raises Refused."""
+    """Let every error in here become an answer whose hint names routes. Raises HttpRefusal."""
     try:
         yield
     except DataflowsError as error:
@@ -82,7 +82,7 @@ def validated(path: Path, most_rows: int) -> Validation:
     """Judge a file.
 
     Raises:
-        Refused: 422, with a place for each error, as seed 004 has it.
+        HttpRefusal: 422, with a place for each error, as seed 004 has it.
     """
     found = table.validate(path, max_rows=most_rows)
     if not found.is_valid or not found.rows:
@@ -108,7 +108,7 @@ async def start(desk: ServerContext, validation: Validation, *, again: bool) -> 
     """Start the job for the rows of a file. The same rows have the same batch, and are created once.
 
     Raises:
-        Refused: 409 when these rows are being carried already.
+        HttpRefusal: 409 when these rows are being carried already.
         DataflowsError: it cannot begin.
     """
     # two uploads of one name are two files, so what they came from is their content
@@ -125,13 +125,13 @@ async def resume(desk: ServerContext, record: RunRecord) -> BackgroundJob:
 
 
 async def _begun(desk: ServerContext, options: job.Options, content: FileContent) -> BackgroundJob:
-    order, log, play = await run_in_threadpool(_ordered, desk, options, content)
-    return await desk.begin(order, log, play, STATUS_URL)
+    order, log, run = await run_in_threadpool(_ordered, desk, options, content)
+    return await desk.begin(order, log, run, STATUS_URL)
 
 
 def _ordered(desk: ServerContext, options: job.Options, content: FileContent) -> tuple[Order, RunLog, Job]:
     """Names the batch, which hashes every row, and keeps a copy of the rows."""
-    batch_id = None if options.again else job.first_batch(content)
+    batch_id = None if options.again else content.first_batch
     order, log = desk.order(
         COMMAND, job.target(content, again=options.again), job.options_to_json(options, content), batch_id=batch_id
     )
@@ -153,7 +153,7 @@ async def _batch_of(desk: ServerContext, work: BackgroundJob) -> str:
 
 
 def of_batch(desk: ServerContext, batch_id: str) -> RunRecord:
-    """The latest run that carries a batch. Raises Refused: 404, nobody knows it."""
+    """The latest run that carries a batch. Raises HttpRefusal: 404, nobody knows it."""
     desk.see_what_died()
     record = desk.journal.run_of_batch(batch_id)
     if record is None or record.command != COMMAND:
@@ -162,7 +162,7 @@ def of_batch(desk: ServerContext, batch_id: str) -> RunRecord:
 
 
 def document(desk: ServerContext, record: RunRecord, *, full: bool = False) -> dict[str, Any]:
-    """Seed 003's progress document, ``full`` with seed 004's fields. Raises Refused: 404, its rows are not kept."""
+    """Seed 003's progress document, ``full`` with seed 004's fields. Raises HttpRefusal: 404, its rows are not kept."""
     found = progress(desk.journal, desk.settings.data_dir, record, full=full)
     if found is None:
         raise unknown("batch", "its rows are not kept any more")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -11,8 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from dataflows.flows.hospitals import table, taking_back
-from dataflows.flows.hospitals.taking_back import Abandoned
+from dataflows.flows.hospitals import earlier, report, table
 from dataflows.runs.journal import RESUMABLE, RunRecord
 from dataflows.runs.pool import Stop
 from dataflows.runs.runner import Outcome
@@ -23,7 +22,6 @@ from dataflows.web.desk import AtDesk, ServerContext, as_usual, result, settled
 from dataflows.web.uploads import BODY, ReceivedUploads
 
 PROGRESS_KEPT = timedelta(hours=24)
-_CREATED = ("created", "created_and_activated")
 
 BatchId = Annotated[str, Path(description="The id of a batch: the one that the upload was answered with.")]
 Again = Annotated[bool, Query(description="Create the same rows once more, as a new batch.")]
@@ -170,7 +168,7 @@ def progress(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
 def cleanup(desk: AtDesk) -> CleanupAnswer:
     """Forget runs of hospitals that ended more than 24 hours ago. What can be resumed is kept."""
     removed = desk.journal.prune(older_than=PROGRESS_KEPT, command=bulk.COMMAND)
-    taking_back.sweep(desk.journal, desk.settings.data_dir)
+    earlier.sweep(desk.journal, desk.settings.data_dir)
     return CleanupAnswer(message=f"{removed} runs forgotten", removed=removed)
 
 
@@ -190,7 +188,7 @@ async def resume(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
         with bulk.speaking_http(batch_id):
             raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to resume")
     before = await run_in_threadpool(bulk.document, desk, record)
-    done = {row["row"] for row in before["hospitals"] if row["status"] in _CREATED}
+    done = {row["row"] for row in before["hospitals"] if row["status"] in report.PRESENT}
     with bulk.speaking_http(batch_id):
         work = await bulk.resume(desk, record)
     return _answer(await result(work.ended), without=done)
@@ -208,9 +206,9 @@ async def abandon(desk: AtDesk, batch_id: BatchId) -> AbandonAnswer:
         with bulk.speaking_http(batch_id):
             raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to abandon")
 
-    def take_back(stop: Stop) -> Abandoned:
+    def take_back(stop: Stop) -> earlier.Abandoned:
         settings = desk.settings
-        return taking_back.abandon(settings, desk.journal, record, lambda _: None, delete_active=False, stop=stop)
+        return earlier.abandon(settings, desk.journal, record, lambda _: None, delete_active=False, stop=stop)
 
     with bulk.speaking_http(batch_id):
         done = await result(desk.background.do(take_back, "abandon"))
@@ -232,32 +230,22 @@ def _resumable(desk: ServerContext, record: RunRecord) -> ResumableBatch | None:
         found = bulk.document(desk, record)
     except HttpRefusal:  # its rows are gone: nothing can be resumed from them
         return None
-    left = [row["row"] for row in found["hospitals"] if row["status"] not in _CREATED]
-    ended = datetime.fromisoformat(record.ended_at) if record.ended_at else datetime.now(UTC)
-    return ResumableBatch(
-        batch_id=found["batch_id"],
-        total_hospitals=found["total_hospitals"],
-        processed_hospitals=found["processed_hospitals"],
-        failed_hospitals=found["failed_hospitals"],
-        resume_from_row=min(left, default=1),
-        failure_reason=record.error or "the process that carried it has ended",
-        last_checkpoint_time=ended.timestamp(),
-    )
+    return ResumableBatch(**report.resumable(record, found))
 
 
 def _answer(outcome: Outcome, without: Collection[int] = ()) -> JSONResponse:
     """Seed 003's bulk response, also of a run that did not come to its end; 5xx then, and the error beside it."""
-    report: Mapping[str, Any] = outcome.report
+    facts: Mapping[str, Any] = outcome.report
     error = outcome.error
     headers = {"X-Run-Id": outcome.run_id or ""}
-    if "hospitals" not in report:
+    if "hospitals" not in facts:
         assert error is not None, "a run without an error has its report"
         with bulk.speaking_http():
             raise error
-    fields = {name: report[name] for name in BulkAnswer.model_fields if name not in ("batches", "error")}
-    fields["hospitals"] = [_row(row) for row in report["hospitals"] if row["row"] not in without]
-    if len(report["batches"]) > 1:
-        fields["batches"] = report["batches"]
+    fields = {name: facts[name] for name in BulkAnswer.model_fields if name not in ("batches", "error")}
+    fields["hospitals"] = [_row(row) for row in facts["hospitals"] if row["row"] not in without]
+    if len(facts["batches"]) > 1:
+        fields["batches"] = facts["batches"]
     if error is not None:
         hint = bulk.hint_of(error.code, error.hint, str(fields["batch_id"]))
         fields["error"] = {"code": error.code, "message": error.message, "hint": hint}

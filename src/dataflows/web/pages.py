@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 
 from dataflows import __version__
-from dataflows.flows.hospitals.job import COMMAND as HOSPITALS
-from dataflows.flows.hospitals.progress import progress
+from dataflows.flows.hospitals.report import progress
+from dataflows.flows.hospitals.rows import COMMAND as HOSPITALS
 from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
 from dataflows.web.access import COOKIE, COOKIE_SECONDS, as_bytes
 from dataflows.web.desk import ServerContext, desk_of

@@ -98,14 +98,14 @@ class Nights(RuleBasedStateMachine):
 
     def _abandon(self, record: Any, luck: list[str], steps: int | None) -> None:
         self._begin(self.host, luck, steps)
-        self.far.tell("here", "abandons")
+        self.far.log("here", "abandons")
         try:
             done = self.host.abandon(record)
         except (DataflowsError, Killed):
             return
         self.far.go_on(self.far.now + 3 * SETTLE)
         left = [one for one in self.far.records.values() if not one.active and one.batch_id not in done.live]
-        assert not left or not self.alone, self._story("abandoned, and something is left")
+        assert not left or not self.alone, self._history("abandoned, and something is left")
 
     def _run(self, luck: list[str], steps: int | None = None, *, resumes: bool = False) -> Ended:
         found = self.host.resumable()
@@ -117,7 +117,7 @@ class Nights(RuleBasedStateMachine):
         try:
             return play(self.far, *processes)
         except AssertionError as error:
-            raise AssertionError(self._story(str(error))) from error
+            raise AssertionError(self._history(str(error))) from error
 
     def _begin(self, host: Host, luck: list[str], steps: int | None = None) -> None:
         host.begin(steps, [fate for fate in luck if fate not in self.beyond])
@@ -128,20 +128,20 @@ class Nights(RuleBasedStateMachine):
     def _ended(self, ended: Ended) -> None:
         if ended.code is ExitCode.OK:
             self.far.go_on(self.far.now + SETTLE)
-            assert not self._wrong(), self._story("done, it said")
-        assert ended.code is not ExitCode.ALREADY_RUNNING, self._story("nobody else is at work")
+            assert not self._wrong(), self._history("done, it said")
+        assert ended.code is not ExitCode.ALREADY_RUNNING, self._history("nobody else is at work")
         if ended.code not in (None, ExitCode.OK):
             assert ended.error is not None or ended.code is not ExitCode.SERVICE_DOWN
-            assert self.host.resumable(), self._story(f"ended with {ended.code}, and cannot be resumed")
+            assert self.host.resumable(), self._history(f"ended with {ended.code}, and cannot be resumed")
 
     def _come_to_rest(self) -> None:
         for _ in range(ENOUGH):
             ended = self._run([])
             if self._is_done(ended):
                 break
-        assert self._is_done(ended), self._story(f"no end: {ended.error}")
+        assert self._is_done(ended), self._history(f"no end: {ended.error}")
         self.far.go_on(self.far.now + 10 * SETTLE)
-        assert not self._wrong(), self._story("in the end")
+        assert not self._wrong(), self._history("in the end")
         assert not self.host.resumable()
 
     def _is_done(self, ended: Ended) -> bool:
@@ -150,10 +150,10 @@ class Nights(RuleBasedStateMachine):
     def _wrong(self) -> str:
         return disagreement(self.far, self.rows, inactive=not self.forgot)
 
-    def _story(self, what: str) -> str:
+    def _history(self, what: str) -> str:
         wrong = self._wrong()
-        told = "\n".join(f"{when:9.2f} {who}: {text}" for when, who, text in self.far.story)
-        return f"{what}; {wrong}\n{told}"
+        lines = "\n".join(f"{when:9.2f} {who}: {text}" for when, who, text in self.far.history)
+        return f"{what}; {wrong}\n{lines}"
 
 
 class Refusing(Nights):
@@ -164,10 +164,10 @@ class Refusing(Nights):
 
     def _ended(self, ended: Ended) -> None:
         if ended.code is ExitCode.SOME_FAILED and ended.error is None:
-            assert not self._wrong(), self._story("done, it said")
+            assert not self._wrong(), self._history("done, it said")
             refused = sum(row.hospital in self.refuses for row in self.rows)
-            assert ended.tally.failed == refused, self._story("failures")
-            assert ended.tally.done + ended.tally.skipped == len(self.rows) - refused, self._story("others")
+            assert ended.tally.failed == refused, self._history("failures")
+            assert ended.tally.done + ended.tally.skipped == len(self.rows) - refused, self._history("others")
         else:
             super()._ended(ended)
 
@@ -212,9 +212,9 @@ class TwoHosts(Wild):
         ended = self._play(self._command(), waiting(self.far, later, command))
         self.far.go_on(self.far.now + SETTLE)
         for one in ended:
-            assert one.code in (None, ExitCode.OK, ExitCode.ALREADY_RUNNING, ExitCode.SERVICE_DOWN), self._story("")
+            assert one.code in (None, ExitCode.OK, ExitCode.ALREADY_RUNNING, ExitCode.SERVICE_DOWN), self._history("")
         if all(one.code is ExitCode.OK for one in ended) and self.far.live() - file_of(self.rows):
-            assert any(one.report["overlapping"] for one in ended), self._story("live twice, and nobody noticed")
+            assert any(one.report["overlapping"] for one in ended), self._history("live twice, and nobody noticed")
         self.met = True
 
     @rule(luck=LUCK, steps=STEPS)

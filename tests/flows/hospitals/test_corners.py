@@ -43,13 +43,13 @@ def resume(host: Host, record: Any) -> Ended:
 
 def names(host: Host) -> set[str]:
     """The runs that the journal knows as unfinished, dead ones included."""
-    return {one.run_id for one in host.book.runs() if one.state in ("running", "resumable")}
+    return {one.run_id for one in host.journal.runs() if one.state in ("running", "resumable")}
 
 
 @pytest.mark.parametrize("steps", range(24))
 def test_a_run_killed_at_any_step_can_be_resumed(host: Host, steps: int) -> None:
     assert run(host, steps).code is None
-    record = next(iter(host.book.runs()), None)
+    record = next(iter(host.journal.runs()), None)
     ended = resume(host, record) if record else run(host)
     assert ended.code is ExitCode.OK
     assert not disagreement(host.far, ROWS)
@@ -60,12 +60,12 @@ def test_a_run_killed_at_any_step_can_be_resumed(host: Host, steps: int) -> None
 def test_of_two_killed_runs_either_takes_back_what_both_created(host: Host, second: int, latest: bool) -> None:
     run(host, 14)
     run(host, second)
-    runs = host.book.runs()
+    runs = host.journal.runs()
     host.begin()
     host.abandon(runs[0 if latest else -1])
     host.far.go_on(host.far.now + SETTLE)
     assert not host.far.records
-    assert {one.state for one in host.book.runs()} <= {"abandoned", "running"}
+    assert {one.state for one in host.journal.runs()} <= {"abandoned", "running"}
 
 
 @pytest.mark.parametrize("steps", range(0, 40, 2))
@@ -74,7 +74,7 @@ def test_a_replacement_killed_at_any_step_goes_on_replacing_when_it_is_resumed(h
     earlier = names(host)
     with suppress(DataflowsError, Killed):
         run(host, steps, CORRECTED, replace=True)
-    latest = host.book.runs()[0]
+    latest = host.journal.runs()[0]
     begun = latest.run_id not in earlier and latest.state == "running"
     ended = resume(host, latest) if begun else run(host, None, CORRECTED, replace=True)
     assert ended.code is ExitCode.OK

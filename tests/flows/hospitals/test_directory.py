@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from dataflows.errors import AccessRefused, ServiceDown, SettingUnusable
-from dataflows.flows.hospitals.directory import Created, DirectoryApi, HospitalRefused, NotSent, Unknown
+from dataflows.flows.hospitals.directory import DirectoryApi
+from dataflows.flows.hospitals.records import Created, HospitalRefused, NotSent, Unknown
 from dataflows.flows.hospitals.rows import Hospital
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session

@@ -11,14 +11,8 @@ import pytest
 import responses
 
 from dataflows.errors import DataflowsError, ServiceDown
-from dataflows.flows.hospitals.directory import (
-    Created,
-    DirectoryApi,
-    DirectoryRecord,
-    HospitalRefused,
-    NotSent,
-    Unknown,
-)
+from dataflows.flows.hospitals.directory import DirectoryApi
+from dataflows.flows.hospitals.records import Created, DirectoryRecord, HospitalRefused, NotSent, Unknown
 from dataflows.flows.hospitals.rows import Hospital
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from dataflows.errors import AlreadyRunning
-from dataflows.flows.hospitals.batch import Batch, BatchPolicy
-from dataflows.flows.hospitals.directory import Created, Unknown
-from dataflows.flows.hospitals.ledger import COMMAND, BatchStore
-from dataflows.flows.hospitals.rows import BatchEntry, Hospital, HospitalRow, State
+from dataflows.flows.hospitals.batch import Batch
+from dataflows.flows.hospitals.batch_rows import BatchPolicy, SettleTime
+from dataflows.flows.hospitals.ledger import BatchStore
+from dataflows.flows.hospitals.records import Created, Unknown
+from dataflows.flows.hospitals.rows import COMMAND, BatchEntry, Hospital, HospitalRow, State
 from dataflows.flows.hospitals.uploads import Upload, UploadStore
 from dataflows.runs.journal import RESUMABLE, Journal
 from dataflows.runs.lock import only_one
 
 ROWS = [HospitalRow(number, Hospital(f"Clinic {number}", "1 Road", None)) for number in (1, 2, 3)]
-MANNER = BatchPolicy(lambda: 30.0, 2.0)
+POLICY = BatchPolicy(SettleTime(30.0), 2.0)
 UPLOAD = Upload("key", 0, "/file.csv", "rows", 20, '[[["batch",[0,1,2]]],[]]')
 NEVER = float("-inf")
 
@@ -33,22 +34,22 @@ def ledger(journal: Journal, tmp_path: Path) -> BatchStore:
 
 
 @pytest.fixture
-def uploads(journal: Journal, tmp_path: Path, ledger: BatchStore) -> UploadStore:
-    return UploadStore(journal, tmp_path, ledger)
+def uploads(journal: Journal, tmp_path: Path) -> UploadStore:
+    return UploadStore(journal, tmp_path)
 
 
 def batch() -> Batch:
-    return Batch("batch", [BatchEntry(row) for row in ROWS], MANNER)
+    return Batch("batch", [BatchEntry(row) for row in ROWS], POLICY)
 
 
 def sent(ledger: BatchStore) -> Batch:
     """Three creates: one was answered, one is given up, one is under way; all of it is committed."""
     ours = batch()
-    ours.seen([], 0.0, 0.0)
+    ours.on_look([], 0.0, 0.0)
     asks = list(ours.creates(3))
     now = time.monotonic()
-    ours.answered(asks[0], Created(7, 0.5), now)
-    ours.answered(asks[1], Unknown("no_answer"), now - 10)
+    ours.on_created(asks[0], Created(7, 0.5), now)
+    ours.on_created(asks[1], Unknown("no_answer"), now - 10)
     ledger.note(ours)
     ledger.flush()
     return ours
@@ -94,7 +95,7 @@ def test_a_lost_history_is_remembered_by_later_runs(ledger: BatchStore, uploads:
         uploads.begin(run_id, UPLOAD, ["batch"], suspect, "batch")
     again = batch()
     ledger.fill([again])
-    assert time.monotonic() - again.suspect < 60
+    assert time.monotonic() - again.foreign_since < 60
 
 
 def test_a_content_that_is_new_has_no_history_to_lose(
@@ -104,7 +105,7 @@ def test_a_content_that_is_new_has_no_history_to_lose(
     uploads.begin(journal.start(COMMAND, "key", options={}), UPLOAD, ["batch"], NEVER, "batch")
     again = batch()
     ledger.fill([again])
-    assert again.suspect == NEVER
+    assert again.foreign_since == NEVER
 
 
 def test_a_living_run_keeps_its_batches(uploads: UploadStore, journal: Journal, tmp_path: Path) -> None:

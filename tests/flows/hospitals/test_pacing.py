@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.flows.hospitals.ledger import BatchStore
-from dataflows.flows.hospitals.workers import CreateWindow
+from dataflows.flows.hospitals.ledger import BatchStore, CreateWindow
 from dataflows.runs.journal import Journal
 
 WINDOW = 62.0

@@ -203,8 +203,10 @@ class People(RuleBasedStateMachine):
 
     def _judge(self, when: str) -> None:
         live = self.far.live()
-        assert not self.far.done - live, self._story(f"{when}; lacking: {sorted((self.far.done - live).elements())}")
-        assert not live - self.far.most, self._story(f"{when}; too often: {sorted((live - self.far.most).elements())}")
+        assert not self.far.done - live, self._history(f"{when}; lacking: {sorted((self.far.done - live).elements())}")
+        assert not live - self.far.most, self._history(
+            f"{when}; too often: {sorted((live - self.far.most).elements())}"
+        )
 
     def _abandon(self, host: Host, record: Any) -> None:
         host.begin()
@@ -217,7 +219,7 @@ class People(RuleBasedStateMachine):
         try:
             return play(self.far, process)[0]
         except AssertionError as error:
-            raise AssertionError(self._story(str(error))) from error
+            raise AssertionError(self._history(str(error))) from error
 
     def _come_to_rest(self) -> None:
         self._judge("before the last nights")
@@ -238,11 +240,11 @@ class People(RuleBasedStateMachine):
             ended = self._night(self.hosts[0], file, [], None, replace=True)
             if ended.code is ExitCode.OK:
                 return
-        raise AssertionError(self._story(f"no end: {ended.error}"))
+        raise AssertionError(self._history(f"no end: {ended.error}"))
 
-    def _story(self, what: str) -> str:
-        told = "\n".join(f"{when:9.2f} {who}: {text}" for when, who, text in self.far.story)
-        return f"{what}\n{told}"
+    def _history(self, what: str) -> str:
+        lines = "\n".join(f"{when:9.2f} {who}: {text}" for when, who, text in self.far.history)
+        return f"{what}\n{lines}"
 
 
 QUICK = settings(

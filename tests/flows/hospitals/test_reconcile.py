@@ -7,10 +7,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.hospitals.copies import directory_address, portions, rows_key, upload_key
-from dataflows.flows.hospitals.directory import DirectoryRecord
-from dataflows.flows.hospitals.inventory import match, unexplained
-from dataflows.flows.hospitals.rows import Hospital, HospitalRow
+from dataflows.flows.hospitals.batch_rows import match, unexplained
+from dataflows.flows.hospitals.records import DirectoryRecord
+from dataflows.flows.hospitals.rows import Hospital, HospitalRow, directory_address, portions, rows_key, upload_key
 
 texts = st.builds(Hospital, st.sampled_from(["Clinic A", "clinic A", "Clinic A "]), st.just("1 Road"), st.none())
 files = st.lists(texts, max_size=6)
@@ -61,13 +60,13 @@ def test_a_row_keeps_the_record_that_it_was_told_of() -> None:
     assert {place: record.id for place, record in found.kept.items()} == {0: 6, 1: 5, 2: 4}
 
 
-@given(records=held(), known_ids=st.sets(st.integers(1, 50)), owed=st.dictionaries(texts, st.integers(0, 3)))
+@given(records=held(), known_ids=st.sets(st.integers(1, 50)), unanswered=st.dictionaries(texts, st.integers(0, 3)))
 def test_what_is_unexplained_is_neither_familiar_nor_owed(
-    records: list[DirectoryRecord], known_ids: set[int], owed: dict[Hospital, int]
+    records: list[DirectoryRecord], known_ids: set[int], unanswered: dict[Hospital, int]
 ) -> None:
-    found = unexplained(records, known_ids, owed)
+    found = unexplained(records, known_ids, unanswered)
     new = Counter(record.hospital for record in records if record.id not in known_ids)
-    assert Counter(record.hospital for record in found) == new - Counter(owed)
+    assert Counter(record.hospital for record in found) == new - Counter(unanswered)
 
 
 HERE = "https://directory.example.org"

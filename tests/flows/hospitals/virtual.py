@@ -20,25 +20,31 @@ import pytest
 
 from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Tally
-from dataflows.flows.hospitals import dispatch, job, ledger, taking_back, uploads
-from dataflows.flows.hospitals import workers as workers_
+from dataflows.flows.hospitals import directory, dispatch, earlier, job, ledger, plan, uploads
 from dataflows.flows.hospitals.batch import Ask, QuestionKind
-from dataflows.flows.hospitals.copies import FileContent, directory_address, portions
-from dataflows.flows.hospitals.directory import (
+from dataflows.flows.hospitals.dispatch import Dispatcher
+from dataflows.flows.hospitals.earlier import Abandoned
+from dataflows.flows.hospitals.ledger import BatchStore
+from dataflows.flows.hospitals.records import (
     Created,
     CreateOutcome,
     DirectoryRecord,
     HospitalRefused,
+    Inventory,
     ListedHospital,
     NotSent,
     Unknown,
 )
-from dataflows.flows.hospitals.dispatch import Dispatcher
-from dataflows.flows.hospitals.inventory import Inventory
-from dataflows.flows.hospitals.ledger import COMMAND, BatchStore
-from dataflows.flows.hospitals.rows import NEVER, Hospital, HospitalRow
-from dataflows.flows.hospitals.taking_back import Abandoned
-from dataflows.flows.hospitals.workers import Answered, CreateWindow, RequestFailure, RequestWorker
+from dataflows.flows.hospitals.rows import (
+    COMMAND,
+    NEVER,
+    FileContent,
+    Hospital,
+    HospitalRow,
+    directory_address,
+    portions,
+)
+from dataflows.flows.hospitals.workers import Answered, RequestFailure, RequestWorker
 from dataflows.runs import journal as states
 from dataflows.runs import pool
 from dataflows.runs.journal import Journal, RunRecord
@@ -88,7 +94,7 @@ class Fuse:
             raise Killed
 
 
-class Book(Journal):
+class FusedJournal(Journal):
     """A journal in memory whose process may die before and after every commit."""
 
     fuse = Fuse()
@@ -102,10 +108,10 @@ class Book(Journal):
         self.fuse.step()
 
 
-def _book() -> Book:
-    book = Book.in_memory()
-    assert isinstance(book, Book)
-    return book
+def _journal() -> FusedJournal:
+    journal = FusedJournal.in_memory()
+    assert isinstance(journal, FusedJournal)
+    return journal
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ class Far:
         self._order = 0
         self._arrived = self._last = 0
         self.life = 0
-        self.story: list[tuple[float, str, str]] = []
+        self.history: list[tuple[float, str, str]] = []
 
     # --- time -------------------------------------------------------------------------------------------------
 
@@ -182,15 +188,15 @@ class Far:
             what()
         self.now = max(self.now, until)
 
-    def tell(self, who: str, what: str) -> None:
+    def log(self, who: str, what: str) -> None:
         """Remember what happened, for whoever reads a failure."""
-        self.story.append((round(self.now, 2), who, what))
+        self.history.append((round(self.now, 2), who, what))
 
     # --- what it does -----------------------------------------------------------------------------------------
 
     def restart(self) -> None:
         """Lose everything, and what is on its way; ids begin at 1 again."""
-        self.tell("directory", "restart")
+        self.log("directory", "restart")
         self.records.clear()
         self.foreign.clear()
         self.posted.clear()
@@ -205,7 +211,7 @@ class Far:
         self._last += not (self.same_id and self._last)
         self.same_id = False
         self.records[self._arrived] = Kept(self._last, batch_id, hospital, active)
-        self.tell("directory", f"record {self._last} lands: {hospital.name} in {str(batch_id)[:4]}")
+        self.log("directory", f"record {self._last} lands: {hospital.name} in {str(batch_id)[:4]}")
         return self._last
 
     def land(self, landing: Landing) -> None:
@@ -229,7 +235,7 @@ class Far:
         """Somebody removes one live hospital."""
         found = next((key for key, one in self.records.items() if one.active and one.hospital == hospital), None)
         if found is not None:
-            self.tell("somebody", f"deletes {hospital.name}")
+            self.log("somebody", f"deletes {hospital.name}")
             del self.records[found]
             self.foreign.discard(found)
             self.done[hospital] = min(self.done[hospital], self.live()[hospital])
@@ -264,7 +270,7 @@ class Far:
     def activate(self, batch_id: str) -> int:
         """Activate a batch; returns the status."""
         held = self.holds(batch_id)
-        self.tell("directory", f"activation of {batch_id[:4]} ({len(held)} records)")
+        self.log("directory", f"activation of {batch_id[:4]} ({len(held)} records)")
         if not held or any(one.active for one in held):
             return 400 if held else 404
         live = self.live()
@@ -286,7 +292,7 @@ class Far:
         if key is None:
             return 404
         gone = self.records[key]
-        self.tell("directory", f"record {number} is deleted: {gone.hospital.name} in {str(gone.batch_id)[:4]}")
+        self.log("directory", f"record {number} is deleted: {gone.hospital.name} in {str(gone.batch_id)[:4]}")
         assert key not in self.foreign, "somebody else's record is deleted"
         assert not gone.active or not self.alone, "a live hospital is deleted"
         del self.records[key]
@@ -297,7 +303,7 @@ class Far:
         held = self.holds(batch_id)
         assert not any(one.active for one in held) or not self.alone, "live hospitals are deleted with their batch"
         assert not any(key in self.foreign for key, one in self.records.items() if one.batch_id == batch_id)
-        self.tell("directory", f"{len(held)} records of {batch_id[:4]} are deleted")
+        self.log("directory", f"{len(held)} records of {batch_id[:4]} are deleted")
         self.records = {key: one for key, one in self.records.items() if one.batch_id != batch_id}
         return 200 if held else 404
 
@@ -329,16 +335,16 @@ class Line:
             raise ServiceDown("no answer", hint="")
         return self.snapshot(batch_id)
 
-    def list_all(self) -> list[ListedHospital]:
+    def list_all(self) -> Inventory:
         """Everything."""
         if self._fate(LOOKS) == "dropped":
             raise ServiceDown("no answer", hint="")
-        return self.everything()
+        return Inventory(self.everything(), self.far.now)
 
     def everything(self) -> list[ListedHospital]:
         """What is there now, of all batches."""
         held = list(self.far.records.values())
-        self.far.tell(self.host.name, f"lists {[(one.number, str(one.batch_id)[:4], one.active) for one in held]}")
+        self.far.log(self.host.name, f"lists {[(one.number, str(one.batch_id)[:4], one.active) for one in held]}")
         self._listed = [ListedHospital(one.number, one.hospital, one.active, one.batch_id) for one in held]
         return self._listed
 
@@ -351,7 +357,7 @@ class Line:
     def snapshot(self, batch_id: str) -> list[DirectoryRecord]:
         """What is there now."""
         held = [DirectoryRecord(one.number, one.hospital, one.active) for one in self.far.holds(batch_id)]
-        self.far.tell(self.host.name, f"looks at {batch_id[:4]}: {[(one.id, one.active) for one in held]}")
+        self.far.log(self.host.name, f"looks at {batch_id[:4]}: {[(one.id, one.active) for one in held]}")
         return held
 
     # --- in its time: what the dispatcher asks ---------------------------------------------------------------------
@@ -366,7 +372,7 @@ class Line:
         far, batch_id, hospital = self.far, ask.batch.batch_id, ask.batch.entries[ask.place].row.hospital
         ask.left = True
         fate = self._fate(CREATES)
-        far.tell(self.host.name, f"creates {hospital.name} in {batch_id[:4]}: {fate}")
+        far.log(self.host.name, f"creates {hospital.name} in {batch_id[:4]}: {fate}")
         known: dict[str, CreateOutcome] = {
             "not_sent": NotSent("not_reached", error=ServiceDown("not reached", hint="", sent=False)),
             "limited": NotSent("rate_limit", limited=True),
@@ -404,7 +410,7 @@ class Line:
         if ask.kind in (QuestionKind.LOOK, QuestionKind.LIST):
             return self._look_in_time(None if ask.kind is QuestionKind.LIST else batch_id)
         fate = self._fate(OTHERS)
-        far.tell(self.host.name, f"{ask.kind} {batch_id[:4]} {ask.record_id}: {fate}")
+        far.log(self.host.name, f"{ask.kind} {batch_id[:4]} {ask.record_id}: {fate}")
         if ask.kind is QuestionKind.DELETE:
             seen = [(one.batch_id, one.active) for one in self._listed if one.id == ask.record_id]
             assert seen == [(batch_id, False)], (
@@ -498,7 +504,7 @@ class Host:
     def __init__(self, name: str, far: Far) -> None:
         self.name = name
         self.far = far
-        self.book = _book()
+        self.journal = _journal()
         self.fuse = Fuse()
         self.luck: list[str] = []
         self.stop = _Stop(far)
@@ -511,23 +517,23 @@ class Host:
 
     def lose_journal(self, *, copies: bool = False) -> None:
         """Forget every run, and if need be what was kept of them too."""
-        self.book = _book()
+        self.journal = _journal()
         if copies:
             _Copies.kept[self.name].clear()
 
     def resumable(self) -> list[RunRecord]:
         """The runs that wait to be resumed, latest first; those too whose process died."""
-        self.book.fuse = Fuse()  # it is another process that looks
-        for record in self.book.runs(state="running"):
+        self.journal.fuse = Fuse()  # it is another process that looks
+        for record in self.journal.runs(state="running"):
             if record.target not in self.running:
-                self.book.set_state(record.run_id, states.RESUMABLE)
-        return self.book.runs(state="resumable")
+                self.journal.set_state(record.run_id, states.RESUMABLE)
+        return self.journal.runs(state="resumable")
 
     # --- processes --------------------------------------------------------------------------------------------
 
     def begin(self, steps: int | None = None, luck: Iterable[str] = ()) -> None:
         """Make ready for a new process, which dies after so many steps."""
-        self.fuse = self.book.fuse = Fuse(steps)
+        self.fuse = self.journal.fuse = Fuse(steps)
         self.luck = list(luck)
         self.stop = _Stop(self.far)
 
@@ -536,11 +542,11 @@ class Host:
     ) -> Iterator[Pause | Ended]:
         """The command, as a process that yields whenever it waits, and at last how it ended."""
         content = FileContent(directory_address(address), size, rows, [], 0)
-        return self._played(job.Options(path, size, **options), content)
+        return self._process(job.Options(path, size, **options), content)
 
     def resume(self, record: RunRecord) -> Iterator[Pause | Ended]:
         """``runs resume``, likewise."""
-        return self._played(*job.options_from_json(record.options, self.settings))
+        return self._process(*job.options_from_json(record.options, self.settings))
 
     def rows_of(self, record: RunRecord) -> list[HospitalRow]:
         """The rows that an earlier run carried."""
@@ -548,19 +554,19 @@ class Host:
 
     def abandon(self, record: RunRecord) -> Abandoned:
         """``runs abandon``, in one go."""
-        return taking_back.abandon(self.settings, self.book, record, lambda _: None, delete_active=False)
+        return earlier.abandon(self.settings, self.journal, record, lambda _: None, delete_active=False)
 
-    def _played(self, options: job.Options, content: FileContent) -> Iterator[Pause | Ended]:
-        self.far.tell(self.name, f"begins; dies after {self.fuse.left}")
+    def _process(self, options: job.Options, content: FileContent) -> Iterator[Pause | Ended]:
+        self.far.log(self.name, f"begins; dies after {self.fuse.left}")
         target = job.target(content, again=options.again)
         tally, error, run_id = Tally(), None, ""
         self.running = {target}
         try:
-            play = job.upload(self.settings, options, content)
-            run_id = self.book.start(COMMAND, target, options=job.options_to_json(options, content))
-            run = Run(run_id, self.book, Path(self.name), lambda _: None, stop=self.stop)
+            events = job.upload(self.settings, options, content)
+            run_id = self.journal.start(COMMAND, target, options=job.options_to_json(options, content))
+            run = Run(run_id, self.journal, Path(self.name), lambda _: None, stop=self.stop)
             try:
-                for event in play(run):
+                for event in events(run):
                     if isinstance(event, Pause):
                         yield event
                     else:
@@ -570,7 +576,7 @@ class Host:
             code = self._finish(run_id, tally, error)
             yield Ended(code, run_id, tally, error, run.report)
         except Killed:
-            self.far.tell(self.name, "is killed")
+            self.far.log(self.name, "is killed")
             self._hurry_landings()
             yield Ended(None, run_id, tally)
         finally:
@@ -582,8 +588,8 @@ class Host:
             code = ExitCode.INTERRUPTED
         later = (error is not None and error.resumable) or code in (ExitCode.SERVICE_DOWN, ExitCode.INTERRUPTED)
         ended = {ExitCode.OK: states.DONE, ExitCode.SOME_FAILED: states.PARTIAL}.get(code, states.FAILED)
-        self.book.finish(run_id, states.RESUMABLE if later else ended, code, {}, error)
-        self.far.tell(self.name, f"ends with {code}: {error.message if error else ''}")
+        self.journal.finish(run_id, states.RESUMABLE if later else ended, code, {}, error)
+        self.far.log(self.name, f"ends with {code}: {error.message if error else ''}")
         return code
 
     def _hurry_landings(self) -> None:
@@ -615,19 +621,19 @@ def play(far: Far, *processes: Iterator[Pause | Ended]) -> list[Ended]:
 
 
 def _each(work: Any, items: Iterable[Any], *, workers: int, stop: Any, grace: float = 30.0) -> Iterator[Any]:
-    carrier = getattr(work, "__self__", None)
-    if not isinstance(carrier, RequestWorker):
+    worker = getattr(work, "__self__", None)
+    if not isinstance(worker, RequestWorker):
         yield from (work(item) for item in items)
         return
-    yield from _Crew(carrier, workers, stop).run(items)
+    yield from _Crew(worker, workers, stop).run(items)
 
 
 class _Crew:
-    def __init__(self, courier: RequestWorker, workers: int, stop: Any) -> None:
-        line: Any = courier.directory
+    def __init__(self, worker: RequestWorker, workers: int, stop: Any) -> None:
+        line: Any = worker.directory
         self._line: Line = line
         self._far: Far = self._line.far
-        self._courier = courier
+        self._worker = worker
         self._workers = workers
         self._stop = stop
         self._waiting: list[Ask] = []
@@ -677,20 +683,18 @@ def _taking(take: Callable[[Dispatcher, Answered], Iterator[Event]]) -> Callable
 def rig(patch: pytest.MonkeyPatch) -> None:
     """Put clock, Directory, pool, locks and copies into the job's hands."""
     clock = SimpleNamespace(monotonic=lambda: _far().now, time=lambda: _far().now)
-    for module in (job, ledger, dispatch, taking_back, workers_, uploads):
+    for module in (job, plan, ledger, dispatch, earlier, uploads):
         patch.setattr(module, "time", clock)
-    for module in (job, taking_back, uploads):
+    for module in (job, uploads):
         patch.setattr(module, "CopyFolder", _Copies)
-    for module in (job, taking_back):
-        patch.setattr(module, "DirectoryApi", lambda _address, session, _policy: session.line)
-        patch.setattr(module, "make_session", _session)
-    patch.setattr(job, "CreateWindow", partial(CreateWindow, clock=clock.monotonic))
+    patch.setattr(directory, "DirectoryApi", lambda _address, session, _policy: session.line)
+    patch.setattr(directory, "make_session", _session)
     patch.setattr(pool, "each", _each)
     patch.setattr(Dispatcher, "take", _taking(Dispatcher.take))
     for module in (ledger, uploads):
         patch.setattr(module, "is_running", lambda data_dir, _, target: target in Host.hosts[data_dir.name].running)
-    patch.setattr(taking_back, "Run", _run)
-    patch.setattr(taking_back, "only_one", lambda *_: nullcontext())
+    patch.setattr(earlier, "Run", _run)
+    patch.setattr(earlier, "only_one", lambda *_: nullcontext())
 
 
 def _far() -> Far:

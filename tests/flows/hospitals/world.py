@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dataflows.cli.main import main
-from dataflows.flows.hospitals.copies import portions
+from dataflows.flows.hospitals.rows import portions
 from dataflows.flows.hospitals.table import validate
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.synthetic import SyntheticHospital, hospitals

@@ -8,88 +8,39 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from dataflows.errors import AccessRefused, DataflowsError, Interrupted, ServiceDown, SettingUnusable
-from dataflows.flows.hospitals.rows import Hospital
+from dataflows.flows.hospitals.records import (
+    SERVICE,
+    Created,
+    CreateOutcome,
+    DirectoryRecord,
+    HospitalRefused,
+    Inventory,
+    ListedHospital,
+    NotSent,
+    Unknown,
+    is_outage,
+)
+from dataflows.flows.hospitals.rows import Hospital, directory_address
 from dataflows.remote.connections import Stopped
-from dataflows.remote.failures import Blocked
 from dataflows.remote.retry import RetryPolicy, raise_for_service
-from dataflows.remote.session import MAX_ANSWER, Reply, Session, send
+from dataflows.remote.session import MAX_ANSWER, Reply, Session, make_session, send
+from dataflows.runs.runner import Run
 
-SERVICE = "the Hospital Directory"
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
 
 _HEADERS = {"Accept": "application/json"}
 _JSON = {**_HEADERS, "Content-Type": "application/json"}
 _FIELDS = ("name", "address", "phone")
 
-MOST_KEPT = 10_000
-"""The Directory forgets its oldest records beyond that (spec page hospitals)."""
 _MAX_LIST = 48 * 1024 * 1024  # bytes: so many records of the longest texts, every character escaped
-
-
-class DirectoryRecord(NamedTuple):
-    """One hospital as the Directory holds it."""
-
-    id: int
-    hospital: Hospital
-    active: bool
-
-
-class ListedHospital(NamedTuple):
-    """One record of the list of everything; ``hospital`` is None where name or address is no text."""
-
-    id: int
-    hospital: Hospital | None
-    active: bool
-    batch_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """The create was answered with the record that it made; ``seconds`` from sending to answer."""
-
-    id: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class HospitalRefused:
-    """422: nothing was created, and the same row will not do better."""
-
-    message: str
-    code: str = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """Nothing was created, and the row may be sent again; ``limited`` when the Directory's rate limit was the reason.
-
-    ``error`` is there where no connection came about.
-    """
-
-    code: str
-    limited: bool = False
-    error: ServiceDown | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """The create may have been done, or may still be. ``lasting`` is False when the answer rules out a later landing.
-
-    ``error`` is there where the Directory gave no answer.
-    """
-
-    code: str
-    lasting: bool = True
-    error: ServiceDown | None = None
-
-
-CreateOutcome = Created | HospitalRefused | NotSent | Unknown
 
 
 class DirectoryApi:
@@ -130,15 +81,14 @@ class DirectoryApi:
     def create(self, batch_id: str, hospital: Hospital) -> CreateOutcome:
         """Ask once for one hospital in a batch.
 
-        Raises:
-            DataflowsError: nothing was created, and no other row would fare better (address, access, certificate).
+        Raises DataflowsError: nothing was created, and no other row would fare better (address, access, certificate).
         """
         body = orjson.dumps({**_written(hospital), "creation_batch_id": batch_id})
         try:
             reply = send(self._session, "POST", f"{self._address}/hospitals/", headers=_JSON, body=body)
-        except Blocked:
-            raise
         except ServiceDown as error:
+            if not is_outage(error):
+                raise
             return Unknown("no_answer", error=error) if error.sent else NotSent("not_reached", error=error)
         return _outcome(reply, batch_id, hospital)
 
@@ -162,9 +112,10 @@ class DirectoryApi:
             raise _unreadable()
         return [_record(one, batch_id) for one in parsed]
 
-    def list_all(self) -> list[ListedHospital]:
+    def list_all(self) -> Inventory:
         """Everything that the Directory holds, whoever created it. Raises as ``look`` does."""
-        return self._policy.call(self._list_all, SERVICE)
+        started = time.monotonic()
+        return Inventory(self._policy.call(self._list_all, SERVICE), started)
 
     def _list_all(self) -> list[ListedHospital]:
         reply = self._send("GET", "hospitals/", max_bytes=_MAX_LIST)
@@ -175,30 +126,26 @@ class DirectoryApi:
         return [_listed(one) for one in parsed]
 
     def activate(self, batch_id: str) -> int | None:
-        """Ask once that a batch becomes active. Returns the status, None without an answer; a look tells the rest.
+        """Ask once that a batch becomes active; returns the status, or None without an answer: a look shows the rest.
 
-        Raises:
-            DataflowsError: address or access is wrong.
+        Raises DataflowsError: address or access is wrong.
         """
-        return self._told("PATCH", f"hospitals/batch/{batch_id}/activate")
+        return self._status_of("PATCH", f"hospitals/batch/{batch_id}/activate")
 
     def delete(self, record_id: int) -> int | None:
-        """Ask once that one record goes. Only for ids that were just seen in a look at our own batch.
-
-        Returns and raises as ``activate`` does.
-        """
-        return self._told("DELETE", f"hospitals/{record_id}")
+        """Ask once that one record goes, one just seen in our own batch. Returns and raises as ``activate``."""
+        return self._status_of("DELETE", f"hospitals/{record_id}")
 
     def delete_batch(self, batch_id: str) -> int | None:
         """Ask once that all records of a batch go. Returns and raises as ``activate`` does."""
-        return self._told("DELETE", f"hospitals/batch/{batch_id}")
+        return self._status_of("DELETE", f"hospitals/batch/{batch_id}")
 
-    def _told(self, method: str, path: str) -> int | None:
+    def _status_of(self, method: str, path: str) -> int | None:
         try:
             reply = self._send(method, path)
-        except Blocked:
-            raise
-        except ServiceDown:
+        except ServiceDown as error:
+            if not is_outage(error):
+                raise
             return None
         if reply.status in (401, 403):
             raise _no_access(reply.status)
@@ -311,3 +258,41 @@ def _not_a_directory(what: str) -> DataflowsError:
         f"EXTERNAL_API_BASE_URL does not lead to the Hospital Directory: it {what}",
         hint="check the address, its path too",
     )
+
+
+@contextmanager
+def open_directory(settings: Settings, run: Run, connections: int) -> Iterator[DirectoryApi]:
+    """The Directory of the settings, for a run; so many connections at a time."""
+    session = make_session(settings, connections, run.stop.grace_is_over)
+    try:
+        yield DirectoryApi(_base_url(settings), session, RetryPolicy.of(settings, run.stop, run.notify))
+    finally:
+        session.close()
+
+
+def ask_once(settings: Settings, address: str, patience: float) -> Inventory:
+    """Everything that the Directory at ``address`` holds, for somebody who waits ``patience`` seconds and no longer.
+
+    Raises DataflowsError: it does not say, or the settings name another one.
+    """
+    refuse_another_directory(settings, address)
+    session = make_session(settings)
+    session.adapter.timeout = (min(patience, session.timeout[0]), min(patience, session.timeout[1]))
+    once = RetryPolicy(attempts=1, deadline=patience, max_wait=0)
+    try:
+        return DirectoryApi(_base_url(settings), session, once).list_all()
+    finally:
+        session.close()
+
+
+def refuse_another_directory(settings: Settings, address: str) -> None:
+    """Raise SettingUnusable when what a run carried was for another Directory than that of the settings."""
+    settings.require("EXTERNAL_API_BASE_URL")
+    if directory_address(address) != directory_address(str(settings.external_api_base_url)):
+        raise SettingUnusable(
+            f"that run was for the Directory at {address}", hint="set EXTERNAL_API_BASE_URL to that address"
+        )
+
+
+def _base_url(settings: Settings) -> str:
+    return str(settings.external_api_base_url).strip().rstrip("/")

@@ -1,7 +1,7 @@
 """Which batch may ask next: all of them side by side, creates in the order of the file, paced and recorded.
 
-Runs in the main thread of a run, which alone judges and writes. Creates are committed to the ledger a handful at a
-time, just before they are handed to the pool.
+Runs in the main thread of a run, which alone judges and writes. Creates are committed to the
+journal a handful at a time, just before they are handed to the pool.
 """
 
 from __future__ import annotations
@@ -9,28 +9,39 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dataflows.errors import DataflowsError, Interrupted, ServiceDown
 from dataflows.events import Event
 from dataflows.flows.hospitals.batch import Ask, Batch, QuestionKind
-from dataflows.flows.hospitals.copies import MOST_PER_BATCH
-from dataflows.flows.hospitals.directory import SERVICE, Created, DirectoryRecord, HospitalRefused, NotSent, Unknown
-from dataflows.flows.hospitals.inventory import Inventory
-from dataflows.flows.hospitals.ledger import BatchStore
+from dataflows.flows.hospitals.directory import DirectoryApi
+from dataflows.flows.hospitals.ledger import BatchStore, CreateWindow
 from dataflows.flows.hospitals.plan import UploadPlan
-from dataflows.flows.hospitals.telling import ProgressReporter
-from dataflows.flows.hospitals.workers import Answered, CreateWindow, RequestFailure
-from dataflows.remote.failures import Blocked
+from dataflows.flows.hospitals.progress import ProgressReporter
+from dataflows.flows.hospitals.records import (
+    SERVICE,
+    Created,
+    DirectoryRecord,
+    HospitalRefused,
+    Inventory,
+    NotSent,
+    Unknown,
+    is_outage,
+)
+from dataflows.flows.hospitals.workers import Answered, RequestFailure, RequestWorker
+from dataflows.runs import pool
+from dataflows.runs.flow import Halt
 from dataflows.runs.pool import TryLater
 from dataflows.runs.trouble import OutageDetector
 
-_SINGLES_PER_BATCH = 4
 _LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.2, 1e-4
 """So many seconds, or so many for each record of the last list, pass between two lists while rows are still created:
 batches share one, which is large, and their activation can wait.
 """
+
+
+_SINGLES_PER_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Lanes:
     @property
     def batches_ahead(self) -> int:
         """How many batches are looked at before their rows can be sent: enough that creates never wait for a look."""
-        return math.ceil(4 * self.threads / min(self.batch_size, MOST_PER_BATCH)) + 2
+        return math.ceil(4 * self.threads / self.batch_size) + 2
 
 
 class Dispatcher:
@@ -60,20 +71,16 @@ class Dispatcher:
 
     Attributes:
         halted: why no batch may go on; None while they may.
-        slowest: the longest create that was answered (s).
         inventory: the latest list of everything.
     """
 
     def __init__(
-        self,
-        plan: UploadPlan,
-        ledger: BatchStore,
-        pace: CreateWindow,
-        lanes: Lanes,
-        teller: ProgressReporter,
-        settle: Callable[[], float],
+        self, plan: UploadPlan, batches: BatchStore, window: CreateWindow, lanes: Lanes, reporter: ProgressReporter
     ) -> None:
         self._plan = plan
+        self._settle = plan.policy.settle
+        for seconds in (entry.seconds for batch in plan.batches for entry in batch.entries if entry.seconds):
+            self._settle.saw(seconds)
         self._waiting = deque(plan.open)
         self._open: list[Batch] = []
         self._ready: deque[Ask] = deque()
@@ -81,21 +88,32 @@ class Dispatcher:
         self._listing: list[Batch] = []
         self._lists: dict[Ask, list[Batch]] = {}
         self._list_from = 0.0
-        self._ledger = ledger
-        self._pace = pace
+        self._batches = batches
+        self._window = window
         self._lanes = lanes
-        self._teller = teller
+        self._reporter = reporter
         self._shut_until = 0.0
-        self._outage = OutageDetector(settle)
+        self._outage = OutageDetector(self._settle)
         self._changed = 0.0
         self.inventory: Inventory | None = None
         self.halted: DataflowsError | None = None
-        self.slowest = 0.0
 
     @property
     def final(self) -> Inventory | None:
         """The latest list of everything, where nothing was changed since it left."""
         return self.inventory if self.inventory and self.inventory.started >= self._changed else None
+
+    def run(self, directory: DirectoryApi, stop: pool.Stop) -> Iterator[Event]:
+        """Ask and take in answers until every batch is over, or the run is halted or to be stopped."""
+        halt = Halt(lambda: self.halted is not None or stop.is_set(), stop)
+        worker = RequestWorker(directory, self._lanes.creates, halt)
+        try:
+            for answered in pool.each(worker.send, self.asks(), workers=self._lanes.threads, stop=halt):
+                yield from self.take(answered)
+        finally:
+            worker.close()
+            left = list(self.close())
+        yield from left
 
     # --- giving out -------------------------------------------------------------------------------------------
 
@@ -109,7 +127,7 @@ class Dispatcher:
             elif not self._open and not self._waiting:
                 return
             else:
-                self._ledger.flush()
+                self._batches.flush()
                 yield TryLater(self._pause())
 
     def _gather(self) -> None:
@@ -126,7 +144,7 @@ class Dispatcher:
             self._gather_creates(now)
 
     def _enqueue(self, ask: Ask, *, first: bool = False) -> None:
-        """Looks at everything are shared; the look after the last activations is one, since it tells how all ended."""
+        """Looks at everything are shared; the look after the last activations is one, since it shows how all ended."""
         last = ask.kind is QuestionKind.LOOK and ask.batch.was_active and self._is_near_the_end()
         if ask.kind is QuestionKind.LIST or last:
             self._listing.append(ask.batch)
@@ -151,20 +169,20 @@ class Dispatcher:
         if not wanted:
             return
         asks: list[Ask] = []
-        with self._ledger.transaction() as db:
-            granted = self._pace.take(db, wanted)
+        with self._batches.transaction() as db:
+            granted = self._window.take(db, wanted)
             for batch in self._open:
                 if len(asks) < granted and batch.waiting_rows(now):
                     asks.extend(batch.creates(granted - len(asks)))
-                    self._ledger.note(batch)
+                    self._batches.note(batch)
         self._creating.update(asks)
         self._ready.extend(asks)
         if len(asks) < wanted:
             self._shut(now)
 
     def _shut(self, now: float) -> None:
-        self._shut_until = self._pace.opens_at()
-        self._teller.waiting(self._shut_until - now, "the Directory takes so many creates a minute")
+        self._shut_until = self._window.opens_at()
+        self._reporter.waiting(self._shut_until - now, "the Directory takes so many creates a minute")
 
     def _pause(self) -> float:
         """Seconds until something may be due without an answer coming first."""
@@ -176,7 +194,7 @@ class Dispatcher:
         if moments and not self._creating and now >= self._shut_until:
             out = now < self._outage.resumes_at
             why = "the Directory gave no answer" if out else "creates without an answer may still land"
-            self._teller.waiting(min(moments) - now, why)
+            self._reporter.waiting(min(moments) - now, why)
         if self._listing:
             moments.append(self._list_from)
         return max(min(moments, default=now + 1.0) - now, 0.001)
@@ -184,81 +202,83 @@ class Dispatcher:
     # --- taking in --------------------------------------------------------------------------------------------
 
     def take(self, answered: Answered) -> Iterator[Event]:
-        """Take in one answer; returns what there is to tell."""
+        """Take in one answer; returns what there is to report."""
         ask, outcome = answered.ask, answered.outcome
         if ask.kind is not QuestionKind.LOOK and ask.kind is not QuestionKind.LIST:
             self._changed = answered.ended
         batches = self._lists.pop(ask, [ask.batch])
         if isinstance(outcome, RequestFailure):
-            self._failed(ask, batches, outcome.error, answered)
+            self._on_failure(ask, batches, outcome.error, answered)
         elif ask.kind is QuestionKind.CREATE:
-            yield from self._create_answered(answered)
+            yield from self._on_created(answered)
         elif isinstance(outcome, (list, Inventory)):
             self._outage.answered()
-            self._looked(batches, outcome, answered)
+            self._on_look(batches, outcome, answered)
         else:
             status = outcome if isinstance(outcome, int) else None
-            self._heard(status is not None and status < 500, f"{SERVICE} gave no answer", answered)
-            ask.batch.told(ask, status)
+            self._on_answer(status is not None and status < 500, f"{SERVICE} gave no answer", answered)
+            ask.batch.on_response(ask, status)
         for batch in batches:
             yield from self._after(batch, answered.ended)
         self._gather_list(answered.ended)
-        self._ledger.flush(now=False)
-        yield from self._teller.standing(self._open)
+        self._batches.flush(now=False)
+        yield from self._reporter.progress(self._open)
 
-    def _looked(self, batches: Sequence[Batch], outcome: list[DirectoryRecord] | Inventory, answered: Answered) -> None:
+    def _on_look(
+        self, batches: Sequence[Batch], outcome: list[DirectoryRecord] | Inventory, answered: Answered
+    ) -> None:
         if isinstance(outcome, list):
-            batches[0].seen(outcome, answered.started, answered.ended)
+            batches[0].on_look(outcome, answered.started, answered.ended)
             return
         self.inventory = outcome
         for batch in batches:  # one after the other: a row that leaves one of them need not leave the next
-            records, sight = outcome.batch(batch.batch_id), self._plan.sight(batch, outcome)
-            batch.seen(records, answered.started, answered.ended, sight)
+            records, wider = outcome.batch(batch.batch_id), self._plan.wider_look(batch, outcome)
+            batch.on_look(records, answered.started, answered.ended, wider)
 
     def _after(self, batch: Batch, now: float) -> Iterator[Event]:
-        self._ledger.note(batch)
+        self._batches.note(batch)
         if batch.over:
             self._open.remove(batch)
-            yield from self._teller.ended(batch)
+            yield from self._reporter.ended(batch)
         elif following := batch.single(now):
             self._enqueue(following, first=True)
 
-    def _failed(self, ask: Ask, batches: Sequence[Batch], error: DataflowsError, answered: Answered) -> None:
+    def _on_failure(self, ask: Ask, batches: Sequence[Batch], error: DataflowsError, answered: Answered) -> None:
         """A request that ended in an error: fatal ones halt the run, a look without an answer ends its batches."""
-        down = isinstance(error, ServiceDown) and not isinstance(error, Blocked)
+        down = is_outage(error)
         if ask.kind is QuestionKind.CREATE:
             self._creating.discard(ask)
-            ask.batch.answered(ask, NotSent(error.code), answered.ended)
+            ask.batch.on_created(ask, NotSent(error.code), answered.ended)
         elif down:
             for batch in batches:
-                batch.unseen(error)
+                batch.on_look_failed(error)
         if down:
-            self._heard(False, error.message, answered)
+            self._on_answer(False, error.message, answered)
         elif not isinstance(error, Interrupted):
             self.halted = self.halted or error
 
-    def _create_answered(self, answered: Answered) -> Iterator[Event]:
+    def _on_created(self, answered: Answered) -> Iterator[Event]:
         ask, outcome = answered.ask, answered.outcome
         assert isinstance(outcome, (Created, HospitalRefused, NotSent, Unknown))
         self._creating.discard(ask)
-        ask.batch.answered(ask, outcome, answered.ended)
+        ask.batch.on_created(ask, outcome, answered.ended)
         match outcome:
             case Created(_, seconds):
-                self.slowest = max(self.slowest, seconds)
+                self._settle.saw(seconds)
                 self._outage.answered()
             case HospitalRefused():
                 self._outage.answered()
-                yield self._teller.refused(ask)
+                yield self._reporter.refused(ask)
             case NotSent(limited=True):
                 self._outage.answered()
-                self._pace.refused()
+                self._window.refused()
                 self._shut(time.monotonic())
             case NotSent(error=error) | Unknown(error=error) if error is not None:
-                self._heard(False, error.message, answered)
+                self._on_answer(False, error.message, answered)
             case _:
                 pass
 
-    def _heard(self, answer: bool, why: str, answered: Answered) -> None:
+    def _on_answer(self, answer: bool, why: str, answered: Answered) -> None:
         if answer:
             self._outage.answered()
             return
@@ -278,10 +298,10 @@ class Dispatcher:
         """
         now = time.monotonic()
         for ask in self._creating:
-            ask.batch.answered(ask, Unknown("no_answer") if ask.left else NotSent("stopped"), now)
-            self._ledger.note(ask.batch)
+            ask.batch.on_created(ask, Unknown("no_answer") if ask.left else NotSent("stopped"), now)
+            self._batches.note(ask.batch)
         self._creating.clear()
         code = self.halted.code if self.halted else "interrupted"
         for batch in [*self._open, *self._waiting]:
-            yield from self._teller.ended(batch, code)
-        self._ledger.flush()
+            yield from self._reporter.ended(batch, code)
+        self._batches.flush()

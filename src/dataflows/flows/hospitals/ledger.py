@@ -9,19 +9,19 @@ from __future__ import annotations
 import socket
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflows.errors import AlreadyRunning
 from dataflows.flows.hospitals.batch import Batch
-from dataflows.flows.hospitals.copies import Portion
-from dataflows.flows.hospitals.rows import NEVER, BatchEntry, State
+from dataflows.flows.hospitals.rows import COMMAND, NEVER, BatchEntry, Portion, State, directory_address
 from dataflows.runs.journal import Item, Journal
 from dataflows.runs.lock import is_running
 
-COMMAND = "hospitals-bulk"
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
 
 _SCHEMA = (
     """
@@ -91,12 +91,14 @@ class BatchStore:
                     hint="wait for its end, or: dataflows runs list",
                 )
 
-    def hold(self, db: sqlite3.Connection, run_id: str, batch_ids: Iterable[str], suspect: float | None = None) -> None:
-        """Make batches those of a run. ``suspect`` is kept of batches that were not known: see ``Batch``."""
+    def hold(
+        self, db: sqlite3.Connection, run_id: str, batch_ids: Iterable[str], foreign_since: float | None = None
+    ) -> None:
+        """Make batches those of a run. ``foreign_since`` is kept of batches that were not known: see ``Batch``."""
         db.executemany(
             "INSERT INTO hospital_batches (batch_id, holder, suspect, host) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (batch_id) DO UPDATE SET holder = excluded.holder",
-            [(batch_id, run_id, suspect, self.host) for batch_id in batch_ids],
+            [(batch_id, run_id, foreign_since, self.host) for batch_id in batch_ids],
         )
 
     def stand_ins(self, batch_ids: Sequence[str]) -> list[tuple[str, str, int]]:
@@ -135,17 +137,17 @@ class BatchStore:
                 elif entry.state is State.REFUSED:
                     entry.state = State.PENDING
             batch.recall(entries)
-        self.suspect(batches)
+        self.recall_foreign(batches)
 
-    def suspect(self, batches: Sequence[Batch]) -> None:
-        """Tell batches since when somebody else's creates may be landing in them."""
+    def recall_foreign(self, batches: Sequence[Batch]) -> None:
+        """Let batches know since when somebody else's creates may be landing in them."""
         by_id, now = {batch.batch_id: batch for batch in batches}, time.monotonic()
         with self._journal.reading() as db:
             for batch_id, suspect, host in of_values(
                 db, "SELECT batch_id, suspect, host FROM hospital_batches", list(by_id)
             ):
                 if suspect is not None:
-                    by_id[batch_id].suspect = no_later_than(suspect, host, self.host, now)
+                    by_id[batch_id].foreign_since = no_later_than(suspect, host, self.host, now)
 
     def _recall(
         self,
@@ -177,6 +179,11 @@ class BatchStore:
                  given_up, self.host if given_up is not None else None, entry.seconds, entry.code)
             )  # fmt: skip
         batch.changed.clear()
+
+    def window(self, settings: Settings, address: str) -> CreateWindow:
+        """The window of the Directory at ``address``, of HOSPITALS_CREATES_PER_MINUTE and HOSPITALS_WINDOW_SECONDS."""
+        most, seconds = settings.hospitals_creates_per_minute, settings.hospitals_window_seconds
+        return CreateWindow(self._journal, directory_address(address), most, seconds)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -249,3 +256,70 @@ def of_values(
         part = values[start : start + 500]
         marks = ", ".join("?" * len(part))
         yield from db.execute(f"{select} WHERE {column} IN ({marks}){more}", (*part, *more_values)).fetchall()
+
+
+Clock = Callable[[], float]
+
+
+class CreateWindow:
+    """The window of one Directory: so many creates, counted from the first one.
+
+    Seconds are those of the system's monotonic clock, the same for all processes. A count that lies in the future is
+    from before a restart of the machine: it is kept, and its window begins now.
+
+    ``per_window``: creates in one window, 0 for no limit of our own. ``window``: its length (s), longer than the
+    Directory's, since its first create arrives later than it is counted.
+    """
+
+    def __init__(
+        self, journal: Journal, address: str, per_window: int, window: float, clock: Clock | None = None
+    ) -> None:
+        self._journal = journal
+        self._address = address
+        self._most = per_window
+        self._window = window
+        self._clock = clock or time.monotonic
+        self._shut_until = 0.0
+
+    def take(self, db: sqlite3.Connection, wanted: int) -> int:
+        """Count up to ``wanted`` creates that are about to be sent, inside a transaction; returns how many may be."""
+        now = self._clock()
+        if not self._most:  # then only a 429 that we got ourselves can shut it
+            return wanted if now >= self._shut_until else 0
+        started, counted, closed = self._read(db, now)
+        if closed > now:
+            self._write(db, started, counted, closed)
+            return 0
+        if now >= started + self._window:
+            started, counted = now, 0
+        granted = min(wanted, self._most - counted)
+        self._write(db, started, counted + granted, closed)
+        return granted
+
+    def opens_at(self) -> float:
+        """The second from which a create may be sent."""
+        now = self._clock()
+        with self._journal.reading() as db:
+            started, counted, closed = self._read(db, now)
+        full = self._most and counted >= self._most and now < started + self._window
+        return max(closed, started + self._window if full else now)
+
+    def refused(self) -> None:
+        """Take in a 429: somebody else counts too, so nothing is sent until a window from now is over."""
+        now = self._clock()
+        self._shut_until = now + self._window
+        with self._journal.transaction() as db:
+            self._write(db, now, 0, now + self._window)
+
+    def _read(self, db: sqlite3.Connection, now: float) -> tuple[float, int, float]:
+        row = db.execute(
+            "SELECT started, counted, closed FROM hospital_directories WHERE address = ?", (self._address,)
+        ).fetchone()
+        started, counted, closed = row or (now, 0, 0.0)
+        return min(started, now), counted, min(closed, now + self._window)
+
+    def _write(self, db: sqlite3.Connection, started: float, counted: int, closed: float) -> None:
+        db.execute(
+            "INSERT OR REPLACE INTO hospital_directories (address, started, counted, closed) VALUES (?, ?, ?, ?)",
+            (self._address, started, counted, closed),
+        )

@@ -6,83 +6,70 @@ numbers of the rows change when a wrong row is put in between, their places do n
 
 from __future__ import annotations
 
-import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING
 
-from dataflows.flows.hospitals.batch import Batch, BatchPolicy, WiderLook
-from dataflows.flows.hospitals.copies import FileContent, Portion, fresh_portions, portions
-from dataflows.flows.hospitals.inventory import Inventory, allot, excess
-from dataflows.flows.hospitals.rows import LEFT, BatchEntry, Hospital, HospitalRow, State
+from dataflows.errors import BadInput, ServiceDown
+from dataflows.flows.hospitals.batch import Batch, WiderLook
+from dataflows.flows.hospitals.batch_rows import BatchPolicy
+from dataflows.flows.hospitals.records import INCONSISTENT, MOST_KEPT, RESUME_LATER, Inventory, allot, excess
+from dataflows.flows.hospitals.rows import (
+    LEFT,
+    BatchEntry,
+    FileContent,
+    Hospital,
+    KeptPlan,
+    Portion,
+    State,
+    fresh_portions,
+    portions,
+)
+from dataflows.flows.hospitals.uploads import Upload, UploadStore
 
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
+MOST_ROUNDS = 5
+"""So often what vanished meanwhile is created anew before the run is left to be resumed."""
 _NUMBERS_TRIED = 4
 """A batch may have been made under these numbers by a run that the journal forgot."""
-
-
-class KeptPlan(NamedTuple):
-    """A plan as the journal has it: batch ids with the places of their rows, and the records of rows that are there."""
-
-    batches: list[tuple[str, list[int]]]
-    there: dict[int, int]
-
-    @classmethod
-    def whole(cls, content: FileContent, number: int, extra: Iterable[tuple[str, str, int]] = ()) -> KeptPlan:
-        """What a run of an earlier version carried: all rows, and one-row batches that stood in for lost ones.
-
-        Args:
-            content: the copy of its rows.
-            number: the occurrence.
-            extra: id, the batch that lost a row, and the place of the row in that.
-        """
-        found: list[tuple[str, list[int]]] = []
-        for part in portions(content.address, content.rows, content.size, number):
-            first = sum(len(places) for _, places in found)
-            found.append((part.batch_id, list(range(first, first + len(part.rows)))))
-        by_id = dict(found)
-        return cls([*found, *((batch_id, [by_id[parent][place]]) for batch_id, parent, place in extra)], {})
-
-    def portions(self, rows: Sequence[HospitalRow]) -> list[Portion]:
-        """Its batches with their rows."""
-        return [Portion(batch_id, [rows[place] for place in places]) for batch_id, places in self.batches]
-
-    def to_json(self) -> str:
-        """Write it down."""
-        return json.dumps([self.batches, list(self.there.items())], separators=(",", ":"))
-
-    @classmethod
-    def of_json(cls, text: str) -> KeptPlan:
-        """Read what ``to_json`` wrote."""
-        batches, there = json.loads(text)
-        return cls([(batch_id, places) for batch_id, places in batches], dict(there))
 
 
 class UploadPlan:
     """The batches of a run, open or over, and the rows that are there without one of them.
 
-    Args:
+    Attributes:
         content: what the file asks for.
-        manner: how its batches are treated.
-        number: the first number for new batches: 0, or the occurrence of ``--again``.
+        policy: how its batches are treated.
         again: only what its own batches hold counts as there.
+        number: the first number for new batches: 0, or the occurrence of ``--again``.
+        there: the records of rows that are there without a batch of the run, by the places of the rows.
+        overlapping: the numbers of rows that somebody else brought there too in the same moments.
     """
 
-    def __init__(self, content: FileContent, manner: BatchPolicy, *, number: int = 0, again: bool = False) -> None:
+    def __init__(self, content: FileContent, policy: BatchPolicy, *, again: bool = False) -> None:
         self.content = content
-        self.number = number
+        self.policy = policy
         self.again = again
+        self.number = 0
         self.batches: list[Batch] = []
         self.there: dict[int, int] = {}
         self.overlapping: list[int] = []
-        """The numbers of rows that somebody else brought there too in the same moments."""
-        self._manner = manner
         self._places: dict[str, list[int]] = {}
         self._wanted = Counter(row.hospital for row in content.rows)
         self._holders: defaultdict[Hospital, list[tuple[Batch, BatchEntry]]] = defaultdict(list)
 
+    @classmethod
+    def of(cls, settings: Settings, content: FileContent, *, skip_refused: bool, again: bool) -> UploadPlan:
+        """An empty plan; its batches are treated as the settings say."""
+        return cls(content, BatchPolicy.of(settings, skip_refused=skip_refused), again=again)
+
     def add(self, batch_id: str, places: Sequence[int]) -> Batch:
         """Take in one batch that is to hold the rows at these places."""
-        batch = Batch(batch_id, [BatchEntry(self.content.rows[place]) for place in places], self._manner)
+        batch = Batch(batch_id, [BatchEntry(self.content.rows[place]) for place in places], self.policy)
         self._places[batch_id] = list(places)
         self.batches.append(batch)
         return batch
@@ -164,9 +151,7 @@ class UploadPlan:
     def settle(self, inventory: Inventory, used: Callable[[Sequence[str]], set[str]]) -> list[Batch]:
         """Give every row that no batch has to what is there, and make new batches of the rest; returns those.
 
-        Args:
-            inventory: what the Directory holds.
-            used: which of these batch ids were activated before.
+        ``used`` says which of these batch ids were activated before.
         """
         taken: defaultdict[Hospital, Counter[int]] = defaultdict(Counter)
         free = dict(enumerate(self.content.rows))
@@ -198,7 +183,7 @@ class UploadPlan:
         left = iter(places)
         return [self.add(part.batch_id, [next(left) for _ in part.rows]) for part in parts]
 
-    def sight(self, batch: Batch, inventory: Inventory) -> WiderLook:
+    def wider_look(self, batch: Batch, inventory: Inventory) -> WiderLook:
         """What an inventory says about the rows of one batch that is not active: which of them must leave it."""
         elsewhere: dict[Hospital, list[int]] = {}
         for text in {batch.entries[place].row.hospital for place in batch.wanted}:
@@ -231,3 +216,114 @@ class UploadPlan:
 
     def _within(self) -> Callable[[str | None], bool] | None:
         return (lambda batch_id: batch_id is not None and self.has(batch_id)) if self.again else None
+
+
+class UploadPlanner:
+    """Brings the plan of a run, empty at first, to what is there, and writes it down.
+
+    ``path`` is the file that the rows come from; ``foreign_since`` as of ``BatchRows``.
+    """
+
+    def __init__(self, run_id: str, plan: UploadPlan, uploads: UploadStore, path: str, foreign_since: float) -> None:
+        self._run_id = run_id
+        self._plan = plan
+        self._uploads = uploads
+        self._path = path
+        self._foreign_since = foreign_since
+        self._earlier: str | None = None
+        self._is_new = True
+        self._rounds = 0
+
+    def recall(self) -> None:
+        """Take over the plan of the run that this one goes on with."""
+        plan, content = self._plan, self._plan.content
+        found = self._uploads.unfinished(self._run_id, content.known_names, content.size, again=plan.again)
+        if found is not None:
+            self._earlier, upload = found
+            plan.number = upload.occurrence
+            for batch_id, places in self._uploads.plan(upload).batches:
+                plan.add(batch_id, places)
+            self._uploads.batches.fill(plan.batches)
+            self._is_new = False
+
+    def decide(self, inventory: Inventory) -> None:
+        """Find out which rows are there already and which batches make the others; every batch has its first look.
+
+        Raises:
+            BadInput: the Directory would have to forget others.
+            AlreadyRunning: a living run has one of the batches.
+            ServiceDown: this was done ``MOST_ROUNDS`` times already.
+        """
+        self._rounds += 1
+        if self._rounds > MOST_ROUNDS:
+            raise ServiceDown(f"{INCONSISTENT}: hospitals vanish as often as they are created", hint=RESUME_LATER)
+        plan, batches = self._plan, self._uploads.batches
+        if self._is_new and plan.again:
+            plan.number = self._next_occurrence(inventory)
+        elif self._is_new and inventory.total:
+            known = (batch for kept in self._uploads.plans(plan.content.known_names) for batch in kept.batches)
+            plan.adopt(inventory, chain(known, plan.candidates()), batches.fill)
+        self._is_new = False
+        self._look_at_live(inventory)
+        fresh = plan.settle(inventory, batches.active)
+        self._refuse_too_many(inventory)
+        self._write_down()
+        batches.fill(fresh)
+        for batch in fresh:
+            batch.reclaim()
+        batches.recall_foreign([batch for batch in plan.batches if batch.is_new])
+        plan.index()
+        self._first_look(inventory)
+
+    def finish(self, inventory: Inventory) -> None:
+        """Everything is there for good: note what is there too often, and forget what belongs to runs of long ago."""
+        assert self._plan.is_whole, "every row has a batch or is there"
+        self._plan.overlapping = self._plan.too_often(inventory)
+        self._uploads.sweep(self._plan.content.key)
+
+    def _look_at_live(self, inventory: Inventory) -> None:
+        """First what was activated before: rows that it lost are to be created elsewhere."""
+        active = self._uploads.batches.active([batch.batch_id for batch in self._plan.batches])
+        for batch in self._plan.batches:
+            records = inventory.batch(batch.batch_id)
+            batch.was_active = batch.was_active or batch.batch_id in active
+            if batch.over:
+                batch.lose(records)
+                self._uploads.batches.note(batch)
+            elif batch.was_active or inventory.is_active(batch.batch_id):
+                batch.on_look(records, inventory.started, time.monotonic(), WiderLook(inventory, {}))
+
+    def _first_look(self, inventory: Inventory) -> None:
+        for batch in self._plan.batches:
+            if batch.is_new:
+                wider = self._plan.wider_look(batch, inventory)
+                batch.on_look(inventory.batch(batch.batch_id), inventory.started, time.monotonic(), wider)
+            self._uploads.batches.note(batch)
+
+    def _refuse_too_many(self, inventory: Inventory) -> None:
+        more = sum(max(0, len(one.wanted) - len(inventory.batch(one.batch_id))) for one in self._plan.open)
+        if more and inventory.total + more > MOST_KEPT:
+            raise BadInput(
+                f"the Directory holds {inventory.total:,} hospitals and keeps {MOST_KEPT:,}:"
+                f" {more:,} more would make it forget the oldest",
+                hint="remove hospitals there that nobody wants, or send fewer rows",
+            )
+
+    def _write_down(self) -> None:
+        plan, content = self._plan, self._plan.content
+        kept = plan.kept().to_json()
+        upload = Upload(content.key, plan.number, self._path, content.rows_key, content.size, kept)
+        ids = [batch.batch_id for batch in plan.batches]
+        self._uploads.begin(self._run_id, upload, ids, self._foreign_since, content.first_batch)
+        if self._earlier is not None:
+            self._uploads.take_over(self._run_id, self._earlier)
+
+    def _next_occurrence(self, inventory: Inventory) -> int:
+        """The first occurrence of which no batch was ever activated, as far as Directory and journal know."""
+        content, occurrence = self._plan.content, 0
+        while True:
+            ids = [part.batch_id for part in portions(content.address, content.rows, content.size, occurrence)]
+            finished = self._uploads.is_finished(content.key, occurrence)
+            if not (finished or any(map(inventory.is_active, ids)) or self._uploads.batches.active(ids)):
+                return occurrence
+            occurrence += 1

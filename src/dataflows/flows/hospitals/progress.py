@@ -1,157 +1,146 @@
-"""Seed 003's progress document of a run, while it goes and afterwards: rows from the journal, names from the copy."""
+"""What becomes of the rows of a run while it goes: events, and the journal's items."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterator, Sequence
 
-from dataflows.errors import BadInput
-from dataflows.flows.hospitals.copies import CopyFolder, FileContent, first_portion
-from dataflows.flows.hospitals.directory import SERVICE, DirectoryApi
-from dataflows.flows.hospitals.inventory import Inventory, allot
+from dataflows.events import Done, Event, Failed, Pending, Reached, Skipped, Step, Waiting, Warned
+from dataflows.flows.hospitals.batch import Ask, Batch
 from dataflows.flows.hospitals.ledger import BatchStore
-from dataflows.flows.hospitals.plan import KeptPlan
-from dataflows.flows.hospitals.rows import BatchEntry, Hospital, HospitalRow, State
-from dataflows.flows.hospitals.taking_back import base_url, refuse_another_directory
-from dataflows.flows.hospitals.telling import status_of
-from dataflows.flows.hospitals.uploads import UploadStore
-from dataflows.flows.hospitals.workers import inventory_of
-from dataflows.remote.retry import RetryPolicy
-from dataflows.remote.session import make_session
-from dataflows.runs.journal import ABANDONED, DONE, FAILED, PARTIAL, RESUMABLE, Journal, RunRecord
+from dataflows.flows.hospitals.plan import UploadPlan
+from dataflows.flows.hospitals.records import ROWS_NAMED, SERVICE
+from dataflows.flows.hospitals.rows import BatchEntry, State
+from dataflows.runs.journal import Item
 
-if TYPE_CHECKING:
-    from dataflows.settings import Settings
-
-_PATIENCE = 5.0  # s: whoever asks how a batch ended does not wait for a Directory that sleeps
-_STATUSES = {DONE: "completed", PARTIAL: "completed", FAILED: "failed", ABANDONED: "failed", RESUMABLE: "resumable"}
-_STEPS = {"waking": "initializing", "checking": "validating", "activating": "activating"}
+_REPORT_EVERY_SECONDS = 0.3
+_WAITS_FROM_SECONDS = 1.0
+_ITEM_STATES = {
+    State.CREATED: "done",
+    State.THERE: "skipped",
+    State.REFUSED: "failed",
+    State.UNKNOWN: "unknown",
+    State.SENDING: "unknown",
+}
 
 
-def progress(journal: Journal, data_dir: Path, record: RunRecord, *, full: bool = False) -> dict[str, object] | None:
-    """Return how far a run is, row by row; None where its rows are not kept (a refused file, a dry run).
+class ProgressReporter:
+    """Puts what happens to rows into events and items; the end of a row is reported once."""
 
-    ``full`` adds to each row what seed 004's own program shows: address, phone and error_message.
-    """
-    ledger = BatchStore(journal, data_dir)
-    uploads = UploadStore(journal, data_dir, ledger)
-    upload = uploads.upload_of(record.run_id)
-    try:
-        content = CopyFolder(data_dir).read(upload.key if upload else str(record.options.get("key", "")))
-        plan = uploads.plan(upload) if upload else KeptPlan.whole(content, 0)
-    except BadInput:
-        return None
-    first = plan.batches[0][0] if plan.batches else first_portion(content.address, content.rows, content.size)
-    rows = _rows(ledger, content, plan, full=full)
-    return {**_head(record, content, first, rows), "hospitals": rows}
+    def __init__(self, run_id: str, batches: BatchStore, plan: UploadPlan, notify: Callable[[Event], None]) -> None:
+        self.run_id = run_id
+        self._reported: set[int] = set()  # the numbers of rows whose end was reported
+        self._ended: set[Batch] = set()
+        self._batches = batches
+        self._plan = plan
+        self._notify = notify
+        self._last_step = ("", 0.0)
+        self._waits_until = 0.0
+        self._reached = 0  # rows that are created and wait for their batch
 
+    # --- while it goes ----------------------------------------------------------------------------------------
 
-def _rows(ledger: BatchStore, content: FileContent, plan: KeptPlan, *, full: bool) -> list[dict[str, object]]:
-    """Every row as it stands: in its latest batch, or there without one."""
-    parts = plan.portions(content.rows)
-    active = ledger.active([part.batch_id for part in parts])
-    found = {place: (BatchEntry(row), False) for place, row in enumerate(content.rows)}
-    for (batch_id, places), entries in zip(plan.batches, ledger.entries(parts), strict=True):
-        for place, entry in zip(places, entries, strict=True):
-            if entry.state is not State.MOVED:
-                found[place] = (entry, batch_id in active)
-    for place, hospital_id in plan.there.items():
-        row = content.rows[place]
-        found[place] = (BatchEntry(row, State.THERE, hospital_id), True)
-    return [_described(entry, active=live, full=full) for entry, live in found.values()]
+    def already_there(self) -> Iterator[Event]:
+        """The rows that are there already, without a batch of this run."""
+        rows = [self._plan.content.rows[place] for place in sorted(self._plan.there)]
+        self._batches.record(self.run_id, [Item(str(row.number), "skipped") for row in rows])
+        for row in rows:
+            if row.number not in self._reported:
+                self._reported.add(row.number)
+                yield Skipped(str(row.number), "already there")
 
+    def refused(self, ask: Ask) -> Failed:
+        """A row that the Directory does not take."""
+        entry = ask.batch.entries[ask.place]
+        self._reported.add(entry.row.number)
+        return Failed(str(entry.row.number), entry.code or "refused", entry.message or "")
 
-def _head(record: RunRecord, content: FileContent, batch_id: str, rows: list[dict[str, object]]) -> dict[str, object]:
-    total = len(content.rows) + content.invalid_count
-    processed = sum(row["status"] in ("created", "created_and_activated") for row in rows)
-    failed = sum(row["status"] == "failed" for row in rows) + content.invalid_count
-    status = _status(record, begun=any(row["status"] != "pending" for row in rows))
-    return {
-        "batch_id": batch_id,
-        "status": status,
-        "total_hospitals": total,
-        "processed_hospitals": processed,
-        "failed_hospitals": failed,
-        "progress_percentage": round(100 * (processed + failed) / total, 1),
-        "processing_time_seconds": _seconds(record),
-        "current_step": record.step or status,
-        "batch_activated": bool(rows) and all(row["status"] in ("created_and_activated", "failed") for row in rows),
-        "is_completed": status in ("completed", "failed"),
-    }
+    def progress(self, batches: Sequence[Batch]) -> Iterator[Event]:
+        """How far the creates are, now and then; rows that are there count, whoever created them."""
+        text, then = self._last_step
+        now = time.monotonic()
+        if now - then < _REPORT_EVERY_SECONDS:
+            return
+        present, total = self._plan.present, len(self._plan.content.rows)
+        step = "activating" if present >= total else f"creating, {present} of {total} created"
+        if step != text:
+            self._last_step = (step, now)
+            yield Step(step)
+            self._reached = sum(map(self._unreported, batches))
+            yield Reached(self._reached, "created")
 
+    def waiting(self, seconds: float, why: str) -> None:
+        """The run waits; said once for each wait that is long enough to be noticed."""
+        until = time.monotonic() + seconds
+        if seconds >= _WAITS_FROM_SECONDS and until > self._waits_until + _WAITS_FROM_SECONDS:
+            self._waits_until = until
+            self._last_step = ("", 0.0)  # which is the current step again when the wait is over
+            self._notify(Waiting(seconds, why))
 
-def _status(record: RunRecord, *, begun: bool) -> str:
-    if record.continued_by:
-        return "failed"
-    ended = _STATUSES.get(record.state)
-    step = _STEPS.get(record.step.partition(" ")[0], "processing" if begun else "initializing")
-    return ended or ("processing" if begun and step == "initializing" else step)
+    def pending(self, code: str) -> Iterator[Event]:
+        """The rows of which nothing was reported: they wait, because of ``code``."""
+        for row in self._plan.content.rows:
+            if row.number not in self._reported:
+                yield Pending(str(row.number), code)
 
+    def overlapping(self, rows: Sequence[int]) -> Iterator[Warned]:
+        """The numbers of rows that somebody else brought there too in the same moments."""
+        if rows:
+            named = ", ".join(map(str, rows[:ROWS_NAMED])) + (", ..." if len(rows) > ROWS_NAMED else "")
+            yield Warned(
+                f"{len(rows)} row{'s' * (len(rows) != 1)} of this file came there by somebody else too in the same"
+                f" moments: row {named}",
+                hint="nothing that is live was removed; look which of the two is to stay",
+            )
 
-def _seconds(record: RunRecord) -> float:
-    ended = datetime.fromisoformat(record.ended_at) if record.ended_at else datetime.now(UTC)
-    return round(max(0.0, (ended - datetime.fromisoformat(record.started_at)).total_seconds()), 3)
+    # --- the end of a batch -----------------------------------------------------------------------------------
 
+    def ended(self, batch: Batch, code: str = "") -> Iterator[Event]:
+        """What became of the rows of a batch that is over, or (``code``) was left where it stood."""
+        self._reached = max(0, self._reached - self._unreported(batch))
+        reason = batch.error.code if batch.error else code
+        entries = [entry for entry in batch.entries if entry.state is not State.MOVED]
+        self._batches.record(self.run_id, [_item(entry, batch, reason) for entry in entries])
+        if batch in self._ended:
+            return
+        self._ended.add(batch)
+        yield Reached(self._reached, "created")
+        for entry in entries:
+            if entry.row.number not in self._reported:
+                self._reported.add(entry.row.number)
+                yield _row(entry, batch, reason)
+        yield from _remarks(batch)
 
-def _described(entry: BatchEntry, *, active: bool, full: bool) -> dict[str, object]:
-    sure = entry.state in (State.CREATED, State.THERE)
-    row: dict[str, object] = {
-        "row": entry.row.number,
-        "name": entry.row.hospital.name,
-        "status": "deleted" if entry.code == "deleted" else status_of(entry.state, active=active),
-        "hospital_id": entry.hospital_id if sure else None,
-        "processing_time": round(entry.seconds, 3) if sure and entry.seconds is not None else None,
-    }
-    if full:
-        hospital = entry.row.hospital
-        row |= {"address": hospital.address, "phone": hospital.phone, "error_message": _error(entry)}
-    return row
-
-
-def _error(entry: BatchEntry) -> str | None:
-    """Why a row is not there, in words; None while nothing is wrong with it."""
-    code = entry.code or ""
-    if entry.state is State.REFUSED:
-        return f"{SERVICE} refuses this row (422)"
-    if code.startswith("answered_"):
-        return f"{SERVICE} answered {code.removeprefix('answered_')}"
-    return f"{SERVICE} gave no answer" if entry.state is State.UNKNOWN else None
-
-
-def gone(settings: Settings, journal: Journal, record: RunRecord) -> set[int]:
-    """The numbers of rows that were brought there and that the Directory does not show any more; it is asked once.
-
-    Raises:
-        DataflowsError: it does not say.
-    """
-    found = progress(journal, settings.data_dir, record)
-    upload = UploadStore(journal, settings.data_dir, BatchStore(journal, settings.data_dir)).upload_of(record.run_id)
-    if found is None or upload is None:
-        return set()
-    content = CopyFolder(settings.data_dir).read(upload.key)
-    inventory = _listed(settings, content)
-    rows = found["hospitals"]
-    assert isinstance(rows, list)
-    brought = {row["row"]: row["hospital_id"] for row in rows if row["status"] == "created_and_activated"}
-    taken: defaultdict[Hospital, Counter[int]] = defaultdict(Counter)
-    doubtful: list[tuple[int, HospitalRow]] = []
-    for row in content.rows:
-        record_id = brought.get(row.number)
-        if record_id in inventory.active(row.hospital):
-            taken[row.hospital][record_id] += 1
-        elif row.number in brought:
-            doubtful.append((row.number, row))
-    return set(allot(doubtful, inventory, taken, None).missing)
+    def _unreported(self, batch: Batch) -> int:
+        """Rows that are created and whose end was not reported yet."""
+        return sum(one.state is State.CREATED and one.row.number not in self._reported for one in batch.entries)
 
 
-def _listed(settings: Settings, content: FileContent) -> Inventory:
-    refuse_another_directory(settings, content)
-    session = make_session(settings)
-    session.adapter.timeout = (min(_PATIENCE, session.timeout[0]), min(_PATIENCE, session.timeout[1]))
-    once = RetryPolicy(attempts=1, deadline=_PATIENCE, max_wait=0)
-    try:
-        return inventory_of(DirectoryApi(base_url(settings), session, once))
-    finally:
-        session.close()
+def _row(entry: BatchEntry, batch: Batch, reason: str) -> Event:
+    key = str(entry.row.number)
+    if entry.state is State.REFUSED and not reason:
+        return Failed(key, entry.code or "refused", entry.message or f"{SERVICE} refused this row (422)")
+    if reason and entry.state is not State.THERE:
+        return Pending(key, entry.code or reason)
+    return Skipped(key, "already there") if batch.was_there(entry) else Done(key, f"hospital {entry.hospital_id}")
+
+
+def _remarks(batch: Batch) -> Iterator[Warned]:
+    if batch.deleted:
+        plural = "s" * (batch.deleted != 1)
+        yield Warned(f"{batch.deleted} surplus cop{'ies' if plural else 'y'} removed from batch {batch.batch_id[:8]}")
+    if batch.left_alone:
+        ids = ", ".join(map(str, sorted(batch.left_alone)[:5]))
+        yield Warned(
+            f"surplus copies are left in batch {batch.batch_id[:8]}, since they are active or share their id with"
+            f" another hospital: record {ids}",
+            hint="look at these records at the Directory, and remove by hand what is not wanted",
+        )
+
+
+def _item(entry: BatchEntry, batch: Batch, reason: str) -> Item:
+    state = _ITEM_STATES.get(entry.state, "pending")
+    if state == "done":
+        state = "pending" if reason else "skipped" if batch.was_there(entry) else "done"
+    code = None if state == "skipped" else entry.code or reason or None
+    return Item(str(entry.row.number), state, entry.attempts, code, entry.message)

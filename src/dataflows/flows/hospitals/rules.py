@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from dataflows.flows.hospitals.quoting import DELIMITERS
 from dataflows.flows.hospitals.rows import FileError, Hospital, RowError, Warned
@@ -35,19 +35,14 @@ _INVISIBLE = ("Cf", "Zl", "Zp")
 _SHOWN = 40
 
 
-class ColumnProblem(NamedTuple):
-    """What is wrong with one column."""
-
-    column: str
-    code: RowError
-    message: str
+Code = TypeVar("Code", bound=str)
 
 
-class ColumnRemark(NamedTuple):
-    """What is strange about one column."""
+class Finding(NamedTuple, Generic[Code]):
+    """What is wrong with (or strange about) one column of a row or of the header; None where no known one is meant."""
 
-    column: str
-    code: Warned
+    column: str | None
+    code: Code
     message: str
 
 
@@ -56,21 +51,21 @@ def trimmed(name: str, address: str, phone: str) -> Hospital:
     return Hospital(name.strip(BLANKS), address.strip(BLANKS), phone.strip(BLANKS) or None)
 
 
-def errors(hospital: Hospital) -> Iterator[ColumnProblem]:
+def errors(hospital: Hospital) -> Iterator[Finding[RowError]]:
     """Everything that forbids sending a hospital, one finding at most per column."""
     for column, text in zip(COLUMNS, hospital, strict=True):
         if text is None:
             continue
         found = _unprintable(text) or (_phone(text) if column == "phone" else _length(column, text))
         if found:
-            yield ColumnProblem(column, *found)
+            yield Finding(column, *found)
 
 
-def remarks(hospital: Hospital) -> Iterator[ColumnRemark]:
+def remarks(hospital: Hospital) -> Iterator[Finding[Warned]]:
     """What does not forbid it, but is hardly meant: characters that nobody sees."""
     for column, text in zip(COLUMNS, hospital, strict=True):
         if text and not text.isprintable() and (found := next(filter(_is_invisible, text), None)):
-            yield ColumnRemark(
+            yield Finding(
                 column, "invisible_character", f"holds {_named(found)}, which nobody sees; it is sent as it is"
             )
 
@@ -124,21 +119,13 @@ _SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)
 _LISTED = 10  # columns that are named one by one; a wrong file can have thousands
 
 
-class Complaint(NamedTuple):
-    """What is wrong with the header; ``column`` is a known name or None."""
-
-    column: str | None
-    code: FileError
-    message: str
-
-
 @dataclass(frozen=True, slots=True)
 class Header:
     """``places`` gives the place (0 is the first) of each known column; ``width`` is how many fields a record has."""
 
     places: dict[str, int]
     width: int
-    complaints: list[Complaint]
+    complaints: list[Finding[FileError]]
 
     @property
     def names(self) -> dict[int, str]:
@@ -187,7 +174,7 @@ def read_header(fields: list[str]) -> Header:
     places = {name: names.index(name) for name in COLUMNS if name in names}
     if not places:
         text = f"the first line has to name the columns ({', '.join(COLUMNS)}) and names none of them"
-        return Header({}, len(fields), [Complaint(None, "no_header", text)])
+        return Header({}, len(fields), [Finding(None, "no_header", text)])
     return Header(places, len(fields), [*_missing(places), *_duplicate(names), *_unknown(fields, names)])
 
 
@@ -195,23 +182,25 @@ def _known(field: str) -> str:
     return field.strip(BLANKS).casefold()
 
 
-def _missing(places: dict[str, int]) -> list[Complaint]:
+def _missing(places: dict[str, int]) -> list[Finding[FileError]]:
     missing = (name for name in REQUIRED if name not in places)
-    return [Complaint(name, "missing_column", f"the header has no column {name}") for name in missing]
+    return [Finding(name, "missing_column", f"the header has no column {name}") for name in missing]
 
 
-def _duplicate(names: list[str]) -> list[Complaint]:
+def _duplicate(names: list[str]) -> list[Finding[FileError]]:
     counts = Counter(name for name in names if name in COLUMNS)
     twice = ((name, count) for name, count in counts.items() if count > 1)
-    return [Complaint(name, "duplicate_column", f"the header has the column {name} {n} times") for name, n in twice]
+    return [Finding(name, "duplicate_column", f"the header has the column {name} {n} times") for name, n in twice]
 
 
-def _unknown(fields: list[str], names: list[str]) -> list[Complaint]:
+def _unknown(fields: list[str], names: list[str]) -> list[Finding[FileError]]:
     unknown = [place for place, name in enumerate(names) if name not in COLUMNS]
-    found = [Complaint(None, "unknown_column", _unknown_text(fields[place], place + 1)) for place in unknown[:_LISTED]]
+    found: list[Finding[FileError]] = [
+        Finding(None, "unknown_column", _unknown_text(fields[place], place + 1)) for place in unknown[:_LISTED]
+    ]
     if len(unknown) > _LISTED:
         more = f"{len(unknown) - _LISTED:,} more columns are unknown"
-        found.append(Complaint(None, "unknown_column", more))
+        found.append(Finding(None, "unknown_column", more))
     return found
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from dataflows.flows.hospitals import rules
 from dataflows.flows.hospitals.quoting import DELIMITERS, CsvRecord, Fault, Records, TextLines, Unending
-from dataflows.flows.hospitals.rows import Error, Hospital, HospitalRow, Warned
+from dataflows.flows.hospitals.rows import Error, Hospital, HospitalRow, SkippedRow, Warned
 from dataflows.flows.hospitals.rules import Header, delimiter_of, read_header, repeats, separator_of
 from dataflows.flows.hospitals.source import CsvSource, NotUtf8
 
 KEPT = 40_000
 """So many problems, and so many warnings, are kept; all are counted. Four for each of the 10,000 rows that a file can
-have, so that every row that is left out is told.
+have, so that every row that is left out is reported.
 """
 
 PREVIEW = 5
@@ -72,6 +72,18 @@ class Validation:
     def invalid_rows(self) -> int:
         """Rows that must not be sent: with an error, or where it is not sure that they are rows."""
         return self.total_rows - len(self.rows)
+
+    def left_out(self) -> list[SkippedRow]:
+        """The problems by row (0: of the file), the first one's code and all messages."""
+        found: dict[int, SkippedRow] = {}
+        for problem in self.problems:
+            row = problem.row or 0
+            text = f"{problem.column}: {problem.message}" if problem.column else problem.message
+            known = found.get(row)
+            found[row] = (
+                known._replace(message=f"{known.message}; {text}") if known else SkippedRow(row, problem.code, text)
+            )
+        return list(found.values())
 
     def document(self) -> dict[str, Any]:
         """Seed 003's validation response, with codes, lines and the full counts beside it."""

@@ -6,17 +6,19 @@ before. The plan of a run of an earlier version follows from the copy of its row
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import BadInput
-from dataflows.flows.hospitals.copies import CopyFolder, FileContent, rows_key, spellings
-from dataflows.flows.hospitals.ledger import COMMAND, BatchStore, no_later_than, of_values
-from dataflows.flows.hospitals.plan import KeptPlan
-from dataflows.runs.journal import ABANDONED, PARTIAL, RESUMABLE, RUNNING, Journal
+from dataflows.flows.hospitals.ledger import BatchStore, no_later_than, of_values
+from dataflows.flows.hospitals.rows import COMMAND, NEVER, FileContent, Hospital, HospitalRow, KeptPlan, SkippedRow
+from dataflows.runs.journal import ABANDONED, PARTIAL, RESUMABLE, RUNNING, Journal, RunRecord
 from dataflows.runs.lock import is_running
+from dataflows.store.files import private_folder, unusable, write_whole
 
 AGAIN = " again"
 """The end of the target of a run that creates the same rows once more."""
@@ -27,7 +29,7 @@ _PLANS_KEPT = 5
 
 
 class Upload(NamedTuple):
-    """What one run carries: the name of its content, which time it is created, the file that it came from, the name
+    """What one run brings: the name of its content, which time it is created, the file that it came from, the name
     of the rows alone, the size of the batches, and the plan as it is written down (None: of an earlier version).
     """
 
@@ -47,19 +49,17 @@ class Leftover(NamedTuple):
     alive: bool
 
 
-def names_of(content: FileContent) -> list[str]:
-    """The names that the rows of a content have in the journal, whichever spelling of the address was used."""
-    return [rows_key(address, content.rows) for address in spellings(content.address)]
-
-
 class UploadStore:
-    """The uploads in the journal. Used by the main thread of a run only."""
+    """The uploads in the journal, with their ``batches`` and the ``copies`` of their rows.
 
-    def __init__(self, journal: Journal, data_dir: Path, ledger: BatchStore) -> None:
+    Used by the main thread of a run only.
+    """
+
+    def __init__(self, journal: Journal, data_dir: Path) -> None:
         self._journal = journal
         self._data_dir = data_dir
-        self._ledger = ledger
-        self._copies = CopyFolder(data_dir)
+        self.batches = BatchStore(journal, data_dir)
+        self.copies = CopyFolder(data_dir)
 
     # --- contents ---------------------------------------------------------------------------------------------
 
@@ -69,32 +69,27 @@ class UploadStore:
         ``kept_before``: a copy of its rows was there. If the journal does not know it all the same, it forgot what was
         sent, now and for all later runs.
         """
-        host = self._ledger.host
+        host = self.batches.host
         with self._journal.transaction() as db:
-            suspect = time.monotonic() if kept_before else None
-            db.execute("INSERT OR IGNORE INTO hospital_contents VALUES (?, ?, ?)", (key, suspect, host))
+            foreign_since = time.monotonic() if kept_before else None
+            db.execute("INSERT OR IGNORE INTO hospital_contents VALUES (?, ?, ?)", (key, foreign_since, host))
             found = db.execute("SELECT suspect, host FROM hospital_contents WHERE content = ?", (key,)).fetchone()
-        return float("-inf") if found[0] is None else no_later_than(found[0], found[1], host, time.monotonic())
+        return NEVER if found[0] is None else no_later_than(found[0], found[1], host, time.monotonic())
 
     # --- uploads ----------------------------------------------------------------------------------------------
 
-    def begin(self, run_id: str, upload: Upload, batch_ids: Sequence[str], suspect: float, shown: str) -> None:
+    def begin(self, run_id: str, upload: Upload, batch_ids: Sequence[str], foreign_since: float, shown: str) -> None:
         """Write down the plan of a run, and make its batches those of this run.
 
-        Args:
-            run_id: the run.
-            upload: what it carries, with the plan.
-            batch_ids: the batches of the plan.
-            suspect: for batches that the journal does not know: since when somebody else may be sending them (s).
-            shown: the id under which the run is known where it has no batch.
+        ``foreign_since`` (s): of batches that the journal does not know, since when somebody else may be sending them.
+        ``shown``: the id under which the run is known where it has no batch.
 
-        Raises:
-            AlreadyRunning: a living run has one of them (two files may share a batch).
+        Raises AlreadyRunning: a living run has one of them (two files may share a batch).
         """
         with self._journal.transaction() as db:
-            self._ledger.claim(db, run_id, batch_ids)
+            self.batches.claim(db, run_id, batch_ids)
             db.execute("INSERT OR REPLACE INTO hospital_uploads VALUES (?, ?, ?, ?, ?, ?, ?)", (run_id, *upload))
-            self._ledger.hold(db, run_id, batch_ids, None if suspect == float("-inf") else suspect)
+            self.batches.hold(db, run_id, batch_ids, None if foreign_since == NEVER else foreign_since)
         self._journal.name_batches(run_id, batch_ids or [shown])
 
     def unfinished(self, run_id: str, names: Sequence[str], size: int, *, again: bool) -> tuple[str, Upload] | None:
@@ -149,9 +144,9 @@ class UploadStore:
         """The plan of an upload. Raises BadInput: it is one of an earlier version, and the copy of its rows is gone."""
         if upload.plan is not None:
             return KeptPlan.of_json(upload.plan)
-        whole = KeptPlan.whole(self._copies.read(upload.key), upload.occurrence)
-        extra = self._ledger.stand_ins([batch_id for batch_id, _ in whole.batches])
-        return KeptPlan.whole(self._copies.read(upload.key), upload.occurrence, extra)
+        whole = KeptPlan.whole(self.copies.read(upload.key), upload.occurrence)
+        extra = self.batches.stand_ins([batch_id for batch_id, _ in whole.batches])
+        return KeptPlan.whole(self.copies.read(upload.key), upload.occurrence, extra)
 
     def leftovers(self, path: str, names: Sequence[str], before: str | None = None) -> list[Leftover]:
         """Return the runs of a file, or of the same rows, that did not come to their end, latest first.
@@ -197,6 +192,15 @@ class UploadStore:
             ).fetchone()
         return Upload(*found) if found else None
 
+    def carried(self, record: RunRecord) -> tuple[FileContent, KeptPlan] | None:
+        """Return what a run carried, and its plan; None where its rows are not kept."""
+        upload = self.upload_of(record.run_id)
+        try:
+            content = self.copies.read(upload.key if upload else str(record.options.get("key", "")))
+            return content, self.plan(upload) if upload else KeptPlan.whole(content, 0)
+        except BadInput:
+            return None
+
     def revived(self, run_id: str, key: str) -> Upload | None:
         """Return what a run carried that began when the journal had forgotten earlier ones of the same rows.
 
@@ -205,9 +209,9 @@ class UploadStore:
         """
         with self._journal.reading() as db:
             found = db.execute("SELECT suspect FROM hospital_contents WHERE content = ?", (key,)).fetchone()
-        if found is None or found[0] is None or not self._copies.has(key):
+        if found is None or found[0] is None or not self.copies.has(key):
             return None
-        content = self._copies.read(key)
+        content = self.copies.read(key)
         upload = Upload(key, 0, "", content.rows_key, content.size)
         batch_ids = [batch_id for batch_id, _ in self.plan(upload).batches]
         self.begin(run_id, upload, batch_ids, self.introduce(key, kept_before=True), batch_ids[0])
@@ -225,8 +229,11 @@ class UploadStore:
         for (other,) in others:
             self._journal.set_state(other, state)
 
-    def sweep(self) -> set[str]:
-        """Forget what belongs to runs that are pruned; return the keys of the uploads that remain."""
+    def sweep(self, *keys: str) -> set[str]:
+        """Forget what belongs to runs that are pruned, copies too; return the uploads that remain.
+
+        The copies of ``keys`` stay in any case.
+        """
         known = "SELECT run_id FROM runs"
         with self._journal.transaction() as db:
             db.execute(f"DELETE FROM hospital_uploads WHERE run_id NOT IN ({known})")  # noqa: S608
@@ -240,4 +247,66 @@ class UploadStore:
                 " AND content NOT IN (SELECT replace(target, ?, '') FROM runs)",
                 (AGAIN,),
             )
-            return {key for (key,) in db.execute("SELECT upload FROM hospital_uploads")}
+            wanted = {key for (key,) in db.execute("SELECT upload FROM hospital_uploads")}
+        self.copies.sweep(wanted.union(keys))
+        return wanted
+
+
+_KEEP_AT_LEAST_SECONDS = 86_400.0
+
+
+class CopyFolder:
+    """The folder ``batches`` of a data folder: one file per content, for its owner only."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / "batches"
+
+    def has(self, key: str) -> bool:
+        """Whether this content was kept before."""
+        return self._path(key).exists()
+
+    def keep(self, content: FileContent) -> None:
+        """Write a copy, whole or not at all. Raises SettingUnusable or ServiceDown when it cannot be written."""
+        kept = {
+            "address": content.address,
+            "size": content.size,
+            "rows": [[row.number, *row.hospital] for row in content.rows],
+            "invalid": content.invalid,
+            "invalid_count": content.invalid_count,
+        }
+        data = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
+        try:
+            private_folder(self._folder)
+            write_whole(self._path(content.key), data)
+        except OSError as error:
+            raise unusable(self._folder, error, "the folder of rows", "check DATA_DIR and its permissions") from None
+
+    def read(self, key: str) -> FileContent:
+        """Return what was kept. Raises BadInput when it is gone or is not what was kept."""
+        try:
+            kept = json.loads(self._path(key).read_text(encoding="utf-8"))
+            kept["rows"] = [HospitalRow(number, Hospital(*texts)) for number, *texts in kept["rows"]]
+            kept["invalid"] = [SkippedRow(*one) for one in kept["invalid"]]
+            content = FileContent(**kept)
+        except (OSError, ValueError, TypeError, KeyError):
+            raise self._unusable() from None
+        if content.key != key:
+            raise self._unusable()
+        return content
+
+    def _unusable(self) -> BadInput:
+        return BadInput(
+            f"the kept copy of the rows is missing or damaged in {self._folder}",
+            hint="run the command again with the file: what is at the Directory is found again",
+        )
+
+    def sweep(self, wanted: set[str]) -> None:
+        """Remove the copies of runs that are pruned. Young ones stay: their journal may have been lost."""
+        oldest = time.time() - _KEEP_AT_LEAST_SECONDS
+        for path in self._folder.glob("*.json"):
+            with suppress(OSError):
+                if path.stem not in wanted and path.stat().st_mtime < oldest:
+                    path.unlink()
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.json"
