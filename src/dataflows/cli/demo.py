@@ -59,7 +59,7 @@ def demo(
 
 
 def _play(call: Invocation, folder: _Folder) -> int:
-    from dataflows.demo.programme import play
+    from dataflows import demo as scenes
     from dataflows.demo.stage import Stage
     from dataflows.sandbox.server import Sandbox
     from dataflows.settings import Settings
@@ -68,7 +68,7 @@ def _play(call: Invocation, folder: _Folder) -> int:
     call.output.note("all data is synthetic, and nothing leaves this machine")
     with Sandbox() as box:
         stage = Stage(folder.path, box, _DemoRunner(call).run_job, call.output.note)
-        lines = list(play(stage))
+        lines = list(scenes.run(stage))
     folder.keep = folder.keep or bool(stage.findings.differences)
     return _tell(call, stage, lines, folder)
 

@@ -2,78 +2,70 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from dataflows.demo.stage import ResultLine, Stage
+from dataflows.demo.stage import Figures, ResultLine, Stage
 from dataflows.errors import ExitCode
 from dataflows.flows.cqc import job
 from dataflows.flows.cqc.folder import utc_now
-from dataflows.runs.runner import Order, Outcome
+from dataflows.runs.runner import Order
 
 FLOW = "cqc-fetch"
 SETTINGS = {"HTTP_MAX_WAIT_SECONDS": 0.2, "HTTP_TIMEOUT_SECONDS": 10.0}
 SOURCES = ("homecare", "carehomes")
 
 ROWS = 400  # of each source; a tenth of the care homes are homecare agencies too
-MERGED, IN_BOTH = 2 * ROWS - ROWS // 10, ROWS // 10
+MERGED = 2 * ROWS - ROWS // 10
 CHANGES = {"new": 3, "gone": 2, "changed": ROWS // 20}  # of each source, from one edition to the next
 LATER = ROWS + CHANGES["new"] - CHANGES["gone"]
 
 Results = Mapping[str, Mapping[str, Any]]
-Wanted = Mapping[str, Mapping[str, object]]
-
-_CLEAN = {"tries": 1, "unchanged": False, "ragged": 0, "blank": 0, "error": None, "warning": None}
-FIRST_NIGHT: Wanted = {source: {**_CLEAN, "rows": ROWS, "changes": None} for source in SOURCES}
-SECOND_NIGHT: Wanted = {
-    "homecare": {**_CLEAN, "rows": LATER, "tries": 3},  # 503, then a gzip stream without its end, then the file
-    "carehomes": {**_CLEAN, "rows": LATER},
-}
-THIRD_NIGHT: Wanted = {
-    "homecare": {"file": None, "rows": None, "code": "html", "tries": 1},  # a page is no file, and stays none
-    "carehomes": {**_CLEAN, "rows": LATER, "unchanged": True},
-}
+_CLEAN = {"tries": 1, "unchanged": False, "error": None}
 
 
-def play(stage: Stage) -> Iterator[ResultLine]:
+def run(stage: Stage) -> Iterator[ResultLine]:
     """Fetch both exports on three nights, each with other answers; look at what the folder holds then."""
-    yield from _Scene(stage).play()
+    yield from CqcScene(stage).lines()
 
 
-class _Scene:
+class CqcScene:
+    """The folder that the exports of three nights are fetched into."""
+
     def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.cqc, self.must, self.right = stage.box.cqc, stage.findings.must, stage.findings.right
+        self.stage, self.cqc, self.findings = stage, stage.box.cqc, stage.findings
         self.folder = stage.folder / "cqc"
         self.served: dict[str, bytes] = {}  # what the downloads must be, by file name
-        self.derived: set[str] = set()
 
-    def play(self) -> Iterator[ResultLine]:
+    def lines(self) -> Iterator[ResultLine]:
+        """Three nights, and how things stand then."""
         yield from self._first_night()
         yield from self._second_night()
         yield from self._third_night()
-        yield from self._morning()
+        names = {path.name for path in self.folder.glob("*")}
+        self.findings.must(f"{FLOW}: files in the folder", len(names), 2 + 1 + 2 + 2 + 1)
+        whole = ((self.folder / name).read_bytes() == content for name, content in self.served.items())
+        self.findings.right(f"{FLOW}: download", len(names & {*self.served}) == len(self.served) and all(whole))
+        yield ResultLine(FLOW, None, len(names), "files kept", "all whole, none besides")
 
     def _first_night(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 1: both exports, and what they make together")
-        outcome, results = self._fetch(1, FIRST_NIGHT, ExitCode.OK, merged=True)
-        merged = self._judge_merged(dict(outcome.report).get("merged"))
-        yield self._saved(1, outcome, results, "byte for byte as served")
+        wanted = {source: {**_CLEAN, "rows": ROWS} for source in SOURCES}
+        figures = {"items done": 2, "merged rows": MERGED}
+        seconds, results, merged = self._fetch(1, wanted, ExitCode.OK, figures, merged=True)
+        yield self._saved(1, seconds, results, "byte for byte as served")
         yield ResultLine(FLOW, 1, merged, "merged", "one row per Location ID")
 
     def _second_night(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 2: a later edition, and two answers will be broken")
         self.cqc.faults.set(edition=2, gzip=True, gzip_cut_next=1, error_next=1)
-        outcome, results = self._fetch(2, SECOND_NIGHT, ExitCode.OK, changes=True)
-        self.must(f"{FLOW}: answers with 503", self.cqc.figures().get("status_503", 0), 1)
-        self.must(f"{FLOW}: gzip streams still to be cut", self.cqc.faults.gzip_cut_next, 0)
-        count = sum((self._judge_changes(source, results.get(source, {})) for source in SOURCES), Counter[str]())
-        yield self._saved(2, outcome, results, "came as gzip, unpacked")
+        changes = {f"{change} records": count for change, count in CHANGES.items()}
+        clean = {**_CLEAN, **changes, "rows": LATER}
+        wanted = {"homecare": {**clean, "tries": 3}, "carehomes": clean}  # 503, then a gzip stream cut, then the file
+        seconds, results, _ = self._fetch(2, wanted, ExitCode.OK, {"items done": 2}, changes=True)
+        count = {change: sum(one[f"{change} records"] for one in results.values()) for change in CHANGES}
+        yield self._saved(2, seconds, results, "came as gzip, unpacked")
         yield ResultLine(FLOW, 2, count["new"], "new", "in the files changes_*")
         yield ResultLine(FLOW, 2, count["gone"], "gone", "the same, with their ids")
         yield ResultLine(FLOW, 2, count["changed"], "changed", "column, before and after")
@@ -83,87 +75,47 @@ class _Scene:
     def _third_night(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 3: one of the exports is an HTML page")
         self.cqc.faults.set(content="html", content_next=1)
-        outcome, results = self._fetch(3, THIRD_NIGHT, ExitCode.SOME_FAILED)
-        yield self._saved(3, outcome, results, "the other one, unchanged")
-        yield ResultLine(FLOW, 3, outcome.counts["failed"], "refused", "an HTML page as CSV")
-
-    def _morning(self) -> Iterator[ResultLine]:
-        names = {path.name for path in self.folder.glob("*")}
-        self.must(f"{FLOW}: files in the folder", len(names), 2 + 1 + 2 + 2 + 1)
-        self.must(f"{FLOW}: temporary files", sorted(name for name in names if name.startswith(".")), [])
-        self.must(f"{FLOW}: files that no run named", sorted(names - {*self.served, *self.derived}), [])
-        for name, content in self.served.items():
-            self.right(f"{FLOW}: {name}", name in names and (self.folder / name).read_bytes() == content)
-        yield ResultLine(FLOW, None, len(names), "files kept", "all whole, none besides")
+        wanted: Results = {
+            "homecare": {"file": None, "rows": None, "code": "html", "tries": 1},  # a page is no file, and stays none
+            "carehomes": {**_CLEAN, "rows": LATER, "unchanged": True},
+        }
+        ended = {"items done": 1, "items failed": 1}
+        seconds, results, _ = self._fetch(3, wanted, ExitCode.SOME_FAILED, ended)
+        yield self._saved(3, seconds, results, "the other one, unchanged")
+        refused = sum(bool(result.get("code")) for result in results.values())
+        yield ResultLine(FLOW, 3, refused, "refused", "an HTML page as CSV")
 
     def _fetch(
-        self, night: int, wanted: Wanted, code: ExitCode, *, changes: bool = False, merged: bool = False
-    ) -> tuple[Outcome, Results]:
+        self,
+        night: int,
+        wanted: Results,
+        code: ExitCode,
+        figures: Figures,
+        *,
+        changes: bool = False,
+        merged: bool = False,
+    ) -> tuple[float, Results, int]:
+        """Fetch both sources and check what the run says; returns its seconds, results by source, and merged rows."""
         # one source after the other, so that it is known which answers are broken
         options = job.Options(self.folder, SOURCES, changes=changes, merged=merged, workers=1)
         settings = self.stage.settings(SETTINGS)
         order = Order(FLOW, job.target(self.folder), job.options_to_json(options), settings.data_dir)
         # a day lies between two nights: file names tell seconds, and a name that is taken would be waited for
-        outcome = self.stage.run(order, job.fetch(settings, options, lambda: utc_now() - timedelta(days=3 - night)))
-        done = sum("code" not in result for result in wanted.values())
-        counts = {"done": done, "failed": len(SOURCES) - done}
-        self.stage.judge(f"{FLOW}, run {night}", outcome, code, counts, {})
+        work = job.fetch(settings, options, lambda: utc_now() - timedelta(days=3 - night))
+        outcome = self.stage.run(f"{FLOW}, run {night}", order, work, code, figures)
         report: dict[str, Any] = dict(outcome.report)
-        self.must(f"{FLOW}, run {night}: status", report.get("status"), "ok" if code is ExitCode.OK else "partial")
-        results: Results = report.get("results", {})
-        for source in SOURCES:
-            self._judge_result(f"{FLOW}, run {night}, {source}", source, results.get(source, {}), wanted[source])
-        return outcome, results
+        results = {source: self._result(report.get("results", {}).get(source, {})) for source in SOURCES}
+        for source, result in results.items():
+            found = {figure: result.get(figure) for figure in wanted[source]}
+            self.findings.figures(f"{FLOW}, {source}", found, wanted[source])
+            if file := result.get("file"):
+                self.served[file] = self.cqc.export(source)
+        return round(outcome.seconds, 3), results, (report.get("merged") or {}).get("rows", 0)
 
-    def _judge_result(self, name: str, source: str, found: Mapping[str, Any], wanted: Mapping[str, object]) -> None:
-        for figure, value in wanted.items():
-            self.must(f"{name}: {figure}", found.get(figure), value)
-        if file := found.get("file"):
-            content = self.served[file] = self.cqc.export(source)
-            self.right(f"{name}: its name", bool(re.fullmatch(rf"cqc_{source}_\d{{8}}_\d{{6}}Z\.csv", file)))
-            self.must(f"{name}: bytes", found["bytes"], len(content))
-            self.right(f"{name}: sha256", found["sha256"] == hashlib.sha256(content).hexdigest())
+    def _result(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        compared = result.get("changes") or {}
+        return {**result, **{f"{change} records": compared.get(change, 0) for change in CHANGES}}
 
-    def _judge_changes(self, source: str, result: Mapping[str, Any]) -> Counter[str]:
-        """Compare the counts of a comparison, the lines of its file, and what they must be; returns the counts."""
-        told: dict[str, Any] = dict(result.get("changes") or {})
-        file = told.pop("file", "")
-        self.must(f"{FLOW}, {source}: changes file", file, str(result.get("file")).replace("cqc_", "changes_", 1))
-        lines = self._rows(file)
-        columns = {line["column"] for line in lines if line["change"] == "changed"}
-        self.must(f"{FLOW}, {source}: changed columns", columns, {"Phone number"})
-        for change, wanted in CHANGES.items():
-            self.must(f"{FLOW}, {source}: {change} records", told.get(change), wanted)
-            named = {line["location_id"] or line["provider_id"] for line in lines if line["change"] == change}
-            self.must(f"{FLOW}, {source}: ids that are {change}", len(named), wanted)
-        self.must(f"{FLOW}, {source}: lines of {file}", len(lines), sum(CHANGES.values()))
-        return Counter(told)
-
-    def _judge_merged(self, told: Any) -> int:
-        """Compare what the run says of the merged file with its rows and with what it must be; returns the rows."""
-        rows = self._rows(told["file"] if told else "")
-        # a provider's own record has no Location ID
-        ids = {
-            row["CQC Location ID (for office use only)"] or row["CQC Provider ID (for office use only)"] for row in rows
-        }
-        both = sum(row["source"] == "homecare|carehomes" for row in rows)
-        for what, found, wanted in (
-            ("rows that the run counted", told and told["rows"], MERGED),
-            ("rows", len(rows), MERGED),
-            ("different ids", len(ids), MERGED),
-            ("rows of both sources", both, IN_BOTH),
-        ):
-            self.must(f"{FLOW}, merged: {what}", found, wanted)
-        return len(rows)
-
-    def _rows(self, name: str) -> list[dict[str, str]]:
-        path = self.folder / name
-        if not path.is_file():
-            return []
-        self.derived.add(name)
-        with path.open(encoding="utf-8", newline="") as stream:
-            return list(csv.DictReader(stream))
-
-    def _saved(self, night: int, outcome: Outcome, results: Results, look_at: str) -> ResultLine:
+    def _saved(self, night: int, seconds: float, results: Results, look_at: str) -> ResultLine:
         records = sum(result["rows"] or 0 for result in results.values())
-        return ResultLine(FLOW, night, records, "records saved", look_at, round(outcome.seconds, 3))
+        return ResultLine(FLOW, night, records, "records saved", look_at, seconds)
