@@ -23,7 +23,6 @@ from dataflows.sandbox.directory_memory import (
     Record,
     UnprocessableEntity,
     batch_id_of,
-    changed_hospital,
     hospital_id_of,
     new_hospital,
 )
@@ -127,7 +126,6 @@ class SandboxDirectory(Service):
             Route("PATCH", re.compile(f"{batch}/activate"), self._activate, "activate", limited(batch_id_of)),
             Route("DELETE", re.compile(batch), self._delete_batch, "delete", limited(batch_id_of)),
             Route("GET", re.compile(record), self._get, "record", limited(hospital_id_of)),
-            Route("PUT", re.compile(record), self._put, "record", limited(hospital_id_of, changed_hospital)),
             Route("DELETE", re.compile(record), self._delete, "record", limited(hospital_id_of)),
             Route("GET", re.compile(f"{PATH}/?"), lambda _: Answer.json(200, {"status": "OK"}), "wake", limited()),
         ]
@@ -251,9 +249,6 @@ class SandboxDirectory(Service):
 
     def _get(self, request: Request) -> Answer:
         return _one(self._memory.get(hospital_id_of(request)))
-
-    def _put(self, request: Request) -> Answer:
-        return _one(self._memory.change(hospital_id_of(request), changed_hospital(request)))
 
     def _delete(self, request: Request) -> Answer:
         return Answer(204) if self._memory.delete(hospital_id_of(request)) else _one(None)
