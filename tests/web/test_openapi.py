@@ -97,11 +97,11 @@ def test_every_status_in_the_code_stands_somewhere(operations: Mapping[str, Mapp
 
 
 def statuses_in_code() -> set[int]:
-    """The first argument of every ``Refused(...)``."""
+    """The first argument of every ``HttpRefusal(...)``."""
     found: set[int] = set()
     for path in Path(next(iter(dataflows.web.__path__))).glob("*.py"):
         calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-        raised = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Refused"]
+        raised = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "HttpRefusal"]
         found |= {one.value for one in raised if isinstance(one, ast.Constant) and isinstance(one.value, int)}
     return found
 
@@ -148,13 +148,13 @@ def test_it_does_what_it_says(server: Within, described: dict[str, Any], found: 
 def test_without_the_token_nothing_is_done(
     server: Within, described: dict[str, Any], found: dict[str, str], token: str | None
 ) -> None:
-    runs = len(server.desk.journal.runs())
+    runs = len(server.context.journal.runs())
     for operation in schemathesis.openapi.from_dict(described).get_all_operations():
         assert isinstance(operation, Ok)
         one = operation.ok()
         seen = tried(server, one.as_strategy(), found, few=False, token=token)
         assert seen <= ({200} if one.label == "GET /health" else {401}), one.label
-    assert len(server.desk.journal.runs()) == runs
+    assert len(server.context.journal.runs()) == runs
 
 
 def tried(

@@ -65,7 +65,7 @@ def _run(call: Invocation, settings: Settings, wished: dict[str, float], *, allo
     from dataflows.web import server
     from dataflows.web.access import Access
     from dataflows.web.application import make_app
-    from dataflows.web.desk import ServerContext
+    from dataflows.web.context import ServerContext
 
     sockets = server.listen(settings.app_host, _port(settings))
     try:
@@ -74,9 +74,9 @@ def _run(call: Invocation, settings: Settings, wished: dict[str, float], *, allo
         access = Access(settings.run_token, local or allow_anonymous, anonymous=allow_anonymous)
         log = call.log_to_file(settings)
         log.log_start(COMMAND)  # a log that cannot be written is told now, and not by the first request
-        desk = ServerContext(settings, access, lambda outcome: _tell(call, outcome))
-        app = make_app(desk, watch=wished)
-        desk.open()
+        context = ServerContext(settings, access, lambda outcome: _tell(call, outcome))
+        app = make_app(context, watch=wished)
+        context.open()
         _announce(call, settings, sockets, allow_anonymous=allow_anonymous)
         stop = Stop()
         with signals(stop, lambda: None):  # uvicorn sends itself the signal again that has ended it

@@ -21,7 +21,7 @@ from dataflows.flows.hospitals.table import Validation
 from dataflows.runs.journal import DONE, PARTIAL, RESUMABLE, RUNNING, RunRecord
 from dataflows.web import bulk
 from dataflows.web.answers import HttpRefusal, responses
-from dataflows.web.desk import AtDesk, ServerContext, as_usual
+from dataflows.web.context import Context, ServerContext, as_usual
 from dataflows.web.hospitals import Again, BatchId
 from dataflows.web.uploads import BODY, ReceivedUploads
 
@@ -93,7 +93,7 @@ class BatchStatus(BaseModel):
     responses=responses(400, 401, 403, 408, 409, 413, 422, 500, 502),
     openapi_extra=BODY,
 )
-async def upload_csv(request: Request, desk: AtDesk, again: Again = False) -> JSONResponse:
+async def upload_csv(request: Request, desk: Context, again: Again = False) -> JSONResponse:
     """Take in a CSV of up to 1,000 hospitals and answer at once; its rows are created in the background."""
     uploads = request.app.state.uploads
     assert isinstance(uploads, ReceivedUploads)
@@ -114,7 +114,7 @@ async def upload_csv(request: Request, desk: AtDesk, again: Again = False) -> JS
 
 
 @router.get("/{batch_id}/progress", response_model=BatchProgress, responses=responses(401, 403, 404, 422, 500))
-def progress(request: Request, desk: AtDesk, batch_id: BatchId) -> BatchProgress:
+def progress(request: Request, desk: Context, batch_id: BatchId) -> BatchProgress:
     """How far a batch is; also when another process carries it."""
     record = bulk.of_batch(desk, batch_id)
     facts = _facts(desk, record, _looks(request).latest(record.run_id))
@@ -131,7 +131,7 @@ def progress(request: Request, desk: AtDesk, batch_id: BatchId) -> BatchProgress
 
 
 @router.get("/{batch_id}/status", response_model=BatchStatus, responses=responses(401, 403, 404, 422, 500))
-def status(request: Request, desk: AtDesk, batch_id: BatchId) -> BatchStatus:
+def status(request: Request, desk: Context, batch_id: BatchId) -> BatchStatus:
     """How a batch ended, with its hospitals; of an ended one the Directory is asked what it has not any more."""
     record = bulk.of_batch(desk, batch_id)
     looks = _looks(request)

@@ -21,7 +21,7 @@ from dataflows.runs.journal import RunRecord
 from dataflows.runs.logs import RunLog
 from dataflows.runs.runner import Job, Order
 from dataflows.web.answers import HttpRefusal, refusal, unknown
-from dataflows.web.desk import ServerContext, result
+from dataflows.web.context import ServerContext, result
 
 COMMAND = job.COMMAND
 STATUS_URL = "/hospitals/progress/{batch_id}"

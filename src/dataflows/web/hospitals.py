@@ -18,8 +18,8 @@ from dataflows.runs.pool import Stop
 from dataflows.runs.runner import Outcome
 from dataflows.web import bulk
 from dataflows.web.answers import STATUSES, Explained, HttpRefusal, responses
+from dataflows.web.context import Context, ServerContext, as_usual, result, settled
 from dataflows.web.cqc import Wait
-from dataflows.web.desk import AtDesk, ServerContext, as_usual, result, settled
 from dataflows.web.uploads import BODY, ReceivedUploads
 
 PROGRESS_KEPT = timedelta(hours=24)
@@ -131,7 +131,7 @@ class AbandonAnswer(BaseModel):
     responses={202: {"model": ProgressAnswer}, **responses(400, 401, 403, 408, 409, 413, 422, 500, 502)},
     openapi_extra=BODY,
 )
-async def upload(request: Request, desk: AtDesk, wait: Wait = None, again: Again = False) -> JSONResponse:
+async def upload(request: Request, desk: Context, wait: Wait = None, again: Again = False) -> JSONResponse:
     """Create the hospitals of a CSV, activate their batch, and answer when that is done."""
     async with _uploads(request).received(request) as path:
         validation = await run_in_threadpool(bulk.validated, path, desk.settings.max_csv_size)
@@ -152,7 +152,7 @@ async def upload(request: Request, desk: AtDesk, wait: Wait = None, again: Again
     responses=responses(400, 401, 403, 408, 413, 422, 500),
     openapi_extra=BODY,
 )
-async def validate(request: Request, desk: AtDesk) -> JSONResponse:
+async def validate(request: Request, desk: Context) -> JSONResponse:
     """Judge a CSV; nothing is kept and nothing is sent."""
     async with _uploads(request).received(request) as path:
         found = await run_in_threadpool(table.validate, path, max_rows=desk.settings.max_csv_size)
@@ -161,13 +161,13 @@ async def validate(request: Request, desk: AtDesk) -> JSONResponse:
 
 
 @router.get("/progress/{batch_id}", response_model=ProgressAnswer, responses=responses(401, 403, 404, 422, 500))
-def progress(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
+def progress(desk: Context, batch_id: BatchId) -> JSONResponse:
     """How far a batch is, row by row; also when another process carries it."""
     return JSONResponse(bulk.document(desk, bulk.of_batch(desk, batch_id)))
 
 
 @router.post("/progress/cleanup", response_model=CleanupAnswer, responses=responses(401, 403, 500))
-def cleanup(desk: AtDesk) -> CleanupAnswer:
+def cleanup(desk: Context) -> CleanupAnswer:
     """Forget runs of hospitals that ended more than 24 hours ago. What can be resumed is kept."""
     removed = desk.journal.prune(older_than=PROGRESS_KEPT, command=bulk.COMMAND)
     taking_back.sweep(desk.journal, desk.settings.data_dir)
@@ -175,7 +175,7 @@ def cleanup(desk: AtDesk) -> CleanupAnswer:
 
 
 @router.get("/resumable", response_model=list[ResumableBatch], responses=responses(401, 403, 500))
-def resumable(desk: AtDesk) -> list[ResumableBatch]:
+def resumable(desk: Context) -> list[ResumableBatch]:
     """The batches that broke off and can be resumed."""
     desk.see_what_died()
     found = (_resumable(desk, record) for record in desk.journal.runs(state=RESUMABLE, command=bulk.COMMAND))
@@ -183,7 +183,7 @@ def resumable(desk: AtDesk) -> list[ResumableBatch]:
 
 
 @router.post("/resume/{batch_id}", response_model=BulkAnswer, responses=responses(401, 403, 404, 409, 422, 500, 502))
-async def resume(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
+async def resume(desk: Context, batch_id: BatchId) -> JSONResponse:
     """Go on with a batch that broke off, and answer when that is done; rows that were done before are not listed."""
     record = await run_in_threadpool(bulk.of_batch, desk, batch_id)
     if record.state != RESUMABLE:
@@ -201,7 +201,7 @@ async def resume(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
     response_model=AbandonAnswer,
     responses=responses(401, 403, 404, 409, 422, 500, 502),
 )
-async def abandon(desk: AtDesk, batch_id: BatchId) -> AbandonAnswer:
+async def abandon(desk: Context, batch_id: BatchId) -> AbandonAnswer:
     """Remove from the Directory what a batch that broke off created. What is live is left alone."""
     record = await run_in_threadpool(bulk.of_batch, desk, batch_id)
     if record.state not in (RESUMABLE, "abandoned"):
