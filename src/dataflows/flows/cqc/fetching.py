@@ -20,7 +20,6 @@ from dataflows.remote.session import Session
 from dataflows.runs.pool import Stop
 
 if TYPE_CHECKING:
-    from dataflows.remote.session import Session
     from dataflows.settings import Settings
 
 
@@ -100,6 +99,28 @@ def fetch(
     if arrival.status != 200:
         raise Unavailable(f"{host} answered {arrival.status}", hint="check the address of the source")
     return arrival
+
+
+class _SeenEnough(Exception):
+    """The beginning of a file is here and is right."""
+
+
+def look_at_header(session: Session, source: ExportSource, settings: Settings) -> float:
+    """Ask once for an export, and go no further than its header; returns the seconds that took. Raises as ``fetch``."""
+    began, verifier = time.monotonic(), Verifier(block=1)
+
+    def take(piece: bytes) -> None:
+        verifier.take(piece)
+        if verifier.has_header:
+            raise _SeenEnough
+
+    limits = DownloadLimits(began + settings.http_deadline_seconds, settings.cqc_max_bytes)
+    try:
+        fetch(session, source, take, limits)
+        verifier.finish()
+    except _SeenEnough:
+        pass
+    return time.monotonic() - began
 
 
 Progress = Callable[[str, int], None]
