@@ -15,7 +15,7 @@ from dataflows import demo
 from dataflows.cli.main import main
 from dataflows.demo import cqc, csc, hospitals, patients, therapists
 from dataflows.demo.stage import Comparison, Scene
-from dataflows.flows.cqc import changes
+from dataflows.flows.cqc import derived
 from dataflows.flows.cqc.verify import FileSummary, Verifier
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.recording import StagingWriter
@@ -99,7 +99,7 @@ def expect_another_figure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forget_changed_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "_differences", lambda *_: iter(()))
+    monkeypatch.setattr(derived, "_differences", lambda *_: iter(()))
 
 
 def take_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_it_is_red_when_something_is_lost(
 
 
 def test_a_stop_leaves_nothing(temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    def stopped(_stage: Any) -> Any:
+    def stopped(*_: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "run", stopped)
@@ -181,7 +181,7 @@ def test_a_stop_leaves_nothing(temporary: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_bug_keeps_what_a_report_needs(temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    def broken(_stage: Any) -> Any:
+    def broken(*_: Any) -> Any:
         raise ZeroDivisionError
 
     monkeypatch.setattr(demo, "run", broken)

@@ -14,8 +14,8 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from dataflows.errors import SettingUnusable
-from dataflows.flows.cqc.changes import Fetch, History
 from dataflows.flows.cqc.folder import target
+from dataflows.flows.cqc.history import Fetch, History
 from dataflows.sandbox.server import Sandbox
 from dataflows.settings import Secret
 from dataflows.web import access

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
-import signal
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import NoneType, TracebackType
@@ -16,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dataflows.cli.options import Invocation, Json, epilog, invocation
+from dataflows.cli.options import Invocation, Json, environment, epilog, invocation, on_signals
 from dataflows.errors import DataflowsError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
-    from dataflows.demo.stage import ResultLine, Stage
+    from dataflows.demo import ResultLine, Stage
     from dataflows.events import Event
     from dataflows.runs.runner import Job, Order, Outcome
 
@@ -51,24 +48,29 @@ def demo(
     """
     call = invocation(context).begin(COMMAND, as_json)
     try:
-        with _stoppable(), _direct(), _Folder(keep, call.output.note) as folder:
-            code = _play(call, folder)
+        # SIGTERM and Ctrl-Break end it as Ctrl-C does, so that it tidies up; a proxy stays out of the way to loopback
+        with (
+            on_signals(_interrupt, "SIGTERM", "SIGBREAK"),
+            environment("no_proxy", "127.0.0.1"),
+            _Folder(keep, call.output.note) as folder,
+        ):
+            code = _run(call, folder)
     except KeyboardInterrupt:
         raise Interrupted("stopped before its end", hint="run it again: dataflows demo") from None
     raise typer.Exit(code)
 
 
-def _play(call: Invocation, folder: _Folder) -> int:
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _run(call: Invocation, folder: _Folder) -> int:
     from dataflows import demo as scenes
-    from dataflows.demo.stage import Stage
-    from dataflows.sandbox.server import Sandbox
     from dataflows.settings import Settings
 
     call.loaded = Settings(data_dir=folder.path)  # where a bug would be logged
     call.output.note("all data is synthetic, and nothing leaves this machine")
-    with Sandbox() as box:
-        stage = Stage(folder.path, box, _DemoRunner(call).run_job, call.output.note)
-        lines = list(scenes.run(stage))
+    stage, lines = scenes.run(folder.path, _DemoRunner(call).run_job, call.output.note)
     folder.keep = folder.keep or bool(stage.findings.differences)
     return _tell(call, stage, lines, folder)
 
@@ -152,7 +154,7 @@ class _DemoRunner:
         return outcome
 
     def _show(self, event: Event) -> None:
-        from dataflows.cli.watching import item_line
+        from dataflows.cli.progress import item_line
         from dataflows.events import Retrying, Waiting
 
         output = self._call.output
@@ -193,32 +195,3 @@ class _Folder:
         shutil.rmtree(self.path, ignore_errors=True)
         if self.path.exists():
             self._say(f"this folder is no longer needed, but could not be removed: {self.path}")
-
-
-@contextmanager
-def _direct() -> Iterator[None]:
-    """Keep a proxy of this machine out of the way to the stand-ins, which are on loopback."""
-    before = os.environ.get("no_proxy")
-    os.environ["no_proxy"] = "127.0.0.1"
-    try:
-        yield
-    finally:
-        del os.environ["no_proxy"]
-        if before is not None:
-            os.environ["no_proxy"] = before
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and Ctrl-Break end the demo as Ctrl-C does, so that it tidies up."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    names = [name for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)]
-    before = {name: signal.signal(signal.Signals[name], stop) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(signal.Signals[name], handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -139,7 +140,7 @@ class Invocation:
                 raise WrongUsage(
                     "--set takes NAME=VALUE", hint="such as --set LA_CODE=998; .env.example lists the names"
                 )
-            self._open.enter_context(_environment(name, value))
+            self._open.enter_context(environment(name, value))
 
     def begin(self, command: str, as_json: bool = False) -> Invocation:
         """Say which command this is: its name leads the last line and names the log."""
@@ -244,7 +245,8 @@ class Invocation:
 
 
 @contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
+def environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable for the length of the block."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -254,6 +256,22 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = before
+
+
+@contextmanager
+def on_signals(handler: Callable[[], None], *names: str) -> Iterator[None]:
+    """Call ``handler`` at each of these signals (those that this system has) for the length of the block."""
+    numbers = [signal.Signals[name] for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, lambda *_: handler()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+RESUMES: dict[str, Callable[[Invocation, Mapping[str, object]], int]] = {}
+"""What goes on with an interrupted run of a command, by the command; each enters its own."""
 
 
 def invocation(context: typer.Context) -> Invocation:

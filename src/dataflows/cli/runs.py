@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dataflows.cli.options import Invocation, Json, epilog, invocation
+from dataflows.cli.options import RESUMES, Invocation, Json, epilog, invocation
 from dataflows.errors import AlreadyRunning, ExitCode, WrongUsage
 
 if TYPE_CHECKING:
@@ -137,12 +137,9 @@ def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None
             f"run {record.run_id[:8]} is {record.state}{by}: there is nothing to resume",
             hint=f"to run the command anew: dataflows {record.command}",
         )
-    from dataflows.cli import cqc_fetch, csc_submit, hospitals_bulk, patient_import, therapist_import
-
-    for command in (cqc_fetch, csc_submit, hospitals_bulk, patient_import, therapist_import):
-        if record.command == command.COMMAND:
-            raise typer.Exit(command.resume(call, record.options))
-    raise WrongUsage(f"runs of {record.command} cannot be resumed", hint="run the command again")
+    if record.command not in RESUMES:
+        raise WrongUsage(f"runs of {record.command} cannot be resumed", hint="run the command again")
+    raise typer.Exit(RESUMES[record.command](call, record.options))
 
 
 def abandon(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gc
-import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dataflows.cli.options import Invocation, epilog, invocation
+from dataflows.cli.options import Invocation, epilog, invocation, on_signals
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
@@ -168,8 +166,9 @@ def _begin_with(box: Sandbox, text: str) -> None:
 def _serve(call: Invocation, box: Sandbox, write_env: Path | None) -> int:
     gc.set_threshold(100_000)  # the default looks through all parsed records again and again, a third of the time
     _listen(box)
+    stop = threading.Event()  # being stopped is how this command ends well
     try:
-        with _until_stopped() as stop:
+        with on_signals(stop.set, "SIGINT", "SIGTERM", "SIGBREAK"):
             _tell(call, box, write_env)
             while not stop.wait(0.5):  # a wait without end would not see Ctrl-C on Windows
                 pass
@@ -210,18 +209,3 @@ def _refuse_to_overwrite(write_env: Path | None) -> None:
         return
     if not write_env.is_file() or not write_env.read_bytes().startswith(_MARK.encode()):
         raise WrongUsage(f"{write_env} is there already and not from here", hint="give --write-env another name")
-
-
-@contextmanager
-def _until_stopped() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, Ctrl-Break and SIGTERM set. Being stopped is how this command ends well."""
-    stop = threading.Event()
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
-    before: dict[signal.Signals, Any] = {}
-    for name in names:
-        before[signal.Signals[name]] = signal.signal(signal.Signals[name], lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -60,31 +60,21 @@ def serve(
 
 
 def _run(call: Invocation, settings: Settings, wished: dict[str, float], *, allow_anonymous: bool) -> int:
-    from dataflows.runs.pool import Stop
-    from dataflows.runs.runner import signals
-    from dataflows.web import server
-    from dataflows.web.access import Access
-    from dataflows.web.application import make_app
-    from dataflows.web.context import ServerContext
+    from dataflows.web import opened_app, server
 
     sockets = server.listen(settings.app_host, _port(settings))
     try:
         local = server.is_open(sockets)
         _refuse_strangers(settings, local=local, allow_anonymous=allow_anonymous)
-        access = Access(settings.run_token, local or allow_anonymous, anonymous=allow_anonymous)
         log = call.log_to_file(settings)
         log.log_start(COMMAND)  # a log that cannot be written is told now, and not by the first request
-        context = ServerContext(settings, access, lambda outcome: _tell(call, outcome))
-        app = make_app(context, watch=wished)
-        context.open()
+        app = opened_app(settings, wished, lambda outcome: _tell(call, outcome), local=local, anonymous=allow_anonymous)
         _announce(call, settings, sockets, allow_anonymous=allow_anonymous)
-        stop = Stop()
-        with signals(stop, lambda: None):  # uvicorn sends itself the signal again that has ended it
-            server.serve(app, sockets)
+        stopped = server.serve(app, sockets)
     finally:
         for one in sockets:
             one.close()
-    return _ended(call, log.path, stopped=stop.is_set())
+    return _ended(call, log.path, stopped=stopped)
 
 
 def _port(settings: Settings) -> int:

@@ -16,6 +16,7 @@ from dataflows.settings import Settings, fields_of
 from dataflows.store.practice.database import open_engine
 
 Figures: TypeAlias = Mapping[str, int | range]
+RunJob: TypeAlias = Callable[[Order, Job], Outcome]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Stage:
 
     folder: Path
     box: Sandbox
-    run_job: Callable[[Order, Job], Outcome]
+    run_job: RunJob
     say: Callable[[str], None]
     findings: Comparison = field(default_factory=Comparison)
     runs: list[Outcome] = field(default_factory=list)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from dataflows.runs.runner import Outcome
+    from dataflows.settings import Settings
 
 
 def __getattr__(name: str) -> Any:
@@ -13,7 +20,7 @@ def __getattr__(name: str) -> Any:
     return made
 
 
-def _app_of_environment() -> Any:
+def _app_of_environment() -> FastAPI:
     """Make the app from the environment and the env file.
 
     On which address it listens is known to each connection only, so that decides who needs the token.
@@ -43,3 +50,32 @@ def _app_of_environment() -> Any:
         server.warning("%s", warning)
     log = RunLog(settings.data_dir, COMMAND, level=settings.log_level, keep_days=settings.log_keep_days)
     return make_app(ServerContext(settings, access), log=log)
+
+
+def opened_app(
+    settings: Settings,
+    watch: Mapping[str, float],
+    on_outcome: Callable[[Outcome], None],
+    *,
+    local: bool,
+    anonymous: bool,
+) -> FastAPI:
+    """Make the app of ``serve`` and open its journal.
+
+    Args:
+        watch: imports to run in the background, with the seconds from pass to pass.
+        on_outcome: is called with every outcome, in the thread of its job.
+        local: it listens to this machine alone.
+        anonymous: whoever can connect is welcome.
+
+    Raises:
+        SettingUnusable, BadInput, ServiceDown: the token, the data folder or the journal cannot be used.
+    """
+    from dataflows.web.access import Access
+    from dataflows.web.application import make_app
+    from dataflows.web.context import ServerContext
+
+    context = ServerContext(settings, Access(settings.run_token, local or anonymous, anonymous=anonymous), on_outcome)
+    app = make_app(context, watch=watch)
+    context.open()
+    return app

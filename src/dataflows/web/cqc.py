@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import ExitCode
 from dataflows.flows.cqc import job
-from dataflows.flows.cqc.changes import History
 from dataflows.flows.cqc.folder import file_of
+from dataflows.flows.cqc.history import History
 from dataflows.runs.journal import RUNNING, RunRecord
 from dataflows.web.answers import STATUSES, Explained, HttpRefusal, WholeFile, responses, unknown
 from dataflows.web.context import Context, settled, with_token, with_token_in_address

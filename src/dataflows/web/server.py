@@ -21,6 +21,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dataflows.errors import SettingUnusable
 from dataflows.runs.garbage import rare_collections
+from dataflows.runs.pool import Stop
+from dataflows.runs.runner import signals
 from dataflows.settings import Secret
 from dataflows.web.access import is_loopback
 from dataflows.web.answers import HttpRefusal
@@ -155,11 +157,14 @@ def address_of(sockets: Sequence[socket.socket]) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
-    """Serve until a signal comes."""
+def serve(app: FastAPI, sockets: list[socket.socket]) -> bool:
+    """Serve until a signal comes; returns whether one did."""
     sys.setswitchinterval(_TURN_SECONDS)
-    with rare_collections():  # a search for cycles through all of the libraries takes 100 ms
+    stop = Stop()
+    # a search for cycles through all of the libraries takes 100 ms; uvicorn sends itself the signal that has ended it
+    with rare_collections(), signals(stop, lambda: None):
         server_of(app).run(sockets=sockets)
+    return stop.is_set()
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:

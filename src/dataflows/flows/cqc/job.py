@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Step, Warned
-from dataflows.flows.cqc.changes import Fetch, History, write_changes
+from dataflows.flows.cqc.derived import Table, write_changes, write_merged
 from dataflows.flows.cqc.fetching import ExportSource, Fetched, Fetcher, Missed, chosen, configured
 from dataflows.flows.cqc.folder import Clock, Folder, not_written, stamp_of, target, utc_now
-from dataflows.flows.cqc.reporting import (
-    FetchProgress,
+from dataflows.flows.cqc.history import (
+    Fetch,
+    History,
     Result,
     came_and_went,
     counted,
@@ -27,11 +28,8 @@ from dataflows.flows.cqc.reporting import (
     repetitions,
     suspicions,
 )
-from dataflows.flows.cqc.tables import Table, write_merged
 from dataflows.flows.cqc.verify import FileSummary
-from dataflows.remote.retry import RetryPolicy
-from dataflows.remote.session import make_session
-from dataflows.runs import flow, pool
+from dataflows.runs import flow
 from dataflows.runs.journal import Item
 from dataflows.runs.runner import Run
 
@@ -77,7 +75,7 @@ def fetch(settings: Settings, options: Options, clock: Clock = utc_now) -> Calla
     The job raises WrongUsage for an unknown source, SettingUnusable for a folder that cannot be written, ServiceDown
     when no source could be reached, Shrunk, Interrupted.
     """
-    return lambda run: _Fetch(settings, options, run, clock).play()
+    return lambda run: _Fetch(settings, options, run, clock).events()
 
 
 class _Fetch:
@@ -94,10 +92,8 @@ class _Fetch:
         self.errors: dict[str, DataflowsError] = {}
         self.shrunk: list[str] = []
 
-    # --- the story --------------------------------------------------------------------------------------------
-
-    def play(self) -> Iterator[Event]:
-        """Tell the story of one run."""
+    def events(self) -> Iterator[Event]:
+        """Run it from the first step to the last."""
         if self.options.dry_run:
             self._fill_plan()
             return
@@ -132,31 +128,10 @@ class _Fetch:
     def _fetch_all(self) -> Iterator[Event]:
         yield Planned(len(self.sources), "sources")
         yield Step("fetching")
-        settings, run = self.settings, self.run
-        workers = self.options.workers or len(self.sources)
-        session = make_session(settings, workers, run.stop.grace_is_over)
-        policy = RetryPolicy(
-            settings.cqc_retries + 1,
-            settings.cqc_deadline_seconds,
-            settings.http_max_wait_seconds,
-            run.stop,
-            run.notify,
-        )
-        fetcher = Fetcher(
-            session,
-            self.folder,
-            policy,
-            settings.cqc_max_bytes,
-            self.options.allow_ragged,
-            self._need_not_be_saved(),
-            FetchProgress(run),
-            run.stop,
-        )
-        try:
-            for outcome in pool.each(fetcher.fetch, self.sources, workers=workers, stop=run.stop):
-                yield from self._arrived(outcome) if isinstance(outcome, Fetched) else self._missed(outcome)
-        finally:
-            session.close()
+        workers, ragged = self.options.workers or len(self.sources), self.options.allow_ragged
+        fetcher = Fetcher(self.settings, self.folder, self.run, self._need_not_be_saved(), allow_ragged=ragged)
+        for outcome in fetcher.fetch_all(self.sources, workers):
+            yield from self._arrived(outcome) if isinstance(outcome, Fetched) else self._missed(outcome)
 
     def _need_not_be_saved(self) -> dict[str, str]:
         if not self.options.skip_unchanged:
