@@ -95,7 +95,7 @@ def write_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def expect_another_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(csc.SECOND_NIGHT, "superseded", 1)
+    monkeypatch.setitem(csc.ALSO, "superseded", 1)
 
 
 def forget_changed_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def know_therapists_without_first_names(monkeypatch: pytest.MonkeyPatch) -> None
         (patients.run, delete_before_the_commit, "after run 2: objects in the bucket is 1, must be 2"),
         (patients.run, know_patients_without_first_names, "patient-import: patients is 10, must be 11"),
         (therapists.run, know_therapists_without_first_names, "therapists in the table is 80, must be 81"),
-        (cqc.run, forget_changed_columns, "cqc-fetch, homecare: changed records is 0, must be 20"),
+        (cqc.run, forget_changed_columns, "cqc-fetch, run 2: changed is 0, must be 40"),
         (cqc.run, take_whatever_comes, "cqc-fetch: files in the folder is 9, must be 8"),
     ],
 )

@@ -11,11 +11,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dataflows.demo.stage import Figures, ResultLine, Stage, figures_of
+from dataflows.demo.stage import Figures, ResultLine, Shown, Stage, figures_of
 from dataflows.errors import ExitCode
 from dataflows.flows.csc import job
 from dataflows.flows.csc.table import create_table, open_engine, staging_table
-from dataflows.runs.runner import Order
+from dataflows.runs.runner import Order, Outcome
 from dataflows.sandbox.model import normal
 from dataflows.sandbox.receiver import LA_CODE
 from dataflows.sandbox.synthetic import Object, synthetic_child
@@ -33,34 +33,34 @@ REOPENED = [31, 32]
 UNWANTED = [42]
 CHANGED = [*range(40, 42), *range(43, 53)]  # around the unwanted one, so that it shares a request with others
 
-FIRST_NIGHT: Figures = {
-    "items done": FIRST,
-    "rows": FIRST,
-    "full": FIRST,
-    "sent": FIRST,
-    "batches": FIRST // 10,
-    "requests": FIRST // 10,
-    "most_in_flight": range(1, WORKERS + 1),
+FIRST_NIGHT = (
+    Shown("rows", FIRST, "rows read", "staging table in SQLite"),
+    Shown("full", FIRST, "sent whole", "all new to the receiver"),
+    Shown("requests", FIRST // 10, "requests", "10 children in each"),
+)
+SECOND_NIGHT = (
+    Shown("rows", 21 + NEW, "rows read", "pending or deleted"),
+    Shown("full", NEW, "sent whole", "new children"),
+    Shown("delta sent", len(CHANGED), "sent as delta", "only what changed"),
+    Shown("reset", len(REOPENED), "reset, sent", "a field vanished: purged"),
+    Shown("delete", len(GONE), "removed", "deleted by the loader"),
+    Shown("unchanged", len(UNCHANGED), "unchanged", "staged again, not sent"),
+    Shown("invalid", len(MISTYPED), "invalid", "rule in api_response"),
+    Shown("refused", len(UNWANTED), "refused", "its batch went through"),
+    # the token (503), the batch that was told to wait (429), the batch whose answer was lost
+    Shown("retries", 3, "calls repeated", "503, 429, a lost answer"),
+)
+# one batch needs three attempts (429, lost, answered), one is refused, then sent without the bad record, which is then
+# tried alone; a reset is a purge and what follows it; the deletions
+REQUESTS = 3 + 3 + 2 + 1
+SENT, FAILED = NEW + len(CHANGED) + len(REOPENED) + len(GONE), len(MISTYPED) + len(UNWANTED)
+ALSO: dict[str, int] = {
+    **{"items done": SENT, "items failed": FAILED, "items skipped": len(UNCHANGED)},
+    **{"delta": len(CHANGED) + len(UNWANTED), "sent": SENT, "failed": FAILED, "new_errors": FAILED},
+    # two batches of single requests, one of resets, one of deletions
+    **{"batches": 4, "requests": REQUESTS, "most_in_flight": 1},
 }
-SECOND_NIGHT: dict[str, int] = {
-    "rows": sum(map(len, (MISTYPED, UNCHANGED, GONE, REOPENED, UNWANTED, CHANGED))) + NEW,
-    "full": NEW,
-    "delta": len(CHANGED) + len(UNWANTED),
-    "reset": len(REOPENED),
-    "delete": len(GONE),
-    "unchanged": len(UNCHANGED),
-    "invalid": len(MISTYPED),
-    "sent": NEW + len(CHANGED) + len(REOPENED) + len(GONE),
-    "refused": len(UNWANTED),
-    "failed": len(MISTYPED) + len(UNWANTED),
-    "new_errors": len(MISTYPED) + len(UNWANTED),
-    "batches": 4,  # two of single requests, one of resets, one of deletions
-    # one batch needs three attempts (429, lost, answered), one is refused, then sent without the bad record, which is
-    # then tried alone; a reset is a purge and what follows it; the deletions
-    "requests": 3 + 3 + 2 + 1,
-    "retries": 3,  # the token (503), the batch that was told to wait (429), the batch whose answer was lost
-    "most_in_flight": 1,
-}
+"""Figures of the second night that are not shown."""
 
 
 @dataclass
@@ -104,10 +104,8 @@ class CscScene:
     def _first_night(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 1: {FIRST} new children in the staging table")
         self._stage_new(FIRST)
-        count, seconds = self._submit(1, WORKERS, ExitCode.OK, FIRST_NIGHT)
-        yield ResultLine(FLOW, 1, count["rows"], "rows read", "staging table in SQLite", seconds)
-        yield ResultLine(FLOW, 1, count["full"], "sent whole", "all new to the receiver")
-        yield ResultLine(FLOW, 1, count["requests"], "requests", f"{SETTINGS['BATCH_SIZE']} children in each")
+        also = {"items done": FIRST, "sent": FIRST, "delta sent": 0, "batches": FIRST // 10}
+        yield from self._submit(WORKERS, ExitCode.OK, FIRST_NIGHT, {**also, "most_in_flight": range(1, WORKERS + 1)})
 
     def _second_night(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 2: the loader has changed the table, and three calls will fail")
@@ -116,19 +114,8 @@ class CscScene:
         unwanted = [str(self.records[row_id].child["la_child_id"]) for row_id in UNWANTED]
         self.box.token.faults.set(error_next=1, error_status=503)
         self.box.receiver.faults.set(error_next=1, error_status=429, retry_after="1", lost_next=1, refuse_ids=unwanted)
-        items = {"done": "sent", "failed": "failed", "skipped": "unchanged"}
-        ended = {f"items {state}": SECOND_NIGHT[figure] for state, figure in items.items()}
         # one request after the other, so that it is known which calls fail
-        count, seconds = self._submit(2, 1, ExitCode.SOME_FAILED, {**ended, **SECOND_NIGHT})
-        yield ResultLine(FLOW, 2, count["rows"], "rows read", "pending or deleted", seconds)
-        yield ResultLine(FLOW, 2, count["full"], "sent whole", "new children")
-        yield ResultLine(FLOW, 2, count["delta"] - count["refused"], "sent as delta", "only what changed")
-        yield ResultLine(FLOW, 2, count["reset"], "reset, sent", "a field vanished: purged")
-        yield ResultLine(FLOW, 2, count["delete"], "removed", "deleted by the loader")
-        yield ResultLine(FLOW, 2, count["unchanged"], "unchanged", "staged again, not sent")
-        yield ResultLine(FLOW, 2, count["invalid"], "invalid", "rule in api_response")
-        yield ResultLine(FLOW, 2, count["refused"], "refused", "its batch went through")
-        yield ResultLine(FLOW, 2, count["retries"], "calls repeated", "503, 429, a lost answer")
+        yield from self._submit(1, ExitCode.SOME_FAILED, SECOND_NIGHT, ALSO)
 
     def _morning(self) -> Iterator[ResultLine]:
         received, there = self.box.receiver.figures(), self.box.receiver.children
@@ -144,12 +131,11 @@ class CscScene:
         self.findings.right(f"{FLOW}: row of the table", *right, len(rows) == len(self.records))
         yield ResultLine(FLOW, None, len(there), "children held", "exactly as in the table")
 
-    def _submit(self, run: int, workers: int, code: ExitCode, figures: Figures) -> tuple[dict[str, int], float]:
+    def _submit(self, workers: int, code: ExitCode, shown: Iterable[Shown], also: Figures) -> Iterator[ResultLine]:
         options = job.Options(workers=workers)
         order = Order(FLOW, job.target(self.settings), job.options_to_json(options), self.settings.data_dir)
         work = job.submit(self.settings, options)
-        outcome = self.stage.run(f"{FLOW}, run {run}", order, work, code, figures)
-        return dict.fromkeys(SECOND_NIGHT, 0) | figures_of(outcome), round(outcome.seconds, 3)
+        yield from self.stage.run(FLOW, order, work, code, shown, also, _figures)
 
     # --- what is there in the end -------------------------------------------------------------------------------------
 
@@ -206,6 +192,11 @@ class CscScene:
 
 
 # --- what happens to a child ------------------------------------------------------------------------------------------
+
+
+def _figures(outcome: Outcome) -> dict[str, int]:
+    found = figures_of(outcome)
+    return {**found, "delta sent": found.get("delta", 0) - found.get("refused", 0)}
 
 
 def _text(child: Object) -> str:

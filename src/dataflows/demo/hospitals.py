@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dataflows.demo.stage import Figures, ResultLine, Stage
+from dataflows.demo.stage import Figures, ResultLine, Shown, Stage, figures_of
 from dataflows.errors import ExitCode
 from dataflows.flows.hospitals import job, table
 from dataflows.flows.hospitals.rows import Hospital
@@ -59,21 +59,19 @@ class HospitalsScene:
         self.stage.say(f"{FLOW}, run 1: three batches; {LOST + LATE} creates and an activation get no answer")
         self.directory.faults_of("create").set(lost_next=LOST, late_next=LATE, late_ms=LATE_MS)
         self.directory.faults_of("activate").set(lost_next=1)
-        outcome = self._send(1, self._file("first.csv", self.first), ExitCode.OK, _created(FIRST))
+        created = Shown("created_hospitals", FIRST, "created", f"{BATCHES} batches, all active")
+        yield from self._send(self._file("first.csv", self.first), ExitCode.OK, created, _figures(FIRST))
         lost, late = (self.directory.figures().get(fate, 0) for fate in ("lost", "late"))
         self.findings.must(f"{FLOW}: answers lost after the commit, creates that landed late", (lost, late), (3, 1))
         self._judge_directory("after run 1", self.first)
-        yield ResultLine(FLOW, 1, FIRST, "created", f"{BATCHES} batches, all active", round(outcome.seconds, 3))
         yield ResultLine(FLOW, 1, lost + late, "answers lost", "found again, not resent")
 
     def _once_more(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 2: the same file once more")
-        before, there = self.directory.calls["create"], {**_created(FIRST), "items done": 0, "created_hospitals": 0}
-        there |= {"items skipped": FIRST, "already_there_hospitals": FIRST}
-        outcome = self._send(2, self.stage.folder / "first.csv", ExitCode.OK, there)
+        before = self.directory.calls["create"]
+        there = Shown("already_there_hospitals", FIRST, "already there", "nothing is sent")
+        yield from self._send(self.stage.folder / "first.csv", ExitCode.OK, there, _figures(FIRST, "skipped"))
         self.findings.must(f"{FLOW}: creates for a file that was sent", self.directory.calls["create"] - before, 0)
-        skipped = outcome.counts["skipped"]
-        yield ResultLine(FLOW, 2, skipped, "already there", "nothing is sent", round(outcome.seconds, 3))
 
     def _a_wrong_row(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 3: a file with a blank before a quotation mark")
@@ -82,21 +80,20 @@ class HospitalsScene:
             stream.write('Synthetic Hospital, "12 High St, Leeds",\r\n')
         validation = table.validate(file, max_rows=100)
         order = Order(FLOW, f"file {file}", {}, self.stage.folder, resumable=False)
-        outcome = self.stage.run(f"{FLOW}, run 3", order, job.check(validation), ExitCode.BAD_INPUT)
+        wrong = Shown("invalid_rows", WRONG, "wrong row", "refused, nothing sent")
+        yield from self.stage.run(FLOW, order, job.check(validation), ExitCode.BAD_INPUT, [wrong])
         self.findings.must(f"{FLOW}: rows named", [one.row for one in validation.problems], [SECOND + WRONG])
-        yield ResultLine(FLOW, 3, WRONG, "wrong row", "refused, nothing sent", round(outcome.seconds, 3))
 
     def _broken_off(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 4: the Directory fails in the middle, and the run is resumed")
         self.directory.faults_of("create").set(lost_next=3)
         self.directory.faults_of("look").set(error_seconds=1e6)
         file = self._file("second.csv", self.second)
-        outcome = self._send(4, file, ExitCode.SERVICE_DOWN)
-        self.findings.must(f"{FLOW}: active after the run that broke off", self._active(), FIRST)
-        yield ResultLine(FLOW, 4, 0, "active", "no batch is live in part", round(outcome.seconds, 3))
+        active = Shown("active", 0, "active", "no batch is live in part")
+        yield from self._send(file, ExitCode.SERVICE_DOWN, active)
         self.directory.faults_of("look").clear()
-        outcome = self._send(5, file, ExitCode.OK, _created(SECOND))
-        yield ResultLine(FLOW, 5, SECOND, "created", "resumed, none is doubled", round(outcome.seconds, 3))
+        created = Shown("created_hospitals", SECOND, "created", "resumed, none is doubled")
+        yield from self._send(file, ExitCode.OK, created, _figures(SECOND))
 
     def _active(self) -> int:
         return sum(record["active"] for record in self.directory.records)
@@ -107,12 +104,19 @@ class HospitalsScene:
             csv.writer(stream).writerows([("name", "address", "phone"), *rows])
         return path
 
-    def _send(self, run: int, file: Path, code: ExitCode, figures: Figures | None = None) -> Outcome:
+    def _send(self, file: Path, code: ExitCode, shown: Shown, also: Figures | None = None) -> Iterator[ResultLine]:
         settings = self.stage.settings(SETTINGS)
         options = job.Options(str(file), workers=settings.max_concurrent_requests)
         content = job.content_of(settings, options, table.validate(file, max_rows=100))
         order = Order(FLOW, job.target(content, again=False), job.options_to_json(options, content), settings.data_dir)
-        return self.stage.run(f"{FLOW}, run {run}", order, job.upload(settings, options, content), code, figures)
+        work = job.upload(settings, options, content)
+        yield from self.stage.run(FLOW, order, work, code, [shown], also, self._figures)
+
+    def _figures(self, outcome: Outcome) -> dict[str, int]:
+        return {
+            **figures_of(outcome),
+            **({} if outcome.report["batch_activated"] else {"active": self._active() - FIRST}),
+        }
 
     def _judge_directory(self, when: str, rows: Sequence[Hospital]) -> None:
         records = self.directory.records
@@ -121,6 +125,6 @@ class HospitalsScene:
         self.findings.right(f"{FLOW}: what is active {when}", held == Counter(rows))
 
 
-def _created(rows: int) -> dict[str, int]:
-    figures = dict.fromkeys(("total_hospitals", "processed_hospitals", "created_hospitals", "items done"), rows)
+def _figures(rows: int, items: str = "done") -> dict[str, int]:
+    figures = dict.fromkeys(("total_hospitals", "processed_hospitals", f"items {items}"), rows)
     return {**figures, "batch_activated": True}

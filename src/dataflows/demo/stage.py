@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,6 +29,16 @@ class ResultLine:
     outcome: str
     look_at: str
     seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure of a run that the table shows: what it must be, its name there, and what to look at."""
+
+    figure: str
+    must: int
+    outcome: str
+    look_at: str
 
 
 @dataclass
@@ -59,6 +69,15 @@ class Comparison:
                 self.differences.append(f"{what}{f' {number}' * (len(verdicts) > 1)} is not what it must be")
 
 
+def figures_of(outcome: Outcome) -> dict[str, int]:
+    """Return a run's counts ("items done") and the whole numbers of its report, also those one level down."""
+    found = {f"items {state}": count for state, count in outcome.counts.items()}
+    for name, value in outcome.report.items():
+        parts = {f"{name} {part}": one for part, one in value.items()} if isinstance(value, Mapping) else {name: value}
+        found |= {part: one for part, one in parts.items() if isinstance(one, int)}
+    return found
+
+
 @dataclass
 class Stage:
     """Where the scenes run: a temporary folder, the stand-ins, and the way to run a job as a command would.
@@ -82,8 +101,21 @@ class Stage:
         typed = {"SMTP_PORT": self.box.mailbox.port, "SMTP_STARTTLS": False}
         return Settings(**fields_of({**self.box.settings(), **typed, "DATA_DIR": self.folder, **values}))
 
-    def run(self, name: str, order: Order, job: Job, code: ExitCode, figures: Figures | None = None) -> Outcome:
-        """Run a job to its end, and check how it ended: exit code and, if given, all counts and figures of its report.
+    def run(
+        self,
+        flow: str,
+        order: Order,
+        job: Job,
+        code: ExitCode,
+        shown: Iterable[Shown] = (),
+        others: Figures | None = None,
+        figures: Callable[[Outcome], Mapping[str, int]] = figures_of,
+    ) -> Iterator[ResultLine]:
+        """Run a job to its end, check how it ended, and yield the lines of the figures that are shown.
+
+        Args:
+            others: figures that are not shown; what neither names must be 0, unless this is None.
+            figures: those of an outcome, by name.
 
         Raises:
             Interrupted: the operator stopped it; the demo ends there.
@@ -92,24 +124,21 @@ class Stage:
         self.runs.append(outcome)
         if outcome.exit_code is ExitCode.INTERRUPTED:
             raise Interrupted("stopped before its end", hint="run it again: dataflows demo")
-        found = {"exit code": int(outcome.exit_code), **(figures_of(outcome) if figures is not None else {})}
-        self.findings.figures(name, found, {"exit code": int(code), **(figures or {})})
-        return outcome
+        run = sum(one.command == flow for one in self.runs)
+        wanted = {"exit code": int(code), **{one.figure: one.must for one in shown}, **(others or {})}
+        found = {"exit code": int(outcome.exit_code), **figures(outcome)}
+        compared = found if others is not None else {name: found.get(name, 0) for name in wanted}
+        self.findings.figures(f"{flow}, run {run}", compared, wanted)
+        seconds: float | None = round(outcome.seconds, 3)
+        for one in shown:
+            yield ResultLine(flow, run, found.get(one.figure, 0), one.outcome, one.look_at, seconds)
+            seconds = None
 
     def judge_mails(self, flow: str, subject: str, named: str) -> None:
         """Check that a flow has sent one mail so far, with this subject, and that it names what is to be looked at."""
         mails = [mail.described() for mail in self.box.mailbox.messages]
         mine = [(mail["subject"], named in mail["text"]) for mail in mails if mail["subject"].startswith(f"{flow}:")]
         self.findings.must(f"{flow}: mails, and whether they name the item", mine, [(subject, True)])
-
-
-def figures_of(outcome: Outcome) -> dict[str, int]:
-    """Return a run's counts ("items done") and the whole numbers of its report, also those one level down."""
-    found = {f"items {state}": count for state, count in outcome.counts.items()}
-    for name, value in outcome.report.items():
-        parts = {f"{name} {part}": one for part, one in value.items()} if isinstance(value, Mapping) else {name: value}
-        found |= {part: one for part, one in parts.items() if isinstance(one, int)}
-    return found
 
 
 def rows(settings: Settings, table: sa.Table) -> list[sa.Row[Any]]:

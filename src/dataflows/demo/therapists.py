@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from dataflows.demo.stage import Figures, ResultLine, Stage, figures_of, rows
+from dataflows.demo.stage import Figures, ResultLine, Shown, Stage, rows
 from dataflows.errors import ExitCode
 from dataflows.flows.therapists import job
 from dataflows.runs.runner import Order
@@ -30,39 +30,20 @@ EMPTIED = 5  # neither telephone number nor hours
 TAKEN_OVER = 7  # the id belongs to somebody else now, of the same last name
 CHANGED = (MISLABELLED, *MOVED)
 
-FIRST_RUN: Figures = {
-    "items done": 2,
-    "files seen": 2,
-    "files imported": 2,
-    "therapists new": ALL,
-    "events waiting": ALL,  # no broker is set
+SECOND_RUN = (
+    Shown("therapists updated", len(CHANGED), "updated", "old and new value kept"),
+    Shown("therapists new", 1, "new", "under a former one's id"),
+    Shown("therapists deleted", 1, "deleted", "kept, and not active"),
+    Shown("therapists unchanged", ALL - 1 - len(CHANGED) - 1, "unchanged", "an empty phone wipes none"),
+    Shown("files failed", 1, "broken file", "nothing of it; a mail"),
+)
+ALSO: Figures = {
+    **{"items done": 2, "items failed": 1, "files seen": 5, "files imported": 2},
+    **{"mismatches": 1, "warnings": 2, "remarks id_reassigned": 1, "remarks kept_empty": 1},
+    **{"fields street": len(MOVED), "fields house_number": len(MOVED), "fields phone": len(CHANGED)},
 }
-SECOND_RUN: Figures = {
-    "items done": 2,
-    "items failed": 1,
-    "files seen": 5,
-    "files imported": 2,
-    "files failed": 1,
-    "therapists new": 1,
-    "therapists updated": len(CHANGED),
-    "therapists unchanged": ALL - 1 - len(CHANGED) - 1,
-    "therapists deleted": 1,
-    "mismatches": 1,
-    "warnings": 2,
-    "remarks id_reassigned": 1,
-    "remarks kept_empty": 1,
-    "fields street": len(MOVED),
-    "fields house_number": len(MOVED),
-    "fields phone": len(CHANGED),
-    "events waiting": ALL + len(CHANGED) + 2,
-}
-THIRD_RUN: Figures = {
-    "items skipped": 2,
-    "items failed": 1,
-    "files seen": 5,
-    "files skipped": 3,
-    "events waiting": ALL + len(CHANGED) + 2,
-}
+"""Figures of the second run that are not shown."""
+EVENTS = ALL + len(CHANGED) + 2  # which wait: no broker is set
 
 
 def run(stage: Stage) -> Iterator[ResultLine]:
@@ -90,8 +71,9 @@ class TherapistsScene:
     def _first_week(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 1: the scraper's files of two ZIP codes")
         self._write(1, self.before)
-        count, seconds = self._import(1, ExitCode.OK, FIRST_RUN)
-        yield ResultLine(FLOW, 1, count["therapists new"], "new", "two files, 40 in each", seconds)
+        new = Shown("therapists new", ALL, "new", "two files, 40 in each")
+        also = {"items done": 2, "files seen": 2, "files imported": 2, "events waiting": ALL}
+        yield from self._import(ExitCode.OK, [new], also)
 
     def _a_week_later(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 2: the files of a week later, and one that breaks off")
@@ -99,23 +81,19 @@ class TherapistsScene:
         whole, broken = _file(2, self.after.values()), self._path(2, BROKEN)
         broken.write_bytes(whole[: len(whole) // 2])
         os.utime(broken, (time.time() - LONG_AGO,) * 2)
-        count, seconds = self._import(2, ExitCode.SOME_FAILED, SECOND_RUN)
-        yield ResultLine(FLOW, 2, count["therapists updated"], "updated", "old and new value kept", seconds)
-        yield ResultLine(FLOW, 2, count["therapists new"], "new", "under a former one's id")
-        yield ResultLine(FLOW, 2, count["therapists deleted"], "deleted", "kept, and not active")
-        yield ResultLine(FLOW, 2, count["therapists unchanged"], "unchanged", "an empty phone wipes none")
-        yield ResultLine(FLOW, 2, count["files failed"], "broken file", "nothing of it; a mail")
+        yield from self._import(ExitCode.SOME_FAILED, SECOND_RUN, {**ALSO, "events waiting": EVENTS})
 
     def _nothing_new(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 3: nothing has changed, and one file is still broken")
         tables = (therapists, therapist_changes, import_tracking, outbox)
         before = [rows(self.settings, table) for table in tables]
-        count, seconds = self._import(3, ExitCode.SOME_FAILED, THIRD_RUN)
+        skipped = Shown("files skipped", 3, "files skipped", "nothing is written")
+        also = {"items skipped": 2, "items failed": 1, "files seen": 5, "events waiting": EVENTS}
+        yield from self._import(ExitCode.SOME_FAILED, [skipped], also)
         self.findings.right(
             f"{FLOW}: what run 3 left as it was", [rows(self.settings, table) for table in tables] == before
         )
         self.stage.judge_mails(FLOW, f"{FLOW}: 1 failed", _name(2, BROKEN))  # of run 2; nobody is told twice
-        yield ResultLine(FLOW, 3, count["files skipped"], "files skipped", "nothing is written", seconds)
 
     def _in_the_end(self) -> Iterator[ResultLine]:
         found = rows(self.settings, therapists)
@@ -134,11 +112,10 @@ class TherapistsScene:
         entries = [*newest, self.before[EMPTIED], self.before[TAKEN_OVER]]
         return {(entry["id"], entry["basic_info"]["first_name"]): entry["contact"]["phone"] for entry in entries}
 
-    def _import(self, run: int, code: ExitCode, figures: Figures) -> tuple[dict[str, int], float]:
+    def _import(self, code: ExitCode, shown: Iterable[Shown], also: Figures) -> Iterator[ResultLine]:
         options = job.Options()
         order = Order(FLOW, job.target(self.settings), job.options_to_json(options), self.settings.data_dir)
-        outcome = self.stage.run(f"{FLOW}, run {run}", order, job.bring_in(self.settings, options), code, figures)
-        return dict.fromkeys(SECOND_RUN, 0) | figures_of(outcome), round(outcome.seconds, 3)
+        yield from self.stage.run(FLOW, order, job.bring_in(self.settings, options), code, shown, also)
 
     def _write(self, week: int, entries: Mapping[int, Object]) -> None:
         for zip_code, numbers in PEOPLE.items():
