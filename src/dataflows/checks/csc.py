@@ -120,6 +120,6 @@ def attribute_rules(settings: Settings) -> str:
         return f"DfE's schema {schema.version}, built in"
     found = differences(ours, schema)
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    told = f"differs from the built-in {ours.version}: {'; '.join(found[:_SHOWN])}{more}"
+    differs = f"differs from the built-in {ours.version}: {'; '.join(found[:_SHOWN])}{more}"
     same = f"says the same as the built-in {ours.version}"
-    return f"DfE's schema {schema.version} from {schema.source} {told if found else same}"
+    return f"DfE's schema {schema.version} from {schema.source} {differs if found else same}"

@@ -72,10 +72,10 @@ def _run(call: Invocation, folder: _Folder) -> int:
     call.output.note("all data is synthetic, and nothing leaves this machine")
     stage, lines = scenes.run(folder.path, _DemoRunner(call).run_job, call.output.note)
     folder.keep = folder.keep or bool(stage.findings.differences)
-    return _tell(call, stage, lines, folder)
+    return _report(call, stage, lines, folder)
 
 
-def _tell(call: Invocation, stage: Stage, lines: list[ResultLine], folder: _Folder) -> int:
+def _report(call: Invocation, stage: Stage, lines: list[ResultLine], folder: _Folder) -> int:
     findings, output = stage.findings, call.output
     code = ExitCode.BUG if findings.differences else ExitCode.OK
     if output.as_json:

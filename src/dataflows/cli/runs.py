@@ -97,11 +97,11 @@ def show(
 
 def _followed(call: Invocation, journal: Journal, record: RunRecord) -> RunRecord:
     """Tell how far a run is, whenever that changes, until it ends."""
-    told = ""
+    shown = ""
     while record.state == "running":
-        if _line(record) != told:
-            told = _line(record)
-            call.output.note(told)
+        if _line(record) != shown:
+            shown = _line(record)
+            call.output.note(shown)
         time.sleep(_FOLLOW_EVERY_SECONDS)
         _see_what_died(call, journal)
         record = journal.find(record.run_id)

@@ -169,7 +169,7 @@ def _serve(call: Invocation, box: Sandbox, write_env: Path | None) -> int:
     stop = threading.Event()  # being stopped is how this command ends well
     try:
         with on_signals(stop.set, "SIGINT", "SIGTERM", "SIGBREAK"):
-            _tell(call, box, write_env)
+            _announce(call, box, write_env)
             while not stop.wait(0.5):  # a wait without end would not see Ctrl-C on Windows
                 pass
     finally:
@@ -187,7 +187,7 @@ def _listen(box: Sandbox) -> None:
         ) from None
 
 
-def _tell(call: Invocation, box: Sandbox, write_env: Path | None) -> None:
+def _announce(call: Invocation, box: Sandbox, write_env: Path | None) -> None:
     settings = box.settings()
     if write_env is not None:
         from dataflows.store.files import write_whole

@@ -68,7 +68,9 @@ def _run(call: Invocation, settings: Settings, wished: dict[str, float], *, allo
         _refuse_strangers(settings, local=local, allow_anonymous=allow_anonymous)
         log = call.log_to_file(settings)
         log.log_start(COMMAND)  # a log that cannot be written is told now, and not by the first request
-        app = opened_app(settings, wished, lambda outcome: _tell(call, outcome), local=local, anonymous=allow_anonymous)
+        app = opened_app(
+            settings, wished, lambda outcome: _report(call, outcome), local=local, anonymous=allow_anonymous
+        )
         _announce(call, settings, sockets, allow_anonymous=allow_anonymous)
         stopped = server.serve(app, sockets)
     finally:
@@ -129,7 +131,7 @@ def _announce(call: Invocation, settings: Settings, sockets: list[socket.socket]
     call.output.note(f"serving on {address}, runs on {address}/runs; stop with Ctrl-C")
 
 
-def _tell(call: Invocation, outcome: Outcome) -> None:
+def _report(call: Invocation, outcome: Outcome) -> None:
     """One line for each run that ends."""
     from dataflows.cli.wording import counts_in_words, took
 

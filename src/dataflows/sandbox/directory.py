@@ -218,7 +218,7 @@ class SandboxDirectory(Service):
             return refused.answer()
         limited = self._counted(request.path, self.faults.creates_per_minute)
         if limited is None and self._memory.size(fields["creation_batch_id"] or "") >= BATCH_CAP:
-            return _told(400, f"Batch cannot exceed {BATCH_CAP} hospitals")
+            return _detail(400, f"Batch cannot exceed {BATCH_CAP} hospitals")
         return limited
 
     def _create(self, request: Request) -> Answer:
@@ -234,18 +234,18 @@ class SandboxDirectory(Service):
 
     def _look(self, request: Request) -> Answer:
         found = self._memory.batch(batch_id_of(request))
-        return Answer.json(200, found) if found else _told(404, _EMPTY)
+        return Answer.json(200, found) if found else _detail(404, _EMPTY)
 
     def _activate(self, request: Request) -> Answer:
         try:
             count = self._memory.activate(batch_id_of(request))
         except BatchActive:
-            return _told(400, "Batch is already active")
-        return Answer.json(200, {"activated_count": count}) if count else _told(404, _EMPTY)
+            return _detail(400, "Batch is already active")
+        return Answer.json(200, {"activated_count": count}) if count else _detail(404, _EMPTY)
 
     def _delete_batch(self, request: Request) -> Answer:
         count = self._memory.delete_batch(batch_id_of(request))
-        return Answer.json(200, {"deleted_count": count}) if count else _told(404, _EMPTY)
+        return Answer.json(200, {"deleted_count": count}) if count else _detail(404, _EMPTY)
 
     def _get(self, request: Request) -> Answer:
         return _one(self._memory.get(hospital_id_of(request)))
@@ -255,10 +255,10 @@ class SandboxDirectory(Service):
 
 
 def _one(record: Record | None) -> Answer:
-    return _told(404, "Hospital not found") if record is None else Answer.json(200, record)
+    return _detail(404, "Hospital not found") if record is None else Answer.json(200, record)
 
 
-def _told(status: int, words: str) -> Answer:
+def _detail(status: int, words: str) -> Answer:
     return Answer.json(status, {"detail": words})
 
 

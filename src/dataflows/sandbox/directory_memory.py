@@ -36,7 +36,7 @@ def new_hospital(request: Request, unwanted: Iterable[str] = ()) -> dict[str, An
         unwanted: texts that a name may not contain.
 
     Raises:
-        Refused: a field is missing, has the wrong type or the name is not wanted; names all of them.
+        UnprocessableEntity: a field is missing, has the wrong type or the name is not wanted; names all of them.
     """
     sent = _object(request)
     problems = [_missing(name, sent) for name in _REQUIRED if name not in sent]
@@ -58,7 +58,7 @@ def batch_id_of(request: Request) -> str:
     """The batch id in the path, in its usual form.
 
     Raises:
-        Refused: it is no UUID.
+        UnprocessableEntity: it is no UUID.
     """
     return _uuid(request.parts["batch"], "path", "batch_id")
 
@@ -67,7 +67,7 @@ def hospital_id_of(request: Request) -> int:
     """The record id in the path.
 
     Raises:
-        Refused: it is no integer.
+        UnprocessableEntity: it is no integer.
     """
     text = request.parts["id"]
     if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20:

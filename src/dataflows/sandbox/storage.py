@@ -43,7 +43,7 @@ class Object:
     def described(self) -> dict[str, Any]:
         """The object's metadata in the JSON API's names and types (numbers as text)."""
         moment = self.updated.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        told = {
+        about = {
             "name": self.name,
             "generation": str(self.generation),
             "metageneration": "1",
@@ -57,7 +57,7 @@ class Object:
             "updated": moment,
             **({"contentEncoding": self.content_encoding} if self.content_encoding else {}),
         }
-        return {name: value for name, value in told.items() if name not in self.unsaid}
+        return {name: value for name, value in about.items() if name not in self.unsaid}
 
 
 class Shelf:

@@ -13,7 +13,7 @@ from dataflows.runs.logs import RunLog
 from dataflows.web import answers, batches, cqc, documentation, hospitals, imports, pages, watching
 from dataflows.web.bounds import Bounds, RequestLimits
 from dataflows.web.context import ServerContext
-from dataflows.web.server import quiet_access_log, told_of_signals
+from dataflows.web.server import passing_signals_on, quiet_access_log
 from dataflows.web.uploads import ReceivedUploads
 
 UPLOADS = frozenset({"/hospitals/bulk", "/hospitals/validate", "/batch/upload-csv"})
@@ -34,7 +34,7 @@ def make_app(context: ServerContext, *, watch: Mapping[str, float] | None = None
                 closing.callback(log.attach().detach)
             quiet_access_log(context.settings.run_token)
             await run_in_threadpool(context.open)
-            closing.enter_context(told_of_signals(context.stop))
+            closing.enter_context(passing_signals_on(context.stop))
             app.state.uploads = ReceivedUploads()
             app.state.watched = imports.start(context, watch or {})
             yield

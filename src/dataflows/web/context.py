@@ -128,7 +128,7 @@ class ServerContext:
         """Start a job; returns once it is a run. ``status_url`` with ``{run_id}`` tells where its state is found.
 
         Raises:
-            Refused: 409 when the same job is running, naming that run.
+            HttpRefusal: 409 when the same job is running, naming that run.
             ServiceDown: there are too many jobs, or the server is about to stop.
             SettingUnusable, BadInput: the data folder or the journal cannot be used.
         """

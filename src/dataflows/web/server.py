@@ -35,7 +35,7 @@ class Stopping(Protocol):
 
 
 @contextmanager
-def told_of_signals(stop: Stopping) -> Iterator[None]:
+def passing_signals_on(stop: Stopping) -> Iterator[None]:
     """For the length of the block call ``stop`` at the first signal, with ``hurry`` at the second, then whoever
     listened before: the server, which sees to its own end.
     """

@@ -128,7 +128,7 @@ def look_at_header(session: Session, source: ExportSource, settings: Settings) -
     return time.monotonic() - began
 
 
-_TELL_EVERY_SECONDS = 2.0
+_REPORT_EVERY_SECONDS = 2.0
 _WRITE_OUT_EVERY = 8 * 1024 * 1024
 
 log = logging.getLogger("dataflows.cqc")
@@ -263,23 +263,23 @@ class _Sink:
 
 @dataclass
 class FetchProgress:
-    """Tells now and then how far each source is. Called from the threads of the pool."""
+    """Says now and then how far each source is. Called from the threads of the pool."""
 
     run: Run
     began: float = field(default_factory=time.monotonic)
-    told: float = field(default_factory=time.monotonic)
+    reported: float = field(default_factory=time.monotonic)
     sizes: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, name: str, size: int) -> None:
         self.sizes[name] = size
-        if time.monotonic() - self.told < _TELL_EVERY_SECONDS or not self.lock.acquire(blocking=False):
+        if time.monotonic() - self.reported < _REPORT_EVERY_SECONDS or not self.lock.acquire(blocking=False):
             return
         try:
-            self.told = time.monotonic()
+            self.reported = time.monotonic()
             sizes = list(self.sizes.items())
             total = sum(size for _, size in sizes) / 1e6
             each = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in sizes)
-            self.run.notify(Step(f"{total:.1f} MB, {total / (self.told - self.began):.1f} MB/s ({each})"))
+            self.run.notify(Step(f"{total:.1f} MB, {total / (self.reported - self.began):.1f} MB/s ({each})"))
         finally:
             self.lock.release()

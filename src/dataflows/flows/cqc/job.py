@@ -160,8 +160,8 @@ class _Fetch:
             yield Warned(f"{name}: {result.warning}")
         if content.ragged or content.blank or content.nameless:
             odd = {"ragged": content.ragged, "blank": content.blank, "without any identifier": content.nameless}
-            told = ", ".join(f"{count} {what}" for what, count in odd.items() if count)
-            yield Warned(f"{name}: rows that are {told}; the file is as it came")
+            counts = ", ".join(f"{count} {what}" for what, count in odd.items() if count)
+            yield Warned(f"{name}: rows that are {counts}; the file is as it came")
 
     def _shrunk(self, name: str, content: FileSummary) -> Iterator[str]:
         last = self.before[name]
