@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataflows.checks.check import ENV_FILE, Check, env_file
-from dataflows.checks.csc import check_csc
+from dataflows.checks.csc import check_csc, check_rules
 from dataflows.checks.databases import check_practice
 from dataflows.checks.imports import check_bucket, check_kafka, check_mail
 from dataflows.checks.services import check_cqc, check_healthchecks, check_hospitals
-from dataflows.checks.staging import check_schema, check_staging
+from dataflows.checks.staging import check_columns, check_staging
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
@@ -85,3 +85,9 @@ def check_all(targets: Mapping[str, Target], settings: Settings) -> Iterator[Che
 
 def _shown(name: str) -> str:
     return f"{name}..." if name.endswith("_") else name
+
+
+def check_schema(settings: Settings) -> Iterator[Check]:
+    """What ``test-schema`` checks: the rules of a child's record, and the columns and indexes of the staging table."""
+    yield from check_rules(settings)
+    yield from check_columns(settings)

@@ -107,7 +107,12 @@ def _refusal(status: int) -> DataflowsError:
 _SHOWN = 30
 
 
-def attribute_rules(settings: Settings) -> str:
+def check_rules(settings: Settings) -> Iterator[Check]:
+    """The rules of a child's record."""
+    yield Attempt()("attribute rules", partial(_rules, settings))
+
+
+def _rules(settings: Settings) -> str:
     """Say which rules hold.
 
     Raises:

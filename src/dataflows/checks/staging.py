@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
-from dataflows.checks.csc import attribute_rules
 from dataflows.checks.databases import Opened
 from dataflows.errors import DataflowsError, ExitCode, SettingUnusable
 
@@ -33,13 +32,12 @@ def check_staging(settings: Settings) -> Iterator[Check]:
         yield attempt("write", database.write, "connection", "read")
 
 
-def check_schema(settings: Settings) -> Iterator[Check]:
-    """The rules of a child's record, and the staging table: columns that cannot be used fail, others get their ALTER.
+def check_columns(settings: Settings) -> Iterator[Check]:
+    """The columns of the staging table: those that cannot be used fail, others get their ALTER.
 
     Then the indexes that make a night cost what is pending: offered with their statement where they are missing.
     """
     attempt = Attempt()
-    yield attempt("attribute rules", partial(attribute_rules, settings))
     with closing(_Staging(settings)) as database:
         yield attempt("connection string", database.address)
         yield attempt("table", database.look, "connection string")
@@ -73,15 +71,10 @@ class _Staging(Opened):
 
     def write(self) -> str:
         """Writes into the columns that a run writes what they hold already, in one row, and takes it back."""
-        import sqlalchemy as sa
+        from dataflows.flows.csc.columns import trial
 
-        from dataflows.flows.csc.write_back import WRITTEN
-
-        table = self.table()
-        newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
-        same = {name: table.c[name] for name in WRITTEN}
         with self.connected() as connection:
-            connection.execute(sa.update(table).where(table.c.id == newest).values(same))
+            connection.execute(trial(self.table()))
         return f"{self._settings.table_name} can be written (the trial was rolled back)"
 
     def look(self) -> str:

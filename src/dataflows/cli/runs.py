@@ -21,6 +21,11 @@ _AGE = re.compile(r"(\d{1,9})([dhm])", re.ASCII)
 _LONGEST = timedelta(days=100 * 365)
 _FOLLOW_EVERY_SECONDS = 0.5
 _ITEMS_SHOWN = 20
+_FACTS = (
+    *("run_id", "command", "state", "exit_code", "batch_id", "started_at", "ended_at"),
+    *("total", "counts", "step", "continued_by", "log_file"),
+)
+_IN_JSON = {"state": "status"}
 
 
 def register(app: typer.Typer) -> None:
@@ -258,21 +263,8 @@ def _document(record: RunRecord) -> dict[str, object]:
     error = None
     if record.error_code:
         error = {"code": record.error_code, "message": record.error or "", "hint": record.hint or ""}
-    return {
-        "run_id": record.run_id,
-        "command": record.command,
-        "status": record.state,
-        "exit_code": record.exit_code,
-        "batch_id": record.batch_id,
-        "started_at": record.started_at,
-        "ended_at": record.ended_at,
-        "total": record.total,
-        "counts": record.counts,
-        "step": record.step,
-        "continued_by": record.continued_by,
-        "log_file": record.log_file,
-        "error": error,
-    }
+    facts = {_IN_JSON.get(name, name): getattr(record, name) for name in _FACTS}
+    return {**facts, "error": error}
 
 
 def _line(record: RunRecord) -> str:

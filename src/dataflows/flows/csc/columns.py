@@ -78,3 +78,11 @@ def _refused_write(name: str, there: Mapping[str, Any]) -> str:
 def findings(engine: sa.Engine, table: sa.Table) -> list[ColumnFinding] | None:
     """Compare the columns of a staging table with those of ``table``; None where it is not there."""
     return schema.findings(engine, table, refusal)
+
+
+def trial(table: sa.Table) -> sa.Update:
+    """Return what writes, in one row, into the columns that a run writes what they hold already."""
+    import sqlalchemy as sa
+
+    newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
+    return sa.update(table).where(table.c.id == newest).values({name: table.c[name] for name in WRITTEN})
