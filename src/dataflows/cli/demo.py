@@ -7,7 +7,9 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from textwrap import wrap
 from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,7 +72,7 @@ def _run(call: Invocation, folder: _Folder) -> int:
 
     call.loaded = Settings(data_dir=folder.path)  # where a bug would be logged
     call.output.note("all data is synthetic, and nothing leaves this machine")
-    stage, lines = scenes.run(folder.path, _DemoRunner(call).run_job, call.output.note)
+    stage, lines = scenes.run(folder.path, partial(_run_job, call), call.output.note)
     folder.keep = folder.keep or bool(stage.findings.differences)
     return _report(call, stage, lines, folder)
 
@@ -128,49 +130,34 @@ def _error(differences: list[str]) -> dict[str, str] | None:
     }
 
 
-class _DemoRunner:
-    """Runs a job as a command would, with a log of its own; on the screen only what went otherwise than planned."""
+def _run_job(call: Invocation, order: Order, job: Job) -> Outcome:
+    """Run a job as a command would, with a log of its own; on the screen only what went otherwise than planned."""
+    assert call.loaded is not None, "the demo has its own settings"
+    one = call.anew()
+    one.output.command = order.command
 
-    def __init__(self, call: Invocation) -> None:
-        self._call = call
+    def listener(event: Event) -> None:
+        log.log_event(event)
+        if text := _line(event, everything=call.output.verbose):
+            for line in wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False):
+                call.output.note(line)
 
-    def run_job(self, order: Order, job: Job) -> Outcome:
-        """Run a job to its end."""
-        from dataflows.runs.logs import RunLog
-        from dataflows.runs.runner import run_job
+    try:
+        log = one.log_to_file(call.loaded)
+        return one.outcome(replace(order, log_file=log.path), job, listener)
+    finally:
+        one.close()
 
-        log = RunLog(order.data_dir, order.command).attach()
 
-        def listener(event: Event) -> None:
-            log.log_event(event)
-            self._show(event)
+def _line(event: Event, *, everything: bool) -> str:
+    from dataflows.cli.progress import item_line
+    from dataflows.events import Retrying, Waiting
 
-        try:
-            log.log_start(order.command)
-            outcome = run_job(replace(order, log_file=log.path), job, listener)
-            log.log_end(outcome)
-        finally:
-            log.detach()
-        return outcome
-
-    def _show(self, event: Event) -> None:
-        from dataflows.cli.progress import item_line
-        from dataflows.events import Retrying, Waiting
-
-        output = self._call.output
-        if isinstance(event, Retrying):
-            when = f"in {event.wait:.1f} s" if event.wait >= 0.05 else "at once"
-            self._note(f"{event.why}: trying again {when}")
-        elif isinstance(event, Waiting):
-            self._note(f"waiting {event.seconds:.1f} s: {event.why}")
-        elif output.verbose and (text := item_line(event)):
-            self._note(text)
-
-    def _note(self, text: str) -> None:
-        from textwrap import wrap
-
-        for line in wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False):
-            self._call.output.note(line)
+    if isinstance(event, Retrying):
+        return f"{event.why}: trying again {f'in {event.wait:.1f} s' if event.wait >= 0.05 else 'at once'}"
+    if isinstance(event, Waiting):
+        return f"waiting {event.seconds:.1f} s: {event.why}"
+    return item_line(event) if everything else ""
 
 
 class _Folder:

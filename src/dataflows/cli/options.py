@@ -20,7 +20,7 @@ from dataflows.errors import DataflowsError, ExitCode, WrongUsage
 if TYPE_CHECKING:
     from dataflows.events import Event
     from dataflows.runs.logs import RunLog
-    from dataflows.runs.runner import Job, Order, Report
+    from dataflows.runs.runner import Job, Order, Outcome, Report
     from dataflows.settings import Settings
 
 
@@ -195,13 +195,17 @@ class Invocation:
 
     def run(self, order: Order, job: Job, show: Callable[[Report], None] | None = None) -> int:
         """Run the job, print how it ended, and return the exit code. ``show`` prints the report for people."""
+        return self.output.finish(self.outcome(order, job, self.listener), show=show)
+
+    def outcome(self, order: Order, job: Job, listener: Callable[[Event], None]) -> Outcome:
+        """Run the job, write its beginning and its end to the log, and return how it ended."""
         from dataflows.runs.runner import run_job
 
         assert self._log is not None, "order() comes first"
         self._log.log_start(order.command)
-        outcome = run_job(order, job, self.listener)
+        outcome = run_job(order, job, listener)
         self._log.log_end(outcome)
-        return self.output.finish(outcome, show=show)
+        return outcome
 
     def listener(self, event: Event) -> None:
         """Show an event and write it to the log: what ``run_job`` wants."""

@@ -118,6 +118,10 @@ class History:
             )
             self._journal.record(run_id, [Item(fetch.source, "done", fetch.tries)], db)
 
+    def failed(self, run_id: str, item: str, tries: int, code: str, message: str) -> None:
+        """Record that a source, or what is made from some, failed in this run."""
+        self._journal.record(run_id, [Item(item, "failed", tries, code, message)])
+
     def forget(self, sources: Iterable[str], *, older_than: timedelta) -> None:
         """Drop old records of these sources; the last good one of each stays whatever its age."""
         limit = (datetime.now(UTC) - older_than).isoformat(timespec="milliseconds")

@@ -28,9 +28,7 @@ from dataflows.flows.cqc.history import (
     repetitions,
     suspicions,
 )
-from dataflows.flows.cqc.verify import FileSummary
 from dataflows.runs import flow
-from dataflows.runs.journal import Item
 from dataflows.runs.runner import Run
 
 if TYPE_CHECKING:
@@ -149,8 +147,8 @@ class _Fetch:
         assert path is not None, "only what is the same as an earlier file is not saved"
         self.files[name] = path
         result = self.results[name] = of_fetch(got, path, unchanged=unchanged)
-        doubts = [*self._shrunk(name, content), *suspicions(content)]
-        result.warning = "; ".join([*doubts, *repetitions(content), *self._columns(name, content)]) or None
+        doubts = [*self._shrunk(got), *suspicions(content)]
+        result.warning = "; ".join([*doubts, *repetitions(content), *self._columns(got)]) or None
         self.history.add(self.run.id, recorded(got, path, good=not doubts))
         if got.path is None:
             yield Skipped(name, "not saved again")
@@ -163,17 +161,17 @@ class _Fetch:
             counts = ", ".join(f"{count} {what}" for what, count in odd.items() if count)
             yield Warned(f"{name}: rows that are {counts}; the file is as it came")
 
-    def _shrunk(self, name: str, content: FileSummary) -> Iterator[str]:
-        last = self.before[name]
-        if last is not None and content.rows * 2 < last.rows and not self.options.accept_shrink:
-            self.shrunk.append(name)
-            yield f"{content.rows} records, under half of the {last.rows} of the last good file"
+    def _shrunk(self, got: Fetched) -> Iterator[str]:
+        last, rows = self.before[got.source.name], got.content.rows
+        if last is not None and rows * 2 < last.rows and not self.options.accept_shrink:
+            self.shrunk.append(got.source.name)
+            yield f"{rows} records, under half of the {last.rows} of the last good file"
 
-    def _columns(self, name: str, content: FileSummary) -> Iterator[str]:
+    def _columns(self, got: Fetched) -> Iterator[str]:
         """Which columns came and went since the last good file."""
-        last = self.before[name]
+        last = self.before[got.source.name]
         before = self._columns_of(last) if last else None
-        if before is not None and (words := came_and_went(before, content.columns)):
+        if before is not None and (words := came_and_went(before, got.content.columns)):
             yield words
 
     def _columns_of(self, last: Fetch) -> Sequence[str] | None:
@@ -191,7 +189,7 @@ class _Fetch:
         name = missed.source.name
         self.errors[name] = error
         self.results[name] = Result(error=error.message, code=error.code, tries=missed.tries)
-        self.run.journal.record(self.run.id, [Item(name, "failed", missed.tries, error.code, error.message)])
+        self.history.failed(self.run.id, name, missed.tries, error.code, error.message)
         yield Failed(name, error.code, error.message)
 
     # --- what is made from the files --------------------------------------------------------------------------
@@ -239,7 +237,7 @@ class _Fetch:
             message = not_written(error, f"the file of {what}").message
         else:
             message = "an earlier file is not as it was when it was fetched"
-        self.run.journal.record(self.run.id, [Item(what, "failed", 1, "not_written", message)])
+        self.history.failed(self.run.id, what, 1, "not_written", message)
         return Failed(what, "not_written", message)
 
     # --- the end ----------------------------------------------------------------------------------------------
