@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 COMMAND = "sandbox"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE)
-_OF_HTTP = ("error_status", "retry_after", "rate_limit", "cut_share")  # faults that SMTP has no word for
 _MARK = "# Points dataflows at its sandbox. Written by: dataflows sandbox --write-env"
 
 
@@ -110,38 +109,25 @@ def sandbox(
     the settings that point the commands at it and runs until Ctrl-C. What arrived is shown under /_sandbox, where
     faults can also be changed while it runs.
     """
-    receiver: dict[str, object] = {
-        "latency_ms": latency_ms,
-        "jitter_ms": jitter_ms,
-        "error_share": error_share,
-        **({} if error_status is None else {"error_status": error_status}),
-        "retry_after": retry_after,
-        "drop_share": drop_share,
-        "lost_share": lost_answer_share,
-        "cut_share": cut_share,
-        "silent_share": silent_share,
-        "rate_limit": rate_limit,
-        "max_batch": max_batch,
-    }
-    directory: dict[str, object] = {
-        "create_ms": create_ms,
-        "wake_ms": wake_ms,
-        "creates_per_minute": creates_per_minute,
-        "calls_per_minute": calls_per_minute,
-    }
     call = invocation(context).begin(COMMAND)
     _refuse_to_overwrite(write_env)
     from dataflows.flows.csc.schema import load_schema
     from dataflows.sandbox.server import Sandbox
 
-    every = {name: value for name, value in receiver.items() if name != "max_batch"}
+    mail: dict[str, object] = {
+        **{"latency_ms": latency_ms, "jitter_ms": jitter_ms, "error_share": error_share, "drop_share": drop_share},
+        **{"lost_share": lost_answer_share, "silent_share": silent_share},
+    }
+    http = {**mail, "retry_after": retry_after, "rate_limit": rate_limit, "cut_share": cut_share}
+    http |= {} if error_status is None else {"error_status": error_status}  # SMTP has other numbers
+    limits = {"creates_per_minute": creates_per_minute, "calls_per_minute": calls_per_minute}
     faults: dict[str, dict[str, object]] = {
-        "receiver": receiver,
+        "receiver": {**http, "max_batch": max_batch},
         "token": {"token_seconds": token_seconds},
-        "cqc": every,
-        "directory": {**every, **directory},
-        "bucket": {**every, "bad_hash_share": bad_hash_share},
-        "mailbox": {name: value for name, value in every.items() if name not in _OF_HTTP},
+        "cqc": http,
+        "directory": {**http, "create_ms": create_ms, "wake_ms": wake_ms, **limits},
+        "bucket": {**http, "bad_hash_share": bad_hash_share},
+        "mailbox": mail,
     }
     rules = load_schema(schema)
     box = Sandbox(seed, port, mail_port=mail_port, model=model, lean=lean, schema=rules, faults=faults)
