@@ -70,7 +70,7 @@ class _Endpoint:
         reply = self.line.ask("POST", self.address(), carried, b"[]")
         if reply.status == 200 and not _is_the_api(reply.body):
             raise SettingUnusable(
-                "API_ENDPOINT answers 200 with something that is no JSON",
+                "API_ENDPOINT answers 200 with something that is not JSON",
                 hint="check API_ENDPOINT; a proxy or a sign-in page may also stand in between",
             )
         if reply.status in (200, 204, 400):

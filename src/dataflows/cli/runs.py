@@ -187,7 +187,7 @@ def prune(
     call = invocation(context).begin("runs prune", as_json)
     age = _AGE.fullmatch(older_than)
     if age is None:
-        raise WrongUsage(f"--older-than {older_than!r} is no age", hint="write it as 30d, 12h or 90m")
+        raise WrongUsage(f"--older-than {older_than!r} is not a valid age", hint="write it as 30d, 12h or 90m")
     limit = timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[age[2]]: int(age[1])})
     if limit > _LONGEST:
         raise WrongUsage(f"--older-than {older_than} is over 100 years", hint="write it as 30d, 12h or 90m")

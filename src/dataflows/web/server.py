@@ -218,7 +218,7 @@ class Prompt(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, as every error is answered; in the middle of another answer there is no room."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            answer = HttpRefusal(400, "bad_request", "the request is no HTTP", hint="see /docs").response()
+            answer = HttpRefusal(400, "bad_request", "the request is not HTTP", hint="see /docs").response()
             headers = [*answer.raw_headers, (b"connection", b"close")]
             start = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
             for event in (start, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
