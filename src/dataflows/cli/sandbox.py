@@ -194,4 +194,6 @@ def _refuse_to_overwrite(write_env: Path | None) -> None:
     if write_env is None or not write_env.exists():
         return
     if not write_env.is_file() or not write_env.read_bytes().startswith(_MARK.encode()):
-        raise WrongUsage(f"{write_env} already exists and was not written by this command", hint="give --write-env another name")
+        raise WrongUsage(
+            f"{write_env} already exists and was not written by this command", hint="give --write-env another name"
+        )

@@ -94,7 +94,9 @@ def _imports(wished: str) -> dict[str, float]:
     for part in filter(None, (part.strip() for part in wished.split(","))):
         name, _, span = part.partition("=")
         if name not in spans:
-            raise WrongUsage(f"--watch {name!r} is not an import", hint="one of patients, therapists, or both with a comma")
+            raise WrongUsage(
+                f"--watch {name!r} is not an import", hint="one of patients, therapists, or both with a comma"
+            )
         found[name] = seconds(span or spans[name])
     return found
 
