@@ -242,7 +242,7 @@ def in_plain_text(refusal: Answer) -> Answer:
 
 
 @dataclass
-class Upload:
+class ReceivedObject:
     """An upload in one piece: what it is to be called, what arrived, and what its sender says of it."""
 
     name: str
@@ -260,7 +260,7 @@ class Upload:
         return self.checksums.get(name, worked_out) != worked_out
 
 
-def uploaded(request: Request, query: Mapping[str, str]) -> Upload:
+def uploaded(request: Request, query: Mapping[str, str]) -> ReceivedObject:
     """Read an upload: the content alone (``media``, as curl sends it) or with metadata (``multipart``, the library).
 
     Raises:
@@ -289,9 +289,11 @@ def _parts(content_type: str, body: bytes) -> tuple[dict[str, Any], str, bytes]:
     return about, kind[1].decode("latin-1") if kind else "", data.removesuffix(b"\r\n")
 
 
-def _named(about: Mapping[str, Any], query: Mapping[str, str], content_type: str, data: bytes) -> Upload:
+def _named(about: Mapping[str, Any], query: Mapping[str, str], content_type: str, data: bytes) -> ReceivedObject:
     name = query.get("name") or about.get("name")
     if not isinstance(name, str) or not name:
         raise ValueError("Required parameter: name")
     checksums = {one: str(about[one]) for one in ("crc32c", "md5Hash") if one in about}
-    return Upload(name, str(about.get("contentType") or content_type or "application/octet-stream"), data, checksums)
+    return ReceivedObject(
+        name, str(about.get("contentType") or content_type or "application/octet-stream"), data, checksums
+    )
