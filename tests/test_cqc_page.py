@@ -11,7 +11,7 @@ import typer
 from dataflows.cli import cqc_fetch
 from dataflows.cli.main import app
 from dataflows.errors import AccessRefused, ExitCode, ServiceDown
-from dataflows.flows.cqc import fetching, folder, reporting, verify
+from dataflows.flows.cqc import fetching, folder, history, verify
 from dataflows.remote import download
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "cqc-fetch.md").read_text(encoding="utf-8")
@@ -25,12 +25,12 @@ def first_column(head: str) -> set[str]:
 
 def test_it_explains_every_field_of_the_report() -> None:
     explained = {name.removeprefix("results.SOURCE.") for name in first_column("| field | meaning |")} - {"---"}
-    assert explained == {one.name for one in fields(reporting.Result)} | {"status", "saved_to", "merged", "pruned"}
+    assert explained == {one.name for one in fields(history.Result)} | {"status", "saved_to", "merged", "pruned"}
 
 
 def test_it_explains_every_reason() -> None:
     source = Path(str(verify.__file__)).read_text(encoding="utf-8")
-    unfit = set(re.findall(r'Unfit\(\s*"([a-z]+)"', source))
+    unfit = set(re.findall(r'UnfitFile\(\s*"([a-z]+)"', source))
     classes = (download.BrokenOff, download.NotFollowed, download.Oversized, download.UnknownEncoding)
     others = {one.code for one in (*classes, fetching.Unavailable, folder.NotWritten, AccessRefused, ServiceDown)}
     assert first_column("| code | what it means, and what to do |") - {"---"} == unfit | others

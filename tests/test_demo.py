@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from dataflows import demo
 from dataflows.cli.main import main
-from dataflows.demo import cqc, csc, hospitals, patients, programme, therapists
+from dataflows.demo import cqc, csc, hospitals, patients, therapists
 from dataflows.demo.stage import Comparison, Scene
-from dataflows.flows.cqc import changes
+from dataflows.flows.cqc import derived
 from dataflows.flows.cqc.verify import FileSummary, Verifier
 from dataflows.flows.csc import delta
 from dataflows.flows.csc.writers import StagingWriter
@@ -67,7 +68,9 @@ def test_the_document_and_what_is_kept(temporary: Path, capsys: Capture) -> None
     assert main(["demo", "--keep", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["status"], document["differences"], document["error"]) == ("done", [], None)
-    assert document["checked"] > 900
+    checks = re.search(r"15 runs, (\d+) checks", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert checks is not None
+    assert document["checked"] == int(checks[1])
     assert [run["exit_code"] for run in document["runs"]] == [0, 3, 0, 0, 14, 13, 0, 3, 3, 0, 3, 3, 0, 0, 3]
     assert sum(run["seconds"] for run in document["runs"]) < 30
     flows = list(dict.fromkeys(item["flow"] for item in document["items"]))
@@ -92,11 +95,11 @@ def write_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def expect_another_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(csc.SECOND_NIGHT, "superseded", 1)
+    monkeypatch.setitem(csc.ALSO, "superseded", 1)
 
 
 def forget_changed_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changes, "_differences", lambda *_: iter(()))
+    monkeypatch.setattr(derived, "_differences", lambda *_: iter(()))
 
 
 def take_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,15 +141,15 @@ def know_therapists_without_first_names(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("scene", "damage", "difference"),
     [
-        (csc.play, forget_vanished_items, "what the receiver holds of row 43 is not what it must be"),
-        (csc.play, write_nothing_back, "run 2: replayed is 60, must be 0"),
-        (csc.play, expect_another_figure, "csc-submit, run 2: superseded is 0, must be 1"),
-        (hospitals.play, repeat_what_got_no_answer, "hospitals-bulk, run 1: exit code is 11, must be 0"),
-        (patients.play, delete_before_the_commit, "after run 2: objects in the bucket is 1, must be 2"),
-        (patients.play, know_patients_without_first_names, "patient-import: patients is 10, must be 11"),
-        (therapists.play, know_therapists_without_first_names, "therapists in the table is 80, must be 81"),
-        (cqc.play, forget_changed_columns, "cqc-fetch, homecare: changed records is 0, must be 20"),
-        (cqc.play, take_whatever_comes, "cqc-fetch: files in the folder is 9, must be 8"),
+        (csc.run, forget_vanished_items, "what the receiver holds of row 43 is not what it must be"),
+        (csc.run, write_nothing_back, "run 2: replayed is 60, must be 0"),
+        (csc.run, expect_another_figure, "csc-submit, run 2: superseded is 0, must be 1"),
+        (hospitals.run, repeat_what_got_no_answer, "hospitals-bulk, run 1: exit code is 11, must be 0"),
+        (patients.run, delete_before_the_commit, "after run 2: objects in the bucket is 1, must be 2"),
+        (patients.run, know_patients_without_first_names, "patient-import: patients is 10, must be 11"),
+        (therapists.run, know_therapists_without_first_names, "therapists in the table is 80, must be 81"),
+        (cqc.run, forget_changed_columns, "cqc-fetch, run 2: changed is 0, must be 40"),
+        (cqc.run, take_whatever_comes, "cqc-fetch: files in the folder is 9, must be 8"),
     ],
 )
 def test_it_is_red_when_something_is_lost(
@@ -157,7 +160,7 @@ def test_it_is_red_when_something_is_lost(
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
 ) -> None:
-    monkeypatch.setattr(programme, "SCENES", (scene,))
+    monkeypatch.setattr(demo, "SCENES", (scene,))
     damage(monkeypatch)
     assert main(["demo"]) == 1
     out, err = capsys.readouterr()
@@ -167,20 +170,20 @@ def test_it_is_red_when_something_is_lost(
 
 
 def test_a_stop_leaves_nothing(temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    def stopped(_stage: Any) -> Any:
+    def stopped(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(programme, "play", stopped)
+    monkeypatch.setattr(demo, "run", stopped)
     assert main(["demo"]) == 130
     assert "hint: run it again" in capsys.readouterr().err
     assert list(temporary.iterdir()) == []
 
 
 def test_a_bug_keeps_what_a_report_needs(temporary: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    def broken(_stage: Any) -> Any:
+    def broken(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(programme, "play", broken)
+    monkeypatch.setattr(demo, "run", broken)
     assert main(["demo"]) == 1
     [kept] = temporary.iterdir()
     assert "this is a bug in dataflows" in capsys.readouterr().err
@@ -192,5 +195,13 @@ def test_findings_count_and_name_what_differs() -> None:
     findings.must("one", 1, 1)
     findings.must("two", 3, range(1, 3))
     findings.right("three", False)
-    assert findings.checked == 3
-    assert findings.differences == ["two is 3, must be 1 to 2", "three is not what it must be"]
+    findings.right("row", True, False)
+    findings.figures("run 1", {"sent": 2, "lost": 1, "seen": 5}, {"sent": 3, "seen": range(4, 6)})
+    assert findings.checked == 5
+    assert findings.differences == [
+        "two is 3, must be 1 to 2",
+        "three is not what it must be",
+        "row 2 is not what it must be",
+        "run 1: sent is 2, must be 3",
+        "run 1: lost is 1, must be 0",
+    ]

@@ -21,7 +21,7 @@ from dataflows.cli.options import variables
 from dataflows.flows.csc.table import staging_table
 from dataflows.flows.patients.tracking import ATTEMPTS
 from dataflows.sandbox.server import Sandbox
-from dataflows.sandbox.synthetic_practice import write_therapists
+from dataflows.sandbox.synthetic_practice import therapist
 from tests.accounts import any_mask, open_to_others, posix
 from tests.flows.hospitals.world import QUICK
 from tests.flows.patients.world import name_of, registration, written
@@ -169,7 +169,9 @@ def test_registrations_in_the_embedded_database_with_a_mail_server_that_is_away(
 
 
 def test_therapists(house: House) -> None:
-    write_therapists(house.given / "therapists", ["52074"], count=3)
+    scraped = {"metadata": {"scrape_date": "2026-03-08"}, "therapists": [therapist(n, "52074") for n in range(3)]}
+    (house.given / "therapists").mkdir(parents=True)
+    (house.given / "therapists" / "52074.json").write_text(json.dumps(scraped), encoding="utf-8")
     assert house.run("therapist-import", SMTP_HOST="") == 0
     broken = house.given / "therapists" / "52075.json"
     broken.write_text("{")

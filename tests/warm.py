@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
 HEAVY = [
-    "tests.warm", "dataflows.cli.main", "dataflows.cli.watching", "dataflows.cli.wording", "dataflows.flows.cqc.job",
+    "tests.warm", "dataflows.cli.main", "dataflows.cli.progress", "dataflows.cli.wording", "dataflows.flows.cqc.job",
     "dataflows.flows.csc.job", "dataflows.flows.hospitals.job", "dataflows.flows.patients.job",
     "dataflows.flows.therapists.job", "dataflows.checks", "dataflows.web.application", "dataflows.web.server",
     "dataflows.settings.reading", "google.cloud.storage", "google.auth.transport.requests", "google_crc32c", "psycopg",

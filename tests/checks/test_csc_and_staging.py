@@ -13,7 +13,7 @@ import trustme
 
 from dataflows.checks import Check, check_schema
 from dataflows.checks.csc import check_csc
-from dataflows.checks.databases import check_staging
+from dataflows.checks.staging import check_staging
 from dataflows.errors import ExitCode
 from dataflows.flows.csc.table import create_table, staging_table
 from dataflows.settings import Secret, Settings

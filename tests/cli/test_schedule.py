@@ -229,9 +229,9 @@ def test_a_file_for_schtasks_is_utf_16(tmp_path: Path, capsys: Capture) -> None:
         (["csc-submit", "--daily", "02:00", "--name", "a\nb"], "--name may hold"),
         (["cqc-fetch", "--daily", "02:00", "--", "--output", "/srv/a\nb"], "a line break"),
         (["csc-submit", "--daily", "02:00", "--", "--limmit", "5"], "--limmit"),
-        (["hospitals-bulk", "--daily", "02:00", "--", "hospitals.csv"], "hospitals.csv is no whole path"),
-        (["cqc-fetch", "--daily", "02:00", "--", "--output=data"], "data is no whole path"),
-        (["therapist-import", "--daily", "02:00", "--", "C:/a.json", "b.json"], "b.json is no whole path"),
+        (["hospitals-bulk", "--daily", "02:00", "--", "hospitals.csv"], "hospitals.csv is not a full path"),
+        (["cqc-fetch", "--daily", "02:00", "--", "--output=data"], "data is not a full path"),
+        (["therapist-import", "--daily", "02:00", "--", "C:/a.json", "b.json"], "b.json is not a full path"),
     ],
 )
 def test_what_would_fail_every_night_is_refused(arguments: list[str], told: str, capsys: Capture) -> None:

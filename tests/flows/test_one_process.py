@@ -59,7 +59,7 @@ def passes(server: Within, at_least: int) -> None:
     """Wait until both imports of a server have made so many passes more."""
 
     def counted() -> dict[str, int]:
-        with server.desk.journal.transaction() as db:
+        with server.context.journal.transaction() as db:
             return dict(
                 db.execute("SELECT command, count(*) FROM runs WHERE exit_code = 0 GROUP BY command").fetchall()
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from io import BytesIO
 from typing import Any
 
 import pytest
@@ -89,16 +88,6 @@ def test_the_library_uploads_in_one_piece(box: Sandbox, bucket: storage.Bucket, 
 
     assert box.bucket.objects[NAME][1] == data
     assert bucket.get_blob(NAME).content_type == "application/json"
-
-
-def test_the_library_uploads_in_several_pieces(box: Sandbox, bucket: storage.Bucket) -> None:
-    data = bytes(700_000)
-    blob = bucket.blob(NAME, chunk_size=256 * 1024)
-    blob.upload_from_file(BytesIO(data), size=len(data), checksum="md5")
-    bucket.blob("open end", chunk_size=256 * 1024).upload_from_file(BytesIO(data))
-
-    assert {name: content for name, (_, content) in box.bucket.objects.items()} == {NAME: data, "open end": data}
-    assert blob.generation == box.bucket.objects[NAME][0]
 
 
 def test_a_simple_upload_is_taken_too(box: Sandbox) -> None:

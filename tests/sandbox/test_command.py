@@ -87,7 +87,7 @@ def test_a_foreign_env_file_is_left_alone(run: Run, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("CLIENT_SECRET=synthetic", encoding="utf-8")
 
-    with pytest.raises(WrongUsage, match="is there already"):
+    with pytest.raises(WrongUsage, match="already exists"):
         run("--write-env", str(file))
     assert file.read_text(encoding="utf-8") == "CLIENT_SECRET=synthetic"
 

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-import tracemalloc
 from collections import Counter
-from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
-from dataflows.sandbox.synthetic_practice import (
-    Layout,
-    again,
-    registration,
-    registrations,
-    therapist,
-    write_large_file,
-    write_therapists,
-)
+from dataflows.sandbox.synthetic_practice import SyntheticRegistration, again, registration, therapist
 
 OBJECT_NAME = re.compile(r"(.+_)+(\d{4}-\d{2}-\d{2}|\d{8})_[0-9a-fA-F]{8,64}\.json")
+
+
+def registrations(count: int, seed: int = 0) -> list[SyntheticRegistration]:
+    rng = Random(seed)
+    return [registration(rng, n) for n in range(1, count + 1)]
 
 
 def test_registrations_have_names_and_bodies_of_the_real_form() -> None:
@@ -76,30 +69,6 @@ def test_somebody_can_register_again() -> None:
     assert later.document["patient_data"] == first.document["patient_data"] | {"ort": "Neustadt"}
 
 
-def load(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def test_therapist_files_are_as_the_scraper_writes_them(tmp_path: Path) -> None:
-    paths = write_therapists(tmp_path, ["00074", "00066"], count=40)
-    assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["20260308/00074.json", "20260308/00066.json"]
-
-    found = load(paths[0])
-    assert found["metadata"]["total_therapists"] == len(found["therapists"]) == 40
-    assert found["metadata"]["new_therapists"] == 40
-    assert {(one["id"], one["status"]) for one in found["therapists"]} == {(f"praxis{n}", "new") for n in range(40)}
-
-
-def test_the_old_layout_has_neither_id_nor_status(tmp_path: Path) -> None:
-    [path] = write_therapists(tmp_path, ["00074"], count=3, layout="old", dated=False)
-
-    found = load(path)
-    assert path == tmp_path / "00074.json"
-    assert set(found["metadata"]) == {"timestamp", "scrape_id", "source", "version"}
-    assert found["statistics"]["total_therapists"] == 3
-    assert all({"id", "status"}.isdisjoint(one) for one in found["therapists"])
-
-
 @pytest.mark.parametrize("edition", [2, 3, 7])
 def test_the_status_of_a_later_edition_is_true(edition: int) -> None:
     before, now = ([therapist(n, edition=one) for n in range(1000)] for one in (edition - 1, edition))
@@ -112,30 +81,7 @@ def test_the_status_of_a_later_edition_is_true(edition: int) -> None:
     assert 40 <= statuses["modified"] <= 50
 
 
-@pytest.mark.parametrize("edition", [1, 2])
-def test_the_counts_of_a_file_are_those_of_its_entries(tmp_path: Path, edition: int) -> None:
-    [path] = write_therapists(tmp_path, ["00074"], count=120, edition=edition)
-
-    found = load(path)
-    counts = Counter(one["status"] for one in found["therapists"])
-    assert {key: found["metadata"][f"{key}_therapists"] for key in ("new", "modified", "deleted")} == {
-        key: counts[key] for key in ("new", "modified", "deleted")
-    }
-
-
 def test_nobody_is_there_twice() -> None:
     people = [therapist(n)["basic_info"] for n in range(5000)]
 
     assert len({(one["first_name"], one["last_name"]) for one in people}) == 5000
-
-
-@pytest.mark.parametrize("layout", ["new", "old"])
-def test_a_large_file_is_written_in_little_memory(tmp_path: Path, layout: Layout) -> None:
-    tracemalloc.start()
-    size = write_large_file(tmp_path / "00074.json", 2000, layout=layout)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-
-    assert 1_500 < size / 2000 < 2_500
-    assert most < size / 4
-    assert len(load(tmp_path / "00074.json")["therapists"]) == 2000

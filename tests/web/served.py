@@ -23,7 +23,7 @@ from dataflows.settings import Settings, load
 from dataflows.web import server
 from dataflows.web.access import Access
 from dataflows.web.application import make_app
-from dataflows.web.desk import ServerContext
+from dataflows.web.context import ServerContext
 from tests.processes import PATIENCE, Program, until
 
 TOKEN = "made-up-token-of-the-tests-7f3a"
@@ -204,11 +204,11 @@ class Within(Caller):
     app: FastAPI = field(default_factory=FastAPI)
 
     @property
-    def desk(self) -> ServerContext:
+    def context(self) -> ServerContext:
         """Its place of work."""
-        desk = self.app.state.desk
-        assert isinstance(desk, ServerContext)
-        return desk
+        context = self.app.state.context
+        assert isinstance(context, ServerContext)
+        return context
 
 
 @contextmanager

@@ -14,8 +14,8 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from dataflows.errors import SettingUnusable
-from dataflows.flows.cqc.changes import Fetch, History
 from dataflows.flows.cqc.folder import target
+from dataflows.flows.cqc.history import Fetch, History
 from dataflows.sandbox.server import Sandbox
 from dataflows.settings import Secret
 from dataflows.web import access
@@ -54,7 +54,7 @@ def loopback(box: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def fetched(server: Within, *names: str) -> None:
     """Let the journal say that runs have fetched these files."""
-    history = History(server.desk.journal, target(server.desk.settings.data_dir))
+    history = History(server.context.journal, target(server.context.settings.data_dir))
     for name in names:
         history.add("a run", Fetch("homecare", "https://x", name, 20, 1, "0", None, None, 0.1, 1, True))
 
@@ -323,12 +323,12 @@ def test_no_other_file_is_given_out(guarded: Within, name: str) -> None:
 
 
 def test_a_file_that_was_made_from_downloads_is_given_out(guarded: Within) -> None:
-    desk, name = guarded.desk, "changes_homecare_20260101_000000Z.csv"
-    data = desk.settings.data_dir
+    context, name = guarded.context, "changes_homecare_20260101_000000Z.csv"
+    data = context.settings.data_dir
     (data / name).write_bytes(b"what,Name\n")
     assert guarded.get(f"/files/{name}").status == 404
-    run_id = desk.journal.start("cqc-fetch", target(data), options={})
-    desk.journal.finish(run_id, "done", 0, {}, None, {"results": {"homecare": {"changes": {"file": name}}}})
+    run_id = context.journal.start("cqc-fetch", target(data), options={})
+    context.journal.finish(run_id, "done", 0, {}, None, {"results": {"homecare": {"changes": {"file": name}}}})
     assert guarded.get(f"/files/{name}").body == b"what,Name\n"
 
 
@@ -341,7 +341,7 @@ def test_a_slash_at_the_end_makes_no_redirect_to_where_the_caller_says(guarded: 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="making a link takes a privilege there")
 def test_a_link_is_no_file(guarded: Within) -> None:
-    data = guarded.desk.settings.data_dir
+    data = guarded.context.settings.data_dir
     (data / "cqc_carehomes_20260101_000000Z.csv").symlink_to(data / "journal.db")
     (data / "cqc_carehomes_20260102_000000Z.csv").symlink_to(data / NAME)
     (data / "cqc_carehomes_20260103_000000Z.csv").mkdir()

@@ -182,7 +182,7 @@ def test_resume_and_abandon_at_the_same_moment(server: Within, box: Sandbox, bro
     answers = together(server, ("POST", f"/hospitals/resume/{broken_off}"), abandon, abandon, abandon)
     assert {answer.status for answer in answers} <= {200, 409}
     assert [answer.status for answer in answers].count(200) >= 1
-    until(lambda: not server.desk.background.running(), "the end")
+    until(lambda: not server.context.background.running(), "the end")
     found = in_directory(box, broken_off)
     assert [record["active"] for record in found] in ([], [True] * 3)
 
@@ -205,7 +205,7 @@ def test_health_answers_while_the_journal_is_held(server: Within, box: Sandbox) 
     with gated(box.cqc) as gate, ThreadPoolExecutor() as pool:
         first = pool.submit(server.post, "/run")
         gate.wait()
-        with server.desk.journal.reading():
+        with server.context.journal.reading():
             waiting = [pool.submit(server.post, "/run") for _ in range(5)]
             waiting += [pool.submit(server.get, "/runs") for _ in range(3)]
             assert [server.get("/health").status for _ in range(5)] == [200] * 5
@@ -220,13 +220,13 @@ def test_a_server_that_stops_takes_nothing_in(box: Sandbox, tmp_path: Path) -> N
         with gated(box.cqc) as gate, ThreadPoolExecutor() as pool:
             first = pool.submit(server.post, "/run")
             gate.wait()
-            server.desk.stop()
+            server.context.stop()
             refused = [server.post("/run"), server.upload("/batch/upload-csv", CSV.format("Late"))]
             gate.open()
         assert [(answer.status, answer.code) for answer in refused] == [(503, "service_down")] * 2
         assert refused[0].headers["Retry-After"] == "30"
         assert (first.result().status, first.result().code) == (503, "interrupted")
-        assert server.desk.journal.runs(state=RUNNING) == []
+        assert server.context.journal.runs(state=RUNNING) == []
         assert server.get("/health").status == 200
 
 

@@ -15,8 +15,9 @@ from dataflows.runs.history import recent_attempts
 from dataflows.runs.journal import Item, Journal
 from dataflows.settings import Settings
 from dataflows.web.access import Access
-from dataflows.web.desk import IMPORTS, ServerContext, Watched
-from dataflows.web.imports import _health
+from dataflows.web.context import ServerContext
+from dataflows.web.imports import IMPORTS, Watched
+from dataflows.web.watching import _health
 from tests.flows.patients.world import name_of, registration, written
 from tests.flows.therapists.world import scrape, therapist
 from tests.processes import until
@@ -97,27 +98,27 @@ class Past:
     """A journal with passes of the past."""
 
     def __init__(self, folder: Path) -> None:
-        self.desk = ServerContext(Settings(data_dir=folder), Access(None))
-        self.desk.open()
+        self.context = ServerContext(Settings(data_dir=folder), Access(None))
+        self.context.open()
         self.watched = Watched(IMPORTS["patients"], every=3600.0)
 
     def passed(self, code: ExitCode, states: str = "") -> None:
         """A pass that has just ended, with items that are done (d) or failed (f)."""
-        journal: Journal = self.desk.journal
+        journal: Journal = self.context.journal
         run_id = journal.start(PATIENTS, "database", options={})
         full = {"d": "done", "f": "failed"}
         journal.record(run_id, [Item(f"{at:02}", full[one]) for at, one in enumerate(states)])
         journal.finish(run_id, "done", code, {}, None)
 
     def is_well(self) -> bool:
-        return _health(self.desk, self.watched).ok
+        return _health(self.context, self.watched).ok
 
 
 @pytest.fixture
 def past(tmp_path: Path) -> Any:
     made = Past(tmp_path)
     yield made
-    made.desk.close()
+    made.context.close()
 
 
 def test_a_new_server_is_not_overdue(past: Past) -> None:
@@ -140,7 +141,7 @@ def test_most_of_the_last_twenty_items_failed(states: str, well: bool, past: Pas
 
 def test_older_items_than_the_last_twenty_do_not_count(past: Past) -> None:
     past.passed(ExitCode.ALL_FAILED, "f" * 30)
-    with past.desk.journal.transaction() as db:
+    with past.context.journal.transaction() as db:
         db.execute("UPDATE items SET ended_at = '2026-01-01T00:00:00.000+00:00'")
     past.passed(ExitCode.OK, "d" * 20)
     assert past.is_well()

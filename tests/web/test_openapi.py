@@ -148,13 +148,13 @@ def test_it_does_what_it_says(server: Within, described: dict[str, Any], found: 
 def test_without_the_token_nothing_is_done(
     server: Within, described: dict[str, Any], found: dict[str, str], token: str | None
 ) -> None:
-    runs = len(server.desk.journal.runs())
+    runs = len(server.context.journal.runs())
     for operation in schemathesis.openapi.from_dict(described).get_all_operations():
         assert isinstance(operation, Ok)
         one = operation.ok()
         seen = tried(server, one.as_strategy(), found, few=False, token=token)
         assert seen <= ({200} if one.label == "GET /health" else {401}), one.label
-    assert len(server.desk.journal.runs()) == runs
+    assert len(server.context.journal.runs()) == runs
 
 
 def tried(

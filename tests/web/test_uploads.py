@@ -216,7 +216,7 @@ def test_a_thousand_uploads_are_all_answered(server: Within, box: Sandbox, monke
     assert {answer.status for answer in answers} == {202, 409, 503}
     taken = [answer.document["batch_id"] for answer in answers if answer.status == 202]
     assert len(taken) == 16 == len(set(taken))
-    until(lambda: not server.desk.background.running(), "the end of the batches")
+    until(lambda: not server.context.background.running(), "the end of the batches")
     states = Counter(server.get(f"/batch/{batch}/progress").document["processing_status"] for batch in taken)
     assert states == {"completed": 16}
 
@@ -237,7 +237,7 @@ def test_two_uploads_of_the_same_rows_at_once_create_them_once(server: Within, b
         answers = [one.result() for one in asked]
     first, *others = sorted(answers, key=lambda answer: answer.status)
     assert (first.status, {outcome(answer) for answer in others}) == (202, {(409, "already_running")})
-    until(lambda: not server.desk.background.running(), "the end of the batch")
+    until(lambda: not server.context.background.running(), "the end of the batch")
     assert [record["name"] for record in box.directory.records].count("Synthetic Hospital Twice") == 1
 
 

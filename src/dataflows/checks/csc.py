@@ -1,4 +1,4 @@
-"""``test-endpoint --target csc``: settings, way, token, and whether the CSC API lets us in. No record is sent."""
+"""The CSC API (settings, way, token, whether it lets us in; no record is sent), and the rules of a child's record."""
 
 from __future__ import annotations
 
@@ -63,16 +63,14 @@ class _Endpoint:
         return f"tenant {facts.tenant}, scope {facts.scope}, good for {facts.expires_in // 60} minutes, {way}"
 
     def access(self) -> str:
+        from dataflows.flows.csc.receiver import headers
+
         key = self._settings.supplier_key
-        headers = {
-            "Authorization": f"Bearer {self._token}",
-            "SupplierKey": key.reveal() if key else "",
-            "Content-Type": "application/json",
-        }
-        reply = self.line.ask("POST", self.address(), headers, b"[]")
+        carried = headers(self._token, key.reveal() if key else "")
+        reply = self.line.ask("POST", self.address(), carried, b"[]")
         if reply.status == 200 and not _is_the_api(reply.body):
             raise SettingUnusable(
-                "API_ENDPOINT answers 200 with something that is no JSON",
+                "API_ENDPOINT answers 200 with something that is not JSON",
                 hint="check API_ENDPOINT; a proxy or a sign-in page may also stand in between",
             )
         if reply.status in (200, 204, 400):
@@ -104,3 +102,29 @@ def _refusal(status: int) -> DataflowsError:
     if status in (408, 429) or status >= 500:
         return ServiceDown(text, hint="run again later")
     return SettingUnusable(text, hint="check API_ENDPOINT and LA_CODE")
+
+
+_SHOWN = 30
+
+
+def check_rules(settings: Settings) -> Iterator[Check]:
+    """The rules of a child's record."""
+    yield Attempt()("attribute rules", partial(_rules, settings))
+
+
+def _rules(settings: Settings) -> str:
+    """Say which rules hold.
+
+    Raises:
+        SettingUnusable: the document that CSC_SCHEMA names cannot be used.
+    """
+    from dataflows.flows.csc.schema import built_in, differences, load_schema
+
+    ours, schema = built_in(), load_schema(settings.csc_schema)
+    if schema.source is None:
+        return f"DfE's schema {schema.version}, built in"
+    found = differences(ours, schema)
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    differs = f"differs from the built-in {ours.version}: {'; '.join(found[:_SHOWN])}{more}"
+    same = f"says the same as the built-in {ours.version}"
+    return f"DfE's schema {schema.version} from {schema.source} {differs if found else same}"

@@ -1,23 +1,20 @@
-"""`test-db` and `test-schema`: the databases, asked without changing them."""
+"""``test-db``: a database that a setting names, and the practice's own, asked without changing them."""
 
 from __future__ import annotations
 
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file
-from dataflows.errors import DataflowsError, ExitCode, SettingUnusable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from dataflows.flows.csc.indexes import Offered
     from dataflows.settings import Settings
-    from dataflows.store.schema import ColumnFinding
 
 
 class Opened:
@@ -56,17 +53,24 @@ class Opened:
         return f"from the {self._settings.origin(self._name)}"
 
     def connection(self) -> str:
-        """Say which driver and server answered, and how fast. Raises as ``store.database.translated``."""
+        """Say which driver and server answered, and how fast. Raises as ``connected``."""
         import sqlalchemy as sa
 
-        from dataflows.store.database import translated
-
-        with translated(self._name), self.engine.connect() as connection:
+        with self.connected() as connection:
             began = time.perf_counter()
             connection.execute(sa.text("SELECT 1"))
             took = time.perf_counter() - began
             version = ".".join(map(str, self.engine.dialect.server_version_info or ()))
             return f"{_driver(connection)}server version {version}, answered in {1000 * took:.1f} ms"
+
+    @contextmanager
+    def connected(self) -> Iterator[sa.Connection]:
+        """A connection; whatever is written is taken back. Raises as ``store.database.translated``."""
+        from dataflows.store.database import translated
+        from dataflows.store.failures import taken_back
+
+        with translated(self._name), self.engine.connect() as connection, taken_back(connection):
+            yield connection
 
     def close(self) -> None:
         """Close its connections."""
@@ -84,28 +88,6 @@ def _driver(connection: sa.Connection) -> str:
     return f"{raw.getinfo(pyodbc.SQL_DRIVER_NAME)} {raw.getinfo(pyodbc.SQL_DRIVER_VER)}, " if raw else ""
 
 
-_SHOWN = 30
-
-
-def attribute_rules(settings: Settings) -> str:
-    """Say which rules hold.
-
-    Raises:
-        SettingUnusable: the document that CSC_SCHEMA names cannot be used.
-    """
-    from dataflows.flows.csc.schema import built_in, differences, load_schema
-
-    ours, schema = built_in(), load_schema(settings.csc_schema)
-    if schema.source is None:
-        return f"DfE's schema {schema.version}, built in"
-    found = differences(ours, schema)
-    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    told = f"differs from the built-in {ours.version}: {'; '.join(found[:_SHOWN])}{more}"
-    same = f"says the same as the built-in {ours.version}"
-    return f"DfE's schema {schema.version} from {schema.source} {told if found else same}"
-
-
-NAME = "IMPORT_DATABASE_URL"
 _TRIAL = "dataflows_trial"
 
 
@@ -129,7 +111,7 @@ class _Practice(Opened):
     def __init__(self, settings: Settings) -> None:
         from dataflows.store.practice.database import open_engine
 
-        super().__init__(settings, NAME, partial(open_engine, as_it_is=True))
+        super().__init__(settings, "IMPORT_DATABASE_URL", partial(open_engine, as_it_is=True))
         self._version: str | None = None
         self.is_missing = False
 
@@ -193,117 +175,3 @@ class _Practice(Opened):
 
         there = set(sa.inspect(self.engine).get_table_names())
         return [table for name, table in metadata.tables.items() if name in there]
-
-
-def check_staging(settings: Settings) -> Iterator[Check]:
-    """The database of the staging table: can it be reached, read and (in a transaction that is rolled back) written."""
-    attempt = Attempt()
-    yield Check(ENV_FILE, True, env_file(settings))
-    with closing(_Staging(settings)) as database:
-        yield attempt("connection string", database.address)
-        if not attempt.failed:
-            yield from database.privacy()
-        yield attempt("connection", database.connection, "connection string")
-        yield attempt("read", database.read, "connection")
-        yield attempt("write", database.write, "connection", "read")
-
-
-def check_schema(settings: Settings) -> Iterator[Check]:
-    """The rules of a child's record, and the staging table: columns that cannot be used fail, others get their ALTER.
-
-    Then the indexes that make a night cost what is pending: offered with their statement where they are missing.
-    """
-    attempt = Attempt()
-    yield attempt("attribute rules", partial(attribute_rules, settings))
-    with closing(_Staging(settings)) as database:
-        yield attempt("connection string", database.address)
-        yield attempt("table", database.look, "connection string")
-        for column in database.table().columns:
-            yield attempt(f"column {column.name}", partial(database.column, column.name), "table")
-        for index in database.offered():
-            yield attempt(f"index {index.called}", partial(database.index, index), "table")
-
-
-class _Staging(Opened):
-    """The staging table's database."""
-
-    def __init__(self, settings: Settings) -> None:
-        from dataflows.flows.csc.table import open_engine
-
-        super().__init__(settings, "DB_CONNECTION_STRING", open_engine)
-        self._columns: dict[str, ColumnFinding] = {}
-        self._missing: dict[str, Offered] | None = None
-
-    def table(self) -> sa.Table:
-        from dataflows.flows.csc.table import staging_table
-
-        return staging_table(self._settings.table_name)
-
-    def read(self) -> str:
-        import sqlalchemy as sa
-
-        from dataflows.store.database import translated
-
-        with translated("DB_CONNECTION_STRING"), self.engine.connect() as connection:
-            found = connection.execute(sa.select(self.table().c.id).limit(1)).first()
-        return f"{self._settings.table_name} can be read{'' if found else '; it is empty'}"
-
-    def write(self) -> str:
-        """Writes into the columns that a run writes what they hold already, in one row, and takes it back."""
-        import sqlalchemy as sa
-
-        from dataflows.flows.csc.write_back import WRITTEN
-        from dataflows.store.database import translated
-        from dataflows.store.failures import taken_back
-
-        table = self.table()
-        newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
-        same = {name: table.c[name] for name in WRITTEN}
-        with translated("DB_CONNECTION_STRING"), self.engine.connect() as connection, taken_back(connection):
-            connection.execute(sa.update(table).where(table.c.id == newest).values(same))
-        return f"{self._settings.table_name} can be written (the trial was rolled back)"
-
-    def look(self) -> str:
-        from dataflows.flows.csc.columns import refusal
-        from dataflows.store.schema import findings
-
-        name, found = self._settings.table_name, findings(self.engine, self.table(), refusal)
-        if found is None:
-            raise SettingUnusable(f"{name} is not there", hint="check TABLE_NAME, and: dataflows test-db")
-        self._columns = {finding.column: finding for finding in found}
-        return f"{name} is there"
-
-    def column(self, name: str) -> Check:
-        there = self._columns[name]
-        if there.there is None:
-            return Check(f"column {name}", False, "is missing", there.mend, ExitCode.SETTINGS)
-        if there.refused:
-            text = f"is {there.there}, and cannot be used: {there.refused}"
-            return Check(f"column {name}", False, text, there.mend, ExitCode.SETTINGS)
-        if there.fits:
-            return Check(f"column {name}", True, there.there)
-        return Check(f"column {name}", True, f"warning: is {there.there}, wanted is {there.wanted}", there.mend)
-
-    def offered(self) -> list[Offered]:
-        """Return the indexes that are offered; none where there is no database to make them in."""
-        from dataflows.flows.csc.indexes import offered
-
-        try:
-            return offered(self.engine, self.table())
-        except DataflowsError:
-            return []
-
-    def index(self, index: Offered) -> Check:
-        from dataflows.flows.csc.indexes import missing
-
-        name = f"index {index.called}"
-        if self._missing is None:
-            self._missing = {one.name: one for one in missing(self.engine, self.table())}
-        lacking = self._missing.get(index.name)
-        if lacking is None:
-            return Check(name, True, "is there")
-        without = f"without it {index.purpose} is looked for in the whole table"
-        if lacking.replaced:
-            text = f"warning: {lacking.replaced} is defined in another way, so it is not used; {without}"
-            return Check(name, True, text, f"if nobody else needs it: {lacking.script}")
-        return Check(name, True, f"offered: {without}", lacking.script)

@@ -1,22 +1,17 @@
-"""The services that `test-endpoint` looks at: what each needs, and the checks of those that speak plain HTTP."""
+"""The services that speak plain HTTP: CQC's exports, the Hospital Directory, and who is told that a job is well."""
 
 from __future__ import annotations
 
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dataflows.checks.bucket import check_bucket
 from dataflows.checks.check import ENV_FILE, Attempt, Check, LazySession, env_file
-from dataflows.checks.csc import check_csc
-from dataflows.checks.databases import check_practice, check_staging
-from dataflows.checks.messaging import check_kafka, check_mail
 from dataflows.errors import ServiceDown, SettingUnusable
 
 if TYPE_CHECKING:
@@ -37,32 +32,14 @@ def check_cqc(settings: Settings) -> Iterator[Check]:
             yield attempt(source.name, partial(_begins, settings, line, source), "certificates")
 
 
-class _SeenEnough(Exception):
-    """The beginning of a file is here and is right."""
-
-
 def _begins(settings: Settings, line: LazySession, source: ExportSource) -> str:
-    from dataflows.flows.cqc.fetching import fetch
-    from dataflows.flows.cqc.verify import Verifier
-    from dataflows.remote.download import DownloadLimits
+    from dataflows.flows.cqc.fetching import look_at_header
     from dataflows.remote.route import shown
 
-    began, verifier = time.monotonic(), Verifier(block=1)
-
-    def take(piece: bytes) -> None:
-        verifier.take(piece)
-        if verifier.has_header:
-            raise _SeenEnough
-
     whence = "built in" if source.name not in settings.cqc_urls else f"from CQC_URL_{source.name.upper()}"
-    limits = DownloadLimits(began + settings.http_deadline_seconds, settings.cqc_max_bytes)
-    try:
-        fetch(line.session, source, take, limits)
-        verifier.finish()
-    except _SeenEnough:
-        pass
-    told = f"the header of a CSV file came in {1000 * (time.monotonic() - began):.0f} ms"
-    return f"{whence}, {shown(source.url)}: {told}, {line.proxy(source.url)}, {line.tls(source.url)}"
+    seconds = look_at_header(line.session, source, settings)
+    came = f"the header of a CSV file came in {1000 * seconds:.0f} ms"
+    return f"{whence}, {shown(source.url)}: {came}, {line.proxy(source.url)}, {line.tls(source.url)}"
 
 
 def check_hospitals(settings: Settings) -> Iterator[Check]:
@@ -136,68 +113,3 @@ def _reached(line: LazySession, address: str) -> str:
     except ServiceDown as error:  # its text names the host, its hint does not
         raise ServiceDown("the host cannot be reached", hint=error.hint) from None
     return f"the host answers in {1000 * reply.seconds:.0f} ms, {line.proxy(root)}; it was told nothing"
-
-
-class Target(NamedTuple):
-    """A service or database. ``names``: settings of which one has to be set somewhere, else it is not asked for.
-
-    Some have addresses that are built in; these are checked unasked only where somebody wrote a setting of theirs.
-    """
-
-    check: Callable[[Settings], Iterator[Check]]
-    names: tuple[str, ...]
-    file: str = ""
-    """The embedded database in DATA_DIR that counts as asked for once it is there."""
-
-    def is_wanted(self, settings: Settings) -> bool:
-        """Whether the settings ask for it."""
-        if self.file and (settings.data_dir / self.file).exists():
-            return True
-        return any(_is_set(settings, name) for name in self.names)
-
-
-def _is_set(settings: Settings, name: str) -> bool:
-    from dataflows.settings.table import families
-
-    entries = next((field for field, family in families() if family.prefix == name), None)
-    if entries is not None:
-        return bool(getattr(settings, entries))
-    return settings.origin(name) != "default" and getattr(settings, name.lower()) is not None
-
-
-SERVICES: Mapping[str, Target] = {
-    "csc": Target(check_csc, ("API_ENDPOINT", "TOKEN_ENDPOINT", "CLIENT_ID", "SUPPLIER_KEY")),
-    "hospitals": Target(check_hospitals, ("EXTERNAL_API_BASE_URL",)),
-    "cqc": Target(check_cqc, ("CQC_URL_",)),
-    "bucket": Target(check_bucket, ("GCS_BUCKET", "GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST")),
-    "mail": Target(check_mail, ("SMTP_HOST",)),
-    "kafka": Target(check_kafka, ("KAFKA_BOOTSTRAP_SERVERS",)),
-    "healthchecks": Target(check_healthchecks, ("HEALTHCHECK_URL_",)),
-}
-"""What ``test-endpoint`` checks."""
-
-DATABASES: Mapping[str, Target] = {
-    "staging": Target(check_staging, ("DB_CONNECTION_STRING",), "staging.db"),
-    "practice": Target(check_practice, ("IMPORT_DATABASE_URL",), "practice.db"),
-}
-"""What ``test-db`` checks."""
-
-
-def check_all(targets: Mapping[str, Target], settings: Settings) -> Iterator[Check]:
-    """Check those of the targets that are asked for, each check under the name of its target; the others are skipped.
-
-    Where none is, the first one is checked, which says what to set.
-    """
-    yield Check(ENV_FILE, True, env_file(settings))
-    wanted = [name for name, target in targets.items() if target.is_wanted(settings)] or [next(iter(targets))]
-    for name, target in targets.items():
-        if name not in wanted:
-            yield Check(name, None, f"not configured: no {' or '.join(map(_shown, target.names))}")
-            continue
-        for check in target.check(settings):
-            if check.name != ENV_FILE:
-                yield replace(check, name=f"{name}: {check.name}")
-
-
-def _shown(name: str) -> str:
-    return f"{name}..." if name.endswith("_") else name

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
-import signal
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from textwrap import wrap
 from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dataflows.cli.options import Invocation, Json, epilog, invocation
+from dataflows.cli.options import Invocation, Json, environment, epilog, invocation, on_signals
 from dataflows.errors import DataflowsError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
-    from dataflows.demo.stage import ResultLine, Stage
+    from dataflows.demo import ResultLine, Stage
     from dataflows.events import Event
     from dataflows.runs.runner import Job, Order, Outcome
 
@@ -51,29 +50,34 @@ def demo(
     """
     call = invocation(context).begin(COMMAND, as_json)
     try:
-        with _stoppable(), _direct(), _Folder(keep, call.output.note) as folder:
-            code = _play(call, folder)
+        # SIGTERM and Ctrl-Break end it as Ctrl-C does, so that it tidies up; a proxy stays out of the way to loopback
+        with (
+            on_signals(_interrupt, "SIGTERM", "SIGBREAK"),
+            environment("no_proxy", "127.0.0.1"),
+            _Folder(keep, call.output.note) as folder,
+        ):
+            code = _run(call, folder)
     except KeyboardInterrupt:
         raise Interrupted("stopped before its end", hint="run it again: dataflows demo") from None
     raise typer.Exit(code)
 
 
-def _play(call: Invocation, folder: _Folder) -> int:
-    from dataflows.demo.programme import play
-    from dataflows.demo.stage import Stage
-    from dataflows.sandbox.server import Sandbox
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _run(call: Invocation, folder: _Folder) -> int:
+    from dataflows import demo as scenes
     from dataflows.settings import Settings
 
     call.loaded = Settings(data_dir=folder.path)  # where a bug would be logged
     call.output.note("all data is synthetic, and nothing leaves this machine")
-    with Sandbox() as box:
-        stage = Stage(folder.path, box, _DemoRunner(call).run_job, call.output.note)
-        lines = list(play(stage))
+    stage, lines = scenes.run(folder.path, partial(_run_job, call), call.output.note)
     folder.keep = folder.keep or bool(stage.findings.differences)
-    return _tell(call, stage, lines, folder)
+    return _report(call, stage, lines, folder)
 
 
-def _tell(call: Invocation, stage: Stage, lines: list[ResultLine], folder: _Folder) -> int:
+def _report(call: Invocation, stage: Stage, lines: list[ResultLine], folder: _Folder) -> int:
     findings, output = stage.findings, call.output
     code = ExitCode.BUG if findings.differences else ExitCode.OK
     if output.as_json:
@@ -126,49 +130,34 @@ def _error(differences: list[str]) -> dict[str, str] | None:
     }
 
 
-class _DemoRunner:
-    """Runs a job as a command would, with a log of its own; on the screen only what went otherwise than planned."""
+def _run_job(call: Invocation, order: Order, job: Job) -> Outcome:
+    """Run a job as a command would, with a log of its own; on the screen only what went otherwise than planned."""
+    assert call.loaded is not None, "the demo has its own settings"
+    one = call.anew()
+    one.output.command = order.command
 
-    def __init__(self, call: Invocation) -> None:
-        self._call = call
+    def listener(event: Event) -> None:
+        log.log_event(event)
+        if text := _line(event, everything=call.output.verbose):
+            for line in wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False):
+                call.output.note(line)
 
-    def run_job(self, order: Order, job: Job) -> Outcome:
-        """Run a job to its end."""
-        from dataflows.runs.logs import RunLog
-        from dataflows.runs.runner import run_job
+    try:
+        log = one.log_to_file(call.loaded)
+        return one.outcome(replace(order, log_file=log.path), job, listener)
+    finally:
+        one.close()
 
-        log = RunLog(order.data_dir, order.command).attach()
 
-        def listener(event: Event) -> None:
-            log.log_event(event)
-            self._show(event)
+def _line(event: Event, *, everything: bool) -> str:
+    from dataflows.cli.progress import item_line
+    from dataflows.events import Retrying, Waiting
 
-        try:
-            log.log_start(order.command)
-            outcome = run_job(replace(order, log_file=log.path), job, listener)
-            log.log_end(outcome)
-        finally:
-            log.detach()
-        return outcome
-
-    def _show(self, event: Event) -> None:
-        from dataflows.cli.watching import item_line
-        from dataflows.events import Retrying, Waiting
-
-        output = self._call.output
-        if isinstance(event, Retrying):
-            when = f"in {event.wait:.1f} s" if event.wait >= 0.05 else "at once"
-            self._note(f"{event.why}: trying again {when}")
-        elif isinstance(event, Waiting):
-            self._note(f"waiting {event.seconds:.1f} s: {event.why}")
-        elif output.verbose and (text := item_line(event)):
-            self._note(text)
-
-    def _note(self, text: str) -> None:
-        from textwrap import wrap
-
-        for line in wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False):
-            self._call.output.note(line)
+    if isinstance(event, Retrying):
+        return f"{event.why}: trying again {f'in {event.wait:.1f} s' if event.wait >= 0.05 else 'at once'}"
+    if isinstance(event, Waiting):
+        return f"waiting {event.seconds:.1f} s: {event.why}"
+    return item_line(event) if everything else ""
 
 
 class _Folder:
@@ -193,32 +182,3 @@ class _Folder:
         shutil.rmtree(self.path, ignore_errors=True)
         if self.path.exists():
             self._say(f"this folder is no longer needed, but could not be removed: {self.path}")
-
-
-@contextmanager
-def _direct() -> Iterator[None]:
-    """Keep a proxy of this machine out of the way to the stand-ins, which are on loopback."""
-    before = os.environ.get("no_proxy")
-    os.environ["no_proxy"] = "127.0.0.1"
-    try:
-        yield
-    finally:
-        del os.environ["no_proxy"]
-        if before is not None:
-            os.environ["no_proxy"] = before
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and Ctrl-Break end the demo as Ctrl-C does, so that it tidies up."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    names = [name for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)]
-    before = {name: signal.signal(signal.Signals[name], stop) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(signal.Signals[name], handler)

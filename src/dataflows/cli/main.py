@@ -26,7 +26,7 @@ from dataflows.cli import (
     serve,
     therapist_import,
 )
-from dataflows.cli.options import Invocation, epilog
+from dataflows.cli.options import RESUMES, Invocation, epilog
 from dataflows.cli.output import Output
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable, WrongUsage
 from dataflows.store.umask import closed_to_others
@@ -60,6 +60,9 @@ app = typer.Typer(
 )
 for _module in _COMMANDS:
     _module.register(app)
+RESUMES.update(
+    {flow.COMMAND: flow.resume for flow in (cqc_fetch, csc_submit, hospitals_bulk, patient_import, therapist_import)}
+)
 
 
 @app.callback(invoke_without_command=True)

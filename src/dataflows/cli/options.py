@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,7 +20,7 @@ from dataflows.errors import DataflowsError, ExitCode, WrongUsage
 if TYPE_CHECKING:
     from dataflows.events import Event
     from dataflows.runs.logs import RunLog
-    from dataflows.runs.runner import Job, Order, Report
+    from dataflows.runs.runner import Job, Order, Outcome, Report
     from dataflows.settings import Settings
 
 
@@ -139,7 +140,7 @@ class Invocation:
                 raise WrongUsage(
                     "--set takes NAME=VALUE", hint="such as --set LA_CODE=998; .env.example lists the names"
                 )
-            self._open.enter_context(_environment(name, value))
+            self._open.enter_context(environment(name, value))
 
     def begin(self, command: str, as_json: bool = False) -> Invocation:
         """Say which command this is: its name leads the last line and names the log."""
@@ -194,13 +195,17 @@ class Invocation:
 
     def run(self, order: Order, job: Job, show: Callable[[Report], None] | None = None) -> int:
         """Run the job, print how it ended, and return the exit code. ``show`` prints the report for people."""
+        return self.output.finish(self.outcome(order, job, self.listener), show=show)
+
+    def outcome(self, order: Order, job: Job, listener: Callable[[Event], None]) -> Outcome:
+        """Run the job, write its beginning and its end to the log, and return how it ended."""
         from dataflows.runs.runner import run_job
 
         assert self._log is not None, "order() comes first"
         self._log.log_start(order.command)
-        outcome = run_job(order, job, self.listener)
+        outcome = run_job(order, job, listener)
         self._log.log_end(outcome)
-        return self.output.finish(outcome, show=show)
+        return outcome
 
     def listener(self, event: Event) -> None:
         """Show an event and write it to the log: what ``run_job`` wants."""
@@ -244,7 +249,8 @@ class Invocation:
 
 
 @contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
+def environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable for the length of the block."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -254,6 +260,22 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = before
+
+
+@contextmanager
+def on_signals(handler: Callable[[], None], *names: str) -> Iterator[None]:
+    """Call ``handler`` at each of these signals (those that this system has) for the length of the block."""
+    numbers = [signal.Signals[name] for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, lambda *_: handler()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+RESUMES: dict[str, Callable[[Invocation, Mapping[str, object]], int]] = {}
+"""What goes on with an interrupted run of a command, by the command; ``main`` knows them all."""
 
 
 def invocation(context: typer.Context) -> Invocation:

@@ -13,7 +13,7 @@ from dataflows.errors import DataflowsError, ExitCode, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dataflows.cli.watching import Watch
+    from dataflows.cli.progress import Watch
     from dataflows.events import Event
     from dataflows.runs.runner import Outcome, Report
 
@@ -51,7 +51,7 @@ class Output:
         from dataflows.events import Warned
 
         if self._watch is None:
-            from dataflows.cli.watching import Watch
+            from dataflows.cli.progress import Watch
 
             detail = self._err if self.verbose and not self.quiet else None
             self._watch = Watch(self.command, quiet=self.quiet, color=self.color, detail=detail)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dataflows.cli.options import Invocation, Json, epilog, invocation
+from dataflows.cli.options import RESUMES, Invocation, Json, epilog, invocation
 from dataflows.errors import AlreadyRunning, ExitCode, WrongUsage
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ _AGE = re.compile(r"(\d{1,9})([dhm])", re.ASCII)
 _LONGEST = timedelta(days=100 * 365)
 _FOLLOW_EVERY_SECONDS = 0.5
 _ITEMS_SHOWN = 20
+_FACTS = (
+    *("run_id", "command", "state", "exit_code", "batch_id", "started_at", "ended_at"),
+    *("total", "counts", "step", "continued_by", "log_file"),
+)
+_IN_JSON = {"state": "status"}
 
 
 def register(app: typer.Typer) -> None:
@@ -97,11 +102,11 @@ def show(
 
 def _followed(call: Invocation, journal: Journal, record: RunRecord) -> RunRecord:
     """Tell how far a run is, whenever that changes, until it ends."""
-    told = ""
+    shown = ""
     while record.state == "running":
-        if _line(record) != told:
-            told = _line(record)
-            call.output.note(told)
+        if _line(record) != shown:
+            shown = _line(record)
+            call.output.note(shown)
         time.sleep(_FOLLOW_EVERY_SECONDS)
         _see_what_died(call, journal)
         record = journal.find(record.run_id)
@@ -137,12 +142,9 @@ def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None
             f"run {record.run_id[:8]} is {record.state}{by}: there is nothing to resume",
             hint=f"to run the command anew: dataflows {record.command}",
         )
-    from dataflows.cli import cqc_fetch, csc_submit, hospitals_bulk, patient_import, therapist_import
-
-    for command in (cqc_fetch, csc_submit, hospitals_bulk, patient_import, therapist_import):
-        if record.command == command.COMMAND:
-            raise typer.Exit(command.resume(call, record.options))
-    raise WrongUsage(f"runs of {record.command} cannot be resumed", hint="run the command again")
+    if record.command not in RESUMES:
+        raise WrongUsage(f"runs of {record.command} cannot be resumed", hint="run the command again")
+    raise typer.Exit(RESUMES[record.command](call, record.options))
 
 
 def abandon(
@@ -185,7 +187,7 @@ def prune(
     call = invocation(context).begin("runs prune", as_json)
     age = _AGE.fullmatch(older_than)
     if age is None:
-        raise WrongUsage(f"--older-than {older_than!r} is no age", hint="write it as 30d, 12h or 90m")
+        raise WrongUsage(f"--older-than {older_than!r} is not a valid age", hint="write it as 30d, 12h or 90m")
     limit = timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[age[2]]: int(age[1])})
     if limit > _LONGEST:
         raise WrongUsage(f"--older-than {older_than} is over 100 years", hint="write it as 30d, 12h or 90m")
@@ -261,21 +263,8 @@ def _document(record: RunRecord) -> dict[str, object]:
     error = None
     if record.error_code:
         error = {"code": record.error_code, "message": record.error or "", "hint": record.hint or ""}
-    return {
-        "run_id": record.run_id,
-        "command": record.command,
-        "status": record.state,
-        "exit_code": record.exit_code,
-        "batch_id": record.batch_id,
-        "started_at": record.started_at,
-        "ended_at": record.ended_at,
-        "total": record.total,
-        "counts": record.counts,
-        "step": record.step,
-        "continued_by": record.continued_by,
-        "log_file": record.log_file,
-        "error": error,
-    }
+    facts = {_IN_JSON.get(name, name): getattr(record, name) for name in _FACTS}
+    return {**facts, "error": error}
 
 
 def _line(record: RunRecord) -> str:

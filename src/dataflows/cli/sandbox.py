@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gc
-import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dataflows.cli.options import Invocation, epilog, invocation
+from dataflows.cli.options import Invocation, epilog, invocation, on_signals
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 COMMAND = "sandbox"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE)
-_OF_HTTP = ("error_status", "retry_after", "rate_limit", "cut_share")  # faults that SMTP has no word for
 _MARK = "# Points dataflows at its sandbox. Written by: dataflows sandbox --write-env"
 
 
@@ -112,38 +109,25 @@ def sandbox(
     the settings that point the commands at it and runs until Ctrl-C. What arrived is shown under /_sandbox, where
     faults can also be changed while it runs.
     """
-    receiver: dict[str, object] = {
-        "latency_ms": latency_ms,
-        "jitter_ms": jitter_ms,
-        "error_share": error_share,
-        **({} if error_status is None else {"error_status": error_status}),
-        "retry_after": retry_after,
-        "drop_share": drop_share,
-        "lost_share": lost_answer_share,
-        "cut_share": cut_share,
-        "silent_share": silent_share,
-        "rate_limit": rate_limit,
-        "max_batch": max_batch,
-    }
-    directory: dict[str, object] = {
-        "create_ms": create_ms,
-        "wake_ms": wake_ms,
-        "creates_per_minute": creates_per_minute,
-        "calls_per_minute": calls_per_minute,
-    }
     call = invocation(context).begin(COMMAND)
     _refuse_to_overwrite(write_env)
     from dataflows.flows.csc.schema import load_schema
     from dataflows.sandbox.server import Sandbox
 
-    every = {name: value for name, value in receiver.items() if name != "max_batch"}
+    mail: dict[str, object] = {
+        **{"latency_ms": latency_ms, "jitter_ms": jitter_ms, "error_share": error_share, "drop_share": drop_share},
+        **{"lost_share": lost_answer_share, "silent_share": silent_share},
+    }
+    http = {**mail, "retry_after": retry_after, "rate_limit": rate_limit, "cut_share": cut_share}
+    http |= {} if error_status is None else {"error_status": error_status}  # SMTP has other numbers
+    limits = {"creates_per_minute": creates_per_minute, "calls_per_minute": calls_per_minute}
     faults: dict[str, dict[str, object]] = {
-        "receiver": receiver,
+        "receiver": {**http, "max_batch": max_batch},
         "token": {"token_seconds": token_seconds},
-        "cqc": every,
-        "directory": {**every, **directory},
-        "bucket": {**every, "bad_hash_share": bad_hash_share},
-        "mailbox": {name: value for name, value in every.items() if name not in _OF_HTTP},
+        "cqc": http,
+        "directory": {**http, "create_ms": create_ms, "wake_ms": wake_ms, **limits},
+        "bucket": {**http, "bad_hash_share": bad_hash_share},
+        "mailbox": mail,
     }
     rules = load_schema(schema)
     box = Sandbox(seed, port, mail_port=mail_port, model=model, lean=lean, schema=rules, faults=faults)
@@ -168,9 +152,10 @@ def _begin_with(box: Sandbox, text: str) -> None:
 def _serve(call: Invocation, box: Sandbox, write_env: Path | None) -> int:
     gc.set_threshold(100_000)  # the default looks through all parsed records again and again, a third of the time
     _listen(box)
+    stop = threading.Event()  # being stopped is how this command ends well
     try:
-        with _until_stopped() as stop:
-            _tell(call, box, write_env)
+        with on_signals(stop.set, "SIGINT", "SIGTERM", "SIGBREAK"):
+            _announce(call, box, write_env)
             while not stop.wait(0.5):  # a wait without end would not see Ctrl-C on Windows
                 pass
     finally:
@@ -188,7 +173,7 @@ def _listen(box: Sandbox) -> None:
         ) from None
 
 
-def _tell(call: Invocation, box: Sandbox, write_env: Path | None) -> None:
+def _announce(call: Invocation, box: Sandbox, write_env: Path | None) -> None:
     settings = box.settings()
     if write_env is not None:
         from dataflows.store.files import write_whole
@@ -209,19 +194,6 @@ def _refuse_to_overwrite(write_env: Path | None) -> None:
     if write_env is None or not write_env.exists():
         return
     if not write_env.is_file() or not write_env.read_bytes().startswith(_MARK.encode()):
-        raise WrongUsage(f"{write_env} is there already and not from here", hint="give --write-env another name")
-
-
-@contextmanager
-def _until_stopped() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, Ctrl-Break and SIGTERM set. Being stopped is how this command ends well."""
-    stop = threading.Event()
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
-    before: dict[signal.Signals, Any] = {}
-    for name in names:
-        before[signal.Signals[name]] = signal.signal(signal.Signals[name], lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        raise WrongUsage(
+            f"{write_env} already exists and was not written by this command", hint="give --write-env another name"
+        )

@@ -143,7 +143,7 @@ def _refuse_half_paths(paths: list[Path]) -> None:
     """A scheduler starts the job in another folder, where the same words would mean another file."""
     for path in paths:  # the task can be for another machine than this one
         if not PureWindowsPath(str(path)).is_absolute() and not path.is_absolute():
-            raise WrongUsage(f"{path} is no whole path", hint="write it from its drive or its root, such as D:\\cqc")
+            raise WrongUsage(f"{path} is not a full path", hint="give it from its drive or root, such as D:\\cqc")
 
 
 def _recurrence(daily: str | None, weekly: str | None, every: str | None) -> Recurrence:

@@ -60,31 +60,23 @@ def serve(
 
 
 def _run(call: Invocation, settings: Settings, wished: dict[str, float], *, allow_anonymous: bool) -> int:
-    from dataflows.runs.pool import Stop
-    from dataflows.runs.runner import signals
-    from dataflows.web import server
-    from dataflows.web.access import Access
-    from dataflows.web.application import make_app
-    from dataflows.web.desk import ServerContext
+    from dataflows.web import opened_app, server
 
     sockets = server.listen(settings.app_host, _port(settings))
     try:
         local = server.is_open(sockets)
         _refuse_strangers(settings, local=local, allow_anonymous=allow_anonymous)
-        access = Access(settings.run_token, local or allow_anonymous, anonymous=allow_anonymous)
         log = call.log_to_file(settings)
         log.log_start(COMMAND)  # a log that cannot be written is told now, and not by the first request
-        desk = ServerContext(settings, access, lambda outcome: _tell(call, outcome))
-        app = make_app(desk, watch=wished)
-        desk.open()
+        app = opened_app(
+            settings, wished, lambda outcome: _report(call, outcome), local=local, anonymous=allow_anonymous
+        )
         _announce(call, settings, sockets, allow_anonymous=allow_anonymous)
-        stop = Stop()
-        with signals(stop, lambda: None):  # uvicorn sends itself the signal again that has ended it
-            server.serve(app, sockets)
+        stopped = server.serve(app, sockets)
     finally:
         for one in sockets:
             one.close()
-    return _ended(call, log.path, stopped=stop.is_set())
+    return _ended(call, log.path, stopped=stopped)
 
 
 def _port(settings: Settings) -> int:
@@ -102,7 +94,9 @@ def _imports(wished: str) -> dict[str, float]:
     for part in filter(None, (part.strip() for part in wished.split(","))):
         name, _, span = part.partition("=")
         if name not in spans:
-            raise WrongUsage(f"--watch {name!r} is no import", hint="one of patients, therapists, or both with a comma")
+            raise WrongUsage(
+                f"--watch {name!r} is not an import", hint="one of patients, therapists, or both with a comma"
+            )
         found[name] = seconds(span or spans[name])
     return found
 
@@ -139,7 +133,7 @@ def _announce(call: Invocation, settings: Settings, sockets: list[socket.socket]
     call.output.note(f"serving on {address}, runs on {address}/runs; stop with Ctrl-C")
 
 
-def _tell(call: Invocation, outcome: Outcome) -> None:
+def _report(call: Invocation, outcome: Outcome) -> None:
     """One line for each run that ends."""
     from dataflows.cli.wording import counts_in_words, took
 

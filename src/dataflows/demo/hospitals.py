@@ -8,9 +8,8 @@ import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from dataflows.demo.stage import Figure, ResultLine, Stage
+from dataflows.demo.stage import Figures, ResultLine, Shown, Stage, figures_of
 from dataflows.errors import ExitCode
 from dataflows.flows.hospitals import job, table
 from dataflows.flows.hospitals.rows import Hospital
@@ -33,46 +32,46 @@ LOST, LATE = 2, 1
 BATCHES = 3
 
 
-def play(stage: Stage) -> Iterator[ResultLine]:
+def run(stage: Stage) -> Iterator[ResultLine]:
     """Send two files, one of them twice; break answers, a file and a run; look at what the Directory holds then."""
-    yield from _Scene(stage).play()
+    yield from HospitalsScene(stage).lines()
 
 
-class _Scene:
+class HospitalsScene:
+    """Two files of hospitals, and the Directory that they are sent to."""
+
     def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.directory, self.must, self.right = stage.box.directory, stage.findings.must, stage.findings.right
+        self.stage, self.directory, self.findings = stage, stage.box.directory, stage.findings
         self.directory.faults.set(create_ms=CREATE_MS, creates_per_minute=0, calls_per_minute=0)
         rows = [Hospital(*texts) for texts in hospitals(FIRST + SECOND)]
         self.first, self.second = rows[:FIRST], rows[FIRST:]
 
-    def play(self) -> Iterator[ResultLine]:
+    def lines(self) -> Iterator[ResultLine]:
+        """Five runs, and how things stand then."""
         yield from self._lost_answers()
         yield from self._once_more()
         yield from self._a_wrong_row()
         yield from self._broken_off()
-        yield from self._in_the_end()
+        self._judge_directory("in the end", [*self.first, *self.second])
+        yield ResultLine(FLOW, None, self._active(), "active", "every row exactly once")
 
     def _lost_answers(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 1: three batches; {LOST + LATE} creates and an activation get no answer")
         self.directory.faults_of("create").set(lost_next=LOST, late_next=LATE, late_ms=LATE_MS)
         self.directory.faults_of("activate").set(lost_next=1)
-        outcome = self._send(1, self._file("first.csv", self.first), {"done": FIRST}, ExitCode.OK)
+        created = Shown("created_hospitals", FIRST, "created", f"{BATCHES} batches, all active")
+        yield from self._send(self._file("first.csv", self.first), ExitCode.OK, created, _figures(FIRST))
         lost, late = (self.directory.figures().get(fate, 0) for fate in ("lost", "late"))
-        self.must(f"{FLOW}: answers lost after the commit", lost, LOST + 1)
-        self.must(f"{FLOW}: creates that landed late", late, LATE)
-        self._judge_directory(1, self.first)
-        yield ResultLine(FLOW, 1, FIRST, "created", f"{BATCHES} batches, all active", round(outcome.seconds, 3))
+        self.findings.must(f"{FLOW}: answers lost after the commit, creates that landed late", (lost, late), (3, 1))
+        self._judge_directory("after run 1", self.first)
         yield ResultLine(FLOW, 1, lost + late, "answers lost", "found again, not resent")
 
     def _once_more(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 2: the same file once more")
         before = self.directory.calls["create"]
-        outcome = self._send(2, self.stage.folder / "first.csv", {"skipped": FIRST}, ExitCode.OK)
-        self.must(f"{FLOW}: creates for a file that was sent", self.directory.calls["create"] - before, 0)
-        yield ResultLine(
-            FLOW, 2, outcome.counts["skipped"], "already there", "nothing is sent", round(outcome.seconds, 3)
-        )
+        there = Shown("already_there_hospitals", FIRST, "already there", "nothing is sent")
+        yield from self._send(self.stage.folder / "first.csv", ExitCode.OK, there, _figures(FIRST, "skipped"))
+        self.findings.must(f"{FLOW}: creates for a file that was sent", self.directory.calls["create"] - before, 0)
 
     def _a_wrong_row(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 3: a file with a blank before a quotation mark")
@@ -81,26 +80,20 @@ class _Scene:
             stream.write('Synthetic Hospital, "12 High St, Leeds",\r\n')
         validation = table.validate(file, max_rows=100)
         order = Order(FLOW, f"file {file}", {}, self.stage.folder, resumable=False)
-        outcome = self.stage.run(order, job.check_file(validation))
-        self.must(f"{FLOW}, run 3: exit code", int(outcome.exit_code), int(ExitCode.BAD_INPUT))
-        self.must(f"{FLOW}, run 3: rows named", [one.row for one in validation.problems], [SECOND + WRONG])
-        yield ResultLine(FLOW, 3, WRONG, "wrong row", "refused, nothing sent", round(outcome.seconds, 3))
+        wrong = Shown("invalid_rows", WRONG, "wrong row", "refused, nothing sent")
+        yield from self.stage.run(FLOW, order, job.check_file(validation), ExitCode.BAD_INPUT, [wrong])
+        self.findings.must(f"{FLOW}: rows named", [one.row for one in validation.problems], [SECOND + WRONG])
 
     def _broken_off(self) -> Iterator[ResultLine]:
         self.stage.say(f"{FLOW}, run 4: the Directory fails in the middle, and the run is resumed")
         self.directory.faults_of("create").set(lost_next=3)
         self.directory.faults_of("look").set(error_seconds=1e6)
         file = self._file("second.csv", self.second)
-        outcome = self._send(4, file, None, ExitCode.SERVICE_DOWN)
-        self.must(f"{FLOW}: active after the run that broke off", self._active(), FIRST)
-        yield ResultLine(FLOW, 4, 0, "active", "no batch is live in part", round(outcome.seconds, 3))
+        active = Shown("active", 0, "active", "no batch is live in part")
+        yield from self._send(file, ExitCode.SERVICE_DOWN, active)
         self.directory.faults_of("look").clear()
-        outcome = self._send(5, file, {"done": SECOND}, ExitCode.OK)
-        yield ResultLine(FLOW, 5, SECOND, "created", "resumed, none is doubled", round(outcome.seconds, 3))
-
-    def _in_the_end(self) -> Iterator[ResultLine]:
-        self._judge_directory(5, [*self.first, *self.second])
-        yield ResultLine(FLOW, None, self._active(), "active", "every row exactly once")
+        created = Shown("created_hospitals", SECOND, "created", "resumed, none is doubled")
+        yield from self._send(file, ExitCode.OK, created, _figures(SECOND))
 
     def _active(self) -> int:
         return sum(record["active"] for record in self.directory.records)
@@ -108,38 +101,30 @@ class _Scene:
     def _file(self, name: str, rows: Sequence[Hospital]) -> Path:
         path = self.stage.folder / name
         with path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerows([("name", "address", "phone"), *rows])
+            csv.writer(stream).writerows([("name", "address", "phone"), *rows])
         return path
 
-    def _send(self, run: int, file: Path, counts: dict[str, Figure] | None, code: ExitCode) -> Outcome:
+    def _send(self, file: Path, code: ExitCode, shown: Shown, also: Figures | None = None) -> Iterator[ResultLine]:
         settings = self.stage.settings(SETTINGS)
         options = job.Options(str(file), workers=settings.max_concurrent_requests)
         content = job.content_of(settings, options, table.validate(file, max_rows=100))
         order = Order(FLOW, job.target(content, again=False), job.options_to_json(options, content), settings.data_dir)
-        outcome = self.stage.run(order, job.upload(settings, options, content))
-        name = f"{FLOW}, run {run}"
-        self.must(f"{name}: exit code", int(outcome.exit_code), int(code))
-        if counts is not None:
-            self._judge_report(name, outcome, counts, len(content.rows))
-        return outcome
+        work = job.upload(settings, options, content)
+        yield from self.stage.run(FLOW, order, work, code, [shown], also, self._figures)
 
-    def _judge_report(self, name: str, outcome: Outcome, counts: dict[str, Figure], rows: int) -> None:
-        report: dict[str, Any] = dict(outcome.report)
-        for figure in outcome.counts:
-            self.must(f"{name}: {figure}", outcome.counts[figure], counts.get(figure, 0))
-        self.must(f"{name}: processed_hospitals", report["processed_hospitals"], rows)
-        self.must(f"{name}: failed_hospitals", report["failed_hospitals"], 0)
-        self.must(f"{name}: batch_activated", report["batch_activated"], True)
-        statuses = Counter(one["status"] for one in report["hospitals"])
-        self.must(f"{name}: row statuses", dict(statuses), {"created_and_activated": rows})
-        ids = {one["hospital_id"] for one in report["hospitals"]}
-        live = {record["id"] for record in self.directory.records if record["active"]}
-        self.right(f"{name}: the ids that it reports", len(ids) == rows and ids <= live)
+    def _figures(self, outcome: Outcome) -> dict[str, int]:
+        return {
+            **figures_of(outcome),
+            **({} if outcome.report["batch_activated"] else {"active": self._active() - FIRST}),
+        }
 
-    def _judge_directory(self, run: int, rows: Sequence[Hospital]) -> None:
+    def _judge_directory(self, when: str, rows: Sequence[Hospital]) -> None:
         records = self.directory.records
-        held = Counter(Hospital(one["name"], one["address"], one["phone"]) for one in records)
-        self.must(f"{FLOW}, after run {run}: hospitals held", len(records), len(rows))
-        self.must(f"{FLOW}, after run {run}: active", self._active(), len(rows))
-        self.right(f"{FLOW}, after run {run}: the texts", held == Counter(rows))
+        held = Counter(Hospital(one["name"], one["address"], one["phone"]) for one in records if one["active"])
+        self.findings.must(f"{FLOW}: hospitals held {when}", len(records), len(rows))
+        self.findings.right(f"{FLOW}: what is active {when}", held == Counter(rows))
+
+
+def _figures(rows: int, items: str = "done") -> dict[str, int]:
+    figures = dict.fromkeys(("total_hospitals", "processed_hospitals", f"items {items}"), rows)
+    return {**figures, "batch_activated": True}

@@ -20,7 +20,6 @@ from dataflows.sandbox.service import Answer, Request, Route, Service
 from dataflows.sandbox.storage import (
     BUCKET,
     Call,
-    DamagedUpload,
     Object,
     Shelf,
     condition,
@@ -30,8 +29,8 @@ from dataflows.sandbox.storage import (
     ranged,
     refused,
     resource,
+    uploaded,
 )
-from dataflows.sandbox.uploads import Received, UploadSessions
 
 __all__ = ["BUCKET", "KINDS", "BucketFaults", "SandboxBucket"]
 
@@ -50,7 +49,6 @@ _ROUTES: Final = (
     ("get", "GET", r"/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<object>.+)"),
     ("delete", "DELETE", r"/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<object>.+)"),
     ("upload", "POST", r"/upload/storage/v1/b/(?P<bucket>[^/]+)/o"),
-    ("upload", "PUT", r"/upload/storage/v1/b/(?P<bucket>[^/]+)/o"),
     ("bucket", "GET", r"/storage/v1/b/(?P<bucket>[^/]+)"),
     ("rights", "GET", r"/storage/v1/b/(?P<bucket>[^/]+)/iam/testPermissions"),
 )
@@ -112,7 +110,6 @@ class SandboxBucket(Service):
     def __init__(self, *, seed: int = 0, lean: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(BucketFaults(seed=seed, clock=clock), lean=lean)
         self._shelf = Shelf()
-        self._uploads = UploadSessions()
         self._then: list[tuple[str, Callable[[], object]]] = []
         self._patterns = [(kind, method, re.compile(pattern)) for kind, method, pattern in _ROUTES]
 
@@ -166,7 +163,6 @@ class SandboxBucket(Service):
         """Forget the objects too; generations go on rising."""
         super().reset()
         self._shelf.clear()
-        self._uploads.clear()
         self._then.clear()
 
     def judge(self, request: Request, route: str) -> FaultVerdict:
@@ -274,20 +270,14 @@ class SandboxBucket(Service):
 
     def _upload(self, call: Call) -> Answer:
         try:
-            received = self._uploads.take(call.request, call.query)
+            upload = uploaded(call.request, call.query)
         except ValueError as error:
             return refused(400, "invalid", str(error))
-        if not isinstance(received, Received):
-            return received
         with self._shelf.lock:
-            wrong = condition({**call.query, **received.conditions}, self._shelf.get(received.name))
-            if wrong:
-                return wrong
-            try:
-                received.verify()
-            except DamagedUpload as error:
-                return refused(400, "invalid", str(error))
-            stored = self._shelf.put(received.name, received.data, received.content_type)
+            wrong = condition(call.query, self._shelf.get(upload.name))
+            if wrong or upload.damage:
+                return wrong or refused(400, "invalid", upload.damage)
+            stored = self._shelf.put(upload.name, upload.data, upload.content_type)
         return call.selected(resource(stored, call), **headers_of(stored))
 
     def _found(self, call: Call) -> Object | Answer:

@@ -23,7 +23,6 @@ from dataflows.sandbox.directory_memory import (
     Record,
     UnprocessableEntity,
     batch_id_of,
-    changed_hospital,
     hospital_id_of,
     new_hospital,
 )
@@ -127,7 +126,6 @@ class SandboxDirectory(Service):
             Route("PATCH", re.compile(f"{batch}/activate"), self._activate, "activate", limited(batch_id_of)),
             Route("DELETE", re.compile(batch), self._delete_batch, "delete", limited(batch_id_of)),
             Route("GET", re.compile(record), self._get, "record", limited(hospital_id_of)),
-            Route("PUT", re.compile(record), self._put, "record", limited(hospital_id_of, changed_hospital)),
             Route("DELETE", re.compile(record), self._delete, "record", limited(hospital_id_of)),
             Route("GET", re.compile(f"{PATH}/?"), lambda _: Answer.json(200, {"status": "OK"}), "wake", limited()),
         ]
@@ -220,7 +218,7 @@ class SandboxDirectory(Service):
             return refused.answer()
         limited = self._counted(request.path, self.faults.creates_per_minute)
         if limited is None and self._memory.size(fields["creation_batch_id"] or "") >= BATCH_CAP:
-            return _told(400, f"Batch cannot exceed {BATCH_CAP} hospitals")
+            return _detail(400, f"Batch cannot exceed {BATCH_CAP} hospitals")
         return limited
 
     def _create(self, request: Request) -> Answer:
@@ -236,34 +234,31 @@ class SandboxDirectory(Service):
 
     def _look(self, request: Request) -> Answer:
         found = self._memory.batch(batch_id_of(request))
-        return Answer.json(200, found) if found else _told(404, _EMPTY)
+        return Answer.json(200, found) if found else _detail(404, _EMPTY)
 
     def _activate(self, request: Request) -> Answer:
         try:
             count = self._memory.activate(batch_id_of(request))
         except BatchActive:
-            return _told(400, "Batch is already active")
-        return Answer.json(200, {"activated_count": count}) if count else _told(404, _EMPTY)
+            return _detail(400, "Batch is already active")
+        return Answer.json(200, {"activated_count": count}) if count else _detail(404, _EMPTY)
 
     def _delete_batch(self, request: Request) -> Answer:
         count = self._memory.delete_batch(batch_id_of(request))
-        return Answer.json(200, {"deleted_count": count}) if count else _told(404, _EMPTY)
+        return Answer.json(200, {"deleted_count": count}) if count else _detail(404, _EMPTY)
 
     def _get(self, request: Request) -> Answer:
         return _one(self._memory.get(hospital_id_of(request)))
-
-    def _put(self, request: Request) -> Answer:
-        return _one(self._memory.change(hospital_id_of(request), changed_hospital(request)))
 
     def _delete(self, request: Request) -> Answer:
         return Answer(204) if self._memory.delete(hospital_id_of(request)) else _one(None)
 
 
 def _one(record: Record | None) -> Answer:
-    return _told(404, "Hospital not found") if record is None else Answer.json(200, record)
+    return _detail(404, "Hospital not found") if record is None else Answer.json(200, record)
 
 
-def _told(status: int, words: str) -> Answer:
+def _detail(status: int, words: str) -> Answer:
     return Answer.json(status, {"detail": words})
 
 

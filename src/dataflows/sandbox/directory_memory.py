@@ -36,7 +36,7 @@ def new_hospital(request: Request, unwanted: Iterable[str] = ()) -> dict[str, An
         unwanted: texts that a name may not contain.
 
     Raises:
-        Refused: a field is missing, has the wrong type or the name is not wanted; names all of them.
+        UnprocessableEntity: a field is missing, has the wrong type or the name is not wanted; names all of them.
     """
     sent = _object(request)
     problems = [_missing(name, sent) for name in _REQUIRED if name not in sent]
@@ -54,24 +54,11 @@ def new_hospital(request: Request, unwanted: Iterable[str] = ()) -> dict[str, An
     return fields
 
 
-def changed_hospital(request: Request) -> dict[str, Any]:
-    """The fields that a PUT changes: those of name, address and phone that it names.
-
-    Raises:
-        Refused: a field has the wrong type.
-    """
-    sent = _object(request)
-    problems = _wrong_texts(sent)
-    if problems:
-        raise UnprocessableEntity(*problems)
-    return {name: sent[name] for name in _TEXTS if name in sent}
-
-
 def batch_id_of(request: Request) -> str:
     """The batch id in the path, in its usual form.
 
     Raises:
-        Refused: it is no UUID.
+        UnprocessableEntity: it is no UUID.
     """
     return _uuid(request.parts["batch"], "path", "batch_id")
 
@@ -80,7 +67,7 @@ def hospital_id_of(request: Request) -> int:
     """The record id in the path.
 
     Raises:
-        Refused: it is no integer.
+        UnprocessableEntity: it is no integer.
     """
     text = request.parts["id"]
     if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20:
@@ -177,15 +164,6 @@ class Memory:
         """The first record with an id."""
         with self._lock:
             return dict(self._records[self._ids[number][0]]) if number in self._ids else None
-
-    def change(self, number: int, fields: Mapping[str, Any]) -> Record | None:
-        """Change some fields of one record; None if there is none."""
-        with self._lock:
-            if number not in self._ids:
-                return None
-            record = self._records[self._ids[number][0]]
-            record.update(fields)
-            return dict(record)
 
     def delete(self, number: int) -> bool:
         """Forget the first record with an id; whether there was one."""

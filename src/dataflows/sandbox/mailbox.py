@@ -240,7 +240,7 @@ class Mailbox(Service):
     @property
     def messages(self) -> list[Mail]:
         """What was taken, oldest first."""
-        with self._desk:
+        with self._history_lock:
             return list(self._mails)
 
     def routes(self) -> Iterable[Route]:
@@ -254,7 +254,7 @@ class Mailbox(Service):
     def reset(self) -> None:
         """Forget the messages too."""
         super().reset()
-        with self._desk:
+        with self._history_lock:
             self._mails.clear()
 
     def start(self) -> Mailbox:
@@ -294,7 +294,7 @@ class Mailbox(Service):
 
     def keep(self, mail: Mail) -> None:
         """Take a message."""
-        with self._desk:
+        with self._history_lock:
             self._mails.append(mail)
 
     def note(self, stage: str, data: bytes, fate: Fate, reply: str | None, *, taken: bool) -> None:

@@ -20,7 +20,7 @@ from dataflows.sandbox.service import Answer, Control, Exchange, Request, Route,
 from dataflows.sandbox.wire import HOST, LoopbackServer, RequestHandler
 
 _Answered = TypeVar("_Answered", Answer, Answer | None)
-_TOLD = (Fate.ANSWERED, Fate.ERROR, Fate.CUT)  # the client gets an answer, or half of one
+_ANSWERED = (Fate.ANSWERED, Fate.ERROR, Fate.CUT)  # the client gets an answer, or half of one
 
 
 class Sandbox:
@@ -55,7 +55,7 @@ class Sandbox:
         )
         for name, changes in (faults or {}).items():
             self.faults[name].begin_with(**changes)
-        self._desk = RequestRouter(self._services)
+        self._router = RequestRouter(self._services)
         self._port = port
         self._server: LoopbackServer | None = None
         self._thread: threading.Thread | None = None
@@ -97,7 +97,7 @@ class Sandbox:
         Raises:
             OSError: the port is taken.
         """
-        server = LoopbackServer(self._port, self._desk.serve, self._desk.bugs)
+        server = LoopbackServer(self._port, self._router.serve, self._router.bugs)
         try:
             self.mailbox.start()
         except OSError:
@@ -121,8 +121,8 @@ class Sandbox:
         self._server.stop()
         self._thread.join()
         self._server = self._thread = None
-        if self._desk.bugs:
-            raise self._desk.bugs[0]
+        if self._router.bugs:
+            raise self._router.bugs[0]
 
     def reset(self) -> None:
         """Forget what is stored and what arrived; faults go back to those at the start."""
@@ -167,9 +167,9 @@ class RequestRouter:
         if refused is None:
             line.wait(verdict.wait)
         answer = refused or self._answered(verdict, route, request, exchange)
-        told = verdict.fate in _TOLD
-        service.leaves(request, exchange, verdict.fate.value, answer.status if answer and told else None)
-        if answer and told:
+        answered = verdict.fate in _ANSWERED
+        service.leaves(request, exchange, verdict.fate.value, answer.status if answer and answered else None)
+        if answer and answered:
             line.send(answer, cut=verdict.fate is Fate.CUT)
         elif verdict.endless:
             line.never_end(verdict.endless)

@@ -35,7 +35,7 @@ class Control:
     def answer(self, request: Request) -> Answer:
         """Answer one request to the back door."""
         if not _LOOPBACK.fullmatch(request.headers.get("Host", "")):
-            return _told(403, "by a loopback name only")  # else a web page could have a name of its own point here
+            return _refused(403, "by a loopback name only")  # else a web page could have a name of its own point here
         path = request.path.removeprefix("/_sandbox").rstrip("/")
         door = self._doors.get((request.method, path))
         if door:
@@ -49,7 +49,7 @@ class Control:
         if service and request.method == "POST" and view in service.doors():
             service.doors()[view]()
             return Answer.json(200, service.figures())
-        return _told(404, "nothing here; see GET /_sandbox")
+        return _refused(404, "nothing here; see GET /_sandbox")
 
     def _overview(self) -> dict[str, Any]:
         return {
@@ -65,14 +65,14 @@ class Control:
 
     def _set_those(self, wanted: Any) -> Answer:
         if not isinstance(wanted, dict) or not all(isinstance(changes, dict) for changes in wanted.values()):
-            return _told(400, 'the body is an object such as {"receiver": {"error_next": 3}}')
+            return _refused(400, 'the body is an object such as {"receiver": {"error_next": 3}}')
         if not wanted.keys() <= self._all_faults.keys():
-            return _told(400, f"there are faults of {', '.join(self._all_faults)}")
+            return _refused(400, f"there are faults of {', '.join(self._all_faults)}")
         try:
             for name, changes in wanted.items():
                 self._all_faults[name].set(**changes)
         except ValueError as error:
-            return _told(400, str(error))
+            return _refused(400, str(error))
         return Answer.json(200, self._faults())
 
     def _reset(self, request: Request) -> Answer:
@@ -81,7 +81,7 @@ class Control:
         return Answer.json(200, self._overview())
 
 
-def _told(status: int, words: str) -> Answer:
+def _refused(status: int, words: str) -> Answer:
     return Answer.json(status, {"status": status, "errors": [words]})
 
 
@@ -199,7 +199,7 @@ class Service(ABC):
         self._history: deque[Exchange] = deque(maxlen=HISTORY)
         self._in_flight = 0
         self._number = 0
-        self._desk = threading.Lock()
+        self._history_lock = threading.Lock()
 
     @abstractmethod
     def routes(self) -> Iterable[Route]:
@@ -225,7 +225,7 @@ class Service(ABC):
         """Forget what arrived, and go back to the faults at the start; subclasses forget their state too."""
         for faults in self.all_faults().values():
             faults.clear()
-        with self._desk:
+        with self._history_lock:
             self._history.clear()
             self.counts.clear()
             self._number = self.most_in_flight = 0
@@ -233,18 +233,18 @@ class Service(ABC):
     @property
     def requests(self) -> list[Exchange]:
         """The latest exchanges, oldest first (at most 5,000; none when lean)."""
-        with self._desk:
+        with self._history_lock:
             return list(self._history)
 
     def figures(self) -> dict[str, int]:
         """How often each status and fate occurred, requests in all, and the most that were in flight at once."""
-        with self._desk:
+        with self._history_lock:
             return {"requests": self._number, "most_in_flight": self.most_in_flight, **self.counts}
 
     def arrived(self, request: Request) -> Exchange:
         """Note a request on its way in."""
         body = request.body if self.keeps_bodies and not self.lean else b""
-        with self._desk:
+        with self._history_lock:
             self._number += 1
             exchange = Exchange(self._number, time.monotonic(), request.method, request.path, body)
             if not self.lean:
@@ -255,7 +255,7 @@ class Service(ABC):
 
     def leaves(self, request: Request, exchange: Exchange, fate: str, status: int | None) -> None:
         """Note how a request ends, just before the client can know."""
-        with self._desk:
+        with self._history_lock:
             exchange.fate, exchange.status = fate, status
             self.counts[fate] += 1
             if status is not None:

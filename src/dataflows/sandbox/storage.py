@@ -7,7 +7,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
@@ -18,10 +18,6 @@ import orjson
 from dataflows.sandbox.service import Answer, Request
 
 _FIRST_GENERATION: Final = 1_700_000_000_000_000  # as long as the real ones, which are microseconds
-
-
-class DamagedUpload(Exception):
-    """What arrived is not what its sender's checksum says."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Object:
     def described(self) -> dict[str, Any]:
         """The object's metadata in the JSON API's names and types (numbers as text)."""
         moment = self.updated.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        told = {
+        about = {
             "name": self.name,
             "generation": str(self.generation),
             "metageneration": "1",
@@ -61,7 +57,7 @@ class Object:
             "updated": moment,
             **({"contentEncoding": self.content_encoding} if self.content_encoding else {}),
         }
-        return {name: value for name, value in told.items() if name not in self.unsaid}
+        return {name: value for name, value in about.items() if name not in self.unsaid}
 
 
 class Shelf:
@@ -240,3 +236,64 @@ def in_plain_text(refusal: Answer) -> Answer:
     """Downloads are refused in plain text, with the object's name in it, by the real one too."""
     words: bytes = orjson.loads(refusal.body)["error"]["message"].encode() if refusal.body else b""
     return replace(refusal, body=words, content_type="text/plain; charset=utf-8")
+
+
+# --- uploads --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ReceivedObject:
+    """An upload in one piece: what it is to be called, what arrived, and what its sender says of it."""
+
+    name: str
+    content_type: str
+    data: bytes
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def damage(self) -> str:
+        """What is wrong, empty where every checksum of the sender fits."""
+        wrong = (name for name, of in (("crc32c", crc32c), ("md5Hash", md5)) if self._differs(name, of(self.data)))
+        return "".join(f"Provided {name} doesn't match what was received." for name in wrong)
+
+    def _differs(self, name: str, worked_out: str) -> bool:
+        return self.checksums.get(name, worked_out) != worked_out
+
+
+def uploaded(request: Request, query: Mapping[str, str]) -> ReceivedObject:
+    """Read an upload: the content alone (``media``, as curl sends it) or with metadata (``multipart``, the library).
+
+    Raises:
+        ValueError: it is malformed, or a resumable one, which nothing as small as a registration needs.
+    """
+    content_type = request.headers.get("Content-Type", "")
+    match query.get("uploadType"):
+        case "media":
+            return _named({}, query, content_type, request.body)
+        case "multipart":
+            about, content_type, data = _parts(content_type, request.body)
+            return _named(about, query, content_type, data)
+        case _:
+            raise ValueError("uploadType is media or multipart")
+
+
+def _parts(content_type: str, body: bytes) -> tuple[dict[str, Any], str, bytes]:
+    boundary = re.search(r'boundary="?([^";]+)"?', content_type)
+    parts = body.split(b"--" + boundary[1].encode()) if boundary else []
+    if len(parts) != 4:
+        raise ValueError("the body is metadata and content, as multipart/related")
+    (_, text), (head, data) = (part.removeprefix(b"\r\n").split(b"\r\n\r\n", 1) for part in parts[1:3])
+    about, kind = orjson.loads(text), re.search(rb"(?i)content-type:\s*([^\r\n]+)", head)
+    if not isinstance(about, dict):
+        raise ValueError("the metadata is a JSON object")
+    return about, kind[1].decode("latin-1") if kind else "", data.removesuffix(b"\r\n")
+
+
+def _named(about: Mapping[str, Any], query: Mapping[str, str], content_type: str, data: bytes) -> ReceivedObject:
+    name = query.get("name") or about.get("name")
+    if not isinstance(name, str) or not name:
+        raise ValueError("Required parameter: name")
+    checksums = {one: str(about[one]) for one in ("crc32c", "md5Hash") if one in about}
+    return ReceivedObject(
+        name, str(about.get("contentType") or content_type or "application/octet-stream"), data, checksums
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from random import Random
 from typing import Any, NamedTuple
@@ -53,14 +52,6 @@ def synthetic_child(rng: Random, n: int) -> Object:
         "purge": False,
     }
     return child
-
-
-def changed(rng: Random, child: Object) -> Object:
-    """A later state of the child: one thing that happens in a social worker's week. The original is left as it is."""
-    later = copy.deepcopy(child)
-    while later == child:
-        rng.choice(_CHANGES)(rng, later)
-    return later
 
 
 def _day(rng: Random, most: int, least: int = 0) -> date:
@@ -156,76 +147,3 @@ def _placement(rng: Random, key: str, number: int, ago: int) -> Object:
 
 def _leaving(rng: Random) -> Object:
     return {"activity": rng.choice(["F1", "F2", "P1", "G4"]), "accommodation": rng.choice("BCDKU")}
-
-
-def _moves_house(rng: Random, child: Object) -> None:
-    child.setdefault("child_details", {})["postcode"] = f"ZZ99 {rng.randint(1, 9)}DZ"
-
-
-def _is_scored(rng: Random, child: Object) -> None:
-    scores = child.setdefault("health_and_wellbeing", {}).setdefault("sdq_assessments", [])
-    scores.append({"date": _text(_TODAY), "score": rng.randint(0, 40)})
-
-
-def _changes_worker(rng: Random, child: Object) -> None:
-    workers = _latest(rng, child).setdefault("care_worker_details", [])
-    workers.append({"worker_id": f"SYN-W{rng.randint(1, 80):04d}", "start_date": _text(_TODAY)})
-
-
-def _is_assessed(rng: Random, child: Object) -> None:
-    _add(rng, child, "child_and_family_assessments", _assessment)
-
-
-def _is_placed(rng: Random, child: Object) -> None:
-    _add(rng, child, "child_looked_after_placements", _placement)
-
-
-def _loses_assessment(rng: Random, child: Object) -> None:
-    items = _latest(rng, child).get("child_and_family_assessments")
-    if items:
-        items.pop(rng.randrange(len(items)))
-    else:
-        _is_assessed(rng, child)
-
-
-def _is_closed_or_reopened(rng: Random, child: Object) -> None:
-    episode = _latest(rng, child)
-    if "closure_date" in episode:
-        del episode["closure_date"]
-        episode.pop("closure_reason", None)
-    else:
-        episode |= {"closure_date": _text(_TODAY), "closure_reason": rng.choice(["RC1", "RC2", "RC7"])}
-
-
-def _gains_or_loses_adoption(rng: Random, child: Object) -> None:
-    episode = _latest(rng, child)
-    if not episode.pop("adoption", None):
-        episode["adoption"] = {"initial_decision_date": _text(_day(rng, 60)), "purge": False}
-
-
-def _latest(rng: Random, child: Object) -> Object:
-    episodes = child.setdefault("social_care_episodes", [])
-    if not episodes:
-        episodes.append(_episode(rng, f"{child['la_child_id'][3:]}-0", 400))
-    found: Object = episodes[-1]
-    return found
-
-
-def _add(rng: Random, child: Object, name: str, made: Callable[[Random, str, int, int], Object]) -> None:
-    episode = _latest(rng, child)
-    key = f"{child['la_child_id'][3:]}-{len(child['social_care_episodes']) - 1}"
-    items = episode.setdefault(name, [])
-    numbers = [int(value[-2:]) for item in items for field, value in item.items() if field.endswith("_id")]
-    items.append(made(rng, key, max(numbers, default=-1) + 1, 30))
-
-
-_CHANGES: list[Callable[[Random, Object], None]] = [
-    _moves_house,
-    _is_scored,
-    _changes_worker,
-    _is_assessed,
-    _is_placed,
-    _loses_assessment,
-    _is_closed_or_reopened,
-    _gains_or_loses_adoption,
-]

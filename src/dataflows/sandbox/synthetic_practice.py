@@ -6,19 +6,15 @@ films; addresses end in example.org, and the IP address is one for documentation
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from random import Random
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 
-from dataflows.store.files import write_whole
-
 Object = dict[str, Any]
-Layout = Literal["new", "old"]
 
 _FIRST_DAY: Final = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 _FIRST_NAMES: Final = ("Anna", "Björn", "Çağla", "Jürgen", "Zoë Marie", "Hans-Jörg", "Łucja", "Renée", "Søren", "Maria")
@@ -50,12 +46,6 @@ def registration(rng: Random, n: int, **changes: object) -> SyntheticRegistratio
     """
     patient = {**_patient(rng, n), **changes}
     return _filed(n, {key: value for key, value in patient.items() if value is not None}, n)
-
-
-def registrations(count: int, seed: int = 0) -> list[SyntheticRegistration]:
-    """So many registrations of different people, oldest first."""
-    rng = Random(f"{seed}/registrations")  # noqa: S311 - people that come again
-    return [registration(rng, n) for n in range(1, count + 1)]
 
 
 def again(earlier: SyntheticRegistration, n: int, **changes: object) -> SyntheticRegistration:
@@ -132,73 +122,15 @@ def _patient(rng: Random, n: int) -> Object:
 # --- therapists -----------------------------------------------------------------------------------------------------
 
 
-def therapist(n: int, zip_code: str = "00074", edition: int = 1, layout: Layout = "new") -> Object:
+def therapist(n: int, zip_code: str = "00074", edition: int = 1) -> Object:
     """One entry of a scraper's file; ``n`` makes the person (unique per ``n`` and ZIP code).
 
     Edition 1 has everybody as new. In each later one, every 20th person has another telephone number and address than
     in the edition before (``modified``), and every 50th is gone (``deleted``). The old layout has no id and no status.
     """
     entry = _entry(n, zip_code, _moved(n, edition))
-    if layout == "old":
-        return entry
     stamp = _without_zone(_FIRST_DAY + timedelta(weeks=edition))
     return {"id": f"praxis{n}", "status": _status(n, edition), "last_modified": stamp, **entry}
-
-
-def write_therapists(
-    folder: Path,
-    zip_codes: Iterable[str] = ("00074", "00066"),
-    *,
-    count: int = 100,
-    edition: int = 1,
-    layout: Layout = "new",
-    dated: bool = True,
-) -> list[Path]:
-    """Write one file per ZIP code with ``count`` therapists each, as the scraper does weekly; returns their paths.
-
-    An edition is a week: its files lie in a folder named by its date (``20260308/00074.json``), or else in ``folder``.
-    """
-    day = _FIRST_DAY + timedelta(weeks=edition)
-    target = folder / f"{day:%Y%m%d}" if dated else folder
-    target.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for zip_code in zip_codes:
-        paths.append(target / f"{zip_code}.json")
-        write_whole(paths[-1], b"".join(_file(zip_code, count, edition, layout)))
-    return paths
-
-
-def write_large_file(
-    path: Path, count: int = 100_000, *, edition: int = 1, layout: Layout = "new", zip_code: str = "00074"
-) -> int:
-    """Write one file with very many therapists, 2 KB each, without holding it in memory; returns its size in bytes."""
-    with path.open("wb") as file:
-        for part in _file(zip_code, count, edition, layout):
-            file.write(part)
-    return path.stat().st_size
-
-
-def _file(zip_code: str, count: int, edition: int, layout: Layout) -> Iterator[bytes]:
-    """The text of a file, an entry at a time."""
-    head = orjson.dumps(_head(zip_code, count, edition, layout), option=orjson.OPT_INDENT_2)
-    yield head.removesuffix(b"\n}") + b',\n  "therapists": ['
-    for n in range(count):
-        entry = orjson.dumps(therapist(n, zip_code, edition, layout), option=orjson.OPT_INDENT_2)
-        yield (b",\n    " if n else b"\n    ") + entry.replace(b"\n", b"\n    ")
-    yield b"\n  ]\n}\n"
-
-
-def _head(zip_code: str, count: int, edition: int, layout: Layout) -> Object:
-    moment = _FIRST_DAY + timedelta(weeks=edition)
-    scrape_id, area = f"{zip_code[:2]}XXX_{moment:%Y%m%d}", f"{zip_code[:2]}XXX"
-    if layout == "old":
-        stamp = moment.isoformat().replace("+00:00", "Z")
-        metadata = {"timestamp": stamp, "scrape_id": scrape_id, "source": "synthetic", "version": "1.0"}
-        return {"metadata": metadata, "statistics": {"total_therapists": count}}
-    statuses = [_status(n, edition) for n in range(count)]
-    counts = {f"{one}_therapists": statuses.count(one) for one in ("new", "modified", "deleted")}
-    dates = {"scrape_id": scrape_id, "scrape_date": _without_zone(moment), "postcode_area": area}
-    return {"metadata": {**dates, "total_therapists": count, **counts, "synthetic": True}}
 
 
 def _without_zone(moment: datetime) -> str:

@@ -90,7 +90,7 @@ class Guesses:
         """Wait until a request that shows a token may be looked at.
 
         Raises:
-            Refused: 429, too many of this address are waiting already.
+            HttpRefusal: 429, too many of this address are waiting already.
         """
         found = self._guessers.get(_address(scope))
         if found is None or found.wrong < FREE_GUESSES or time.monotonic() - found.last > FORGET_SECONDS:
@@ -178,7 +178,7 @@ class Access:
         """Whether a request shows the token: in the header, or (``query``) in the address; all it shows must be right.
 
         Raises:
-            Refused: 401, something else is shown.
+            HttpRefusal: 401, something else is shown.
         """
         given = [value.encode("latin-1") for value in request.headers.getlist(HEADER)]
         given += [as_bytes(value) for value in request.query_params.getlist("token")] if query else []
@@ -196,7 +196,7 @@ class Access:
         """What /run and /files ask for: always the token (seed 000).
 
         Raises:
-            Refused: 500 when there is no RUN_TOKEN, 401 when it is not shown.
+            HttpRefusal: 500 when there is no RUN_TOKEN, 401 when it is not shown.
         """
         if self.token is None:
             raise HttpRefusal(
@@ -209,7 +209,7 @@ class Access:
         """What other routes ask for: the token, unless the server is open to all.
 
         Raises:
-            Refused: as ``require``; 403 when a page in a browser of this machine sends what its reader did not ask for.
+            HttpRefusal: as ``require``; 403 when a page in a browser of this machine sends what nobody asked for.
         """
         if self.token is not None and self.shown(request):
             return

@@ -22,7 +22,7 @@ from dataflows.flows.hospitals.table import Validation
 from dataflows.runs.journal import DONE, PARTIAL, RunRecord
 from dataflows.web import bulk
 from dataflows.web.answers import HttpRefusal, responses
-from dataflows.web.desk import AtDesk, ServerContext, as_usual
+from dataflows.web.context import Context, ServerContext, as_usual
 from dataflows.web.hospitals import Again, BatchId
 from dataflows.web.uploads import BODY, ReceivedUploads
 
@@ -93,14 +93,14 @@ class BatchStatus(BaseModel):
     responses=responses(400, 401, 403, 408, 409, 413, 422, 500, 502),
     openapi_extra=BODY,
 )
-async def upload_csv(request: Request, desk: AtDesk, again: Again = False) -> JSONResponse:
+async def upload_csv(request: Request, context: Context, again: Again = False) -> JSONResponse:
     """Take in a CSV of up to 1,000 hospitals and answer at once; its rows are created in the background."""
     uploads = request.app.state.uploads
     assert isinstance(uploads, ReceivedUploads)
     async with uploads.received(request) as path:
         validation = await run_in_threadpool(_validated, path)
     with bulk.speaking_http():
-        started = await bulk.start(desk, validation, again=again)
+        started = await bulk.start(context, validation, again=again)
     content = Accepted(
         batch_id=started.batch_id,
         total_hospitals=started.rows,
@@ -114,20 +114,20 @@ async def upload_csv(request: Request, desk: AtDesk, again: Again = False) -> JS
 
 
 @router.get("/{batch_id}/progress", response_model=BatchProgress, responses=responses(401, 403, 404, 422, 500))
-def progress(request: Request, desk: AtDesk, batch_id: BatchId) -> BatchProgress:
+def progress(request: Request, context: Context, batch_id: BatchId) -> BatchProgress:
     """How far a batch is; also when another process carries it."""
-    record = bulk.of_batch(desk, batch_id)
-    facts = _facts(desk, record, batch_id, _looks(request).latest(record.run_id))
+    record = bulk.of_batch(context, batch_id)
+    facts = _facts(context, record, batch_id, _looks(request).latest(record.run_id))
     return BatchProgress(**{name: facts[name] for name in BatchProgress.model_fields})
 
 
 @router.get("/{batch_id}/status", response_model=BatchStatus, responses=responses(401, 403, 404, 422, 500))
-def status(request: Request, desk: AtDesk, batch_id: BatchId) -> BatchStatus:
+def status(request: Request, context: Context, batch_id: BatchId) -> BatchStatus:
     """How a batch ended, with its hospitals; of an ended one the Directory is asked what it has not any more."""
-    record = bulk.of_batch(desk, batch_id)
+    record = bulk.of_batch(context, batch_id)
     looks = _looks(request)
-    deleted = looks.gone(desk, record) if record.state in (DONE, PARTIAL) else set()
-    facts = _facts(desk, record, batch_id, deleted)
+    deleted = looks.gone(context, record) if record.state in (DONE, PARTIAL) else set()
+    facts = _facts(context, record, batch_id, deleted)
     facts["hospitals"] = [BatchRow(**{name: row[name] for name in BatchRow.model_fields}) for row in facts["hospitals"]]
     return BatchStatus(**{name: facts[name] for name in BatchStatus.model_fields})
 
@@ -144,14 +144,14 @@ class _Looks:
         with self._lock:
             return self._known.get(run_id, (0.0, set[int]()))[1]
 
-    def gone(self, desk: ServerContext, record: RunRecord) -> set[int]:
+    def gone(self, context: ServerContext, record: RunRecord) -> set[int]:
         """The rows that are gone; what was known before, where the Directory does not say."""
         with self._lock:
             then, rows = self._known.get(record.run_id, (-_LOOK_AGAIN_SECONDS, set[int]()))
         if time.monotonic() - then < _LOOK_AGAIN_SECONDS:
             return rows
         with suppress(DataflowsError):
-            rows = gone(desk.settings, desk.journal, record)
+            rows = gone(context.settings, context.journal, record)
         with self._lock:
             self._known[record.run_id] = (time.monotonic(), rows)
             while len(self._known) > _LOOKS_KEPT:
@@ -167,9 +167,9 @@ def _looks(request: Request) -> _Looks:
     return state.hospital_looks
 
 
-def _facts(desk: ServerContext, record: RunRecord, batch_id: str, deleted: Collection[int]) -> dict[str, Any]:
+def _facts(context: ServerContext, record: RunRecord, batch_id: str, deleted: Collection[int]) -> dict[str, Any]:
     """Seed 004's document under the id that was asked for."""
-    found = batch_status(record, bulk.document(desk, record, full=True), deleted)
+    found = batch_status(record, bulk.document(context, record, full=True), deleted)
     return {**found, "batch_id": batch_id}
 
 

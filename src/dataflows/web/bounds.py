@@ -74,7 +74,7 @@ class Bounds:
             await self._serve(request)
         finally:
             self._under_way -= 1
-            self._tell(request)
+            self._log(request)
 
     async def _serve(self, request: _Request) -> None:
         try:
@@ -99,7 +99,7 @@ class Bounds:
     def _most(self, path: str) -> int:
         return self._limits.upload_bytes + _ENVELOPE if path in self._limits.uploads else SMALL_BODY
 
-    def _tell(self, request: _Request) -> None:
+    def _log(self, request: _Request) -> None:
         scope, token = request.scope, self._limits.token
         method, path = masked(scope["method"], token), masked(scope["path"], token)
         took = round(1000 * (time.monotonic() - request.began))
@@ -138,7 +138,7 @@ class _Request:
         """Receive some more of the body.
 
         Raises:
-            Refused: 413 when it is too large, 408 when it takes too long.
+            HttpRefusal: 413 when it is too large, 408 when it takes too long.
         """
         if self._whole:  # from here on it is about the client going away
             return await self._receive()

@@ -21,7 +21,7 @@ from dataflows.runs.journal import RunRecord
 from dataflows.runs.logs import RunLog
 from dataflows.runs.runner import Job, Order
 from dataflows.web.answers import HttpRefusal, refusal, unknown
-from dataflows.web.desk import ServerContext, result
+from dataflows.web.context import ServerContext, result
 
 COMMAND = job.COMMAND
 STATUS_URL = "/hospitals/progress/{batch_id}"
@@ -104,7 +104,7 @@ def _empty() -> dict[str, Any]:
     return {"loc": ["file"], "msg": "the file has no rows", "type": "no_rows"}
 
 
-async def start(desk: ServerContext, validation: Validation, *, again: bool) -> Started:
+async def start(context: ServerContext, validation: Validation, *, again: bool) -> Started:
     """Start the job for the rows of a file. The same rows have the same batch, and are created once.
 
     Raises:
@@ -112,38 +112,38 @@ async def start(desk: ServerContext, validation: Validation, *, again: bool) -> 
         DataflowsError: it cannot begin.
     """
     # two uploads of one name are two files, so what they came from is their content
-    options = job.Options(f"upload {validation.sha256}", again=again, workers=desk.settings.max_concurrent_requests)
-    content = await run_in_threadpool(job.content_of, desk.settings, options, validation)
-    work = await _begun(desk, options, content)
-    return Started(work, work.order.batch_id or await _batch_of(desk, work), len(content.rows))
+    options = job.Options(f"upload {validation.sha256}", again=again, workers=context.settings.max_concurrent_requests)
+    content = await run_in_threadpool(job.content_of, context.settings, options, validation)
+    work = await _begun(context, options, content)
+    return Started(work, work.order.batch_id or await _batch_of(context, work), len(content.rows))
 
 
-async def resume(desk: ServerContext, record: RunRecord) -> BackgroundJob:
+async def resume(context: ServerContext, record: RunRecord) -> BackgroundJob:
     """Go on with a run that broke off, from the copy of its rows. Raises as ``start``; BadInput: the copy is gone."""
-    options, content = await run_in_threadpool(job.options_from_json, record.options, desk.settings)
-    return await _begun(desk, replace(options, workers=desk.settings.max_concurrent_requests), content)
+    options, content = await run_in_threadpool(job.options_from_json, record.options, context.settings)
+    return await _begun(context, replace(options, workers=context.settings.max_concurrent_requests), content)
 
 
-async def _begun(desk: ServerContext, options: job.Options, content: FileContent) -> BackgroundJob:
-    order, log, run = await run_in_threadpool(_ordered, desk, options, content)
-    return await desk.begin(order, log, run, STATUS_URL)
+async def _begun(context: ServerContext, options: job.Options, content: FileContent) -> BackgroundJob:
+    order, log, run = await run_in_threadpool(_ordered, context, options, content)
+    return await context.begin(order, log, run, STATUS_URL)
 
 
-def _ordered(desk: ServerContext, options: job.Options, content: FileContent) -> tuple[Order, RunLog, Job]:
+def _ordered(context: ServerContext, options: job.Options, content: FileContent) -> tuple[Order, RunLog, Job]:
     """Names the batch, which hashes every row, and keeps a copy of the rows."""
     batch_id = None if options.again else content.first_batch
-    order, log = desk.order(
+    order, log = context.order(
         COMMAND, job.target(content, again=options.again), job.options_to_json(options, content), batch_id=batch_id
     )
-    return order, log, job.upload(desk.settings, options, content)
+    return order, log, job.upload(context.settings, options, content)
 
 
-async def _batch_of(desk: ServerContext, work: BackgroundJob) -> str:
+async def _batch_of(context: ServerContext, work: BackgroundJob) -> str:
     """The batch of rows that are created once more, which the job finds by asking the Directory."""
     run_id = await result(work.begun)
     while True:
         ended = work.ended.done()  # looked at first: what has ended has named its batch, or never will
-        record = await run_in_threadpool(desk.journal.run, run_id)
+        record = await run_in_threadpool(context.journal.run, run_id)
         if record is not None and record.batch_id is not None:
             return record.batch_id
         if ended:
@@ -152,18 +152,18 @@ async def _batch_of(desk: ServerContext, work: BackgroundJob) -> str:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def of_batch(desk: ServerContext, batch_id: str) -> RunRecord:
+def of_batch(context: ServerContext, batch_id: str) -> RunRecord:
     """The latest run that carries a batch. Raises HttpRefusal: 404, nobody knows it."""
-    desk.see_what_died()
-    record = desk.journal.run_of_batch(batch_id)
+    context.see_what_died()
+    record = context.journal.run_of_batch(batch_id)
     if record is None or record.command != COMMAND:
         raise unknown("batch")
     return record
 
 
-def document(desk: ServerContext, record: RunRecord, *, full: bool = False) -> dict[str, Any]:
+def document(context: ServerContext, record: RunRecord, *, full: bool = False) -> dict[str, Any]:
     """Seed 003's progress document, ``full`` with seed 004's fields. Raises HttpRefusal: 404, its rows are not kept."""
-    found = progress(desk.journal, desk.settings.data_dir, record, full=full)
+    found = progress(context.journal, context.settings.data_dir, record, full=full)
     if found is None:
         raise unknown("batch", "its rows are not kept any more")
     return found

@@ -12,11 +12,11 @@ from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import ExitCode
 from dataflows.flows.cqc import job
-from dataflows.flows.cqc.changes import History
 from dataflows.flows.cqc.folder import file_of
+from dataflows.flows.cqc.history import History
 from dataflows.runs.journal import RUNNING, RunRecord
 from dataflows.web.answers import STATUSES, Explained, HttpRefusal, WholeFile, responses, unknown
-from dataflows.web.desk import AtDesk, settled, with_token, with_token_in_address
+from dataflows.web.context import Context, settled, with_token, with_token_in_address
 
 COMMAND = "cqc-fetch"
 STATUS_URL = "/run/{run_id}"
@@ -60,14 +60,14 @@ class Underway(BaseModel):
     responses={202: {"model": Underway}, **responses(401, 409, 422, 500, 502)},
     dependencies=[Depends(with_token)],
 )
-async def run(desk: AtDesk, wait: Wait = None) -> Response:
+async def run(context: Context, wait: Wait = None) -> Response:
     """Fetch all sources, and answer when that is done."""
-    settings = desk.settings
+    settings = context.settings
     options = job.Options(output=settings.data_dir, keep_days=settings.cqc_keep_days)
     order, log = await run_in_threadpool(
-        lambda: desk.order(COMMAND, job.target(options.output), job.options_to_json(options))
+        lambda: context.order(COMMAND, job.target(options.output), job.options_to_json(options))
     )
-    work = await desk.begin(order, log, job.fetch(settings, options), STATUS_URL)
+    work = await context.begin(order, log, job.fetch(settings, options), STATUS_URL)
     run_id = work.begun.result()
     if not await settled(work.ended, wait):
         return _underway(run_id)
@@ -83,15 +83,15 @@ async def run(desk: AtDesk, wait: Wait = None) -> Response:
     responses={202: {"model": Underway}, **responses(401, 404, 422, 500, 502)},
     dependencies=[Depends(with_token)],
 )
-def run_status(desk: AtDesk, run_id: str) -> Response:
+def run_status(context: Context, run_id: str) -> Response:
     """How a run ended, in the words of POST /run; 202 while it goes on."""
-    record = desk.run(run_id)
+    record = context.run(run_id)
     if record is None or record.command != COMMAND:
         raise unknown("run")
     if record.state == RUNNING:
         return _underway(record.run_id, record.step)
     code = ExitCode(record.exit_code) if record.exit_code is not None else ExitCode.INTERRUPTED
-    return _answer(record.run_id, desk.journal.report(record.run_id) or {}, code, _explained(record))
+    return _answer(record.run_id, context.journal.report(record.run_id) or {}, code, _explained(record))
 
 
 @router.get(
@@ -100,10 +100,10 @@ def run_status(desk: AtDesk, run_id: str) -> Response:
     responses={200: {"content": {"text/csv": {}}}, **responses(401, 404, 422, 500)},
     dependencies=[Depends(with_token_in_address)],
 )
-def latest_file(desk: AtDesk, source: str) -> Response:
+def latest_file(context: Context, source: str) -> Response:
     """The newest good file of a source."""
-    folder = desk.settings.data_dir
-    last = History(desk.journal, job.target(folder)).last_good(source)
+    folder = context.settings.data_dir
+    last = History(context.journal, job.target(folder)).last_good(source)
     return _attached(file_of(folder, last.file) if last else None)
 
 
@@ -113,10 +113,10 @@ def latest_file(desk: AtDesk, source: str) -> Response:
     responses={200: {"content": {"text/csv": {}}}, **responses(401, 404, 422, 500)},
     dependencies=[Depends(with_token_in_address)],
 )
-def file(desk: AtDesk, filename: str) -> Response:
+def file(context: Context, filename: str) -> Response:
     """A file that a run has named: another one may lie there under a name of that kind, and is not ours to give."""
-    folder = desk.settings.data_dir
-    named = History(desk.journal, job.target(folder)).names(COMMAND, filename)
+    folder = context.settings.data_dir
+    named = History(context.journal, job.target(folder)).names(COMMAND, filename)
     return _attached(file_of(folder, filename) if named else None)
 
 

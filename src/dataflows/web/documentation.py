@@ -10,14 +10,14 @@ from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from dataflows.web.answers import WholeFile, unknown
-from dataflows.web.desk import desk_of
+from dataflows.web.context import context_of
 
 ASSETS = "/documentation"
 
 
 async def _visitor(request: Request) -> None:
     """Whoever has shown the token on the run page may read the documentation, too."""
-    access = desk_of(request).access
+    access = context_of(request).access
     if not access.remembered(request):
         access.usual(request)
 

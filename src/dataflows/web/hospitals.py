@@ -17,8 +17,8 @@ from dataflows.runs.pool import Stop
 from dataflows.runs.runner import Outcome
 from dataflows.web import bulk
 from dataflows.web.answers import STATUSES, Explained, HttpRefusal, responses
+from dataflows.web.context import Context, ServerContext, as_usual, result, settled
 from dataflows.web.cqc import Wait
-from dataflows.web.desk import AtDesk, ServerContext, as_usual, result, settled
 from dataflows.web.uploads import BODY, ReceivedUploads
 
 PROGRESS_KEPT = timedelta(hours=24)
@@ -129,17 +129,17 @@ class AbandonAnswer(BaseModel):
     responses={202: {"model": ProgressAnswer}, **responses(400, 401, 403, 408, 409, 413, 422, 500, 502)},
     openapi_extra=BODY,
 )
-async def upload(request: Request, desk: AtDesk, wait: Wait = None, again: Again = False) -> JSONResponse:
+async def upload(request: Request, context: Context, wait: Wait = None, again: Again = False) -> JSONResponse:
     """Create the hospitals of a CSV, activate their batch, and answer when that is done."""
     async with _uploads(request).received(request) as path:
-        validation = await run_in_threadpool(bulk.validated, path, desk.settings.max_csv_size)
+        validation = await run_in_threadpool(bulk.validated, path, context.settings.max_csv_size)
     with bulk.speaking_http():
-        started = await bulk.start(desk, validation, again=again)
+        started = await bulk.start(context, validation, again=again)
     if not await settled(started.work.ended, wait):
-        record = await run_in_threadpool(desk.journal.run, started.work.begun.result())
+        record = await run_in_threadpool(context.journal.run, started.work.begun.result())
         assert record is not None, "it is running"
         url = bulk.STATUS_URL.format(batch_id=started.batch_id)
-        content = await run_in_threadpool(bulk.document, desk, record)
+        content = await run_in_threadpool(bulk.document, context, record)
         return JSONResponse(content, 202, {"X-Run-Id": record.run_id, "Location": url, "Retry-After": "5"})
     return _answer(started.work.ended.result())
 
@@ -150,47 +150,47 @@ async def upload(request: Request, desk: AtDesk, wait: Wait = None, again: Again
     responses=responses(400, 401, 403, 408, 413, 422, 500),
     openapi_extra=BODY,
 )
-async def validate(request: Request, desk: AtDesk) -> JSONResponse:
+async def validate(request: Request, context: Context) -> JSONResponse:
     """Judge a CSV; nothing is kept and nothing is sent."""
     async with _uploads(request).received(request) as path:
-        found = await run_in_threadpool(table.validate, path, max_rows=desk.settings.max_csv_size)
+        found = await run_in_threadpool(table.validate, path, max_rows=context.settings.max_csv_size)
     document = found.document()
     return JSONResponse({name: document[name] for name in ValidationAnswer.model_fields})
 
 
 @router.get("/progress/{batch_id}", response_model=ProgressAnswer, responses=responses(401, 403, 404, 422, 500))
-def progress(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
+def progress(context: Context, batch_id: BatchId) -> JSONResponse:
     """How far a batch is, row by row; also when another process carries it."""
-    return JSONResponse(bulk.document(desk, bulk.of_batch(desk, batch_id)))
+    return JSONResponse(bulk.document(context, bulk.of_batch(context, batch_id)))
 
 
 @router.post("/progress/cleanup", response_model=CleanupAnswer, responses=responses(401, 403, 500))
-def cleanup(desk: AtDesk) -> CleanupAnswer:
+def cleanup(context: Context) -> CleanupAnswer:
     """Forget runs of hospitals that ended more than 24 hours ago. What can be resumed is kept."""
-    removed = desk.journal.prune(older_than=PROGRESS_KEPT, command=bulk.COMMAND)
-    earlier.sweep(desk.journal, desk.settings.data_dir)
+    removed = context.journal.prune(older_than=PROGRESS_KEPT, command=bulk.COMMAND)
+    earlier.sweep(context.journal, context.settings.data_dir)
     return CleanupAnswer(message=f"{removed} runs forgotten", removed=removed)
 
 
 @router.get("/resumable", response_model=list[ResumableBatch], responses=responses(401, 403, 500))
-def resumable(desk: AtDesk) -> list[ResumableBatch]:
+def resumable(context: Context) -> list[ResumableBatch]:
     """The batches that broke off and can be resumed."""
-    desk.see_what_died()
-    found = (_resumable(desk, record) for record in desk.journal.runs(state=RESUMABLE, command=bulk.COMMAND))
+    context.see_what_died()
+    found = (_resumable(context, record) for record in context.journal.runs(state=RESUMABLE, command=bulk.COMMAND))
     return [one for one in found if one is not None]
 
 
 @router.post("/resume/{batch_id}", response_model=BulkAnswer, responses=responses(401, 403, 404, 409, 422, 500, 502))
-async def resume(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
+async def resume(context: Context, batch_id: BatchId) -> JSONResponse:
     """Go on with a batch that broke off, and answer when that is done; rows that were done before are not listed."""
-    record = await run_in_threadpool(bulk.of_batch, desk, batch_id)
+    record = await run_in_threadpool(bulk.of_batch, context, batch_id)
     if record.state != RESUMABLE:
         with bulk.speaking_http(batch_id):
             raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to resume")
-    before = await run_in_threadpool(bulk.document, desk, record)
+    before = await run_in_threadpool(bulk.document, context, record)
     done = {row["row"] for row in before["hospitals"] if row["status"] in report.PRESENT}
     with bulk.speaking_http(batch_id):
-        work = await bulk.resume(desk, record)
+        work = await bulk.resume(context, record)
     return _answer(await result(work.ended), without=done)
 
 
@@ -199,20 +199,20 @@ async def resume(desk: AtDesk, batch_id: BatchId) -> JSONResponse:
     response_model=AbandonAnswer,
     responses=responses(401, 403, 404, 409, 422, 500, 502),
 )
-async def abandon(desk: AtDesk, batch_id: BatchId) -> AbandonAnswer:
+async def abandon(context: Context, batch_id: BatchId) -> AbandonAnswer:
     """Remove from the Directory what a batch that broke off created. What is live is left alone."""
-    record = await run_in_threadpool(bulk.of_batch, desk, batch_id)
+    record = await run_in_threadpool(bulk.of_batch, context, batch_id)
     if record.state not in (RESUMABLE, "abandoned"):
         with bulk.speaking_http(batch_id):
             raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to abandon")
 
     def take_back(stop: Stop) -> earlier.Abandoned:
-        settings = desk.settings
-        return earlier.abandon(settings, desk.journal, record, lambda _: None, delete_active=False, stop=stop)
+        settings = context.settings
+        return earlier.abandon(settings, context.journal, record, lambda _: None, delete_active=False, stop=stop)
 
     with bulk.speaking_http(batch_id):
-        done = await result(desk.background.do(take_back, "abandon"))
-    after = await run_in_threadpool(bulk.of_batch, desk, batch_id)
+        done = await result(context.background.do(take_back, "abandon"))
+    after = await run_in_threadpool(bulk.of_batch, context, batch_id)
     message = f"{done.deleted} records deleted" + (f", {len(done.live)} batches are live" if done.live else "")
     return AbandonAnswer(
         batch_id=batch_id, status=after.state, message=message, deleted=done.deleted, left_active=done.live
@@ -225,9 +225,9 @@ def _uploads(request: Request) -> ReceivedUploads:
     return uploads
 
 
-def _resumable(desk: ServerContext, record: RunRecord) -> ResumableBatch | None:
+def _resumable(context: ServerContext, record: RunRecord) -> ResumableBatch | None:
     try:
-        found = bulk.document(desk, record)
+        found = bulk.document(context, record)
     except HttpRefusal:  # its rows are gone: nothing can be resumed from them
         return None
     return ResumableBatch(**report.resumable(record, found))

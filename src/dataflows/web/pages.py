@@ -19,7 +19,7 @@ from dataflows.flows.hospitals.report import progress
 from dataflows.flows.hospitals.rows import COMMAND as HOSPITALS
 from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
 from dataflows.web.access import COOKIE, COOKIE_SECONDS, as_bytes
-from dataflows.web.desk import ServerContext, desk_of
+from dataflows.web.context import ServerContext, context_of
 from dataflows.web.uploads import form_of
 
 _LIVE_SECONDS, _CALM_SECONDS = 2, 30  # the page loads itself again after so many seconds, while something runs or not
@@ -78,10 +78,10 @@ class RunRow:
 @router.get("")
 async def runs(request: Request) -> Response:
     """Today's runs, and those that run or wait to be resumed."""
-    desk = desk_of(request)
-    if not desk.access.page(request):
+    context = context_of(request)
+    if not context.access.page(request):
         return _asked(request)
-    rows = await run_in_threadpool(_rows, desk)
+    rows = await run_in_threadpool(_rows, context)
     running = [row for row in rows if row.record.state == RUNNING]
     waiting = [row for row in rows if row.record.state == RESUMABLE]
     rest = [row for row in rows if row not in running and row not in waiting]
@@ -94,13 +94,13 @@ async def runs(request: Request) -> Response:
 @router.get("/{run_id}")
 async def run(request: Request, run_id: str) -> Response:
     """One run, with the items that failed."""
-    desk = desk_of(request)
-    if not desk.access.page(request):
+    context = context_of(request)
+    if not context.access.page(request):
         return _asked(request)
-    record = await run_in_threadpool(desk.run, run_id)
+    record = await run_in_threadpool(context.run, run_id)
     if record is None:
         return _page(request, "unknown.html", status=404, seconds=0)
-    row = await run_in_threadpool(_row, desk, record, _FAILURES_SHOWN)
+    row = await run_in_threadpool(_row, context, record, _FAILURES_SHOWN)
     return _page(
         request, "run.html", row=row, more=row.failed - len(row.failures),
         seconds=_LIVE_SECONDS if record.state == RUNNING else 0,
@@ -110,15 +110,15 @@ async def run(request: Request, run_id: str) -> Response:
 @router.post("/enter")
 async def enter(request: Request) -> Response:
     """Take the token once, and remember whoever has shown it."""
-    desk = desk_of(request)
+    context = context_of(request)
     async with form_of(request, files=0, fields=4) as form:
         given = form.get("token")
-    if not isinstance(given, str) or not desk.access.is_token(as_bytes(given.strip())):
+    if not isinstance(given, str) or not context.access.is_token(as_bytes(given.strip())):
         return _asked(request, wrong=True)
     answer = RedirectResponse("/runs", status_code=303)
     secure = request.url.scheme == "https"
     answer.set_cookie(
-        COOKIE, desk.access.sessions.begin(), max_age=COOKIE_SECONDS, httponly=True, samesite="strict", secure=secure
+        COOKIE, context.access.sessions.begin(), max_age=COOKIE_SECONDS, httponly=True, samesite="strict", secure=secure
     )
     return answer
 
@@ -126,7 +126,7 @@ async def enter(request: Request) -> Response:
 @router.post("/leave")
 async def leave(request: Request) -> Response:
     """Forget the visitor: the cookie, wherever else it is kept, opens nothing any more."""
-    desk_of(request).access.sessions.end(request.cookies.get(COOKIE, ""))
+    context_of(request).access.sessions.end(request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/runs", status_code=303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
@@ -140,7 +140,7 @@ def _page(request: Request, name: str, *, status: int = 200, **values: object) -
     """A page with everything in it; the browser may load nothing else."""
     nonce = secrets.token_urlsafe(12)
     common: Mapping[str, Any] = {
-        "nonce": nonce, "version": __version__, "entered": desk_of(request).access.remembered(request)
+        "nonce": nonce, "version": __version__, "entered": context_of(request).access.remembered(request)
     }  # fmt: skip
     policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -149,28 +149,28 @@ def _page(request: Request, name: str, *, status: int = 200, **values: object) -
     return HTMLResponse(text, status, {"Content-Security-Policy": policy})
 
 
-def _rows(desk: ServerContext) -> list[RunRow]:
-    desk.see_what_died()
+def _rows(context: ServerContext) -> list[RunRow]:
+    context.see_what_died()
     found = [
-        one for one in desk.journal.runs(limit=_MOST_RUNS) if one.state in (RUNNING, RESUMABLE) or _is_of_today(one)
+        one for one in context.journal.runs(limit=_MOST_RUNS) if one.state in (RUNNING, RESUMABLE) or _is_of_today(one)
     ]
-    return [_row(desk, record, _FAILURES_PER_CARD) for record in found]
+    return [_row(context, record, _FAILURES_PER_CARD) for record in found]
 
 
 def _is_of_today(record: RunRecord) -> bool:
     return datetime.fromisoformat(record.started_at).astimezone().date() == datetime.now().astimezone().date()
 
 
-def _row(desk: ServerContext, record: RunRecord, failures: int) -> RunRow:
-    failed = desk.journal.items(record.run_id, state="failed", limit=failures) if record.counts.get("failed") else []
-    return RunRow(record, _percent(desk, record), failed)
+def _row(context: ServerContext, record: RunRecord, failures: int) -> RunRow:
+    failed = context.journal.items(record.run_id, state="failed", limit=failures) if record.counts.get("failed") else []
+    return RunRow(record, _percent(context, record), failed)
 
 
-def _percent(desk: ServerContext, record: RunRecord) -> float | None:
+def _percent(context: ServerContext, record: RunRecord) -> float | None:
     if record.state != RUNNING:
         return None
     if record.command == HOSPITALS:  # whose items count only when their batch is active
-        found = progress(desk.journal, desk.settings.data_dir, record)
+        found = progress(context.journal, context.settings.data_dir, record)
         return None if found is None else float(str(found["progress_percentage"]))
     if not record.total:
         return None

@@ -21,6 +21,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dataflows.errors import SettingUnusable
 from dataflows.runs.garbage import rare_collections
+from dataflows.runs.pool import Stop
+from dataflows.runs.runner import signals
 from dataflows.settings import Secret
 from dataflows.web.access import is_loopback
 from dataflows.web.answers import HttpRefusal
@@ -33,7 +35,7 @@ class Stopping(Protocol):
 
 
 @contextmanager
-def told_of_signals(stop: Stopping) -> Iterator[None]:
+def passing_signals_on(stop: Stopping) -> Iterator[None]:
     """For the length of the block call ``stop`` at the first signal, with ``hurry`` at the second, then whoever
     listened before: the server, which sees to its own end.
     """
@@ -155,11 +157,14 @@ def address_of(sockets: Sequence[socket.socket]) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: FastAPI, sockets: list[socket.socket]) -> None:
-    """Serve until a signal comes."""
+def serve(app: FastAPI, sockets: list[socket.socket]) -> bool:
+    """Serve until a signal comes; returns whether one did."""
     sys.setswitchinterval(_TURN_SECONDS)
-    with rare_collections():  # a search for cycles through all of the libraries takes 100 ms
+    stop = Stop()
+    # a search for cycles through all of the libraries takes 100 ms; uvicorn sends itself the signal that has ended it
+    with rare_collections(), signals(stop, lambda: None):
         server_of(app).run(sockets=sockets)
+    return stop.is_set()
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:
@@ -213,7 +218,7 @@ class Prompt(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, as every error is answered; in the middle of another answer there is no room."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            answer = HttpRefusal(400, "bad_request", "the request is no HTTP", hint="see /docs").response()
+            answer = HttpRefusal(400, "bad_request", "the request is not HTTP", hint="see /docs").response()
             headers = [*answer.raw_headers, (b"connection", b"close")]
             start = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
             for event in (start, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):

@@ -57,7 +57,7 @@ class ReceivedUploads:
         """Receive the file of a request; it is there for the length of the block. Its name in the request is not used.
 
         Raises:
-            Refused: 422 there is no file; 503 too many are waiting; 413, 408 as ``Bounds``.
+            HttpRefusal: 422 there is no file; 503 too many are waiting; 413, 408 as ``Bounds``.
         """
         folder = await run_in_threadpool(tempfile.mkdtemp, prefix="dataflows-upload-")
         try:
@@ -139,7 +139,7 @@ async def form_of(request: Request, *, files: int, fields: int) -> AsyncIterator
     """Read the form of a request; its files are closed at the end of the block.
 
     Raises:
-        Refused: 400, it is in a character set that cannot be read.
+        HttpRefusal: 400, it is in a character set that cannot be read.
         HTTPException: 400, it is no form, or has too many parts.
     """
     try:

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.cqc.changes import ChangeCount, compare, write_changes
-from dataflows.flows.cqc.tables import Table, guarded, write_merged
+from dataflows.flows.cqc.derived import ChangeCount, Table, compare, guarded, write_changes, write_merged
 from dataflows.sandbox.cqc import CHANGED_EVERY, GONE_PER_EDITION, NEW_PER_EDITION, text_of
 
 Rows = list[list[str]]

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from dataflows.flows.cqc import job
-from dataflows.flows.cqc.changes import History
 from dataflows.flows.cqc.fetching import DEFAULTS, HEADERS
 from dataflows.flows.cqc.folder import Folder, target
+from dataflows.flows.cqc.history import History
 from dataflows.flows.cqc.layout import is_header
 from dataflows.runs import clock
 from dataflows.runs.journal import Journal

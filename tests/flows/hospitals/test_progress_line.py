@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from dataflows.cli import watching
+from dataflows.cli import progress
 from dataflows.cli.progress import ProgressState, Silent
 from dataflows.events import Event, Tally
 from tests.flows.hospitals.world import World
@@ -33,7 +33,7 @@ class Ear(Silent):
 @pytest.fixture
 def ear(monkeypatch: pytest.MonkeyPatch) -> Ear:
     found = Ear()
-    monkeypatch.setattr(watching, "_face", lambda *_, **__: found)
+    monkeypatch.setattr(progress, "_face", lambda *_, **__: found)
     return found
 
 

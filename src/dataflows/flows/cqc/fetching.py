@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataflows.errors import AccessRefused, DataflowsError, ExitCode, WrongUsage
+from dataflows.events import Step
 from dataflows.flows.cqc.folder import Folder, not_written
 from dataflows.flows.cqc.verify import FileSummary, Verifier
 from dataflows.remote.download import DownloadLimits, DownloadResult, download
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.route import shown
-from dataflows.remote.session import Session
-from dataflows.runs.pool import Stop
+from dataflows.remote.session import Session, make_session
+from dataflows.runs import pool
 
 if TYPE_CHECKING:
-    from dataflows.remote.session import Session
+    from dataflows.runs.runner import Run
     from dataflows.settings import Settings
 
 
@@ -102,8 +106,29 @@ def fetch(
     return arrival
 
 
-Progress = Callable[[str, int], None]
+class _SeenEnough(Exception):
+    """The beginning of a file is here and is right."""
 
+
+def look_at_header(session: Session, source: ExportSource, settings: Settings) -> float:
+    """Ask once for an export, and go no further than its header; returns the seconds that took. Raises as ``fetch``."""
+    began, verifier = time.monotonic(), Verifier(block=1)
+
+    def take(piece: bytes) -> None:
+        verifier.take(piece)
+        if verifier.has_header:
+            raise _SeenEnough
+
+    limits = DownloadLimits(began + settings.http_deadline_seconds, settings.cqc_max_bytes)
+    try:
+        fetch(session, source, take, limits)
+        verifier.finish()
+    except _SeenEnough:
+        pass
+    return time.monotonic() - began
+
+
+_REPORT_EVERY_SECONDS = 2.0
 _WRITE_OUT_EVERY = 8 * 1024 * 1024
 
 log = logging.getLogger("dataflows.cqc")
@@ -131,23 +156,27 @@ class Missed:
     tries: int
 
 
-@dataclass(frozen=True, slots=True)
 class Fetcher:
-    """Fetches sources into a folder. Its ``fetch`` may run in several threads at once.
+    """Fetches sources into a folder.
 
-    ``known`` are the SHA-256 by source of files that need not be saved again.
+    ``known`` are the SHA-256 by source of files that need not be saved again; ``allow_ragged`` as of ``Verifier``.
     """
 
-    session: Session
-    folder: Folder
-    policy: RetryPolicy
-    max_bytes: int
-    allow_ragged: int
-    known: Mapping[str, str]
-    progress: Progress
-    stop: Stop
+    def __init__(
+        self, settings: Settings, folder: Folder, run: Run, known: Mapping[str, str], *, allow_ragged: int
+    ) -> None:
+        self._settings, self._folder, self._known, self._allow_ragged = settings, folder, known, allow_ragged
+        self._stop = run.stop
+        self._progress = FetchProgress(run)
+        attempts, most = settings.cqc_retries + 1, settings.http_max_wait_seconds
+        self._policy = RetryPolicy(attempts, settings.cqc_deadline_seconds, most, run.stop, run.notify)
 
-    def fetch(self, source: ExportSource) -> Fetched | Missed:
+    def fetch_all(self, sources: Sequence[ExportSource], workers: int) -> Iterator[Fetched | Missed]:
+        """Fetch so many sources at the same time, and yield what became of each in the order of their ends."""
+        with closing(make_session(self._settings, workers, self._stop.grace_is_over)) as session:
+            yield from pool.each(partial(self._fetch, session), sources, workers=workers, stop=self._stop)
+
+    def _fetch(self, session: Session, source: ExportSource) -> Fetched | Missed:
         """Fetch one source, with as many attempts as the policy allows. What goes wrong is a value, unless a bug."""
         began = time.monotonic()
         tries = 0
@@ -155,19 +184,19 @@ class Fetcher:
         def attempt() -> Fetched:
             nonlocal tries
             tries += 1
-            return self._once(source, began, tries)
+            return self._once(session, source, began, tries)
 
         try:
-            return self.policy.call(attempt, source.name)
+            return self._policy.call(attempt, source.name)
         except DataflowsError as error:
             log.warning("%s: not fetched after %d tries: %s", source.name, tries, error.message)
             return Missed(source, error, tries)
 
-    def _once(self, source: ExportSource, began: float, tries: int) -> Fetched:
-        limits = DownloadLimits(began + self.policy.deadline, self.max_bytes, self.stop.grace_is_over)
+    def _once(self, session: Session, source: ExportSource, began: float, tries: int) -> Fetched:
+        limits = DownloadLimits(began + self._policy.deadline, self._settings.cqc_max_bytes, self._stop.grace_is_over)
         try:
-            with self.folder.temporary(source.name) as path:
-                content, arrival = self._streamed(source, path, limits)
+            with self._folder.temporary(source.name) as path:
+                content, arrival = self._streamed(session, source, path, limits)
                 final = self._kept(source, path, content)
         except OSError as error:  # of the network none gets here: they are ServiceDown
             raise not_written(error, f"the file of {source.name}") from None
@@ -175,26 +204,28 @@ class Fetcher:
         log.info("%s: %d bytes, %d records, %s", source.name, arrival.size, content.rows, final or "not saved again")
         return Fetched(source, final, content, arrival.size, arrival.headers, seconds, tries)
 
-    def _streamed(self, source: ExportSource, path: Path, limits: DownloadLimits) -> tuple[FileSummary, DownloadResult]:
-        verifier = Verifier(allow_ragged=self.allow_ragged)
+    def _streamed(
+        self, session: Session, source: ExportSource, path: Path, limits: DownloadLimits
+    ) -> tuple[FileSummary, DownloadResult]:
+        verifier = Verifier(allow_ragged=self._allow_ragged)
         log.info("%s: asking %s", source.name, shown(source.url))
         with _Sink(path) as sink:
 
             def take(piece: bytes) -> None:
                 verifier.take(piece)
                 sink.write(piece)
-                self.progress(source.name, sink.size)
+                self._progress(source.name, sink.size)
 
-            arrival = fetch(self.session, source, take, limits)
+            arrival = fetch(session, source, take, limits)
             log.info("%s: status %d, %d bytes", source.name, arrival.status, arrival.size)
             content = verifier.finish()
             sink.finish()
         return content, arrival
 
     def _kept(self, source: ExportSource, path: Path, content: FileSummary) -> Path | None:
-        if self.known.get(source.name) == content.sha256:
+        if self._known.get(source.name) == content.sha256:
             return None
-        return self.folder.publish(path, f"cqc_{source.name}")
+        return self._folder.publish(path, f"cqc_{source.name}")
 
 
 class _Sink:
@@ -228,3 +259,27 @@ class _Sink:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+@dataclass
+class FetchProgress:
+    """Says now and then how far each source is. Called from the threads of the pool."""
+
+    run: Run
+    began: float = field(default_factory=time.monotonic)
+    reported: float = field(default_factory=time.monotonic)
+    sizes: dict[str, int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, name: str, size: int) -> None:
+        self.sizes[name] = size
+        if time.monotonic() - self.reported < _REPORT_EVERY_SECONDS or not self.lock.acquire(blocking=False):
+            return
+        try:
+            self.reported = time.monotonic()
+            sizes = list(self.sizes.items())
+            total = sum(size for _, size in sizes) / 1e6
+            each = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in sizes)
+            self.run.notify(Step(f"{total:.1f} MB, {total / (self.reported - self.began):.1f} MB/s ({each})"))
+        finally:
+            self.lock.release()

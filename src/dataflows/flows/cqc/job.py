@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Step, Warned
-from dataflows.flows.cqc.changes import Fetch, History, write_changes
+from dataflows.flows.cqc.derived import Table, write_changes, write_merged
 from dataflows.flows.cqc.fetching import ExportSource, Fetched, Fetcher, Missed, chosen, configured
 from dataflows.flows.cqc.folder import Clock, Folder, not_written, stamp_of, target, utc_now
-from dataflows.flows.cqc.reporting import (
-    FetchProgress,
+from dataflows.flows.cqc.history import (
+    Fetch,
+    History,
     Result,
     came_and_went,
     counted,
@@ -27,12 +28,7 @@ from dataflows.flows.cqc.reporting import (
     repetitions,
     suspicions,
 )
-from dataflows.flows.cqc.tables import Table, write_merged
-from dataflows.flows.cqc.verify import FileSummary
-from dataflows.remote.retry import RetryPolicy
-from dataflows.remote.session import make_session
-from dataflows.runs import flow, pool
-from dataflows.runs.journal import Item
+from dataflows.runs import flow
 from dataflows.runs.runner import Run
 
 if TYPE_CHECKING:
@@ -77,7 +73,7 @@ def fetch(settings: Settings, options: Options, clock: Clock = utc_now) -> Calla
     The job raises WrongUsage for an unknown source, SettingUnusable for a folder that cannot be written, ServiceDown
     when no source could be reached, Shrunk, Interrupted.
     """
-    return lambda run: _Fetch(settings, options, run, clock).play()
+    return lambda run: _Fetch(settings, options, run, clock).events()
 
 
 class _Fetch:
@@ -94,10 +90,8 @@ class _Fetch:
         self.errors: dict[str, DataflowsError] = {}
         self.shrunk: list[str] = []
 
-    # --- the story --------------------------------------------------------------------------------------------
-
-    def play(self) -> Iterator[Event]:
-        """Tell the story of one run."""
+    def events(self) -> Iterator[Event]:
+        """Run it from the first step to the last."""
         if self.options.dry_run:
             self._fill_plan()
             return
@@ -132,31 +126,10 @@ class _Fetch:
     def _fetch_all(self) -> Iterator[Event]:
         yield Planned(len(self.sources), "sources")
         yield Step("fetching")
-        settings, run = self.settings, self.run
-        workers = self.options.workers or len(self.sources)
-        session = make_session(settings, workers, run.stop.grace_is_over)
-        policy = RetryPolicy(
-            settings.cqc_retries + 1,
-            settings.cqc_deadline_seconds,
-            settings.http_max_wait_seconds,
-            run.stop,
-            run.notify,
-        )
-        fetcher = Fetcher(
-            session,
-            self.folder,
-            policy,
-            settings.cqc_max_bytes,
-            self.options.allow_ragged,
-            self._need_not_be_saved(),
-            FetchProgress(run),
-            run.stop,
-        )
-        try:
-            for outcome in pool.each(fetcher.fetch, self.sources, workers=workers, stop=run.stop):
-                yield from self._arrived(outcome) if isinstance(outcome, Fetched) else self._missed(outcome)
-        finally:
-            session.close()
+        workers, ragged = self.options.workers or len(self.sources), self.options.allow_ragged
+        fetcher = Fetcher(self.settings, self.folder, self.run, self._need_not_be_saved(), allow_ragged=ragged)
+        for outcome in fetcher.fetch_all(self.sources, workers):
+            yield from self._arrived(outcome) if isinstance(outcome, Fetched) else self._missed(outcome)
 
     def _need_not_be_saved(self) -> dict[str, str]:
         if not self.options.skip_unchanged:
@@ -174,8 +147,8 @@ class _Fetch:
         assert path is not None, "only what is the same as an earlier file is not saved"
         self.files[name] = path
         result = self.results[name] = of_fetch(got, path, unchanged=unchanged)
-        doubts = [*self._shrunk(name, content), *suspicions(content)]
-        result.warning = "; ".join([*doubts, *repetitions(content), *self._columns(name, content)]) or None
+        doubts = [*self._shrunk(got), *suspicions(content)]
+        result.warning = "; ".join([*doubts, *repetitions(content), *self._columns(got)]) or None
         self.history.add(self.run.id, recorded(got, path, good=not doubts))
         if got.path is None:
             yield Skipped(name, "not saved again")
@@ -185,20 +158,20 @@ class _Fetch:
             yield Warned(f"{name}: {result.warning}")
         if content.ragged or content.blank or content.nameless:
             odd = {"ragged": content.ragged, "blank": content.blank, "without any identifier": content.nameless}
-            told = ", ".join(f"{count} {what}" for what, count in odd.items() if count)
-            yield Warned(f"{name}: rows that are {told}; the file is as it came")
+            counts = ", ".join(f"{count} {what}" for what, count in odd.items() if count)
+            yield Warned(f"{name}: rows that are {counts}; the file is as it came")
 
-    def _shrunk(self, name: str, content: FileSummary) -> Iterator[str]:
-        last = self.before[name]
-        if last is not None and content.rows * 2 < last.rows and not self.options.accept_shrink:
-            self.shrunk.append(name)
-            yield f"{content.rows} records, under half of the {last.rows} of the last good file"
+    def _shrunk(self, got: Fetched) -> Iterator[str]:
+        last, rows = self.before[got.source.name], got.content.rows
+        if last is not None and rows * 2 < last.rows and not self.options.accept_shrink:
+            self.shrunk.append(got.source.name)
+            yield f"{rows} records, under half of the {last.rows} of the last good file"
 
-    def _columns(self, name: str, content: FileSummary) -> Iterator[str]:
+    def _columns(self, got: Fetched) -> Iterator[str]:
         """Which columns came and went since the last good file."""
-        last = self.before[name]
+        last = self.before[got.source.name]
         before = self._columns_of(last) if last else None
-        if before is not None and (words := came_and_went(before, content.columns)):
+        if before is not None and (words := came_and_went(before, got.content.columns)):
             yield words
 
     def _columns_of(self, last: Fetch) -> Sequence[str] | None:
@@ -216,7 +189,7 @@ class _Fetch:
         name = missed.source.name
         self.errors[name] = error
         self.results[name] = Result(error=error.message, code=error.code, tries=missed.tries)
-        self.run.journal.record(self.run.id, [Item(name, "failed", missed.tries, error.code, error.message)])
+        self.history.failed(self.run.id, name, missed.tries, error.code, error.message)
         yield Failed(name, error.code, error.message)
 
     # --- what is made from the files --------------------------------------------------------------------------
@@ -264,7 +237,7 @@ class _Fetch:
             message = not_written(error, f"the file of {what}").message
         else:
             message = "an earlier file is not as it was when it was fetched"
-        self.run.journal.record(self.run.id, [Item(what, "failed", 1, "not_written", message)])
+        self.history.failed(self.run.id, what, 1, "not_written", message)
         return Failed(what, "not_written", message)
 
     # --- the end ----------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Verifier:
     """Takes a file piece by piece. ``allow_ragged`` is how many records may have another width than the header,
     ``block`` how many bytes below it are judged together.
 
-    ``take`` and ``finish`` raise Unfit for what another attempt would not mend, BrokenOff for a file that is cut.
+    ``take`` and ``finish`` raise UnfitFile for what another attempt would not mend, BrokenOff for a file that is cut.
     """
 
     def __init__(self, *, allow_ragged: int = 0, block: int = BLOCK) -> None:

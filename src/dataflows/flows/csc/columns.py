@@ -6,10 +6,14 @@ The rules follow what a run reads (json_payload, previous_json_payload, the stat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflows.flows.csc.write_back import WRITTEN
-from dataflows.store.schema import family
+from dataflows.store import schema
+from dataflows.store.schema import ColumnFinding, family
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 _RECEIPT = 64  # characters that a receipt has: a date, a uuid and an ending
 _LEAST: Mapping[str, int] = {  # characters of what is written there
@@ -69,3 +73,16 @@ def _refused_write(name: str, there: Mapping[str, Any]) -> str:
     if isinstance(length, int) and length < _LEAST.get(name, 0):
         return f"it has to take {_LEAST[name]} characters"
     return ""
+
+
+def findings(engine: sa.Engine, table: sa.Table) -> list[ColumnFinding] | None:
+    """Compare the columns of a staging table with those of ``table``; None where it is not there."""
+    return schema.findings(engine, table, refusal)
+
+
+def trial(table: sa.Table) -> sa.Update:
+    """Return what writes, in one row, into the columns that a run writes what they hold already."""
+    import sqlalchemy as sa
+
+    newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
+    return sa.update(table).where(table.c.id == newest).values({name: table.c[name] for name in WRITTEN})

@@ -123,6 +123,16 @@ def children_url(settings: Settings) -> str:
     return f"{base}/children_social_care_data/{settings.la_code}/children"
 
 
+def headers(token: str, supplier_key: str) -> dict[str, str]:
+    """Return what every request to the API carries."""
+    return {
+        "Authorization": f"Bearer {token}",
+        "SupplierKey": supplier_key,
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+    }
+
+
 class Tokens(Protocol):
     """Where bearer tokens come from."""
 
@@ -299,7 +309,14 @@ class CscApi:
         began = time.monotonic()
         self.figures.begin()
         try:
-            reply = send(self.session, "POST", self.url, headers=self._headers(token), body=body, timeout=self.timeout)
+            reply = send(
+                self.session,
+                "POST",
+                self.url,
+                headers=headers(token, self.supplier_key),
+                body=body,
+                timeout=self.timeout,
+            )
         except ServiceDown as error:
             left.note(arrived=error.sent)
             raise
@@ -307,14 +324,6 @@ class CscApi:
             self.figures.end(time.monotonic() - began)
         left.note(arrived=reply.status >= 500 or reply.status == 408)
         return reply
-
-    def _headers(self, token: str) -> dict[str, str]:
-        return {
-            "Authorization": f"Bearer {token}",
-            "SupplierKey": self.supplier_key,
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-        }
 
     def _firewall_or_refused(self) -> None:
         """Find out what a 403 means: an empty batch passes a firewall, but not a closed door.

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import AlreadyRunning
-from dataflows.flows.patients import job as patients
-from dataflows.flows.therapists import job as therapists
 from dataflows.runs.background import Background, BackgroundJob
 from dataflows.runs.history import see_what_died
 from dataflows.runs.journal import RUNNING, Journal, RunRecord
@@ -53,44 +49,6 @@ def _looked_at(future: asyncio.Future[T]) -> None:
         future.exception()  # else asyncio complains of one that nobody asked for
 
 
-@dataclass(frozen=True)
-class Import:
-    """One of the two imports: its command, how often it runs (s), and how a pass is made."""
-
-    command: str
-    every: float
-    a_pass: Callable[[Settings], tuple[str, Mapping[str, object], Job]]
-
-
-def _patients(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
-    options = patients.Options()
-    return patients.target(settings), patients.options_to_json(options), patients.bring_in(settings, options)
-
-
-def _therapists(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
-    options = therapists.Options()
-    therapists.check(settings, options)
-    return therapists.target(settings), therapists.options_to_json(options), therapists.bring_in(settings, options)
-
-
-HOUR, WEEK = 3600.0, 7 * 86_400.0
-IMPORTS: Mapping[str, Import] = {  # as often as seed 002 asks for
-    "patients": Import(patients.COMMAND, HOUR, _patients),
-    "therapists": Import(therapists.COMMAND, WEEK, _therapists),
-}
-
-
-@dataclass
-class Watched:
-    """One import that this server runs. Written by its loop, read by the routes."""
-
-    what: Import
-    every: float
-    since: float = field(default_factory=time.time)
-    ended: int | None = None
-    """The exit code with which the loop itself gave up; None while it goes on."""
-
-
 COMMAND = "serve"
 GRACE_SECONDS = 32.0
 """So long the end of the server waits for jobs, which have 30 s themselves."""
@@ -99,18 +57,18 @@ log = logging.getLogger("dataflows.web")
 
 
 class ServerContext:
-    """One server's place of work.
+    """What one server works with.
 
     Args:
-        told: is called with every outcome, in the thread of its job.
+        on_outcome: is called with every outcome, in the thread of its job.
     """
 
-    def __init__(self, settings: Settings, access: Access, told: Callable[[Outcome], None] = lambda _: None) -> None:
+    def __init__(
+        self, settings: Settings, access: Access, on_outcome: Callable[[Outcome], None] = lambda _: None
+    ) -> None:
         self.settings = settings
         self.access = access
-        self.background = Background(told)
-        self.watched: Mapping[str, Watched] = {}
-        """The imports that this server runs."""
+        self.background = Background(on_outcome)
         self._journal: Journal | None = None
 
     # --- from start to end ------------------------------------------------------------------------------------
@@ -170,7 +128,7 @@ class ServerContext:
         """Start a job; returns once it is a run. ``status_url`` with ``{run_id}`` tells where its state is found.
 
         Raises:
-            Refused: 409 when the same job is running, naming that run.
+            HttpRefusal: 409 when the same job is running, naming that run.
             ServiceDown: there are too many jobs, or the server is about to stop.
             SettingUnusable, BadInput: the data folder or the journal cannot be used.
         """
@@ -195,31 +153,31 @@ class ServerContext:
         return self.journal.run(run_id)
 
 
-async def at_desk(request: Request) -> ServerContext:
-    """The same, as a dependency."""
-    return desk_of(request)
+def context_of(request: Request) -> ServerContext:
+    """The context of the server that a request came to."""
+    context = request.app.state.context
+    assert isinstance(context, ServerContext)
+    return context
 
 
-def desk_of(request: Request) -> ServerContext:
-    """The desk of the server that a request came to."""
-    desk = request.app.state.desk
-    assert isinstance(desk, ServerContext)
-    return desk
+async def _context_of(request: Request) -> ServerContext:
+    return context_of(request)
 
 
-AtDesk = Annotated[ServerContext, Depends(at_desk)]
+Context = Annotated[ServerContext, Depends(_context_of)]
+"""The same, as a dependency."""
 
 
 async def with_token(request: Request) -> None:
     """For routes that always ask for the token."""
-    desk_of(request).access.require(request)
+    context_of(request).access.require(request)
 
 
 async def with_token_in_address(request: Request) -> None:
     """The same, where the token may stand in the address, too."""
-    desk_of(request).access.require(request, query=True)
+    context_of(request).access.require(request, query=True)
 
 
 async def as_usual(request: Request) -> None:
     """For routes that ask for the token unless the server is open to all."""
-    desk_of(request).access.usual(request)
+    context_of(request).access.usual(request)

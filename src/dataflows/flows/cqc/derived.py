@@ -1,4 +1,7 @@
-"""Exports as tables: records read again and again, one file of several, cells that are safe in a spreadsheet."""
+"""What is made from exports: what changed between two files of a source, and one file of several sources.
+
+Both read the records of their files again and again, and write cells that are safe in a spreadsheet.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -116,6 +120,131 @@ def written(path: Path, header: Iterable[str]) -> Iterator[Writer]:
         os.fsync(stream.fileno())
 
 
+_CACHE_KIB = 8192
+
+packed = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+"""A record as one text. It is ASCII, so it also holds bytes that were no UTF-8."""
+
+
+@contextmanager
+def scratch(table: str) -> Iterator[sqlite3.Connection]:
+    """An empty database with one table, gone at the end; ``table`` is its CREATE statement."""
+    db = sqlite3.connect("", isolation_level=None)  # no name: a temporary file, removed by SQLite itself
+    try:
+        for statement in ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", f"PRAGMA cache_size=-{_CACHE_KIB}"):
+            db.execute(statement)
+        db.execute(table)
+        db.execute("BEGIN")
+        yield db
+    finally:
+        db.close()
+
+
+def unpacked(text: str) -> Sequence[str]:
+    """The record of a text."""
+    record: list[str] = json.loads(text)
+    return record
+
+
+# --- what changed -----------------------------------------------------------------------------------------------------
+
+HEADER = ("change", "location_id", "provider_id", "name", "column", "before", "after")
+_BEFORE = """
+    CREATE TABLE before (
+        kind TEXT, id TEXT, nth INTEGER, record TEXT NOT NULL, seen INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (kind, id, nth)
+    ) WITHOUT ROWID
+"""
+
+
+class RecordChange(NamedTuple):
+    """One line of the result: a record that is new or gone, or one column of a record that changed."""
+
+    change: str
+    location_id: str
+    provider_id: str
+    name: str
+    column: str = ""
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(slots=True)
+class ChangeCount:
+    """How many records are new, gone and changed, and which columns only one of the two files has."""
+
+    new: int = 0
+    gone: int = 0
+    changed: int = 0
+    columns: tuple[str, ...] = ()
+
+
+def write_changes(before: Path, after: Path, path: Path) -> ChangeCount:
+    """Write what happened between two files of one source to a new file; returns the counts.
+
+    Raises OSError when it cannot be written, ValueError or csv.Error when ``before`` is not as it was once verified.
+    """
+    totals = ChangeCount()
+    with written(path, HEADER) as writer:
+        for change in compare(Table(before), Table(after), totals):
+            writer.write(change)
+    return totals
+
+
+def compare(before: Table, after: Table, totals: ChangeCount | None = None) -> Iterator[RecordChange]:
+    """Yield the changes: new and changed ones in the order of ``after``, then what is gone.
+
+    Records are the same by Location ID, else by Provider ID; several of one id are told apart by their order. Columns
+    are compared by name, and only those that both files have.
+    """
+    totals = totals or ChangeCount()
+    pairs = [(before.names.index(name), place) for place, name in enumerate(after.names) if name in before.names]
+    totals.columns = tuple(sorted(set(before.names) ^ set(after.names)))
+    same_columns = before.names == after.names
+    with scratch(_BEFORE) as db:
+        _remember(db, before)
+        for record in after:
+            held = _taken(db, after.key(record))
+            if held is None:
+                totals.new += 1
+                yield RecordChange("new", *after.facts(record))
+            elif not (same_columns and held == packed(record)):
+                found = list(_differences(after, unpacked(held), record, pairs))
+                totals.changed += bool(found)
+                yield from found
+        for (held,) in db.execute("SELECT record FROM before WHERE NOT seen ORDER BY kind, id, nth"):
+            totals.gone += 1
+            yield RecordChange("gone", *before.facts(unpacked(held)))
+
+
+def _remember(db: sqlite3.Connection, table: Table) -> None:
+    insert = (
+        "INSERT INTO before (kind, id, nth, record)"
+        " VALUES (:kind, :id, (SELECT count(*) FROM before WHERE kind = :kind AND id = :id), :record)"
+    )
+    db.executemany(insert, ({**table.key(record)._asdict(), "record": packed(record)} for record in table))
+
+
+def _taken(db: sqlite3.Connection, key: Key) -> str | None:
+    """The first record of a key that was not taken yet."""
+    row = db.execute(
+        "UPDATE before SET seen = 1 WHERE kind = :kind AND id = :id AND nth = (SELECT min(nth) FROM before"
+        " WHERE kind = :kind AND id = :id AND NOT seen) RETURNING record",
+        key._asdict(),  # by name: Python 3.14 takes no sequence for numbered parameters
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _differences(
+    after: Table, old: Sequence[str], new: Sequence[str], pairs: Iterable[tuple[int, int]]
+) -> Iterator[RecordChange]:
+    for here, there in pairs:
+        if old[here] != new[there]:
+            yield RecordChange("changed", *after.facts(new), after.columns[there], old[here], new[there])
+
+
+# --- the union --------------------------------------------------------------------------------------------------------
+
 SEPARATOR = "|"
 """Between the sources of a record, as in the export's own lists."""
 _MERGED = """
@@ -174,29 +303,3 @@ def _complete(db: sqlite3.Connection, held: tuple[int, str, str], source: str, v
     if source not in sources.split(SEPARATOR):
         sources = f"{sources}{SEPARATOR}{source}"
     db.execute("UPDATE merged SET sources = ?, record = ? WHERE place = ?", (sources, packed(record), place))
-
-
-_CACHE_KIB = 8192
-
-packed = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-"""A record as one text. It is ASCII, so it also holds bytes that were no UTF-8."""
-
-
-@contextmanager
-def scratch(table: str) -> Iterator[sqlite3.Connection]:
-    """An empty database with one table, gone at the end; ``table`` is its CREATE statement."""
-    db = sqlite3.connect("", isolation_level=None)  # no name: a temporary file, removed by SQLite itself
-    try:
-        for statement in ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF", f"PRAGMA cache_size=-{_CACHE_KIB}"):
-            db.execute(statement)
-        db.execute(table)
-        db.execute("BEGIN")
-        yield db
-    finally:
-        db.close()
-
-
-def unpacked(text: str) -> Sequence[str]:
-    """The record of a text."""
-    record: list[str] = json.loads(text)
-    return record

@@ -1,112 +1,19 @@
-"""What was fetched before, and what has changed since."""
+"""What is known of fetches: in the report of their run, and in the journal for later ones."""
 
 from __future__ import annotations
 
-import sqlite3
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
+from dataflows.flows.cqc.derived import ChangeCount
+from dataflows.flows.cqc.fetching import Fetched
 from dataflows.flows.cqc.folder import is_name
-from dataflows.flows.cqc.tables import Key, Table, packed, scratch, unpacked, written
+from dataflows.flows.cqc.layout import plain
+from dataflows.flows.cqc.verify import FileSummary
 from dataflows.runs.journal import Item, Journal, now
-
-HEADER = ("change", "location_id", "provider_id", "name", "column", "before", "after")
-_BEFORE = """
-    CREATE TABLE before (
-        kind TEXT, id TEXT, nth INTEGER, record TEXT NOT NULL, seen INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (kind, id, nth)
-    ) WITHOUT ROWID
-"""
-
-
-class RecordChange(NamedTuple):
-    """One line of the result: a record that is new or gone, or one column of a record that changed."""
-
-    change: str
-    location_id: str
-    provider_id: str
-    name: str
-    column: str = ""
-    before: str = ""
-    after: str = ""
-
-
-@dataclass(slots=True)
-class ChangeCount:
-    """How many records are new, gone and changed, and which columns only one of the two files has."""
-
-    new: int = 0
-    gone: int = 0
-    changed: int = 0
-    columns: tuple[str, ...] = ()
-
-
-def write_changes(before: Path, after: Path, path: Path) -> ChangeCount:
-    """Write what happened between two files of one source to a new file; returns the counts.
-
-    Raises OSError when it cannot be written, ValueError or csv.Error when ``before`` is not as it was once verified.
-    """
-    totals = ChangeCount()
-    with written(path, HEADER) as writer:
-        for change in compare(Table(before), Table(after), totals):
-            writer.write(change)
-    return totals
-
-
-def compare(before: Table, after: Table, totals: ChangeCount | None = None) -> Iterator[RecordChange]:
-    """Yield the changes: new and changed ones in the order of ``after``, then what is gone.
-
-    Records are the same by Location ID, else by Provider ID; several of one id are told apart by their order. Columns
-    are compared by name, and only those that both files have.
-    """
-    totals = totals or ChangeCount()
-    pairs = [(before.names.index(name), place) for place, name in enumerate(after.names) if name in before.names]
-    totals.columns = tuple(sorted(set(before.names) ^ set(after.names)))
-    same_columns = before.names == after.names
-    with scratch(_BEFORE) as db:
-        _remember(db, before)
-        for record in after:
-            held = _taken(db, after.key(record))
-            if held is None:
-                totals.new += 1
-                yield RecordChange("new", *after.facts(record))
-            elif not (same_columns and held == packed(record)):
-                found = list(_differences(after, unpacked(held), record, pairs))
-                totals.changed += bool(found)
-                yield from found
-        for (held,) in db.execute("SELECT record FROM before WHERE NOT seen ORDER BY kind, id, nth"):
-            totals.gone += 1
-            yield RecordChange("gone", *before.facts(unpacked(held)))
-
-
-def _remember(db: sqlite3.Connection, table: Table) -> None:
-    insert = (
-        "INSERT INTO before (kind, id, nth, record)"
-        " VALUES (:kind, :id, (SELECT count(*) FROM before WHERE kind = :kind AND id = :id), :record)"
-    )
-    db.executemany(insert, ({**table.key(record)._asdict(), "record": packed(record)} for record in table))
-
-
-def _taken(db: sqlite3.Connection, key: Key) -> str | None:
-    """The first record of a key that was not taken yet."""
-    row = db.execute(
-        "UPDATE before SET seen = 1 WHERE kind = :kind AND id = :id AND nth = (SELECT min(nth) FROM before"
-        " WHERE kind = :kind AND id = :id AND NOT seen) RETURNING record",
-        key._asdict(),  # by name: Python 3.14 takes no sequence for numbered parameters
-    ).fetchone()
-    return row[0] if row else None
-
-
-def _differences(
-    after: Table, old: Sequence[str], new: Sequence[str], pairs: Iterable[tuple[int, int]]
-) -> Iterator[RecordChange]:
-    for here, there in pairs:
-        if old[here] != new[there]:
-            yield RecordChange("changed", *after.facts(new), after.columns[there], old[here], new[there])
-
 
 _SCHEMA = (
     """
@@ -152,7 +59,7 @@ class Fetch:
     """The names of the file's columns, as a JSON list."""
 
 
-_COLUMNS = ", ".join(field.name for field in fields(Fetch))
+_COLUMNS = ", ".join(one.name for one in fields(Fetch))
 
 
 class History:
@@ -211,6 +118,10 @@ class History:
             )
             self._journal.record(run_id, [Item(fetch.source, "done", fetch.tries)], db)
 
+    def failed(self, run_id: str, item: str, tries: int, code: str, message: str) -> None:
+        """Record that a source, or what is made from some, failed in this run."""
+        self._journal.record(run_id, [Item(item, "failed", tries, code, message)])
+
     def forget(self, sources: Iterable[str], *, older_than: timedelta) -> None:
         """Drop old records of these sources; the last good one of each stays whatever its age."""
         limit = (datetime.now(UTC) - older_than).isoformat(timespec="milliseconds")
@@ -220,3 +131,99 @@ class History:
                 " (SELECT max(id) FROM cqc_fetches WHERE folder = ? AND source = ? AND good)",
                 [(self._folder, source, limit, self._folder, source) for source in sources],
             )
+
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+_A_FEW = 5  # rows without an identifier; more of them make a file suspect
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of one source: the seed's fields, and ours."""
+
+    file: str | None = None
+    bytes: int | None = None
+    url: str | None = None
+    error: str | None = None
+    code: str | None = None
+    warning: str | None = None
+    rows: int | None = None
+    blank: int | None = None
+    ragged: int | None = None
+    nameless: int | None = None
+    sha256: str | None = None
+    unchanged: bool | None = None
+    tries: int = 0
+    seconds: float | None = None
+    changes: dict[str, object] | None = None
+
+
+def of_fetch(got: Fetched, path: Path, *, unchanged: bool) -> Result:
+    """The result of a source whose file is at ``path``."""
+    content = got.content
+    return Result(
+        file=path.name,
+        bytes=got.size,
+        url=f"/files/{path.name}",
+        rows=content.rows,
+        blank=content.blank,
+        ragged=content.ragged,
+        nameless=content.nameless,
+        sha256=content.sha256,
+        unchanged=unchanged,
+        tries=got.tries,
+        seconds=round(got.seconds, 3),
+    )
+
+
+def recorded(got: Fetched, path: Path, *, good: bool) -> Fetch:
+    """The same for the journal."""
+    return Fetch(
+        got.source.name,
+        got.source.url,
+        path.name,
+        got.size,
+        got.content.rows,
+        got.content.sha256,
+        got.headers.get("ETag"),
+        got.headers.get("Last-Modified"),
+        got.seconds,
+        got.tries,
+        good,
+        json.dumps(got.content.columns),
+    )
+
+
+def suspicions(content: FileSummary) -> Iterator[str]:
+    """Why a file is not to be the measure of later ones."""
+    if content.nameless > _A_FEW:
+        yield f"{content.nameless} rows have no identifier and are no records"
+    if content.is_twice:
+        yield f"the whole content stands twice: record {content.rows // 2 + 1} is the first one again"
+
+
+def repetitions(content: FileSummary) -> Iterator[str]:
+    """Where the header stands again."""
+    if content.headers:
+        rows = ", ".join(map(str, content.headers))
+        yield f"the header stands again in the middle, at record {rows}"
+
+
+def came_and_went(before: Sequence[str], now: Sequence[str]) -> str:
+    """Which columns only one of two files has; empty when they have the same. Names are compared loosely."""
+    old, new = {plain(name): name for name in before}, {plain(name): name for name in now}
+    words = [
+        f"{what}: {', '.join(names)}"
+        for what, names in (
+            ("new columns", [name for key, name in new.items() if key not in old]),
+            ("columns that are gone", [name for key, name in old.items() if key not in new]),
+        )
+        if names
+    ]
+    return "; ".join(words)
+
+
+def counted(changes: ChangeCount, path: Path) -> dict[str, object]:
+    """What a comparison found, and the file that holds it."""
+    return {"file": path.name, "new": changes.new, "gone": changes.gone, "changed": changes.changed}
