@@ -20,10 +20,10 @@ from dataflows.flows.csc import delta
 from dataflows.flows.csc.recording import StagingWriter
 from dataflows.flows.hospitals.batch import Batch
 from dataflows.flows.hospitals.rows import BatchEntry
-from dataflows.flows.patients import identity, recording
-from dataflows.flows.patients.bucket import ListedObject
-from dataflows.flows.patients.intake import Intake
-from dataflows.flows.therapists.identity import TherapistIdentity
+from dataflows.flows.practice.patients import identity, recording
+from dataflows.flows.practice.patients.bucket import ListedObject
+from dataflows.flows.practice.patients.intake import Intake
+from dataflows.flows.practice.therapists.identity import TherapistIdentity
 
 ROOT = Path(__file__).resolve().parent.parent
 Capture = pytest.CaptureFixture[str]

@@ -9,7 +9,7 @@ import typer
 
 from dataflows.cli.main import app
 from dataflows.errors import ExitCode
-from dataflows.flows.patients import bucket, failures, fields, ledger, registration, tracking
+from dataflows.flows.practice.patients import bucket, failures, fields, ledger, registration, tracking
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "patient-import.md").read_text(encoding="utf-8")

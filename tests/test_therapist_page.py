@@ -9,7 +9,7 @@ import typer
 
 from dataflows.cli.main import app
 from dataflows.errors import ExitCode
-from dataflows.flows.therapists import applying, figures, importing, record, reporting
+from dataflows.flows.practice.therapists import applying, figures, importing, record, reporting
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "therapist-import.md").read_text(encoding="utf-8")

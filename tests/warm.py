@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 HEAVY = [
     "tests.warm", "dataflows.cli.main", "dataflows.cli.watching", "dataflows.cli.wording", "dataflows.flows.cqc.job",
-    "dataflows.flows.csc.job", "dataflows.flows.hospitals.job", "dataflows.flows.patients.job",
-    "dataflows.flows.therapists.job", "dataflows.checks", "dataflows.web.application", "dataflows.web.server",
+    "dataflows.flows.csc.job", "dataflows.flows.hospitals.job", "dataflows.flows.practice.patients.job",
+    "dataflows.flows.practice.therapists.job", "dataflows.checks", "dataflows.web.application", "dataflows.web.server",
     "dataflows.settings.reading", "google.cloud.storage", "google.auth.transport.requests", "google_crc32c", "psycopg",
     "pydantic_settings", "dotenv", "rich.console", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql",
     "tests.heated", "tests.flows.patients.fatal",

@@ -13,7 +13,7 @@ from dataflows.cli.passes import EVERY, Every, Watching, telling, watch
 from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from dataflows.flows.patients.job import Options
+    from dataflows.flows.practice.patients.job import Options
     from dataflows.settings import Settings
 
 COMMAND = "patient-import"
@@ -58,7 +58,7 @@ def patient_import(
     _refuse_contradictions(
         watching=watching, retry=retry is not None or retry_dead, copies=from_copies is not None, dry_run=dry_run
     )
-    from dataflows.flows.patients import job
+    from dataflows.flows.practice.patients import job
 
     options = job.Options(dry_run, pattern, retry, retry_dead, from_copies)
     if show is not None:
@@ -82,7 +82,7 @@ def run(call: Invocation, options: Options, *, watching: bool = False) -> int:
 
 
 def _pass(call: Invocation, settings: Settings, options: Options) -> int:
-    from dataflows.flows.patients import job
+    from dataflows.flows.practice.patients import job
 
     job.check(options)
     target = job.target(settings) + (" (dry run)" if options.dry_run else "")
@@ -92,7 +92,7 @@ def _pass(call: Invocation, settings: Settings, options: Options) -> int:
 
 def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     """Run a pass with the options of an earlier one; what is done is in the database."""
-    from dataflows.flows.patients import job
+    from dataflows.flows.practice.patients import job
 
     call.begin(COMMAND)
     return run(call, job.options_from_json(kept))
@@ -115,7 +115,7 @@ def _show(call: Invocation, wanted: str, folder: Path | None) -> int:
         raise WrongUsage(
             "--show prints a person's name, so it works on a terminal only", hint="run it in a console window"
         )
-    from dataflows.flows.patients import inspection
+    from dataflows.flows.practice.patients import inspection
 
     found = inspection.behind(call.settings(), wanted, folder)
     for name in found:

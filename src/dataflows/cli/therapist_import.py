@@ -13,7 +13,7 @@ from dataflows.cli.passes import EVERY, Every, Watching, telling, watch
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
-    from dataflows.flows.therapists.job import Options
+    from dataflows.flows.practice.therapists.job import Options
     from dataflows.runs.runner import Report
     from dataflows.settings import Settings
 
@@ -63,7 +63,7 @@ def therapist_import(
         raise WrongUsage(
             "--watch goes with neither --dry-run nor --reprocess", hint="run that once by itself, without --watch"
         )
-    from dataflows.flows.therapists import job
+    from dataflows.flows.practice.therapists import job
 
     options = job.Options(_from_working_folder(paths or []), dry_run, reprocess, allow_mass_delete, workers)
     if watching:
@@ -85,7 +85,7 @@ def run(call: Invocation, options: Options, *, watching: bool = False) -> int:
 
 
 def _pass(call: Invocation, settings: Settings, options: Options) -> int:
-    from dataflows.flows.therapists import job
+    from dataflows.flows.practice.therapists import job
 
     job.check(settings, options)
     target = job.target(settings) + (" (dry run)" if options.dry_run else "")
@@ -95,7 +95,7 @@ def _pass(call: Invocation, settings: Settings, options: Options) -> int:
 
 def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     """Run a pass with the options of an earlier one; what is done is in the database."""
-    from dataflows.flows.therapists import job
+    from dataflows.flows.practice.therapists import job
 
     call.begin(COMMAND)
     return run(call, job.options_from_json(kept))
@@ -111,7 +111,7 @@ def _from_working_folder(paths: list[Path]) -> tuple[Path, ...]:
 
 
 def _show(call: Invocation, settings: Settings, options: Options, report: Report) -> None:
-    from dataflows.flows.therapists import job
+    from dataflows.flows.practice.therapists import job
 
     output = call.output
     facts: dict[str, Any] = dict(report)

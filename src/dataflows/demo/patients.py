@@ -14,7 +14,7 @@ from typing import Any
 from dataflows.demo.practice import judge_mails, rows
 from dataflows.demo.stage import Figure, ResultLine, Stage
 from dataflows.errors import ExitCode
-from dataflows.flows.patients import job
+from dataflows.flows.practice.patients import job
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Order, Outcome
 from dataflows.sandbox.synthetic_practice import SyntheticRegistration, again, registration

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from dataflows.demo.practice import judge_mails, rows, write
 from dataflows.demo.stage import Figure, ResultLine, Stage
 from dataflows.errors import ExitCode
-from dataflows.flows.therapists import job
+from dataflows.flows.practice.therapists import job
 from dataflows.runs.runner import Order, Outcome
 from dataflows.sandbox.synthetic_practice import Object, therapist
 from dataflows.store.practice.tables import import_tracking, outbox, therapist_changes, therapists

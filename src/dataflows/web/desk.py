@@ -14,8 +14,8 @@ from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import AlreadyRunning
-from dataflows.flows.patients import job as patients
-from dataflows.flows.therapists import job as therapists
+from dataflows.flows.practice.patients import job as patients
+from dataflows.flows.practice.therapists import job as therapists
 from dataflows.runs.background import Background, BackgroundJob
 from dataflows.runs.history import see_what_died
 from dataflows.runs.journal import RUNNING, Journal, RunRecord

@@ -73,7 +73,7 @@ def _arm(place: str, moment: str, number: int) -> None:
 
 
 def _owners() -> dict[str, Any]:
-    from dataflows.flows.patients import bucket, copies, intake, recording, tracking
+    from dataflows.flows.practice.patients import bucket, copies, intake, recording, tracking
     from dataflows.remote import kafka, mail
     from dataflows.store import files
     from dataflows.store.practice.migrations import v0002_therapists

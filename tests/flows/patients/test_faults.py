@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from dataflows.flows.patients import intake, recording
-from dataflows.flows.patients.identity import PatientIdentity, match
+from dataflows.flows.practice.patients import intake, recording
+from dataflows.flows.practice.patients.identity import PatientIdentity, match
 from dataflows.remote import ping
 from dataflows.sandbox.service import Answer
 from dataflows.store.practice.database import writing

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.errors import WrongUsage
-from dataflows.flows.patients import names
+from dataflows.flows.practice.patients import names
 
 PERSON = st.text(st.sampled_from("aZäÖß é-_'.ő"), min_size=1, max_size=12).map(lambda text: f"x{text}y")
 

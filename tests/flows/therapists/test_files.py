@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from dataflows.flows.therapists import choosing, job
-from dataflows.flows.therapists.choosing import Look, look
-from dataflows.flows.therapists.files import Found
-from dataflows.flows.therapists.scrape import NOTHING_SAID
+from dataflows.flows.practice.therapists import choosing, job
+from dataflows.flows.practice.therapists.choosing import Look, look
+from dataflows.flows.practice.therapists.files import Found
+from dataflows.flows.practice.therapists.scrape import NOTHING_SAID
 from tests.flows.therapists.world import Ran, World, moment, older_scrape, scrape, therapist
 
 FIRST, LATER = "2025-07-01T03:00", "2025-07-08T03:00"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown
 from dataflows.events import Warned
-from dataflows.flows.patients.recording import RecordingResult
-from dataflows.flows.patients.registration import Registration
+from dataflows.flows.practice.patients.recording import RecordingResult
+from dataflows.flows.practice.patients.registration import Registration
 
 COUNTS = (
     "seen", "imported", "updated", "superseded", "duplicate_file", "unrecognised", "failed", "dead", "deleted",

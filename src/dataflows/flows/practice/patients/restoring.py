@@ -9,15 +9,15 @@ from pathlib import Path
 
 from dataflows.errors import ServiceDown
 from dataflows.events import Done, Event, Failed, Pending, Planned, Skipped, Step
-from dataflows.flows.patients import names
-from dataflows.flows.patients.bucket import BucketClient, ListedObject, Vanished
-from dataflows.flows.patients.copies import BackupFolder, contents, files_in
-from dataflows.flows.patients.fields import NotARegistration
-from dataflows.flows.patients.intake import NO_GENERATION, PatientWriter
-from dataflows.flows.patients.ledger import ImportTally
-from dataflows.flows.patients.recording import ReceivedRegistration
-from dataflows.flows.patients.registration import Registration, read, too_large
-from dataflows.flows.patients.tracking import DEAD, DONE, UNRECOGNISED, TrackedObject
+from dataflows.flows.practice.patients import names
+from dataflows.flows.practice.patients.bucket import BucketClient, ListedObject, Vanished
+from dataflows.flows.practice.patients.copies import BackupFolder, contents, files_in
+from dataflows.flows.practice.patients.fields import NotARegistration
+from dataflows.flows.practice.patients.intake import NO_GENERATION, PatientWriter
+from dataflows.flows.practice.patients.ledger import ImportTally
+from dataflows.flows.practice.patients.recording import ReceivedRegistration
+from dataflows.flows.practice.patients.registration import Registration, read, too_large
+from dataflows.flows.practice.patients.tracking import DEAD, DONE, UNRECOGNISED, TrackedObject
 from dataflows.remote.failures import Blocked
 from dataflows.runs.journal import Item
 from dataflows.runs.keys import IdentifierCipher

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from dataflows.flows.patients.copies import BackupFolder
-from dataflows.flows.patients.tracking import ATTEMPTS, DEAD, FAILED, RECOVERED, UNRECOGNISED, ObjectNews
+from dataflows.flows.practice.patients.copies import BackupFolder
+from dataflows.flows.practice.patients.tracking import ATTEMPTS, DEAD, FAILED, RECOVERED, UNRECOGNISED, ObjectNews
 from dataflows.remote.mail import Message
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run

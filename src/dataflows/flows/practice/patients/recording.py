@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dataflows.flows.patients.bucket import ListedObject
-from dataflows.flows.patients.identity import (
+from dataflows.flows.practice.patients.bucket import ListedObject
+from dataflows.flows.practice.patients.identity import (
     COLUMNS,
     Folded,
     KnownPatient,
@@ -19,8 +19,8 @@ from dataflows.flows.patients.identity import (
     match,
     person,
 )
-from dataflows.flows.patients.registration import Registration
-from dataflows.flows.patients.tracking import DONE, DUPLICATE_FILE, IMPORTED, SUPERSEDED, UPDATED, put
+from dataflows.flows.practice.patients.registration import Registration
+from dataflows.flows.practice.patients.tracking import DONE, DUPLICATE_FILE, IMPORTED, SUPERSEDED, UPDATED, put
 from dataflows.store.practice.outbox import add as announce
 from dataflows.store.practice.tables import patient_consents, patient_registrations, patient_tracking, patients
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from dataflows.flows.therapists.record import STATUSES
+from dataflows.flows.practice.therapists.record import STATUSES
 
 __all__ = ["CODES", "EntryRemark", "FileCounts"]
 

@@ -7,8 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Warned
-from dataflows.flows.therapists.importing import NOT_READY, FileOutcome, meaning
-from dataflows.flows.therapists.tracking import ATTEMPTS, FAILED, SUCCESS, SUSPICIOUS, Due, FileNews, TrackedFile
+from dataflows.flows.practice.therapists.importing import NOT_READY, FileOutcome, meaning
+from dataflows.flows.practice.therapists.tracking import (
+    ATTEMPTS,
+    FAILED,
+    SUCCESS,
+    SUSPICIOUS,
+    Due,
+    FileNews,
+    TrackedFile,
+)
 from dataflows.remote.mail import Message
 from dataflows.runs.journal import Item
 from dataflows.runs.runner import Run

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from dataflows.flows.therapists import tracking
-from dataflows.flows.therapists.applying import How, Suspicious, apply
-from dataflows.flows.therapists.choosing import Look, Read
-from dataflows.flows.therapists.figures import FileCounts
-from dataflows.flows.therapists.identity import Sighting
-from dataflows.flows.therapists.scrape import Unreadable
-from dataflows.flows.therapists.tracking import FAILED, PARTIAL, SUCCESS, SUSPICIOUS, FileVerdict, TrackedFile
+from dataflows.flows.practice.therapists import tracking
+from dataflows.flows.practice.therapists.applying import How, Suspicious, apply
+from dataflows.flows.practice.therapists.choosing import Look, Read
+from dataflows.flows.practice.therapists.figures import FileCounts
+from dataflows.flows.practice.therapists.identity import Sighting
+from dataflows.flows.practice.therapists.scrape import Unreadable
+from dataflows.flows.practice.therapists.tracking import FAILED, PARTIAL, SUCCESS, SUSPICIOUS, FileVerdict, TrackedFile
 from dataflows.store.encodings import NAMES
 from dataflows.store.practice.database import savepoint, translated, writing
 

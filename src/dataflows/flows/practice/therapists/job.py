@@ -14,12 +14,12 @@ import sqlalchemy as sa
 
 from dataflows.errors import DataflowsError, ExitCode
 from dataflows.events import Event, Step, Warned
-from dataflows.flows.therapists import files, reporting, tracking
-from dataflows.flows.therapists.choosing import Look, choose, in_order, is_settled, look
-from dataflows.flows.therapists.files import Found
-from dataflows.flows.therapists.importing import Importer
-from dataflows.flows.therapists.reporting import Reporter
-from dataflows.flows.therapists.tracking import TrackedFile
+from dataflows.flows.practice.therapists import files, reporting, tracking
+from dataflows.flows.practice.therapists.choosing import Look, choose, in_order, is_settled, look
+from dataflows.flows.practice.therapists.files import Found
+from dataflows.flows.practice.therapists.importing import Importer
+from dataflows.flows.practice.therapists.reporting import Reporter
+from dataflows.flows.practice.therapists.tracking import TrackedFile
 from dataflows.remote import kafka, mail
 from dataflows.runs import flow, pool
 from dataflows.runs.garbage import rare_collections

@@ -12,14 +12,14 @@ import sqlalchemy as sa
 
 from dataflows.errors import BadInput, DataflowsError, ExitCode, ServiceDown
 from dataflows.events import Event, Planned, Step, Warned
-from dataflows.flows.patients import names, notices
-from dataflows.flows.patients.bucket import BucketClient, ObjectListing
-from dataflows.flows.patients.copies import BackupFolder
-from dataflows.flows.patients.intake import Intake, PatientWriter
-from dataflows.flows.patients.ledger import ImportTally, figures, remarks
-from dataflows.flows.patients.notices import EmptyDatabase
-from dataflows.flows.patients.restoring import Rehearsal, Restoring
-from dataflows.flows.patients.tracking import TrackedObject, Tracking
+from dataflows.flows.practice.patients import names, notices
+from dataflows.flows.practice.patients.bucket import BucketClient, ObjectListing
+from dataflows.flows.practice.patients.copies import BackupFolder
+from dataflows.flows.practice.patients.intake import Intake, PatientWriter
+from dataflows.flows.practice.patients.ledger import ImportTally, figures, remarks
+from dataflows.flows.practice.patients.notices import EmptyDatabase
+from dataflows.flows.practice.patients.restoring import Rehearsal, Restoring
+from dataflows.flows.practice.patients.tracking import TrackedObject, Tracking
 from dataflows.remote import kafka, mail
 from dataflows.remote.retry import RetryPolicy
 from dataflows.runs import flow

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import Interrupted
-from dataflows.flows.therapists.files import AHEAD, LOST_TIMES, Found
-from dataflows.flows.therapists.record import Item
-from dataflows.flows.therapists.scrape import NOTHING_SAID, Scrape, ScrapeFile, Unreadable, entries, scrape_of
+from dataflows.flows.practice.therapists.files import AHEAD, LOST_TIMES, Found
+from dataflows.flows.practice.therapists.record import Item
+from dataflows.flows.practice.therapists.scrape import NOTHING_SAID, Scrape, ScrapeFile, Unreadable, entries, scrape_of
 from dataflows.runs import pool
 from dataflows.runs.pool import ahead
 

@@ -15,8 +15,8 @@ from typing import IO, Any, NamedTuple
 from ijson.backends import yajl2_c as ijson  # the C one by name: the pure one needs twenty times as long
 from ijson.common import IncompleteJSONError, JSONError
 
-from dataflows.flows.therapists.bounded import BoundedText, mark_in
-from dataflows.flows.therapists.record import STATUSES, Broken, Item, item_of
+from dataflows.flows.practice.therapists.bounded import BoundedText, mark_in
+from dataflows.flows.practice.therapists.record import STATUSES, Broken, Item, item_of
 from dataflows.store.encodings import encoding_of
 
 __all__ = ["NOTHING_SAID", "Scrape", "ScrapeFile", "Unreadable", "entries", "scrape_of"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from dataflows.flows.therapists.identity import KnownListing, Sighting
-from dataflows.flows.therapists.record import FIELDS, LISTS, TherapistEntry, in_order
+from dataflows.flows.practice.therapists.identity import KnownListing, Sighting
+from dataflows.flows.practice.therapists.record import FIELDS, LISTS, TherapistEntry, in_order
 
 KEPT_WHEN_EMPTY = frozenset(
     {"phone", "email", "street", "house_number", "city", "title", "telephone_hours", "languages"}

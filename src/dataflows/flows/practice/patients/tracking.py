@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from dataflows.flows.patients.bucket import ListedObject
+from dataflows.flows.practice.patients.bucket import ListedObject
 from dataflows.store.practice.database import translated, writing
 from dataflows.store.practice.tables import patient_tracking
 

@@ -11,15 +11,15 @@ import sqlalchemy as sa
 
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown
 from dataflows.events import Done, Event, Failed, Pending, Skipped
-from dataflows.flows.patients import names
-from dataflows.flows.patients.bucket import BucketClient, Deletion, ListedObject, Vanished
-from dataflows.flows.patients.copies import BackupFolder
-from dataflows.flows.patients.failures import Damaged
-from dataflows.flows.patients.fields import NotARegistration
-from dataflows.flows.patients.ledger import ImportTally
-from dataflows.flows.patients.recording import ReceivedRegistration, RecordingResult, copy_of, preview, record
-from dataflows.flows.patients.registration import Registration, read, too_large
-from dataflows.flows.patients.tracking import ATTEMPTS, DEAD, DONE, UNRECOGNISED, TrackedObject, Tracking
+from dataflows.flows.practice.patients import names
+from dataflows.flows.practice.patients.bucket import BucketClient, Deletion, ListedObject, Vanished
+from dataflows.flows.practice.patients.copies import BackupFolder
+from dataflows.flows.practice.patients.failures import Damaged
+from dataflows.flows.practice.patients.fields import NotARegistration
+from dataflows.flows.practice.patients.ledger import ImportTally
+from dataflows.flows.practice.patients.recording import ReceivedRegistration, RecordingResult, copy_of, preview, record
+from dataflows.flows.practice.patients.registration import Registration, read, too_large
+from dataflows.flows.practice.patients.tracking import ATTEMPTS, DEAD, DONE, UNRECOGNISED, TrackedObject, Tracking
 from dataflows.remote.failures import Blocked
 from dataflows.remote.retry import RetryPolicy
 from dataflows.runs.journal import Item

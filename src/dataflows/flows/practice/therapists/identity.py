@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from dataflows.flows.therapists.record import TherapistEntry, folded
+from dataflows.flows.practice.therapists.record import TherapistEntry, folded
 
 
 class Sighting(NamedTuple):

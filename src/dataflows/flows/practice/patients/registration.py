@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from dataflows.flows.patients.fields import NotARegistration, checked
+from dataflows.flows.practice.patients.fields import NotARegistration, checked
 from dataflows.store.encodings import NAMES, encoding_of
 from dataflows.store.json_bounds import OutOfBounds, check
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.changes import (
+from dataflows.flows.practice.therapists.changes import (
     Create,
     Decision,
     Delete,
@@ -20,9 +20,9 @@ from dataflows.flows.therapists.changes import (
     decide,
     needs_row,
 )
-from dataflows.flows.therapists.creating import Creating, Further, announce
-from dataflows.flows.therapists.figures import FileCounts
-from dataflows.flows.therapists.identity import (
+from dataflows.flows.practice.therapists.creating import Creating, Further, announce
+from dataflows.flows.practice.therapists.figures import FileCounts
+from dataflows.flows.practice.therapists.identity import (
     Claims,
     ClaimsVerdict,
     Key,
@@ -33,8 +33,8 @@ from dataflows.flows.therapists.identity import (
     needs_ids,
     who,
 )
-from dataflows.flows.therapists.record import STATUSES, Broken, Item, TherapistEntry, folded, natural_key
-from dataflows.flows.therapists.staging import Row, StagedFile
+from dataflows.flows.practice.therapists.record import STATUSES, Broken, Item, TherapistEntry, folded, natural_key
+from dataflows.flows.practice.therapists.staging import Row, StagedFile
 from dataflows.store.practice.database import savepoint
 
 __all__ = ["PAGE", "How", "Suspicious", "apply"]

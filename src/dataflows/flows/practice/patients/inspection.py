@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataflows.errors import WrongUsage
-from dataflows.flows.patients.bucket import BucketClient
-from dataflows.flows.patients.copies import files_in
-from dataflows.flows.patients.tracking import Tracking
+from dataflows.flows.practice.patients.bucket import BucketClient
+from dataflows.flows.practice.patients.copies import files_in
+from dataflows.flows.practice.patients.tracking import Tracking
 from dataflows.remote.retry import RetryPolicy
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.store.practice.database import is_missing, open_engine, translated

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.identity import Key, KnownListing, Sighting, TherapistIdentity
-from dataflows.flows.therapists.record import FIELDS
+from dataflows.flows.practice.therapists.identity import Key, KnownListing, Sighting, TherapistIdentity
+from dataflows.flows.practice.therapists.record import FIELDS
 from dataflows.store.practice.database import insert, within
 from dataflows.store.practice.tables import therapist_changes, therapist_locations, therapists
 

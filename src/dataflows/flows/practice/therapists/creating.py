@@ -9,10 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import REGCLASS
 
-from dataflows.flows.therapists.changes import Create, FieldChange, compare
-from dataflows.flows.therapists.identity import KnownListing, Sighting
-from dataflows.flows.therapists.record import FIELDS, natural_key
-from dataflows.flows.therapists.staging import Row, StagedFile
+from dataflows.flows.practice.therapists.changes import Create, FieldChange, compare
+from dataflows.flows.practice.therapists.identity import KnownListing, Sighting
+from dataflows.flows.practice.therapists.record import FIELDS, natural_key
+from dataflows.flows.practice.therapists.staging import Row, StagedFile
 from dataflows.store.practice import outbox
 from dataflows.store.practice.database import insert, within
 from dataflows.store.practice.tables import therapists

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflows.errors import AccessRefused, DataflowsError
-from dataflows.flows.patients.failures import DELETE, GET, LIST, damaged, endless, translated, unreadable
+from dataflows.flows.practice.patients.failures import DELETE, GET, LIST, damaged, endless, translated, unreadable
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.route import shown
 

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from dataflows.flows.patients.bucket import ListedObject
-from dataflows.flows.patients.fields import NotARegistration, PatientData, checked
-from dataflows.flows.patients.registration import Registration
+from dataflows.flows.practice.patients.bucket import ListedObject
+from dataflows.flows.practice.patients.fields import NotARegistration, PatientData, checked
+from dataflows.flows.practice.patients.registration import Registration
 from dataflows.store.practice.tables import patient_registrations
 
 COLUMNS = tuple(PatientData.model_fields)
