@@ -27,7 +27,8 @@ HEAVY = [
     "pydantic_settings", "dotenv", "rich.console", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql",
     "tests.heated", "tests.flows.patients.fatal",
     # what another account may not read later
-    "dataflows.remote.smtp", "dataflows.store.practice.upgrading", "_strptime", "locale", "zipfile", "encodings.idna",
+    "dataflows.remote.smtp", "dataflows.store.practice.migrations", "alembic.script.revision",
+    "_strptime", "locale", "zipfile", "encodings.idna",
 ]  # fmt: skip
 POSSIBLE = hasattr(os, "fork")
 
