@@ -21,8 +21,8 @@ from dataflows.flows.csc.recording import StagingWriter
 from dataflows.flows.hospitals.batch import Batch
 from dataflows.flows.hospitals.rows import BatchEntry
 from dataflows.flows.practice.patients import identity, recording
-from dataflows.flows.practice.patients.bucket import ListedObject
 from dataflows.flows.practice.patients.intake import Intake
+from dataflows.flows.practice.patients.objects import ListedObject
 from dataflows.flows.practice.therapists.identity import TherapistIdentity
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,7 +122,7 @@ def delete_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     keep = Intake._keep
 
     def deleted_first(intake: Intake, about: ListedObject, data: bytes, sha256: str) -> str:
-        intake.bucket.delete(about.name, about.generation)
+        intake.bucket.delete(about)
         return keep(intake, about, data, sha256)
 
     monkeypatch.setattr(Intake, "_keep", deleted_first)

@@ -84,7 +84,7 @@ def _owners() -> dict[str, Any]:
         "files": files,
         "Copies": copies.BackupFolder,
         "recording": recording,
-        "Books": intake.PatientWriter,
+        "Books": intake.Intake,
         "Tracking": tracking.Tracking,
         "mail": mail,
         "kafka": kafka,

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflows.flows.practice.patients.bucket import ListedObject
 from dataflows.flows.practice.patients.identity import COLUMNS
+from dataflows.flows.practice.patients.objects import ListedObject
 from dataflows.flows.practice.patients.recording import ReceivedRegistration, record
 from dataflows.flows.practice.patients.registration import read
 from dataflows.store.database import connect

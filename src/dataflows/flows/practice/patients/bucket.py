@@ -12,12 +12,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dataflows.errors import AccessRefused, DataflowsError
-from dataflows.flows.practice.patients.failures import DELETE, GET, LIST, damaged, endless, translated, unreadable
+from dataflows.errors import AccessRefused, DataflowsError, ServiceDown
+from dataflows.flows.practice.patients.failures import (
+    DELETE,
+    GET,
+    LIST,
+    Damaged,
+    damaged,
+    endless,
+    is_closed,
+    translated,
+    unreadable,
+)
+from dataflows.flows.practice.patients.objects import Deletion, ListedObject, ObjectListing, Vanished
+from dataflows.flows.practice.values import moment_of
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.route import shown
 
@@ -34,42 +45,6 @@ MOST = 50_000
 _FIELDS = "kind,items(name,generation,size,crc32c,timeCreated),nextPageToken"
 _LONGEST_NAME = 1024  # characters; the bucket's own limit, in bytes
 _LARGEST_NUMBER = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class ListedObject:
-    """One object as the list shows it; ``moment`` is when this generation was made.
-
-    What the list does not say, or says in no usable form: a generation of 0, a size of None, no checksum.
-    """
-
-    name: str
-    generation: int
-    size: int | None
-    crc32c: str
-    moment: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectListing:
-    """The oldest objects of the bucket, oldest first; ``whole`` when these are all."""
-
-    objects: list[ListedObject]
-    whole: bool
-
-
-class Deletion(Enum):
-    """What became of a deletion: done now, gone already, or somebody put a new version there."""
-
-    DONE = "done"
-    GONE = "gone"
-    REPLACED = "replaced"
-
-
-class Vanished(DataflowsError):
-    """This generation is not in the bucket any more: deleted, or replaced by a new version."""
-
-    code = "vanished"
 
 
 @dataclass(frozen=True)
@@ -218,6 +193,56 @@ class BucketClient:
         return Keeping(bool(bucket.versioning_enabled), int(policy.retention_duration_seconds or 0) if policy else 0)
 
 
+class PatientBucket:
+    """The bucket as a pass uses it: an object that it does not give waits for the next pass, and does not end this one.
+
+    ``unanswered``: about how many objects in a row it gave no good answer.
+    """
+
+    def __init__(self, client: BucketClient) -> None:
+        self._client = client
+        self.unanswered = 0
+        self._why: DataflowsError | None = None
+        self._refused: AccessRefused | None = None
+
+    def objects(self) -> ObjectListing:
+        """As ``BucketClient.objects``."""
+        return self._client.objects()
+
+    def download(self, wanted: ListedObject) -> bytes | DataflowsError:
+        """The bytes of an object, or why they cannot be had. Raises what concerns all objects."""
+        return self._answered(lambda: self._client.download(wanted))
+
+    def delete(self, wanted: ListedObject) -> Deletion | DataflowsError:
+        """Delete an object; likewise."""
+        return self._answered(lambda: self._client.delete(wanted.name, wanted.generation))
+
+    def check(self) -> None:
+        """Raise AccessRefused when it refused an object, ServiceDown when it gave no answer about the last one."""
+        if self._refused is not None:
+            raise self._refused
+        if self.unanswered and self._why is not None:
+            raise ServiceDown(
+                f"the bucket does not answer (the last {self.unanswered} objects in a row): {self._why.message}",
+                hint="nothing is lost: run the same command again later; dataflows test-endpoint --target bucket",
+            )
+
+    def _answered(self, request: Callable[[], T]) -> T | DataflowsError:
+        try:
+            found = request()
+        except (Vanished, Damaged) as error:
+            return error
+        except (ServiceDown, AccessRefused) as error:
+            if is_closed(error):
+                raise
+            self.unanswered += 1
+            self._why = error
+            self._refused = error if isinstance(error, AccessRefused) else self._refused  # it may hold this one only
+            return error
+        self.unanswered = 0
+        return found
+
+
 def _read(raw: Any) -> ListedObject:
     """One object of a list, judged alone: one that is odd must not keep the others from being imported.
 
@@ -232,7 +257,7 @@ def _read(raw: Any) -> ListedObject:
         (_number(raw.get("generation")) or 0) if name else 0,
         _number(raw.get("size")),
         crc32c if isinstance(crc32c, str) else "",
-        _moment(raw.get("timeCreated")),
+        moment_of(raw.get("timeCreated")) or datetime.now(UTC),
     )
 
 
@@ -240,15 +265,6 @@ def _number(given: Any) -> int | None:
     text = str(given)[:20]
     number = int(text) if text.isascii() and text.isdigit() else None
     return number if number is not None and number <= _LARGEST_NUMBER else None
-
-
-def _moment(given: Any) -> datetime:
-    """When the object was made, as the list says; now, where it does not say so."""
-    try:
-        made = datetime.fromisoformat(given)
-        return (made if made.tzinfo else made.replace(tzinfo=UTC)).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        return datetime.now(UTC)
 
 
 def _vanished() -> tuple[type[Exception], ...]:

@@ -13,13 +13,16 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from dataflows.errors import DataflowsError, ServiceDown, SettingUnusable
+from dataflows.flows.practice.patients.objects import ListedObject, day_of, token_of, usual
+from dataflows.flows.practice.values import time_of_file
 from dataflows.store.files import foreign, private_folder, settle, write_whole
 
 QUARANTINE = "quarantine"
+_NEAR = timedelta(days=2)
 _REASON = ".reason.json"
 _LONGEST = 150  # bytes of UTF-8; leaves room for a generation, a temporary name and Windows' limit on paths
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
@@ -105,10 +108,31 @@ def files_in(folder: Path) -> list[Path]:
         return sorted(copies, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
-def contents(file: Path) -> tuple[bytes, float]:
-    """The bytes of a copy, and its time in seconds since 1970. Raises as ``files_in``."""
+def read_copy(file: Path) -> tuple[ListedObject, str | None, bytes]:
+    """A copy as an object, the token in its name, and its bytes. Raises as ``files_in``.
+
+    Its time stands in for the generation too (microseconds, as there). Bytes of its name that are no text, as archives
+    of other systems leave them, are replaced.
+    """
     with _explained(file.parent):
-        return file.read_bytes(), file.stat().st_mtime
+        data, seconds = file.read_bytes(), file.stat().st_mtime
+    name = file.name.encode(errors="replace").decode()
+    found = usual(name)
+    made = _made(seconds, day_of(found) if found else None)
+    about = ListedObject(name, int(made.timestamp() * 1_000_000), len(data), "", made)
+    return about, token_of(found) if found else None, data
+
+
+def _made(seconds: float, day: date | None) -> datetime:
+    """When the object was made: the time of the copy, or the end of the day in its name where a restore has lost it.
+
+    Copies carry the time of their object. One that is not within two days of the day in the name is by a restore.
+    """
+    changed = time_of_file(seconds)
+    if day is None:
+        return changed
+    ends = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    return changed if abs(changed - ends) <= _NEAR else ends
 
 
 def safe(name: str) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dataflows.errors import AccessRefused, DataflowsError, ServiceDown, SettingUnusable
+from dataflows.remote.failures import Blocked
 from dataflows.remote.retry import WORTH_ANOTHER_TRY, parse_retry_after
 
 LIST, GET, DELETE = "storage.objects.list", "storage.objects.get", "storage.objects.delete"
@@ -21,6 +22,11 @@ class Damaged(ServiceDown):
     """What arrived is not what the bucket says it holds (CRC32C)."""
 
     code = "damaged"
+
+
+def is_closed(error: DataflowsError) -> bool:
+    """Whether the way to the bucket is closed for every object, by something that waiting does not mend."""
+    return isinstance(error, Blocked)
 
 
 def damaged() -> Damaged:

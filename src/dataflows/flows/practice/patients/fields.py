@@ -114,7 +114,7 @@ def checked(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], li
     is odd.
 
     Raises:
-        Unfit: a field breaks its rule; all such fields are named.
+        NotARegistration: a field breaks its rule; all such fields are named.
     """
     by_column, warnings = dict(section), []
     for key, column in PatientData.FORM_KEYS.items():

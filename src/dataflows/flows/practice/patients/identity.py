@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -12,9 +11,10 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from dataflows.flows.practice.patients.bucket import ListedObject
 from dataflows.flows.practice.patients.fields import NotARegistration, PatientData, checked
+from dataflows.flows.practice.patients.objects import ListedObject
 from dataflows.flows.practice.patients.registration import Registration
+from dataflows.flows.practice.values import normal
 from dataflows.store.practice.tables import patient_registrations
 
 COLUMNS = tuple(PatientData.model_fields)
@@ -121,11 +121,6 @@ def person(fields: Mapping[str, Any]) -> PatientIdentity:
         _digest(normal(fields["vorname"]), normal(fields["nachname"])),
         fields.get("geburtsdatum"),
     )
-
-
-def normal(text: str) -> str:
-    """Trimmed, NFC, case-folded."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).strip().casefold())
 
 
 def match(who: PatientIdentity, sharing: Sequence[KnownPatient]) -> PatientMatch:

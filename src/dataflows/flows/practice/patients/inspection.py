@@ -60,7 +60,7 @@ def _tracked(settings: Settings) -> Iterator[str]:
         with translated():
             known = version_of(engine) is not None
         if known:
-            yield from Tracking(engine, settings.gcs_bucket, "").names()
+            yield from Tracking(engine, settings.gcs_bucket, "", RetryPolicy.of(settings)).names()
     finally:
         engine.dispose()
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dataflows.flows.practice.patients.bucket import ListedObject
 from dataflows.flows.practice.patients.identity import (
     COLUMNS,
     Folded,
@@ -19,8 +18,17 @@ from dataflows.flows.practice.patients.identity import (
     match,
     person,
 )
+from dataflows.flows.practice.patients.objects import ListedObject
 from dataflows.flows.practice.patients.registration import Registration
-from dataflows.flows.practice.patients.tracking import DONE, DUPLICATE_FILE, IMPORTED, SUPERSEDED, UPDATED, put
+from dataflows.flows.practice.patients.tracking import (
+    DONE,
+    DUPLICATE_FILE,
+    IMPORTED,
+    SUPERSEDED,
+    UPDATED,
+    Tracking,
+    put,
+)
 from dataflows.store.practice.outbox import add as announce
 from dataflows.store.practice.tables import patient_consents, patient_registrations, patient_tracking, patients
 
@@ -38,31 +46,23 @@ class ReceivedRegistration:
 
 @dataclass(frozen=True)
 class RecordingResult:
-    """What became of it: imported, updated, superseded or duplicate_file; ``flag`` as in ``identity.Match``."""
+    """What became of it: imported, updated, superseded or duplicate_file; ``flag`` as in ``identity.PatientMatch``."""
 
     outcome: str
     flag: str | None = None
 
 
-def copy_of(connection: sa.Connection, sha256: str) -> str | None:
+def copy_of(tracking: Tracking, sha256: str) -> str | None:
     """The local copy of a file that was imported before."""
     chosen = sa.select(patient_registrations.c.copy_name).where(patient_registrations.c.sha256 == sha256)
-    return connection.scalar(chosen)
-
-
-def preview(connection: sa.Connection, registration: Registration, about: ListedObject) -> RecordingResult:
-    """What ``record`` would do; reads only."""
-    if copy_of(connection, registration.sha256) is not None:
-        return RecordingResult(DUPLICATE_FILE)
-    found = _match(connection, person(registration.fields))
-    if found.patient_id is None:
-        return RecordingResult(IMPORTED, found.flag)
-    folded = fold(connection, _patient(connection, found.patient_id), registration, about)
-    return RecordingResult(UPDATED if folded.is_news else SUPERSEDED)
+    with tracking.reading() as connection:
+        return connection.scalar(chosen)
 
 
 def record(connection: sa.Connection, arrival: ReceivedRegistration) -> RecordingResult:
-    """Write all there is to write. Doing it again changes nothing: a commit whose answer was lost may be repeated.
+    """Write all there is to write, in a transaction of ``Tracking.write``.
+
+    Doing it again changes nothing: a commit whose answer was lost may be repeated.
 
     Raises:
         sqlalchemy.exc.IntegrityError: another program wrote the same person or file at this moment; try again.

@@ -8,16 +8,18 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NoReturn
 
 from dataflows.flows.practice.patients.fields import NotARegistration, checked
+from dataflows.flows.practice.values import AHEAD, moment_of
 from dataflows.store.encodings import NAMES, encoding_of
 from dataflows.store.json_bounds import OutOfBounds, check
 
+__all__ = ["OBJECT", "NotARegistration", "Registration", "read", "too_large"]
+
 OBJECT = "object"
 """What stands for the source of a registration's time where its object's time counts."""
-_AHEAD = timedelta(days=1)
 _PIECE = 64 * 1024
 _TOO_LARGE = {bool: 2, int: 2**63, float: 1e300}  # events carry no larger whole numbers
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -59,7 +61,7 @@ class Registration:
         """
         if self.registered_at is None:
             return replace(self, registered_at=made)
-        if self.registered_at <= made + _AHEAD:
+        if self.registered_at <= made + AHEAD:
             return self
         return replace(self, registered_at=made, registered_by=OBJECT, warnings=(*self.warnings, "time_in_future"))
 
@@ -72,7 +74,7 @@ def read(data: bytes, *, max_bytes: int, token: str | None = None) -> Registrati
         token: the token in the object's name, where it has one.
 
     Raises:
-        Unfit: it is no registration, or holds what a database cannot.
+        NotARegistration: it is no registration, or holds what a database cannot.
     """
     if len(data) > max_bytes:
         raise too_large(max_bytes)
@@ -83,8 +85,8 @@ def read(data: bytes, *, max_bytes: int, token: str | None = None) -> Registrati
     fields, extra, warnings = checked(section)
     consent = _section(document, "consent_metadata")
     sent, timestamp = _optional_text(document, "registration_token"), _optional_text(document, "registration_timestamp")
-    consented_at = _moment((consent or {}).get("timestamp_utc"))
-    registered_at = consented_at or _moment(timestamp)
+    consented_at = moment_of((consent or {}).get("timestamp_utc"))
+    registered_at = consented_at or moment_of(timestamp)
     by = "consent" if consented_at else "body" if registered_at else OBJECT
     warnings += _oddities(consent, token, sent, by)
     return Registration(
@@ -200,17 +202,6 @@ def _optional_text(document: Mapping[str, Any], name: str) -> str | None:
 
 
 # --- times and oddities -----------------------------------------------------------------------------------------------
-
-
-def _moment(value: object) -> datetime | None:
-    """A time as the forms write it; without a zone it is UTC (patients.md, "newer")."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _oddities(consent: Mapping[str, Any] | None, in_name: str | None, sent: str | None, by: str) -> list[str]:

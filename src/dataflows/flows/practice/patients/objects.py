@@ -1,13 +1,55 @@
-"""What the names of objects say: ``{lastname}_{firstname}_{date}_{token}.json`` (patients.md, Source)."""
+"""Objects of the bucket: what its list says of them, and what their names say.
+
+A name is ``{lastname}_{firstname}_{date}_{token}.json`` (patients.md, Source).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import Enum
 from typing import TypeAlias
 
-from dataflows.errors import WrongUsage
+from dataflows.errors import DataflowsError, WrongUsage
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """One object as the list shows it; ``moment`` is when this generation was made.
+
+    What the list does not say, or says in no usable form: a generation of 0, a size of None, no checksum.
+    """
+
+    name: str
+    generation: int
+    size: int | None
+    crc32c: str
+    moment: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectListing:
+    """The oldest objects of the bucket, oldest first; ``whole`` when these are all."""
+
+    objects: list[ListedObject]
+    whole: bool
+
+
+class Deletion(Enum):
+    """What became of a deletion: done now, gone already, or somebody put a new version there."""
+
+    DONE = "done"
+    GONE = "gone"
+    REPLACED = "replaced"
+
+
+class Vanished(DataflowsError):
+    """This generation is not in the bucket any more: deleted, or replaced by a new version."""
+
+    code = "vanished"
+
 
 Rule: TypeAlias = Callable[[str], "re.Match[str] | None"]
 """Says whether an object's name is one of a registration; a group ``token`` is its token."""

@@ -1,21 +1,36 @@
-"""What is told by mail: objects that fail, and a bucket that is empty though it should not be."""
+"""A database that is empty though something was imported before: said loudly, and mailed once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from dataflows.errors import ExitCode
+from dataflows.events import Event, Warned
+from dataflows.flows.practice.notices import Message
 from dataflows.flows.practice.patients.copies import BackupFolder
-from dataflows.flows.practice.patients.tracking import ATTEMPTS, DEAD, FAILED, RECOVERED, UNRECOGNISED, ObjectNews
-from dataflows.remote.mail import Message
-from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run
+from dataflows.runs.trouble import Trouble, TroubleNews
 from dataflows.store.practice.database import translated
 from dataflows.store.practice.tables import patient_registrations, patient_tracking
 
 _RUNS_LOOKED_AT = 200
+
+
+def emptiness(engine: sa.Engine, copies: BackupFolder, run: Run, post: Callable[[Message], bool]) -> Iterator[Event]:
+    """Look whether the database is empty against all signs; ``post`` mails and returns whether the mail is safe."""
+    empty = EmptyDatabase.found(engine, copies, run)
+    if empty is not None:
+        run.report["empty_database"] = True
+        yield Warned(f"the practice database holds no registration, but {empty.signs}", hint=empty.hint)
+
+    def tell(_: TroubleNews) -> bool:
+        return empty is None or post(empty.message())  # no mail is needed to say that it is over
+
+    code = ExitCode.OK if empty is None else ExitCode.SETTINGS
+    Trouble(run.journal, "patient-import, empty database").note(code, tell)
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,12 @@ class EmptyDatabase:
             f'if it was lost or is a new one: dataflows patient-import --from-copies "{copies.folder}";'
             " if it is the wrong one: check IMPORT_DATABASE_URL and DATA_DIR",
         )
+
+    def message(self) -> Message:
+        """The mail about it."""
+        what = f"patient-import: the practice database holds no registration, but {self.signs}."
+        text = f"{what}\n\nWhat to do: {self.hint}\n\nThe import goes on. This is told once.\n"
+        return Message("patient-import: the practice database is empty", text)
 
 
 def _holds_registrations(engine: sa.Engine) -> bool:
@@ -67,40 +88,3 @@ def _tracked(engine: sa.Engine) -> str:
         done = patient_tracking.c.registration_id.is_not(None)
         found = connection.execute(sa.select(patient_tracking.c.id).where(done).limit(1)).first()
     return "objects of a bucket are noted as imported" if found else ""
-
-
-MOST = 200  # lines of one kind; the rest is counted
-
-_SECTIONS = {
-    DEAD: f"Given up after {ATTEMPTS} attempts; tried again when the object changes, or by --retry-dead:",
-    FAILED: "Failed for the first time; tried again by every run:",
-    UNRECOGNISED: "Not named like a registration; left where it is and never deleted (see --pattern):",
-    RECOVERED: "Imported after all:",
-}
-
-
-def message(news: Sequence[ObjectNews], seal: IdentifierCipher, run_id: str, bucket: str) -> Message:
-    """Word one mail about everything that is new."""
-    counts = {status: sum(one.status == status for one in news) for status in _SECTIONS}
-    summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    lines = [f"patient-import, run {run_id[:8]}, bucket {bucket}: {summary}."]
-    for status, title in _SECTIONS.items():
-        lines += _section(title, [one for one in news if one.status == status], seal)
-    lines += ["", "To see the object behind a hash, in a console on the machine that sent this:", ""]
-    lines += ["    dataflows patient-import --show HASH", "    dataflows patient-import --retry HASH", ""]
-    return Message(f"patient-import: {summary}", "\n".join(lines))
-
-
-def empty(found: EmptyDatabase) -> Message:
-    """The mail about an empty database."""
-    what = f"patient-import: the practice database holds no registration, but {found.signs}."
-    text = f"{what}\n\nWhat to do: {found.hint}\n\nThe import goes on. This is told once.\n"
-    return Message("patient-import: the practice database is empty", text)
-
-
-def _section(title: str, news: Sequence[ObjectNews], seal: IdentifierCipher) -> list[str]:
-    if not news:
-        return []
-    lines = [f"  {seal.mark(one.name)}{f'  {one.code}' if one.code else ''}" for one in news[:MOST]]
-    more = [f"  and {len(news) - MOST} more: dataflows runs show"] if len(news) > MOST else []
-    return ["", title, "", *lines, *more]
