@@ -81,7 +81,7 @@ class Intake:
         return self._delete(about, outcome, outcome, found.warnings)
 
     def record(self, about: ListedObject, found: Registration, copy: str, bucket: str | None = None) -> str:
-        """Write a registration in one transaction; returns what became of it. ``bucket``: where it came from, if elsewhere."""
+        """Write a registration in one transaction; returns what became of it. ``bucket``: its, if another."""
         tracking = self.tracking
         arrival = ReceivedRegistration(bucket or tracking.bucket, about, found, copy, tracking.run_id)
         recorded = tracking.write(lambda connection: record(connection, arrival))
