@@ -200,11 +200,11 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_large_file_writes_nothing_of_i
 
     def playing(self: job._TherapistImport) -> Any:
         stops.append(self.run.stop)
-        return play(self)
+        return events(self)
 
     stops: list[Any] = []
-    play = job._TherapistImport.play
-    monkeypatch.setattr(job._TherapistImport, "play", playing)
+    events = job._TherapistImport.play
+    monkeypatch.setattr(job._TherapistImport, "events", playing)
     monkeypatch.setattr(applying._Filing, "_take", stopping)
     monkeypatch.setattr(applying, "PAGE", 2)
     ran = world.bring(*(therapist(f"Vorname{n}", source_id=f"praxis{n}") for n in range(9)))

@@ -1,4 +1,4 @@
-"""`patient-import`, step by step: list, take in one object after the other; around it what every import does."""
+"""`patient-import`, step by step: list, take in one object after the other; around it what both imports do."""
 
 from __future__ import annotations
 

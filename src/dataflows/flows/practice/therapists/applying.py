@@ -33,8 +33,9 @@ from dataflows.flows.practice.therapists.identity import (
     needs_ids,
     who,
 )
-from dataflows.flows.practice.therapists.record import STATUSES, Broken, Item, TherapistEntry, folded, natural_key
+from dataflows.flows.practice.therapists.record import STATUSES, Broken, Item, TherapistEntry, natural_key
 from dataflows.flows.practice.therapists.staging import Row, StagedFile
+from dataflows.flows.practice.values import folded
 from dataflows.store.practice.database import savepoint
 
 __all__ = ["PAGE", "How", "Suspicious", "apply"]

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import Interrupted
-from dataflows.flows.practice.therapists.files import AHEAD, LOST_TIMES, Found
+from dataflows.flows.practice.therapists.files import LOST_TIMES, Found
 from dataflows.flows.practice.therapists.record import Item
 from dataflows.flows.practice.therapists.scrape import NOTHING_SAID, Scrape, ScrapeFile, Unreadable, entries, scrape_of
+from dataflows.flows.practice.values import AHEAD, time_of_file
 from dataflows.runs import pool
 from dataflows.runs.pool import ahead
-
-_EPOCH, _LAST = datetime(1970, 1, 1, tzinfo=UTC), 250_000_000_000.0  # seconds: the year 9892
 
 
 class Look(NamedTuple):
@@ -32,8 +31,8 @@ class Look(NamedTuple):
 
     @property
     def changed(self) -> datetime:
-        """When it was changed last; file systems know times that no calendar has."""
-        return _EPOCH + timedelta(seconds=min(max(self.changed_ns / 1e9, 0.0), _LAST))
+        """When it was changed last."""
+        return time_of_file(self.changed_ns / 1e9)
 
     @property
     def date(self) -> datetime:
@@ -78,6 +77,11 @@ def look(found: Found) -> Look:
             return Look(found, status.st_size, status.st_mtime_ns, source.rewind().sha256(), scrape, ahead)
     except OSError:
         return Look(found, 0, _changed_ns(found), "", NOTHING_SAID)
+
+
+def look_at(found: Sequence[Found], workers: int, stop: pool.Stop) -> dict[str, Look]:
+    """Look at several files at a time; by path."""
+    return {one.found.path: one for one in pool.each(look, found, workers=min(workers, len(found)), stop=stop)}
 
 
 def _changed_ns(found: Found) -> int:

@@ -79,21 +79,27 @@ class Creating:
         return [int(one) for one in self._connection.execute(_IDS, {"count": count}).scalars()]
 
     def _row(self, one: Create, number: int) -> Row:
-        entry, sight = one.entry, self._sight
-        return {
-            "id": number,
-            "area": sight.area,
-            "source_id": entry.source_id,
-            "natural_key": entry.natural_key,
-            "content_hash": entry.content_hash,
-            "last_seen": sight.date if one.active else None,
-            "seen_in": sight.name if one.active else None,
-            "active": one.active,
-            "deleted_at": None if one.active else sight.date,
-            "created_at": self._now,
-            "updated_at": self._now,
-            **{field: entry.values.get(field) for field in FIELDS},
-        }
+        row = _columns(one, self._sight, self._now)
+        row["id"] = number
+        return row
+
+
+def _columns(one: Create, sight: Sighting, now: datetime) -> Row:
+    """The columns that a new therapist and a new further listing have in common."""
+    entry = one.entry
+    return {
+        "area": sight.area,
+        "source_id": entry.source_id,
+        "natural_key": entry.natural_key,
+        "content_hash": entry.content_hash,
+        "last_seen": sight.date if one.active else None,
+        "seen_in": sight.name if one.active else None,
+        "active": one.active,
+        "deleted_at": None if one.active else sight.date,
+        "created_at": now,
+        "updated_at": now,
+        **{field: entry.values.get(field) for field in FIELDS},
+    }
 
 
 def _kept(rows: Iterable[Row], here: list[Row]) -> Iterator[Row]:
@@ -149,7 +155,9 @@ class Further:
         keys = {one.entry.natural_key for one in others if one.owner is None and one.entry.natural_key}
         made = self._staging.new_by_key(keys)
         owned = [(one.owner or made[one.entry.natural_key or ""], one) for one in others]
-        self._staging.add_locations([self._row(owner, one) for owner, one in owned])
+        self._staging.add_locations(
+            [{"therapist_id": owner, **_columns(one, self._sight, self._now)} for owner, one in owned]
+        )
         for owner, one in owned:
             self.changed.add(owner)
             if one.active:
@@ -191,20 +199,3 @@ class Further:
         gone = known.deleted_at if known.location is None else known.owner_deleted_at
         if gone is not None and self._sight.date.date() >= gone.date():
             self.reviving.add(known.id)
-
-    def _row(self, owner: int, one: Create) -> Row:
-        entry, sight = one.entry, self._sight
-        return {
-            "therapist_id": owner,
-            "area": sight.area,
-            "source_id": entry.source_id,
-            "natural_key": entry.natural_key,
-            "content_hash": entry.content_hash,
-            "last_seen": sight.date if one.active else None,
-            "seen_in": sight.name if one.active else None,
-            "active": one.active,
-            "deleted_at": None if one.active else sight.date,
-            "created_at": self._now,
-            "updated_at": self._now,
-            **{field: entry.values.get(field) for field in FIELDS},
-        }

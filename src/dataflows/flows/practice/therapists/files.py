@@ -8,17 +8,16 @@ import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import SettingUnusable, WrongUsage
+from dataflows.flows.practice.values import AHEAD
 
-__all__ = ["AHEAD", "LOST_TIMES", "Found", "Listing", "check", "find"]
+__all__ = ["LOST_TIMES", "Found", "Listing", "check", "find"]
 
-AHEAD = timedelta(days=1)
-"""How far a date may be ahead of the time of its file (patients.md): clocks may be wrong, and zones differ."""
 LOST_TIMES = 946_684_800.0
 """File times before the year 2000, in seconds: archives and file systems without times give 1970 or 1980."""
 _NAME = re.compile(r"(\d{5})\.json", re.IGNORECASE)

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from dataflows.flows.practice.therapists.record import TherapistEntry, folded
+from dataflows.flows.practice.therapists.record import TherapistEntry
+from dataflows.flows.practice.values import folded
 
 
 class Sighting(NamedTuple):

@@ -1,12 +1,12 @@
-"""`therapist-import`, step by step: lock, migrate, choose the newest files, import them one by one, tell, publish."""
+"""`therapist-import`, step by step: choose the newest files, import them one by one; around it what both imports do."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,20 +14,15 @@ import sqlalchemy as sa
 
 from dataflows.errors import DataflowsError, ExitCode
 from dataflows.events import Event, Step, Warned
-from dataflows.flows.practice.therapists import files, reporting, tracking
-from dataflows.flows.practice.therapists.choosing import Look, choose, in_order, is_settled, look
+from dataflows.flows.practice import passes
+from dataflows.flows.practice.passes import ImportPass, Job, Notice, target
+from dataflows.flows.practice.therapists import files, tracking
+from dataflows.flows.practice.therapists.choosing import Look, choose, in_order, is_settled, look_at
 from dataflows.flows.practice.therapists.files import Found
 from dataflows.flows.practice.therapists.importing import Importer
-from dataflows.flows.practice.therapists.reporting import Reporter
-from dataflows.flows.practice.therapists.tracking import TrackedFile
-from dataflows.remote import kafka, mail
-from dataflows.runs import flow, pool
+from dataflows.flows.practice.therapists.reporting import Reporter, message
+from dataflows.flows.practice.therapists.tracking import FileNews, TrackedFile
 from dataflows.runs.garbage import rare_collections
-from dataflows.runs.runner import Run
-from dataflows.store.locks import DatabaseLock
-from dataflows.store.practice import outbox
-from dataflows.store.practice.database import is_missing, lock_for, open_engine, target, translated
-from dataflows.store.practice.migrate import is_current, migrate
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
@@ -58,13 +53,13 @@ class Options:
     workers: int = 2
 
 
-def bring_in(settings: Settings, options: Options) -> Callable[[Run], Iterator[Event]]:
+def bring_in(settings: Settings, options: Options) -> Job:
     """Return the job: one pass over the files.
 
     The job raises what ends a run early: SettingUnusable, AccessRefused, ServiceDown, AlreadyRunning, Interrupted;
     WrongUsage for a path that is not there; MassDeletion, at its end.
     """
-    return lambda run: _TherapistImport(settings, options, run).play()
+    return _TherapistImport.job(settings, options)
 
 
 def check(settings: Settings, options: Options) -> None:
@@ -82,59 +77,57 @@ def others(settings: Settings, options: Options) -> list[str]:
     return files.find(options.paths, settings.therapist_import_dir).others
 
 
-class _TherapistImport:
-    def __init__(self, settings: Settings, options: Options, run: Run) -> None:
-        self.settings = settings
-        self.options = options
-        self.run = run
-        self.reporter = Reporter(run)
-        self.current: set[str] = set()
+class _TherapistImport(ImportPass[Options]):
+    command, topic = COMMAND, TOPIC
+    rehearses_alone = True
+
+    @cached_property
+    def reporter(self) -> Reporter:
+        """What is told of the files."""
+        return Reporter(self.run)
+
+    @cached_property
+    def current(self) -> set[str]:
         """ZIP codes whose newest file is in the database."""
-        self.stopped: DataflowsError | None = None
+        return set()
 
-    # --- the story --------------------------------------------------------------------------------------------
+    def prepare(self, engine: sa.Engine, may_write: Callable[[], None]) -> None:
+        """Set up what imports a file."""
+        allow = self.options.allow_mass_delete
+        self.importer = Importer(engine, self.run.id, may_write, allow_mass_delete=allow)
 
-    def play(self) -> Iterator[Event]:
-        """Tell the story of one pass."""
-        kafka.require_kafka(self.settings)
-        with ExitStack() as closing:
-            yield Step("opening the practice database")
-            engine = self._engine()
-            closing.callback(engine.dispose)  # Windows deletes and moves no file that is open
-            try:
-                with rare_collections():
-                    yield from self._rehearse(engine) if self.options.dry_run else self._import(engine)
-            finally:
-                self.reporter.fill()
-        self._end()
+    def rehearse(self) -> Iterator[Event]:
+        """Do the same inside one transaction that is taken back."""
+        with self.importer.rehearsing():
+            yield from self.work()
 
-    def _engine(self) -> sa.Engine:
-        if self.options.dry_run and is_missing(self.settings):
-            return _nowhere()
-        return open_engine(self.settings)
+    def work(self) -> Iterator[Event]:
+        """Import the files that are new or have changed."""
+        with rare_collections():
+            yield from self._pass(self.importer)
 
-    def _import(self, engine: sa.Engine) -> Iterator[Event]:
-        with lock_for(engine, COMMAND) as lock:
-            with translated():
-                migrate(engine)
-            importer = Importer(engine, self.run.id, lock.check, allow_mass_delete=self.options.allow_mass_delete)
-            try:
-                yield from self._pass(importer)
-            except DataflowsError as error:
-                self.stopped = error
-            yield from self._tell(importer)
-            yield from self._publish(engine, lock)
+    def fill_report(self) -> None:
+        """The figures so far."""
+        self.reporter.fill()
 
-    def _rehearse(self, engine: sa.Engine) -> Iterator[Event]:
-        with translated():
-            current = is_current(engine)
-        if not current:
-            yield Warned("the practice database would be made, or brought to the newest version of its tables")
-            engine = _nowhere()
-        with lock_for(engine, COMMAND):
-            importer = Importer(engine, self.run.id, lambda: None, allow_mass_delete=self.options.allow_mass_delete)
-            with importer.rehearsing():
-                yield from self._pass(importer)
+    def news(self) -> Notice | None:
+        """Files that fail, that were given up or that came right again, since somebody was told."""
+        with self.importer.transaction() as connection:
+            news = tracking.news(connection)
+        return Notice(message(news, self.run.id), lambda: self._note_told(news)) if news else None
+
+    def _note_told(self, news: Sequence[FileNews]) -> None:
+        with self.importer.transaction() as connection:
+            tracking.told(connection, news)
+
+    def end(self) -> None:
+        """Raise what ended the pass early, or that files were not believed."""
+        super().end()
+        if self.reporter.suspicious and not self.run.stop.is_set():
+            raise MassDeletion(
+                f"too many therapists would be deleted at once: {', '.join(self.reporter.suspicious[:5])}",
+                hint="look at the scraper; if it is right: dataflows therapist-import --allow-mass-delete",
+            )
 
     # --- one pass ---------------------------------------------------------------------------------------------
 
@@ -162,9 +155,7 @@ class _TherapistImport:
         self._supersede(importer, choice.older)
 
     def _looks(self, found: Sequence[Found]) -> dict[str, Look]:
-        workers = min(self.options.workers, len(found))
-        looks = pool.each(look, found, workers=workers, stop=self.run.stop)
-        return {one.found.path: one for one in looks}
+        return look_at(found, self.options.workers, self.run.stop)
 
     def _due(self, one: Look, known: Mapping[str, TrackedFile]) -> tracking.Due:
         options, now = self.options, datetime.now(UTC)
@@ -215,66 +206,12 @@ class _TherapistImport:
                 tracking.supersede(connection, self._looks(new).values(), self.run.id)
             self.reporter.files["superseded"] += len(new)
 
-    # --- the end ----------------------------------------------------------------------------------------------
-
-    def _tell(self, importer: Importer) -> Iterator[Event]:
-        """One mail at most; one that cannot be sent never fails the run, and is tried again by the next one."""
-        settings, folder, stop = self.settings, self.run.data_dir, self.run.stop
-        try:
-            with importer.transaction() as connection:
-                news = tracking.news(connection)
-            if not news:
-                sent = mail.deliver(settings, folder, stop=stop)
-            else:
-                sent = mail.post(settings, reporting.message(news, self.run.id), folder, stop=stop)
-                if sent.sent or sent.kept or sent.file:
-                    with importer.transaction() as connection:
-                        tracking.told(connection, news)
-        except DataflowsError as error:
-            self.stopped = self.stopped or error
-            return
-        if sent.why:
-            yield Warned(f"a mail was not sent: {sent.why}", hint="it is tried again by the next run")
-
-    def _publish(self, engine: sa.Engine, lock: DatabaseLock) -> Iterator[Event]:
-        try:
-            with translated():
-                clock = self.run.clock
-                clock.shows_without_journal(outbox.newest(engine))
-                drained = kafka.drain(
-                    self.settings, engine, TOPIC, self.run.stop, may_publish=lock.check, forget=not clock.jumped
-                )
-        except DataflowsError as error:
-            self.stopped = self.stopped or error
-            return
-        self.run.report["events"] = {"published": drained.published, "waiting": drained.waiting}
-        if drained.refused:
-            yield Warned(f"{drained.refused} events are refused by the brokers; those of the same therapists wait")
-        if drained.why and not self.run.stop.is_set():
-            yield Warned(f"events were not published: {drained.why}", hint="they are tried again by the next run")
-
-    def _end(self) -> None:
-        if self.stopped is not None:
-            raise self.stopped
-        if self.reporter.suspicious and not self.run.stop.is_set():
-            raise MassDeletion(
-                f"too many therapists would be deleted at once: {', '.join(self.reporter.suspicious[:5])}",
-                hint="look at the scraper; if it is right: dataflows therapist-import --allow-mass-delete",
-            )
-
-
-def _nowhere() -> sa.Engine:
-    """A database of its own that is forgotten: nothing is known, and nothing is written."""
-    engine = sa.create_engine("sqlite://", hide_parameters=True, poolclass=sa.StaticPool)
-    migrate(engine)
-    return engine
-
 
 def options_to_json(options: Options) -> dict[str, object]:
     """Return the options as the journal keeps them for ``runs resume``."""
-    return flow.options_to_json(options)
+    return passes.options_to_json(options)
 
 
 def options_from_json(options: Mapping[str, object]) -> Options:
     """Return the options of an earlier run, from the journal."""
-    return flow.options_from_json(Options, options)
+    return passes.options_from_json(Options, options)

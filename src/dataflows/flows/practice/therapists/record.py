@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
+from dataflows.flows.practice.values import folded
 from dataflows.store.json_bounds import DEEPEST
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "Broken",
     "Item",
     "TherapistEntry",
-    "folded",
     "in_order",
     "item_of",
     "natural_key",
@@ -47,12 +47,6 @@ STATUSES = frozenset({"new", "modified", "unchanged", "deleted"})
 _LONGEST = 200  # characters of what therapists are found by
 _LONGEST_TEXT = 10_000  # of any other text that has a column
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # of whole numbers that JSON columns and events carry
-_ALIKE = str.maketrans(
-    dict.fromkeys("\u2018\u2019\u201b\u02bc\u02b9\u2032\u00b4`", "'")
-    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d", "-")
-    | {"\u00ad": None}
-)
-"""Apostrophes and hyphens as typographers write them; a soft hyphen is none."""
 _FOUND_BY = ("first_name", "last_name", "postal_code")
 
 
@@ -106,19 +100,6 @@ def natural_key(values: Mapping[str, Any]) -> str | None:
     if not postal_code:
         return None
     return "\n".join((folded(values["first_name"]), folded(values["last_name"]), folded(postal_code)))
-
-
-def folded(text: str | None) -> str:
-    """A text as it is compared: NFC, case-folded, with single blanks and plain apostrophes and hyphens.
-
-    What it makes of a name is in the database (``natural_key``): a change here needs a migration.
-    """
-    if not text:
-        return ""
-    plain = " ".join(text.casefold().split())
-    if plain.isascii():
-        return plain.replace("`", "'")
-    return unicodedata.normalize("NFC", plain.translate(_ALIKE))
 
 
 def in_order(values: list[Any]) -> list[Any]:

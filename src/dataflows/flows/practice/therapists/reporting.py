@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from dataflows.events import Done, Event, Failed, Planned, Skipped, Warned
+from dataflows.flows.practice.notices import Message, section, summary
 from dataflows.flows.practice.therapists.importing import NOT_READY, FileOutcome, meaning
 from dataflows.flows.practice.therapists.tracking import (
     ATTEMPTS,
@@ -17,7 +18,6 @@ from dataflows.flows.practice.therapists.tracking import (
     FileNews,
     TrackedFile,
 )
-from dataflows.remote.mail import Message
 from dataflows.runs.journal import Item
 from dataflows.runs.runner import Run
 
@@ -171,8 +171,6 @@ class Reporter:
         return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no entries"
 
 
-MOST = 200  # lines of one kind; the rest is counted
-
 _SECTIONS = {
     "dead": f"Given up after {ATTEMPTS} attempts; tried again when the file changes, or by --reprocess:",
     "failed": f"Failed, in whole or in part, for the first time; tried again after an hour, {ATTEMPTS} times at most:",
@@ -182,26 +180,22 @@ _SECTIONS = {
 
 def message(news: Sequence[FileNews], run_id: str) -> Message:
     """Word one mail about everything that is new."""
-    counts = {state: sum(one.state == state for one in news) for state in _SECTIONS}
-    summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    lines = [f"therapist-import, run {run_id[:8]}: {summary}."]
+    counted = summary(tuple(_SECTIONS), [one.state for one in news])
+    lines = [f"therapist-import, run {run_id[:8]}: {counted}."]
     for state, title in _SECTIONS.items():
-        lines += _section(title, [one for one in news if one.state == state])
+        lines += section(title, [_line(one) for one in news if one.state == state])
     if any((one.error or "").startswith(SUSPICIOUS) and one.state != "recovered" for one in news):
         lines += ["", "Files that delete too many at once wait until somebody has looked. If they are right:", ""]
         lines += ["    dataflows therapist-import --allow-mass-delete"]
     lines += ["", "What was wrong with single entries, by their index in the file (the first one is 0):", ""]
     lines += [f"    dataflows runs show {run_id[:8]} --failed", ""]
-    return Message(f"therapist-import: {summary}", "\n".join(lines))
+    return Message(f"therapist-import: {counted}", "\n".join(lines))
 
 
-def _why(error: str) -> str:
-    """The stable name; with the figures where somebody has to decide by them."""
-    return f"{SUSPICIOUS}: {meaning(error)}" if error.startswith(SUSPICIOUS) else error
-
-
-def _section(title: str, news: Sequence[FileNews]) -> list[str]:
-    if not news:
-        return []
-    lines = [f"  {one.file_name}{f'  {_why(one.error)}' if one.error else ''}" for one in news[:MOST]]
-    return ["", title, "", *lines, *([f"  and {len(news) - MOST} more"] if len(news) > MOST else [])]
+def _line(one: FileNews) -> str:
+    """The file and the stable name of what is wrong; with the figures where somebody has to decide by them."""
+    if not one.error:
+        return one.file_name
+    return (
+        f"{one.file_name}  {f'{SUSPICIOUS}: {meaning(one.error)}' if one.error.startswith(SUSPICIOUS) else one.error}"
+    )

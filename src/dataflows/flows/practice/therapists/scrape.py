@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import IO, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from ijson.common import IncompleteJSONError, JSONError
 
 from dataflows.flows.practice.therapists.bounded import BoundedText, mark_in
 from dataflows.flows.practice.therapists.record import STATUSES, Broken, Item, item_of
+from dataflows.flows.practice.values import moment_of
 from dataflows.store.encodings import encoding_of
 
 __all__ = ["NOTHING_SAID", "Scrape", "ScrapeFile", "Unreadable", "entries", "scrape_of"]
@@ -106,7 +107,7 @@ def scrape_of(source: ScrapeFile) -> Scrape:
     said = {**metadata, **counts} if isinstance(counts, dict) else metadata
     area = metadata.get("postcode_area")
     when = metadata.get("scrape_date") or metadata.get("timestamp")
-    date = _moment(when)
+    date = moment_of(str(when))  # the source writes its times without a zone
     return Scrape(
         date,
         _area(area) if isinstance(area, str) else None,
@@ -168,12 +169,3 @@ def _count(said: Mapping[str, Any], what: str) -> Any:
     """Statistics name them ``new_therapists`` or just ``new``."""
     found = said.get(_COUNTS[what], said.get(what))
     return None if isinstance(found, bool) else found
-
-
-def _moment(text: Any) -> datetime | None:
-    """The source writes its times without a zone; they are taken as UTC."""
-    try:
-        moment = datetime.fromisoformat(str(text).strip())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
