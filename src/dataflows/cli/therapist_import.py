@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
-from dataflows.cli.passes import EVERY, Every, Watching, telling, watch
+from dataflows.cli.passes import EVERY, Every, Watching, import_once, watch
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
     from dataflows.flows.practice.therapists.job import Options
-    from dataflows.runs.runner import Report
+    from dataflows.runs.runner import Job, Report
     from dataflows.settings import Settings
 
 COMMAND = "therapist-import"
@@ -73,24 +73,16 @@ def therapist_import(
 
 def run(call: Invocation, options: Options, *, watching: bool = False) -> int:
     """Run one pass and print how it ended; returns the exit code."""
-    settings = call.settings()
-    if options.dry_run:
-        return _pass(call, settings, options)
-    from dataflows.remote.ping import healthy
-
-    def one() -> int:
-        return healthy(settings, COMMAND, lambda: _pass(call, settings, options))
-
-    return telling(settings, COMMAND, one, watching=watching)
-
-
-def _pass(call: Invocation, settings: Settings, options: Options) -> int:
     from dataflows.flows.practice.therapists import job
 
-    job.check(settings, options)
-    target = job.target(settings) + (" (dry run)" if options.dry_run else "")
-    order = call.order(settings, target, job.options_to_json(options), resumable=not options.dry_run)
-    return call.run(order, job.bring_in(settings, options), lambda report: _show(call, settings, options, report))
+    def show(settings: Settings, report: Report) -> None:
+        _show(call, settings, options, report)
+
+    def plan(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
+        job.check(settings, options)
+        return job.target(settings), job.options_to_json(options), job.bring_in(settings, options)
+
+    return import_once(call, COMMAND, plan, dry_run=options.dry_run, watching=watching, show=show)
 
 
 def resume(call: Invocation, kept: Mapping[str, object]) -> int:

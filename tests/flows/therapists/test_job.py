@@ -203,7 +203,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_large_file_writes_nothing_of_i
         return events(self)
 
     stops: list[Any] = []
-    events = job._TherapistImport.play
+    events = job._TherapistImport.events
     monkeypatch.setattr(job._TherapistImport, "events", playing)
     monkeypatch.setattr(applying._Filing, "_take", stopping)
     monkeypatch.setattr(applying, "PAGE", 2)

@@ -64,13 +64,13 @@ class BucketClient:
     def __init__(
         self,
         settings: Settings,
-        policy: RetryPolicy,
+        policy: RetryPolicy | None = None,
         may_delete: Callable[[], None] | None = None,
         broken_off: Callable[[], bool] | None = None,
     ) -> None:
         self._settings = settings
         self._broken_off = broken_off
-        self._policy = policy
+        self._policy = policy or RetryPolicy.of(settings)
         self._may_delete = may_delete or (lambda: None)
         self._timeout = (settings.http_connect_timeout_seconds, settings.http_timeout_seconds)
         self._client: storage.Client | None = None

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from dataflows.errors import WrongUsage
 from dataflows.flows.practice.patients.bucket import BucketClient
 from dataflows.flows.practice.patients.copies import files_in
-from dataflows.flows.practice.patients.tracking import Tracking
-from dataflows.remote.retry import RetryPolicy
+from dataflows.flows.practice.patients.tracking import names
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.store.practice.database import is_missing, open_engine, translated
 from dataflows.store.practice.migrate import version_of
@@ -37,8 +36,8 @@ def behind(settings: Settings, wanted: str, folder: Path | None = None) -> list[
             "--show wants a hash, as mails and `runs show` name it", hint="such as --show 3f9a0c1e77b2d845"
         )
     seal = IdentifierCipher.of(settings.data_dir)
-    for names in (_copies(folder), _tracked(settings), _in_the_bucket(settings, folder)):
-        found = sorted({name for name in names if seal.mark(name).startswith(wanted.lower())})
+    for source in (_copies(folder), _tracked(settings), _in_the_bucket(settings, folder)):
+        found = sorted({name for name in source if seal.mark(name).startswith(wanted.lower())})
         if found:
             return found
     raise WrongUsage(
@@ -60,12 +59,12 @@ def _tracked(settings: Settings) -> Iterator[str]:
         with translated():
             known = version_of(engine) is not None
         if known:
-            yield from Tracking(engine, settings.gcs_bucket, "", RetryPolicy.of(settings)).names()
+            yield from names(engine)
     finally:
         engine.dispose()
 
 
 def _in_the_bucket(settings: Settings, folder: Path | None) -> Iterator[str]:
     if folder is None:
-        with closing(BucketClient(settings, RetryPolicy.of(settings))) as bucket:
+        with closing(BucketClient(settings)) as bucket:
             yield from (one.name for one in bucket.objects().objects)

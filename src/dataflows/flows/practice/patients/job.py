@@ -51,7 +51,7 @@ def bring_in(settings: Settings, options: Options) -> Job:
     return _PatientImport.job(settings, options)
 
 
-def check(options: Options) -> None:
+def check(_: Settings, options: Options) -> None:
     """Make sure that the options make sense.
 
     Raises:

@@ -143,11 +143,13 @@ class Tracking:
 
         self.write(note)
 
-    def forgive(self, names: Iterable[str] | None) -> int:
+    def forgive(self, chosen: Iterable[str] | None) -> int:
         """Let objects that failed start anew: those of these names, or (None) all that are dead. Returns how many."""
-        chosen = _t.status == DEAD if names is None else _t.status.in_((FAILED, DEAD)) & _t.object_name.in_(list(names))
+        failed = (
+            _t.status == DEAD if chosen is None else _t.status.in_((FAILED, DEAD)) & _t.object_name.in_(list(chosen))
+        )
         values = {"status": FAILED, "attempts": 0, "updated_at": datetime.now(UTC)}
-        rows = sa.update(patient_tracking).where(_t.bucket == self.bucket, _t.deleted_at.is_(None), chosen)
+        rows = sa.update(patient_tracking).where(_t.bucket == self.bucket, _t.deleted_at.is_(None), failed)
         return self.write(lambda connection: connection.execute(rows.values(values)).rowcount)
 
     def forgive_one(self, wanted: str, mark: Callable[[str], str]) -> None:
@@ -156,17 +158,11 @@ class Tracking:
         Raises:
             BadInput: no such object has failed.
         """
-        chosen = [name for name in self.names() if wanted in (name, mark(name))]
+        chosen = [name for name in names(self.engine) if wanted in (name, mark(name))]
         if not chosen or not self.forgive(chosen):
             raise BadInput(
                 "no object of that name or hash has failed", hint="give the hash that a mail or `runs show` names"
             )
-
-    def names(self) -> Iterator[str]:
-        """Yield the name of every object that was ever seen, in every bucket."""
-        with self.reading() as connection:
-            names = connection.scalars(sa.select(_t.object_name).distinct().order_by(_t.object_name)).all()
-        yield from names
 
     # --- what is told -------------------------------------------------------------------------------------------------
 
@@ -208,6 +204,12 @@ class Tracking:
 
 
 _COLUMNS = (_t.id, _t.object_name, _t.generation, _t.status, _t.attempts, _t.code, _t.told)
+
+
+def names(engine: sa.Engine) -> Sequence[str]:
+    """The name of every object that was ever seen, in every bucket. Raises as ``database.translated``."""
+    with translated(), engine.connect() as connection:
+        return connection.scalars(sa.select(_t.object_name).distinct()).all()
 
 
 def put(connection: sa.Connection, bucket: str, about: ListedObject, run_id: str, values: Mapping[str, Any]) -> None:
