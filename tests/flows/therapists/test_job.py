@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from dataflows.flows.practice.therapists import applying, choosing, job
 from dataflows.flows.practice.therapists.applying import How, apply
-from dataflows.flows.practice.therapists.figures import FileCounts
+from dataflows.flows.practice.therapists.changes import FileCounts
 from dataflows.runs.journal import Journal
 from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice.tables import import_tracking, outbox, therapists

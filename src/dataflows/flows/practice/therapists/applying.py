@@ -14,14 +14,13 @@ from dataflows.flows.practice.therapists.changes import (
     Decision,
     Delete,
     FieldChange,
-    Nothing,
+    FileCounts,
     Touch,
     Update,
     decide,
     needs_row,
 )
 from dataflows.flows.practice.therapists.creating import Creating, Further, announce
-from dataflows.flows.practice.therapists.figures import FileCounts
 from dataflows.flows.practice.therapists.identity import (
     Claims,
     ClaimsVerdict,
@@ -29,13 +28,12 @@ from dataflows.flows.practice.therapists.identity import (
     KnownListing,
     ListingMatch,
     Sighting,
-    Target,
     needs_ids,
+    target_of,
     who,
 )
 from dataflows.flows.practice.therapists.record import STATUSES, Broken, Item, TherapistEntry, natural_key
 from dataflows.flows.practice.therapists.staging import Row, StagedFile
-from dataflows.flows.practice.values import folded
 from dataflows.store.practice.database import savepoint
 
 __all__ = ["PAGE", "How", "Suspicious", "apply"]
@@ -98,7 +96,7 @@ class _Filing:
         self.further = Further(self.staging, self.sight, self.now)
         self.touched: list[KnownListing] = []
         self.deletions: list[Delete] = []
-        self.replaced: list[int] = []  # therapists whose first listing is gone, and whom another one shows
+        self.replaced: list[KnownListing] = []  # therapists whose first listing is gone, and whom another one shows
 
     def file(self, items: Iterable[Item]) -> FileCounts:
         """Take all pages, then write what had to wait for the end."""
@@ -110,9 +108,7 @@ class _Filing:
         self._delete()
         self.staging.apply()
         for start in range(0, len(self.touched), _TOUCHED_AT_ONCE):
-            touched = self.touched[start : start + _TOUCHED_AT_ONCE]
-            for further, ids in _by_table(touched).items():
-                self.staging.touch(ids, self.sight, further=further)
+            self.staging.touch(self.touched[start : start + _TOUCHED_AT_ONCE], self.sight)
         self._announce_further()
         if self.figures.new > _MANY_NEW:
             self.staging.look_around()
@@ -133,7 +129,18 @@ class _Filing:
             self._create(new)
         if changed := [one for one in decisions if isinstance(one, Update)]:
             self._update(changed)
-        self._count(zip((entry for entry, _ in meant), decisions, strict=True))
+        for (entry, _), decision in zip(meant, decisions, strict=True):
+            self._note(entry, decision)
+
+    def _note(self, entry: TherapistEntry, decision: Decision) -> None:
+        """Count an entry, and put by what is written at the end of the file."""
+        further = isinstance(decision, Create) and (decision.owner is not None or self.further.is_further(decision))
+        self.figures.count(entry, decision, further=further)
+        if isinstance(decision, Touch):
+            self.touched.append(decision.known)
+            self.further.shows(decision.known)
+        elif isinstance(decision, Delete):
+            self.deletions.append(decision._replace(at=entry.at))
 
     def _decided(self, entry: TherapistEntry, found: ListingMatch, rows: Mapping[Key, Row]) -> Decision:
         if found.further is not None:
@@ -187,16 +194,13 @@ class _Filing:
 
     def _claim(self, entry: TherapistEntry, found: ListingMatch) -> bool:
         """Whether the entry is the one of this file that speaks for the listing."""
-        claim = self.claims.claim(_target(entry, found), entry)
+        claim = self.claims.claim(target_of(entry, found), entry)
         if claim == "ambiguous":
             self.figures.refuse(entry.at, claim)
         elif claim in ("duplicate_entry", "shown_elsewhere"):
-            self._counts_for_nothing(entry, claim)
+            self.figures.unchanged += 1
+            self.figures.remark(claim, entry.at)
         return claim == "speaks"
-
-    def _counts_for_nothing(self, entry: TherapistEntry, code: str) -> None:
-        self.figures.unchanged += 1
-        self.figures.remark(code, entry.at)
 
     # --- writing ----------------------------------------------------------------------------------------------
 
@@ -256,9 +260,8 @@ class _Filing:
             raise Suspicious(len(gone), active)
         for start in range(0, len(gone), PAGE):
             self._delete_page(gone[start : start + PAGE])
-        self.staging.delete(self.replaced, {"deleted_at": self.sight.date}, further=False)
-        for further, ids in _by_table([one.known for one in deletions if not one.news]).items():
-            self.staging.delete(ids, {"deleted_at": self.sight.date}, further=further)
+        again = [one.known for one in deletions if not one.news]
+        self.staging.delete([*self.replaced, *again], {"deleted_at": self.sight.date})
 
     def _counting(self) -> list[Delete]:
         """The deletions, but for those of therapists whom another listing shows."""
@@ -271,14 +274,13 @@ class _Filing:
                 self.figures.updated += one.news
                 self.figures.deleted -= one.news
                 self.figures.remark("shown_elsewhere", one.at)
-                self.replaced += [one.known.id] if one.news else []
+                self.replaced += [one.known] if one.news else []
             else:
                 counting.append(one)
         return counting
 
     def _delete_page(self, gone: Sequence[KnownListing]) -> None:
-        for further, ids in _by_table(gone).items():
-            self.staging.delete(ids, {"deleted_at": self.sight.date, "updated_at": self.now}, further=further)
+        self.staging.delete(gone, {"deleted_at": self.sight.date, "updated_at": self.now})
         self.staging.note([self._noted(one, FieldChange("active", True, False)) for one in gone])
         own = [one.id for one in gone if one.location is None]
         announce(self.connection, "deleted", self.staging.therapists(own))
@@ -287,7 +289,7 @@ class _Filing:
     def _announce_further(self) -> None:
         """Tell of therapists whose listings changed places or changed, and of those whom one shows who had gone."""
         further, stood_in = self.further, set[int]()
-        gone = [*self.replaced, *sorted(further.reviving)]
+        gone = [*(one.id for one in self.replaced), *sorted(further.reviving)]
         for start in range(0, len(gone), PAGE):
             news = dict(further.stand_in(gone[start : start + PAGE]))
             self.staging.note([self._noted(owner, change) for owner, changes in news.items() for change in changes])
@@ -302,60 +304,3 @@ class _Filing:
             locations = self.staging.locations(page)
             rows = [{**row, "locations": locations.get(row["id"], [])} for row in self.staging.therapists(page)]
             announce(self.connection, "updated", rows)
-
-    # --- counting ---------------------------------------------------------------------------------------------
-
-    def _count(self, decisions: Iterable[tuple[TherapistEntry, Decision]]) -> None:
-        figures = self.figures
-        for entry, decision in decisions:
-            match decision:
-                case Create(owner=None) if not self.further.is_further(decision):
-                    figures.new += 1
-                case Create():
-                    figures.updated += 1
-                    figures.locations += 1
-                case Update():
-                    self._count_update(entry, decision)
-                case Touch(known=known):
-                    figures.unchanged += 1
-                    self.touched.append(known)
-                    self.further.shows(known)
-                case Delete(news=news):
-                    figures.deleted += news
-                    figures.unchanged += not news
-                    self.deletions.append(decision._replace(at=entry.at))
-                case Nothing(why=why):
-                    figures.unchanged += 1
-                    figures.older += why == "older"
-                    if why == "shown_elsewhere":
-                        figures.remark(why, entry.at)
-
-    def _count_update(self, entry: TherapistEntry, decision: Update) -> None:
-        figures, changes = self.figures, decision.changes
-        figures.updated += bool(changes.changed)
-        figures.unchanged += not changes.changed
-        figures.revived += decision.revived
-        of = "" if decision.known.location is None else "locations."
-        figures.fields.update(of + change.field for change in changes.changed)
-        figures.status_mismatch += entry.status == "unchanged" and bool(changes.changed)
-        if changes.kept:
-            figures.remark("kept_empty", entry.at)
-        if any(one.field == "last_name" and folded(one.old) != folded(one.new) for one in changes.changed):
-            figures.remark("name_changed", entry.at)
-
-
-def _target(entry: TherapistEntry, found: ListingMatch) -> Target:
-    """What an entry claims to speak for: a listing, a further one of a therapist, or somebody new."""
-    if found.known is not None:
-        return found.known.key
-    street = folded(entry.values.get("street")) if entry.source_id is not None else ""
-    owner = entry.natural_key if found.further is None else found.further.id
-    return f"{owner}\n{street}"
-
-
-def _by_table(listings: Iterable[KnownListing]) -> dict[bool, list[int]]:
-    """The ids of listings: of therapists (False), and of further listings (True)."""
-    found: dict[bool, list[int]] = {False: [], True: []}
-    for one in listings:
-        found[one.location is not None].append(one.location or one.id)
-    return found

@@ -44,7 +44,7 @@ class Look(NamedTuple):
 
     @property
     def doubts(self) -> Iterator[str]:
-        """What is odd about its dates, as names of ``figures.CODES``."""
+        """What is odd about its dates, as names of ``changes.CODES``."""
         if self.in_future:
             yield "date_in_future"
         if self.found.day_ahead:

@@ -150,6 +150,15 @@ class ListingMatch(NamedTuple):
     further: KnownListing | None = None
 
 
+def target_of(entry: TherapistEntry, found: ListingMatch) -> Target:
+    """What an entry claims to speak for: a listing, a further one of a therapist, or somebody new."""
+    if found.known is not None:
+        return found.known.key
+    street = folded(entry.values.get("street")) if entry.source_id is not None else ""
+    owner = entry.natural_key if found.further is None else found.further.id
+    return f"{owner}\n{street}"
+
+
 def needs_ids(entry: TherapistEntry, area: str, by_key: Collection[KnownListing]) -> bool:
     """Whether the id and the people have to be looked up too: not where one with the natural key has that very id."""
     if entry.source_id is None and len(by_key) < 2:

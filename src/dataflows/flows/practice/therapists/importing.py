@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from dataflows.flows.practice.therapists import tracking
 from dataflows.flows.practice.therapists.applying import How, Suspicious, apply
+from dataflows.flows.practice.therapists.changes import FileCounts
 from dataflows.flows.practice.therapists.choosing import Look, Read
-from dataflows.flows.practice.therapists.figures import FileCounts
 from dataflows.flows.practice.therapists.identity import Sighting
 from dataflows.flows.practice.therapists.scrape import Unreadable
 from dataflows.flows.practice.therapists.tracking import FAILED, PARTIAL, SUCCESS, SUSPICIOUS, FileVerdict, TrackedFile

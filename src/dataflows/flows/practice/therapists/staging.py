@@ -261,13 +261,13 @@ class StagedFile:
         for changed in self._changed.values():
             changed.apply()
 
-    def touch(self, ids: Collection[int], sight: Sighting, *, further: bool) -> None:
-        """Note that these therapists, or further listings, were seen again as they were."""
-        self._change(ids, {"last_seen": sight.date, "seen_in": sight.name, "area": sight.area}, further=further)
+    def touch(self, listings: Iterable[KnownListing], sight: Sighting) -> None:
+        """Note that these were seen again as they were."""
+        self._change(listings, {"last_seen": sight.date, "seen_in": sight.name, "area": sight.area})
 
-    def delete(self, ids: Collection[int], values: Mapping[str, Any], *, further: bool) -> None:
-        """Mark these therapists, or further listings, deleted."""
-        self._change(ids, {"active": False, **values}, further=further)
+    def delete(self, listings: Iterable[KnownListing], values: Mapping[str, Any]) -> None:
+        """Mark these deleted."""
+        self._change(listings, {"active": False, **values})
 
     def revive(self, ids: Collection[int], now: datetime) -> list[int]:
         """Mark therapists active whom a further listing shows; returns those that were not."""
@@ -283,9 +283,11 @@ class StagedFile:
             )
         return gone
 
-    def _change(self, ids: Collection[int], values: Mapping[str, Any], *, further: bool) -> None:
-        if not ids:
-            return
-        table = therapist_locations if further else therapists
-        wanted = within(self._connection, table.c.id, list(ids))
-        self._connection.execute(table.update().values(dict(values)).where(wanted))
+    def _change(self, listings: Iterable[KnownListing], values: Mapping[str, Any]) -> None:
+        ids: dict[str, list[int]] = {therapists.name: [], therapist_locations.name: []}
+        for one in listings:
+            ids[(therapists if one.location is None else therapist_locations).name].append(one.location or one.id)
+        for table in (therapists, therapist_locations):
+            if ids[table.name]:
+                wanted = within(self._connection, table.c.id, ids[table.name])
+                self._connection.execute(table.update().values(dict(values)).where(wanted))

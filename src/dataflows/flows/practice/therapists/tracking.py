@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
+from dataflows.flows.practice.therapists.changes import FileCounts
 from dataflows.flows.practice.therapists.choosing import Look
-from dataflows.flows.practice.therapists.figures import FileCounts
 from dataflows.store.practice.database import insert, within
 from dataflows.store.practice.tables import import_tracking
 
