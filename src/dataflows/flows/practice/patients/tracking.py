@@ -168,7 +168,13 @@ class Tracking:
 
     def news(self) -> list[ObjectNews]:
         """Return what the operator was not told yet, oldest first; whoever has the lock by now tells it."""
-        return self.write(self._news)
+
+        def look() -> list[ObjectNews]:
+            self.may_write()
+            with self.reading() as connection:
+                return self._news(connection)
+
+        return self.policy.call(look, "the practice database")
 
     def _news(self, connection: sa.Connection) -> list[ObjectNews]:
         trouble = sa.select(*_COLUMNS).where(
