@@ -26,7 +26,7 @@ from dataflows.flows.practice.patients.failures import (
     is_closed,
     translated,
     unreadable,
-)
+)  # fmt: skip
 from dataflows.flows.practice.patients.objects import Deletion, ListedObject, ObjectListing, Vanished
 from dataflows.flows.practice.values import moment_of
 from dataflows.remote.retry import RetryPolicy

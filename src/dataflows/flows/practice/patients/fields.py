@@ -139,8 +139,8 @@ def _validated(section: dict[str, Any]) -> PatientData | NotARegistration:
         return PatientData.model_validate(section)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_context=True, include_url=False)
-    told = dict.fromkeys(f"patient_data.{problem['loc'][0]}: {_rule(problem)}" for problem in problems)
-    return NotARegistration("invalid", "; ".join(told))
+    broken = dict.fromkeys(f"patient_data.{problem['loc'][0]}: {_rule(problem)}" for problem in problems)
+    return NotARegistration("invalid", "; ".join(broken))
 
 
 def _rule(problem: Mapping[str, Any]) -> str:

@@ -35,9 +35,9 @@ def behind(settings: Settings, wanted: str, folder: Path | None = None) -> list[
         raise WrongUsage(
             "--show wants a hash, as mails and `runs show` name it", hint="such as --show 3f9a0c1e77b2d845"
         )
-    seal = IdentifierCipher.of(settings.data_dir)
+    cipher = IdentifierCipher.of(settings.data_dir)
     for source in (_copies(folder), _tracked(settings), _in_the_bucket(settings, folder)):
-        found = sorted({name for name in source if seal.mark(name).startswith(wanted.lower())})
+        found = sorted({name for name in source if cipher.mark(name).startswith(wanted.lower())})
         if found:
             return found
     raise WrongUsage(

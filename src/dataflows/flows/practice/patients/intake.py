@@ -23,7 +23,7 @@ from dataflows.flows.practice.patients.tracking import (
     UNRECOGNISED,
     TrackedObject,
     Tracking,
-)
+)  # fmt: skip
 
 COPIES = "file:"
 """What stands in the place of a bucket's name for local copies; no bucket can be called so."""

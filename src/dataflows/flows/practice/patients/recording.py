@@ -17,7 +17,7 @@ from dataflows.flows.practice.patients.identity import (
     fold,
     match,
     person,
-)
+)  # fmt: skip
 from dataflows.flows.practice.patients.objects import ListedObject
 from dataflows.flows.practice.patients.registration import Registration
 from dataflows.flows.practice.patients.tracking import (
@@ -29,7 +29,7 @@ from dataflows.flows.practice.patients.tracking import (
     Tracking,
     put,
 )
-from dataflows.store.practice.outbox import add as announce
+from dataflows.store.practice import outbox
 from dataflows.store.practice.tables import patient_consents, patient_registrations, patient_tracking, patients
 
 
@@ -93,14 +93,14 @@ def _enter(connection: sa.Connection, arrival: ReceivedRegistration) -> tuple[in
     found = _match(connection, who)
     if found.patient_id is None:
         patient_id = _insert(connection, arrival, who, found)
-        _tell(connection, "patient.created", patient_id)
+        _announce(connection, "patient.created", patient_id)
         return patient_id, RecordingResult(IMPORTED, found.flag)
     row = _patient(connection, found.patient_id)
     folded = fold(connection, row, arrival.registration, arrival.about)
     if not folded.is_news:
         return found.patient_id, RecordingResult(SUPERSEDED)
     _update(connection, who, row, folded)
-    _tell(connection, "patient.updated", found.patient_id)
+    _announce(connection, "patient.updated", found.patient_id)
     return found.patient_id, RecordingResult(UPDATED)
 
 
@@ -145,11 +145,11 @@ def _update(connection: sa.Connection, who: PatientIdentity, row: sa.Row[Any], f
     connection.execute(sa.update(patients).where(patients.c.id == row.id).values(values))
 
 
-def _tell(connection: sa.Connection, event_type: str, patient_id: int) -> None:
+def _announce(connection: sa.Connection, event_type: str, patient_id: int) -> None:
     row = _patient(connection, patient_id)._mapping
     data = {name: row[name] for name in (*COLUMNS, "extra", "possible_duplicate") if row[name] is not None}
-    told = {name: value.isoformat() if isinstance(value, date) else value for name, value in data.items()}
-    announce(connection, event_type, str(patient_id), {"patient_id": patient_id, "patient_data": told})
+    plain = {name: value.isoformat() if isinstance(value, date) else value for name, value in data.items()}
+    outbox.add(connection, event_type, patient_id, {"patient_id": patient_id, "patient_data": plain})
 
 
 def _time_of(arrival: ReceivedRegistration) -> datetime:

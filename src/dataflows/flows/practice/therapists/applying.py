@@ -19,7 +19,7 @@ from dataflows.flows.practice.therapists.changes import (
     Update,
     decide,
     needs_row,
-)
+)  # fmt: skip
 from dataflows.flows.practice.therapists.creating import Creating, Further, announce
 from dataflows.flows.practice.therapists.identity import (
     Claims,
@@ -31,7 +31,7 @@ from dataflows.flows.practice.therapists.identity import (
     needs_ids,
     target_of,
     who,
-)
+)  # fmt: skip
 from dataflows.flows.practice.therapists.record import STATUSES, Broken, Item, TherapistEntry, natural_key
 from dataflows.flows.practice.therapists.staging import Row, StagedFile
 from dataflows.store.practice.database import savepoint

@@ -17,7 +17,7 @@ from dataflows.store.practice import outbox
 from dataflows.store.practice.database import insert, within
 from dataflows.store.practice.tables import therapists
 
-_TOLD = ("area", "source_id", "active", *FIELDS)
+_PUBLISHED = ("area", "source_id", "active", *FIELDS)
 _LOCATIONS = "locations"  # where those have changed
 
 
@@ -33,14 +33,14 @@ def announce_new(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -
         announce(connection, "created", rows)
         return
     build, column = sa.func.jsonb_build_object, therapists.c
-    data = build(*(part for name in _TOLD for part in (sa.text(f"'{name}'"), column[name])))
+    data = build(*(part for name in _PUBLISHED for part in (sa.text(f"'{name}'"), column[name])))
     payload = build(sa.text("'therapist_id'"), column.id, sa.text("'therapist_data'"), data)
     chosen = within(connection, column.id, [row["id"] for row in rows])
     outbox.add_from(connection, "therapist.created", column.id, payload, chosen)
 
 
 def _event(what: str, row: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    data = {name: row[name] for name in (*_TOLD, _LOCATIONS) if name in row}
+    data = {name: row[name] for name in (*_PUBLISHED, _LOCATIONS) if name in row}
     return f"therapist.{what}", str(row["id"]), {"therapist_id": row["id"], "therapist_data": data}
 
 

@@ -40,7 +40,7 @@ class Reporter:
         self.warnings = Counter[str]()
         self.mismatches = 0
         self.suspicious: list[str] = []
-        self._told: list[dict[str, object]] = []
+        self._entries: list[dict[str, object]] = []
         self._items: list[Item] = []
         self._saved = time.monotonic()
         self._warned = 0
@@ -91,7 +91,7 @@ class Reporter:
             warnings=sum(self.warnings.values()),
             remarks=dict(sorted(self.warnings.items())),
             fields=dict(sorted(self.fields.items())),
-            items=self._told,
+            items=self._entries,
         )
 
     def _record(self, items: list[Item]) -> None:
@@ -116,8 +116,8 @@ class Reporter:
         self.warnings.update({code: remark.count for code, remark in figures.remarks.items()})
         if verdict.status == FAILED and (verdict.error or "").startswith(SUSPICIOUS):
             self.suspicious.append(f"{outcome.look.found.name} ({meaning(verdict.error or '')})")
-        if (verdict.status != SUCCESS or figures.remarks) and len(self._told) < _MOST_FILES:
-            self._told.append(self._entry(outcome))
+        if (verdict.status != SUCCESS or figures.remarks) and len(self._entries) < _MOST_FILES:
+            self._entries.append(self._entry(outcome))
 
     def _entry(self, outcome: FileOutcome) -> dict[str, object]:
         figures = outcome.figures
