@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -97,13 +97,11 @@ class ImportPass(ABC, Generic[OptionsT]):
         self.fill_report()
         require_kafka(self.settings)
         yield Step("opening the practice database")
+        engine = self._engine()
         try:
-            engine = self._engine()
-            try:
-                yield from self._rehearse(engine) if self.options.dry_run else self._import(engine)
-            finally:
-                engine.dispose()  # Windows deletes and moves no file that is open
+            yield from self._rehearse(engine) if self.options.dry_run else self._import(engine)
         finally:
+            engine.dispose()  # Windows deletes and moves no file that is open
             self.fill_report()
         self.end()
 
@@ -133,8 +131,12 @@ class ImportPass(ABC, Generic[OptionsT]):
             current = is_current(engine)
         if not current:
             yield Warned("the practice database would be made, or brought to the newest version of its tables")
+            engine.dispose()
             engine = _nowhere()
-        with lock_for(engine, self.command) if self.rehearses_alone else nullcontext():
+        with ExitStack() as stack:
+            stack.callback(engine.dispose)
+            if self.rehearses_alone:
+                stack.enter_context(lock_for(engine, self.command))
             self.prepare(engine, lambda: None)
             yield from self.rehearse()
             yield from self.remarks()
