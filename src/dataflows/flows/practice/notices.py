@@ -58,8 +58,8 @@ def published(
         drained = kafka.drain(settings, engine, topic, run.stop, may_publish=may_publish, forget=not clock.jumped)
     run.report["events"] = {"published": drained.published, "waiting": drained.waiting}
     if drained.refused:
-        whose = topic.replace("-events", "s")
-        yield Warned(f"{drained.refused} events are refused by the brokers; those of the same {whose} wait")
+        what = "patients" if topic == "patient-events" else "therapists"
+        yield Warned(f"{drained.refused} events are refused by the brokers; those of the same {what} wait")
     if drained.why and not run.stop.is_set():
         yield Warned(f"events were not published: {drained.why}", hint="they are tried again by the next run")
 

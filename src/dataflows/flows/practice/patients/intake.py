@@ -13,7 +13,13 @@ from dataflows.flows.practice.patients.bucket import PatientBucket
 from dataflows.flows.practice.patients.copies import BackupFolder, read_copy
 from dataflows.flows.practice.patients.objects import Deletion, ListedObject, Vanished
 from dataflows.flows.practice.patients.recording import ReceivedRegistration, copy_of, record
-from dataflows.flows.practice.patients.registration import NotARegistration, Registration, read, too_large
+from dataflows.flows.practice.patients.registration import (
+    NotARegistration,
+    Registration,
+    read,
+    too_large,
+    without_generation,
+)
 from dataflows.flows.practice.patients.reporting import ObjectReporter
 from dataflows.flows.practice.patients.tracking import (
     ATTEMPTS,
@@ -27,7 +33,6 @@ from dataflows.flows.practice.patients.tracking import (
 
 COPIES = "file:"
 """What stands in the place of a bucket's name for local copies; no bucket can be called so."""
-NO_GENERATION = "the bucket's list does not say which version of the object it is"
 
 
 @dataclass
@@ -46,7 +51,7 @@ class Intake:
         status = tracked.status if tracked else None
         found = self.rule(about.name)
         if not about.generation:  # without which it can neither be tracked nor deleted; it stays where it is
-            return self.report.failed(about.name, "no_generation", NO_GENERATION)
+            return self.report.failed(about.name, without_generation())
         if status in DONE:
             return self._delete(about, str(status), "deleted")
         if found is None:
@@ -102,7 +107,7 @@ class Intake:
             self._put_aside(copy, {"object": key, "code": why.code, "why": why.message, "attempts": attempts})
         status = self.tracking.fail(about, why.code, sha256=sha256, copy_name=copy, attempts=attempts)
         known = tracked is not None and tracked.code == why.code
-        return self.report.failed(about.name, why.code, why.message, status=status, known=known)
+        return self.report.failed(about.name, why, status=status, known=known)
 
     def restore(self, file: Path) -> Event:
         """Import a local copy, unless that was done before; nothing is moved or deleted."""
@@ -110,7 +115,7 @@ class Intake:
         name = about.name
         found = _checked(data, about.moment, self.max_bytes, token)
         if isinstance(found, NotARegistration):
-            return self.report.failed(name, found.code, found.message)
+            return self.report.failed(name, found)
         if copy_of(self.tracking, found.sha256) is not None:
             return self.report.skipped(name, DUPLICATE_FILE, "known")
         copy = self._keep(about, data, found.sha256)

@@ -16,7 +16,7 @@ from dataflows.flows.practice.values import AHEAD, moment_of
 from dataflows.store.encodings import NAMES, encoding_of
 from dataflows.store.json_bounds import OutOfBounds, check
 
-__all__ = ["OBJECT", "NotARegistration", "Registration", "read", "too_large"]
+__all__ = ["OBJECT", "NotARegistration", "Registration", "read", "too_large", "without_generation"]
 
 OBJECT = "object"
 """What stands for the source of a registration's time where its object's time counts."""
@@ -117,6 +117,11 @@ def _gunzipped(data: bytes, limit: int) -> bytes | NotARegistration:
     except zlib.error:
         return NotARegistration("not_json", "is no whole gzip stream")
     return too_large(limit) if size > limit else b"".join(pieces)
+
+
+def without_generation() -> NotARegistration:
+    """The error for an object of which the list of the bucket does not say enough to delete it."""
+    return NotARegistration("no_generation", "the bucket's list does not say which version of the object it is")
 
 
 def too_large(max_bytes: int) -> NotARegistration:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from dataflows.events import Done, Event, Failed, Pending, Skipped, Warned
 from dataflows.flows.practice.notices import Message, section, summary
 from dataflows.flows.practice.patients.recording import RecordingResult
-from dataflows.flows.practice.patients.registration import Registration
+from dataflows.flows.practice.patients.registration import NotARegistration, Registration
 from dataflows.flows.practice.patients.tracking import ATTEMPTS, DEAD, FAILED, RECOVERED, UNRECOGNISED, ObjectNews
 from dataflows.runs.journal import Item
 from dataflows.runs.keys import IdentifierCipher
@@ -97,10 +97,11 @@ class ObjectReporter:
         self.tally.counts[count] += 1
         return self._event(Skipped(self.key(name), code), name, "skipped", code)
 
-    def failed(self, name: str, code: str, why: str, *, status: str = FAILED, known: bool = False) -> Event:
+    def failed(self, name: str, why: NotARegistration, *, status: str = FAILED, known: bool = False) -> Event:
         """An object that cannot be imported; ``known``: it failed so before."""
         self.tally.counts[status] += 1
-        return self._event(Failed(self.key(name), code, why, known=known), name, "failed", code, why)
+        event = Failed(self.key(name), why.code, why.message, known=known)
+        return self._event(event, name, "failed", why.code, why.message)
 
     def pending(self, name: str, code: str) -> Event:
         """An object that waits for the next pass."""
