@@ -21,10 +21,10 @@ from dataflows.flows.csc import delta
 from dataflows.flows.csc.writers import StagingWriter
 from dataflows.flows.hospitals.batch import Ask, Batch
 from dataflows.flows.hospitals.records import CreateOutcome, NotSent, Unknown
-from dataflows.flows.patients import identity, recording
-from dataflows.flows.patients.bucket import ListedObject
-from dataflows.flows.patients.intake import Intake
-from dataflows.flows.therapists.identity import TherapistIdentity
+from dataflows.flows.practice.patients import identity, recording
+from dataflows.flows.practice.patients.intake import Intake
+from dataflows.flows.practice.patients.objects import ListedObject
+from dataflows.flows.practice.therapists.identity import TherapistIdentity
 
 ROOT = Path(__file__).resolve().parent.parent
 Capture = pytest.CaptureFixture[str]
@@ -124,7 +124,7 @@ def delete_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     keep = Intake._keep
 
     def deleted_first(intake: Intake, about: ListedObject, data: bytes, sha256: str) -> str:
-        intake.bucket.delete(about.name, about.generation)
+        intake.bucket.delete(about)
         return keep(intake, about, data, sha256)
 
     monkeypatch.setattr(Intake, "_keep", deleted_first)

@@ -30,6 +30,8 @@ MAY_KNOW = {
 }
 # of a flow, the sandbox may only know the rules of its payload
 PAYLOAD_RULES = {"payload", "schema"}
+# two flows, with what both need beside them
+SHARING = {("practice", "patients"), ("practice", "therapists")}
 # what a command calls: the story of one command each; the steps of a flow do not know them
 JOBS = {"job", "inspection"}
 PRINTERS = {"cli/output.py", "cli/progress.py", "cli/wording.py"}
@@ -83,6 +85,20 @@ def room(path: str) -> str:
     return "" if first == "__init__" else first
 
 
+def flow_and_step(path: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The flow that a module below ``flows`` belongs to, and which of its modules it is.
+
+    Of the practice each folder is a flow; what lies beside the folders is for both.
+    """
+    deep = 2 if path[:2] in SHARING else 1
+    return path[:deep], (*path, "", "")[deep]
+
+
+def beside(flow: tuple[str, ...]) -> tuple[str, ...]:
+    """Where the modules lie that a flow shares with another one; without such a place the flow itself."""
+    return flow[:1]
+
+
 def calls(tree: ast.Module) -> Iterator[str]:
     """The dotted names of everything that a module calls."""
     for node in ast.walk(tree):
@@ -99,16 +115,32 @@ def test_nothing_looks_up(path: str) -> None:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("flows/") and path.count("/") > 1])
 def test_flows_do_not_know_each_other_and_steps_do_not_know_their_job(path: str) -> None:
-    flow = path.split("/")[1]
+    flow, step = flow_and_step(tuple(path.removesuffix(".py").split("/")[1:]))
     for target in own(MODULES[path]):
         if target[:1] == ("flows",):
-            assert target[1] == flow
-            assert target[2] not in JOBS or path.split("/")[2].removesuffix(".py") in JOBS
+            known, what = flow_and_step(target[1:])
+            assert known in (flow, beside(flow))
+            assert what not in JOBS or step in JOBS
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "may"),
+    [
+        ("patients", "patients", True),
+        ("patients", "", True),
+        ("patients", "therapists", False),
+        ("", "patients", False),
+    ],
+)
+def test_the_two_flows_of_the_practice_know_what_lies_beside_them_only(one: str, other: str, may: bool) -> None:
+    flow, _ = flow_and_step(tuple(filter(None, ("practice", one, "step"))))
+    known, _ = flow_and_step(tuple(filter(None, ("practice", other, "step"))))
+    assert (known in (flow, beside(flow))) is may
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("sandbox/")])
 def test_the_sandbox_knows_no_more_of_a_flow_than_its_payload_rules(path: str) -> None:
-    known = {target[2] for target in own(MODULES[path]) if target[:1] == ("flows",)}
+    known = {flow_and_step(target[1:])[1] for target in own(MODULES[path]) if target[:1] == ("flows",)}
     assert known <= PAYLOAD_RULES
 
 

@@ -9,7 +9,7 @@ import typer
 
 from dataflows.cli.main import app
 from dataflows.errors import ExitCode
-from dataflows.flows.patients import bucket, failures, fields, ledger, registration, tracking
+from dataflows.flows.practice.patients import failures, fields, objects, registration, reporting, tracking
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "patient-import.md").read_text(encoding="utf-8")
@@ -22,14 +22,14 @@ def first_column(head: str) -> set[str]:
 
 
 def test_it_explains_every_field_of_the_report() -> None:
-    told = set(ledger.figures(ledger.ImportTally())) | {"events"}
+    told = set(reporting.ImportTally().figures()) | {"events"}
     assert first_column("| field | meaning |") - {"---"} == told
 
 
 def test_it_explains_every_reason() -> None:
     sources = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in (fields, registration)]
-    unfit = {code for source in sources for code in re.findall(r'Unfit\("([a-z_]+)"', source)}
-    others = {failures.Damaged.code, "service_down", "access_refused", "not_deleted", bucket.Vanished.code}
+    unfit = {code for source in sources for code in re.findall(r'NotARegistration\("([a-z_]+)"', source)}
+    others = {failures.Damaged.code, "service_down", "access_refused", "not_deleted", objects.Vanished.code}
     others |= {tracking.UNRECOGNISED, tracking.DEAD, "no_generation"}
     assert first_column("| code | what it means, and what to do |") - {"---"} == unfit | others
 

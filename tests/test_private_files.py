@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from dataflows.cli.main import _command, main
 from dataflows.cli.options import variables
 from dataflows.flows.csc.table import staging_table
-from dataflows.flows.patients.tracking import ATTEMPTS
+from dataflows.flows.practice.patients.tracking import ATTEMPTS
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.synthetic_practice import therapist
 from tests.accounts import any_mask, open_to_others, posix

@@ -9,7 +9,7 @@ import typer
 
 from dataflows.cli.main import app
 from dataflows.errors import ExitCode
-from dataflows.flows.therapists import applying, figures, importing, record, reporting
+from dataflows.flows.practice.therapists import applying, changes, importing, record, reporting
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "therapist-import.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_it_explains_every_reason() -> None:
     )
     of_files = set(importing.MEANINGS) - {"changed", "partial"}  # of which one leads to not_ready, the other to entries
     assert first_column("| code | what it means |") == of_files | wrong | (refused - {"ambiguous"})
-    assert [name for name in (*figures.CODES, "ambiguous") if f"`{name}`" not in PAGE] == []
+    assert [name for name in (*changes.CODES, "ambiguous") if f"`{name}`" not in PAGE] == []
 
 
 def test_it_says_what_to_do_for_every_exit_code_of_a_run() -> None:

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 HEAVY = [
     "tests.warm", "dataflows.cli.main", "dataflows.cli.progress", "dataflows.cli.wording", "dataflows.flows.cqc.job",
-    "dataflows.flows.csc.job", "dataflows.flows.hospitals.job", "dataflows.flows.patients.job",
-    "dataflows.flows.therapists.job", "dataflows.checks", "dataflows.web.application", "dataflows.web.server",
+    "dataflows.flows.csc.job", "dataflows.flows.hospitals.job", "dataflows.flows.practice.patients.job",
+    "dataflows.flows.practice.therapists.job", "dataflows.checks", "dataflows.web.application", "dataflows.web.server",
     "dataflows.settings.reading", "google.cloud.storage", "google.auth.transport.requests", "google_crc32c", "psycopg",
     "pydantic_settings", "dotenv", "rich.console", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql",
     "tests.heated", "tests.flows.patients.fatal",
     # what another account may not read later
-    "dataflows.remote.smtp", "dataflows.store.practice.upgrading", "_strptime", "locale", "zipfile", "encodings.idna",
+    "dataflows.remote.smtp", "dataflows.store.practice.migrations", "alembic.script.revision",
+    "_strptime", "locale", "zipfile", "encodings.idna",
 ]  # fmt: skip
 POSSIBLE = hasattr(os, "fork")
 

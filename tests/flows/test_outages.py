@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.therapists import tracking
-from dataflows.flows.therapists.creating import Creating
+from dataflows.flows.practice.therapists import tracking
+from dataflows.flows.practice.therapists.creating import Creating
 from dataflows.sandbox.server import Sandbox
 from dataflows.store.practice.migrate import migrate
 from tests.flows.outage import Server, fragile

@@ -11,7 +11,7 @@ from dataflows.checks.check import ENV_FILE, Attempt, Check, env_file, origin
 from dataflows.errors import ExitCode, ServiceDown
 
 if TYPE_CHECKING:
-    from dataflows.flows.patients.bucket import BucketClient
+    from dataflows.flows.practice.patients.bucket import BucketClient
     from dataflows.remote.smtp import MailServer
     from dataflows.settings import Settings
 
@@ -35,7 +35,7 @@ class _BucketCheck:
     """The bucket, asked once each: a diagnosis says what is, and does not try again."""
 
     def __init__(self, settings: Settings) -> None:
-        from dataflows.flows.patients.bucket import BucketClient
+        from dataflows.flows.practice.patients.bucket import BucketClient
         from dataflows.remote.retry import RetryPolicy
 
         once = RetryPolicy(attempts=1, deadline=settings.http_deadline_seconds, max_wait=0)

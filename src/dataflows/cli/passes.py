@@ -1,10 +1,10 @@
-"""What the import commands share: ``--watch`` with its passes."""
+"""What the import commands share: one pass, and ``--watch`` with many."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -12,6 +12,7 @@ from dataflows.cli.options import Invocation
 from dataflows.errors import DataflowsError, ExitCode, WrongUsage
 
 if TYPE_CHECKING:
+    from dataflows.runs.runner import Job, Report
     from dataflows.settings import Settings
 
 Watching = Annotated[bool, typer.Option("--watch", help="Go on until stopped: one pass after the other.")]
@@ -19,6 +20,34 @@ Every = Annotated[str, typer.Option("--every", help="With --watch: from pass to 
 EVERY = "1h"
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+Plan: TypeAlias = "Callable[[Settings], tuple[str, Mapping[str, object], Job]]"
+"""Makes sure that a pass makes sense; its target, its options for the journal and its job."""
+
+
+def import_once(
+    call: Invocation,
+    command: str,
+    plan: Plan,
+    *,
+    dry_run: bool,
+    watching: bool,
+    show: Callable[[Settings, Report], None] | None = None,
+) -> int:
+    """Run one pass and print how it ended; returns the exit code. ``show`` prints the report for people."""
+    settings = call.settings()
+
+    def one_pass() -> int:
+        target, options, job = plan(settings)
+        order = call.order(settings, target + " (dry run)" * dry_run, options, resumable=not dry_run)
+        return call.run(order, job, show and (lambda report: show(settings, report)))
+
+    if dry_run:
+        return one_pass()
+    from dataflows.remote.ping import healthy
+
+    return telling(settings, command, lambda: healthy(settings, command, one_pass), watching=watching)
 
 
 def seconds(text: str) -> float:
@@ -39,8 +68,7 @@ def telling(settings: Settings, command: str, run: Callable[[], int], *, watchin
     from dataflows.runs import trouble
 
     def tell(news: trouble.TroubleNews) -> bool:
-        done = mail.post(settings, mail.Message(news.subject, news.text), settings.data_dir)
-        return bool(done.sent or done.kept or done.file)
+        return mail.post(settings, mail.Message(news.subject, news.text), settings.data_dir).is_safe
 
     patience = trouble.UNREACHABLE_PASSES if watching else 1
     return trouble.telling(settings.data_dir, command, run, tell, patience=patience)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
-from dataflows.cli.passes import EVERY, Every, Watching, telling, watch
+from dataflows.cli.passes import EVERY, Every, Watching, import_once, watch
 from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from dataflows.flows.patients.job import Options
+    from dataflows.flows.practice.patients.job import Options
+    from dataflows.runs.runner import Job
     from dataflows.settings import Settings
 
 COMMAND = "patient-import"
@@ -58,7 +59,7 @@ def patient_import(
     _refuse_contradictions(
         watching=watching, retry=retry is not None or retry_dead, copies=from_copies is not None, dry_run=dry_run
     )
-    from dataflows.flows.patients import job
+    from dataflows.flows.practice.patients import job
 
     options = job.Options(dry_run, pattern, retry, retry_dead, from_copies)
     if show is not None:
@@ -70,29 +71,18 @@ def patient_import(
 
 def run(call: Invocation, options: Options, *, watching: bool = False) -> int:
     """Run one pass and print how it ended; returns the exit code."""
-    settings = call.settings()
-    if options.dry_run:
-        return _pass(call, settings, options)
-    from dataflows.remote.ping import healthy
+    from dataflows.flows.practice.patients import job
 
-    def one() -> int:
-        return healthy(settings, COMMAND, lambda: _pass(call, settings, options))
+    def plan(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
+        job.check(settings, options)
+        return job.target(settings), job.options_to_json(options), job.bring_in(settings, options)
 
-    return telling(settings, COMMAND, one, watching=watching)
-
-
-def _pass(call: Invocation, settings: Settings, options: Options) -> int:
-    from dataflows.flows.patients import job
-
-    job.check(options)
-    target = job.target(settings) + (" (dry run)" if options.dry_run else "")
-    order = call.order(settings, target, job.options_to_json(options), resumable=not options.dry_run)
-    return call.run(order, job.bring_in(settings, options))
+    return import_once(call, COMMAND, plan, dry_run=options.dry_run, watching=watching)
 
 
 def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     """Run a pass with the options of an earlier one; what is done is in the database."""
-    from dataflows.flows.patients import job
+    from dataflows.flows.practice.patients import job
 
     call.begin(COMMAND)
     return run(call, job.options_from_json(kept))
@@ -115,7 +105,7 @@ def _show(call: Invocation, wanted: str, folder: Path | None) -> int:
         raise WrongUsage(
             "--show prints a person's name, so it works on a terminal only", hint="run it in a console window"
         )
-    from dataflows.flows.patients import inspection
+    from dataflows.flows.practice.patients import inspection
 
     found = inspection.behind(call.settings(), wanted, folder)
     for name in found:

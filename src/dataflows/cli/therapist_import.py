@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
-from dataflows.cli.passes import EVERY, Every, Watching, telling, watch
+from dataflows.cli.passes import EVERY, Every, Watching, import_once, watch
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
-    from dataflows.flows.therapists.job import Options
-    from dataflows.runs.runner import Report
+    from dataflows.flows.practice.therapists.job import Options
+    from dataflows.runs.runner import Job, Report
     from dataflows.settings import Settings
 
 COMMAND = "therapist-import"
@@ -63,7 +63,7 @@ def therapist_import(
         raise WrongUsage(
             "--watch goes with neither --dry-run nor --reprocess", hint="run that once by itself, without --watch"
         )
-    from dataflows.flows.therapists import job
+    from dataflows.flows.practice.therapists import job
 
     options = job.Options(_from_working_folder(paths or []), dry_run, reprocess, allow_mass_delete, workers)
     if watching:
@@ -73,29 +73,21 @@ def therapist_import(
 
 def run(call: Invocation, options: Options, *, watching: bool = False) -> int:
     """Run one pass and print how it ended; returns the exit code."""
-    settings = call.settings()
-    if options.dry_run:
-        return _pass(call, settings, options)
-    from dataflows.remote.ping import healthy
+    from dataflows.flows.practice.therapists import job
 
-    def one() -> int:
-        return healthy(settings, COMMAND, lambda: _pass(call, settings, options))
+    def show(settings: Settings, report: Report) -> None:
+        _show(call, settings, options, report)
 
-    return telling(settings, COMMAND, one, watching=watching)
+    def plan(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
+        job.check(settings, options)
+        return job.target(settings), job.options_to_json(options), job.bring_in(settings, options)
 
-
-def _pass(call: Invocation, settings: Settings, options: Options) -> int:
-    from dataflows.flows.therapists import job
-
-    job.check(settings, options)
-    target = job.target(settings) + (" (dry run)" if options.dry_run else "")
-    order = call.order(settings, target, job.options_to_json(options), resumable=not options.dry_run)
-    return call.run(order, job.bring_in(settings, options), lambda report: _show(call, settings, options, report))
+    return import_once(call, COMMAND, plan, dry_run=options.dry_run, watching=watching, show=show)
 
 
 def resume(call: Invocation, kept: Mapping[str, object]) -> int:
     """Run a pass with the options of an earlier one; what is done is in the database."""
-    from dataflows.flows.therapists import job
+    from dataflows.flows.practice.therapists import job
 
     call.begin(COMMAND)
     return run(call, job.options_from_json(kept))
@@ -111,7 +103,7 @@ def _from_working_folder(paths: list[Path]) -> tuple[Path, ...]:
 
 
 def _show(call: Invocation, settings: Settings, options: Options, report: Report) -> None:
-    from dataflows.flows.therapists import job
+    from dataflows.flows.practice.therapists import job
 
     output = call.output
     facts: dict[str, Any] = dict(report)

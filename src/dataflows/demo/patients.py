@@ -10,7 +10,7 @@ from random import Random
 
 from dataflows.demo.stage import Figures, ResultLine, Shown, Stage, rows
 from dataflows.errors import ExitCode
-from dataflows.flows.patients import job
+from dataflows.flows.practice.patients import job
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Order
 from dataflows.sandbox.synthetic_practice import SyntheticRegistration, again, registration

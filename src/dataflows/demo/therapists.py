@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dataflows.demo.stage import Figures, ResultLine, Shown, Stage, rows
 from dataflows.errors import ExitCode
-from dataflows.flows.therapists import job
+from dataflows.flows.practice.therapists import job
 from dataflows.runs.runner import Order
 from dataflows.sandbox.synthetic_practice import Object, therapist
 from dataflows.store.practice.tables import import_tracking, outbox, therapist_changes, therapists

@@ -52,6 +52,11 @@ class MailResult:
     why: str = ""
     file: Path | None = None
 
+    @property
+    def is_safe(self) -> bool:
+        """Whether the new message was sent, is kept for the next run, or was written."""
+        return bool(self.sent or self.kept or self.file)
+
 
 def post(settings: Settings, message: Message, data_dir: Path, *, stop: threading.Event | None = None) -> MailResult:
     """Send a message, and those that earlier runs could not send; without SMTP_HOST write it to ``outbox`` as .eml.

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dataflows.errors import DataflowsError, ExitCode
-from dataflows.flows.patients import job as patients
-from dataflows.flows.therapists import job as therapists
+from dataflows.flows.practice.patients import job as patients
+from dataflows.flows.practice.therapists import job as therapists
 from dataflows.remote import mail
 from dataflows.remote.ping import healthy
 from dataflows.runs import trouble

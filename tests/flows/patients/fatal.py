@@ -73,7 +73,7 @@ def _arm(place: str, moment: str, number: int) -> None:
 
 
 def _owners() -> dict[str, Any]:
-    from dataflows.flows.patients import bucket, copies, intake, recording, tracking
+    from dataflows.flows.practice.patients import bucket, copies, intake, recording, tracking
     from dataflows.remote import kafka, mail
     from dataflows.store import files
     from dataflows.store.practice.migrations import v0002_therapists
@@ -84,7 +84,7 @@ def _owners() -> dict[str, Any]:
         "files": files,
         "Copies": copies.BackupFolder,
         "recording": recording,
-        "Books": intake.PatientWriter,
+        "Books": intake.Intake,
         "Tracking": tracking.Tracking,
         "mail": mail,
         "kafka": kafka,

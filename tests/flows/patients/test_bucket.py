@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.flows.patients import bucket
+from dataflows.flows.practice.patients import bucket
 from dataflows.sandbox.server import Sandbox
 from tests.flows.patients.world import World, registration
 from tests.remote.loopback import reply, serving

@@ -17,10 +17,10 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.cli.main import main
-from dataflows.flows.patients import intake, recording
-from dataflows.flows.patients.bucket import BucketClient
-from dataflows.flows.patients.copies import BackupFolder
-from dataflows.flows.patients.tracking import Tracking
+from dataflows.flows.practice.patients import intake, recording
+from dataflows.flows.practice.patients.bucket import BucketClient
+from dataflows.flows.practice.patients.copies import BackupFolder
+from dataflows.flows.practice.patients.tracking import Tracking
 from dataflows.runs.journal import Journal
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Answer, Request

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dataflows.flows.practice.patients.tracking import ATTEMPTS
 from dataflows.runs import clock
 from dataflows.store.practice import outbox as outbox_module
 from tests.flows.patients.world import BEGAN, TOKEN, World, name_of, registration, written
@@ -471,6 +472,25 @@ def test_a_dry_run_says_what_would_be_and_does_nothing(world: World) -> None:
     assert ran.figures("seen", "imported", "updated", "unrecognised", "failed", "deleted") == [4, 1, 1, 1, 1, 0]
     assert (world.patients, world.tracked, world.events, world.files(), world.bucket.objects) == before
     assert world.mails() == []
+
+
+def test_a_dry_run_meets_a_silent_bucket_as_the_run_does(world: World) -> None:
+    for number in range(7):
+        world.arrive(registration(f"N{'abcdefg'[number]}"))
+    world.bucket.faults.set(only="download", error_next=1000)
+    figures = [(ran.code, ran["waiting"]) for ran in (world.bring_in("--dry-run"), world.bring_in())]
+    assert figures == [(13, 5), (13, 5)]
+
+
+def test_a_dry_run_gives_up_what_the_run_would_give_up_and_puts_nothing_aside(world: World) -> None:
+    world.arrive(registration(anrede="Dr."))
+    for _ in range(ATTEMPTS - 1):
+        world.bring_in()
+    before = (world.tracked, world.files())
+    rehearsed = world.bring_in("--dry-run")
+    assert (world.tracked, world.files()) == before
+    assert rehearsed.figures("failed", "dead") == world.bring_in().figures("failed", "dead") == [0, 1]
+    assert world.files().keys() != before[1].keys()
 
 
 def test_a_dry_run_makes_no_database(world: World) -> None:

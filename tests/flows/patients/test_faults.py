@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from dataflows.flows.patients import intake, recording
-from dataflows.flows.patients.identity import PatientIdentity, match
+from dataflows.flows.practice.patients import intake, recording, tracking
+from dataflows.flows.practice.patients.identity import PatientIdentity, match
 from dataflows.remote import ping
 from dataflows.sandbox.service import Answer
 from dataflows.store.practice.database import writing
@@ -261,14 +261,14 @@ def test_a_commit_whose_answer_is_lost_is_repeated_without_harm(world: World, mo
     failures = ["once"]
 
     @contextmanager
-    def losing(engine: Any) -> Iterator[Any]:
-        with writing(engine) as connection:
+    def losing(engine: Any, *, keep: bool = True) -> Iterator[Any]:
+        with writing(engine, keep=keep) as connection:
             yield connection
         if failures:
             failures.clear()
             raise exc.OperationalError("COMMIT", {}, Exception("server closed the connection"))
 
-    monkeypatch.setattr(intake, "writing", losing)
+    monkeypatch.setattr(tracking, "writing", losing)
     ran = world.bring_in()
     assert (ran.code, ran["imported"], failures) == (0, 1, [])
     assert (len(world.patients), len(world.registrations), len(world.events)) == (1, 1, 1)

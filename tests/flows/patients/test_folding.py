@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflows.flows.patients.bucket import ListedObject
-from dataflows.flows.patients.identity import COLUMNS
-from dataflows.flows.patients.recording import ReceivedRegistration, record
-from dataflows.flows.patients.registration import read
+from dataflows.flows.practice.patients.identity import COLUMNS
+from dataflows.flows.practice.patients.objects import ListedObject
+from dataflows.flows.practice.patients.recording import ReceivedRegistration, record
+from dataflows.flows.practice.patients.registration import read
 from dataflows.store.database import connect
 from dataflows.store.practice.database import writing
 from dataflows.store.practice.migrate import migrate

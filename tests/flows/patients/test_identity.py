@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.patients.identity import KnownPatient, PatientMatch, match, normal, person
+from dataflows.flows.practice.patients.identity import KnownPatient, PatientMatch, match, person
+from dataflows.flows.practice.values import normal
 
 MAX = {"vorname": "Max", "nachname": "Mustermann", "email": "max@example.org", "geburtsdatum": date(2000, 1, 1)}
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.patients import job
+from dataflows.flows.practice.patients import job
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.store.database import connect
 from dataflows.store.practice.database import lock_for

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.errors import WrongUsage
-from dataflows.flows.patients import names
+from dataflows.flows.practice.patients import objects
 
 PERSON = st.text(st.sampled_from("aZäÖß é-_'.ő"), min_size=1, max_size=12).map(lambda text: f"x{text}y")
 
@@ -22,9 +22,9 @@ PERSON = st.text(st.sampled_from("aZäÖß é-_'.ő"), min_size=1, max_size=12).
     ],
 )
 def test_names_are_parsed_from_the_end(name: str, lastname: str, firstname: str, token: str) -> None:
-    found = names.usual(name)
+    found = objects.usual(name)
     assert found is not None
-    assert (found["lastname"], found["firstname"], names.token_of(found)) == (lastname, firstname, token)
+    assert (found["lastname"], found["firstname"], objects.token_of(found)) == (lastname, firstname, token)
 
 
 @pytest.mark.parametrize(
@@ -40,23 +40,23 @@ def test_names_are_parsed_from_the_end(name: str, lastname: str, firstname: str,
     ],
 )  # fmt: skip
 def test_what_is_no_name_of_a_registration(name: str) -> None:
-    assert names.usual(name) is None
+    assert objects.usual(name) is None
 
 
 @given(PERSON, PERSON.map(lambda text: text.replace("_", "")), st.dates(), st.integers(0, 16**40), st.booleans())
 def test_whatever_is_put_together_comes_apart(last: str, first: str, day: object, token: int, short: bool) -> None:
     written = str(day).replace("-", "") if short else str(day)
-    found = names.usual(f"{last}_{first}_{written}_{token:08x}.json")
+    found = objects.usual(f"{last}_{first}_{written}_{token:08x}.json")
     assert found is not None
     assert found.groupdict() == {"lastname": last, "firstname": first, "date": written, "token": f"{token:08x}"}
 
 
 def test_a_rule_of_ones_own() -> None:
-    found = names.rule(r"form-(?P<token>\d+)\.json")("form-17.json")
+    found = objects.rule(r"form-(?P<token>\d+)\.json")("form-17.json")
     assert found is not None
-    assert names.token_of(found) == "17"
-    plain = names.rule(r".*\.json")("x.json")
-    assert plain is not None and names.token_of(plain) is None
-    assert names.rule(r"form")("form-17.json") is None
+    assert objects.token_of(found) == "17"
+    plain = objects.rule(r".*\.json")("x.json")
+    assert plain is not None and objects.token_of(plain) is None
+    assert objects.rule(r"form")("form-17.json") is None
     with pytest.raises(WrongUsage):
-        names.rule("(")
+        objects.rule("(")

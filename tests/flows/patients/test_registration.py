@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.patients.fields import NotARegistration
-from dataflows.flows.patients.registration import Registration, read
+from dataflows.flows.practice.patients.fields import NotARegistration
+from dataflows.flows.practice.patients.registration import Registration, read
 from tests.flows.patients.world import TOKEN, registration, written
 
 MAX = 5 * 1024 * 1024

@@ -68,7 +68,7 @@ def registration(
         "geschlecht": "männlich",
         "vorname": vorname,
         "nachname": nachname,
-        "email": f"{vorname}.{nachname}@example.org".lower(),
+        "email": f"{vorname.strip()}.{nachname.strip()}@example.org".lower(),
         "geburtsdatum": "2000-01-01",
         **data,
     }

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from dataflows.flows.therapists import choosing, job
-from dataflows.flows.therapists.choosing import Look, look
-from dataflows.flows.therapists.files import Found
-from dataflows.flows.therapists.scrape import NOTHING_SAID
+from dataflows.flows.practice.therapists import choosing
+from dataflows.flows.practice.therapists.choosing import Look, look
+from dataflows.flows.practice.therapists.files import Found
+from dataflows.flows.practice.therapists.scrape import NOTHING_SAID
 from tests.flows.therapists.world import Ran, World, moment, older_scrape, scrape, therapist
 
 FIRST, LATER = "2025-07-01T03:00", "2025-07-08T03:00"
@@ -147,7 +147,7 @@ def test_a_file_that_still_grows_is_left_to_the_next_run(world: World, monkeypat
         return look(found)
 
     world.put("52074.json", scrape(therapist()))
-    monkeypatch.setattr(job, "look", looked)
+    monkeypatch.setattr(choosing, "look", looked)
     assert (world.bring_in().files("imported", "not_ready"), world.tracked) == ([0, 1], [])
 
 
@@ -161,7 +161,7 @@ def test_a_file_that_is_changed_while_it_is_read_is_left_to_the_next_run(
 
     world.put("52074.json", scrape(therapist()))
     with monkeypatch.context() as patch:
-        patch.setattr(job, "look", looked)
+        patch.setattr(choosing, "look", looked)
         assert (world.bring_in().files("imported", "not_ready"), world.therapists) == ([0, 1], [])
     assert (world.bring_in().files("imported"), world.names) == ([1], ["Other Muster"])
 

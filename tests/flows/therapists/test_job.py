@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.therapists import applying, choosing, job
-from dataflows.flows.therapists.applying import How, apply
-from dataflows.flows.therapists.figures import FileCounts
+from dataflows.flows.practice.therapists import applying, choosing, job
+from dataflows.flows.practice.therapists.applying import How, apply
+from dataflows.flows.practice.therapists.changes import FileCounts
 from dataflows.runs.journal import Journal
 from dataflows.store.locks import DatabaseLock
 from dataflows.store.practice.tables import import_tracking, outbox, therapists
@@ -134,7 +134,7 @@ def test_nothing_of_a_file_counts_before_its_end(world: World, monkeypatch: pyte
     before = [world.rows(table) for table in TABLES]
     world.put("52074.json", scrape(therapist(city="Bonn"), therapist("Anna", source_id="praxis5"), date=LATER))
     with monkeypatch.context() as patch:
-        patch.setattr("dataflows.flows.therapists.importing.apply", applied)
+        patch.setattr("dataflows.flows.practice.therapists.importing.apply", applied)
         assert world.bring_in().code == 1
     assert [world.rows(table) for table in TABLES] == before
     assert world.bring_in().counts == {"new": 1, "updated": 1}
@@ -173,7 +173,7 @@ def test_a_database_that_is_away_counts_no_attempt(world: World, monkeypatch: py
     world.put("52074.json", scrape(therapist()))
     away = sa.exc.OperationalError("COPY", None, Exception("gone"), connection_invalidated=True)
     with monkeypatch.context() as patch:
-        patch.setattr("dataflows.flows.therapists.creating.Creating.write", _raising(away))
+        patch.setattr("dataflows.flows.practice.therapists.creating.Creating.write", _raising(away))
         ran = world.bring_in()
     assert (ran.code, world.tracked, world.mails()) == (13, [], [])
     assert world.bring_in().counts == {"new": 1}
@@ -200,11 +200,11 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_large_file_writes_nothing_of_i
 
     def playing(self: job._TherapistImport) -> Any:
         stops.append(self.run.stop)
-        return play(self)
+        return events(self)
 
     stops: list[Any] = []
-    play = job._TherapistImport.play
-    monkeypatch.setattr(job._TherapistImport, "play", playing)
+    events = job._TherapistImport.events
+    monkeypatch.setattr(job._TherapistImport, "events", playing)
     monkeypatch.setattr(applying._Filing, "_take", stopping)
     monkeypatch.setattr(applying, "PAGE", 2)
     ran = world.bring(*(therapist(f"Vorname{n}", source_id=f"praxis{n}") for n in range(9)))

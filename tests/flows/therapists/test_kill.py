@@ -11,7 +11,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.creating import Creating
+from dataflows.flows.practice.therapists.creating import Creating
 from dataflows.store.practice.tables import import_tracking, outbox
 from tests.flows.patients.fatal import Victims, victims
 from tests.flows.therapists.world import World, scrape, therapist

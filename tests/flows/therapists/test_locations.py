@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dataflows.flows.therapists.applying import How, apply
-from dataflows.flows.therapists.identity import Sighting
-from dataflows.flows.therapists.record import item_of
+from dataflows.flows.practice.therapists.applying import How, apply
+from dataflows.flows.practice.therapists.identity import Sighting
+from dataflows.flows.practice.therapists.record import item_of
 from dataflows.store.practice.migrate import migrate
 from dataflows.store.practice.tables import outbox, therapist_changes, therapist_locations, therapists
 from tests.flows.therapists.world import TABLES, World, scrape, therapist

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.therapists.creating import Creating
+from dataflows.flows.practice.therapists.creating import Creating
 from tests.flows.therapists.world import World, scrape, therapist
 
 CANARIES = {

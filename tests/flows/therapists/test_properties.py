@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflows.flows.therapists.applying import How, apply
-from dataflows.flows.therapists.identity import Sighting
-from dataflows.flows.therapists.record import item_of
+from dataflows.flows.practice.therapists.applying import How, apply
+from dataflows.flows.practice.therapists.identity import Sighting
+from dataflows.flows.practice.therapists.record import item_of
 from dataflows.store.database import connect
 from dataflows.store.practice.database import writing
 from dataflows.store.practice.migrate import migrate

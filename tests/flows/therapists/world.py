@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from dataflows.cli.main import main
 from dataflows.cli.wording import outcome_document
 from dataflows.events import Event
-from dataflows.flows.therapists import job
+from dataflows.flows.practice.therapists import job
 from dataflows.runs.runner import Order, run_job
 from dataflows.settings import Secret, Settings, load
 from dataflows.store.database import connect

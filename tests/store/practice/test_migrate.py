@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from dataflows.errors import SettingUnusable
-from dataflows.flows.therapists.record import folded
+from dataflows.flows.practice.values import folded
 from dataflows.store.database import connect
 from dataflows.store.practice.migrate import NEWEST, VERSION_TABLE, is_current, migrate, version_of
 from dataflows.store.practice.migrations import VERSIONS, v0002_therapists, v0003_locations

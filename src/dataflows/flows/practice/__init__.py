@@ -1,0 +1,1 @@
+"""The flows of the practice database: patients and therapists, and beside them what both need."""
