@@ -11,16 +11,16 @@ from dataflows.runs.keys import IdentifierCipher
 
 
 def test_an_identifier_is_found_again_and_can_be_read_back(tmp_path: Path) -> None:
-    sealed = IdentifierCipher.of(tmp_path).close("CHILD17")
+    sealed = IdentifierCipher.of(tmp_path).encrypt("CHILD17")
     again = IdentifierCipher.of(tmp_path)
-    assert again.close("CHILD17") == sealed
-    assert again.open(sealed) == "CHILD17"
+    assert again.encrypt("CHILD17") == sealed
+    assert again.decrypt(sealed) == "CHILD17"
     assert b"CHILD17" not in sealed
 
 
 def test_another_key_reads_nothing(tmp_path: Path) -> None:
-    sealed = IdentifierCipher.of(tmp_path / "a").close("CHILD17")
-    assert IdentifierCipher.of(tmp_path / "b").open(sealed) is None
+    sealed = IdentifierCipher.of(tmp_path / "a").encrypt("CHILD17")
+    assert IdentifierCipher.of(tmp_path / "b").decrypt(sealed) is None
 
 
 def test_a_damaged_key_is_no_reason_to_make_a_new_one(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class PatientsScene:
         yield from self.stage.run(FLOW, order, work, ExitCode.SOME_FAILED, shown, {**left, **also})
 
     def _mark(self, one: SyntheticRegistration) -> str:
-        return IdentifierCipher.of(self.settings.data_dir).mark(one.name)
+        return IdentifierCipher.of(self.settings.data_dir).fingerprint(one.name)
 
     def _judge_bucket(self, run: int, *wanted: SyntheticRegistration) -> None:
         held = {name: data for name, (_, data) in self.bucket.objects.items()}

@@ -51,32 +51,32 @@ class IdentifierCipher:
         """Return a seal whose key is never written."""
         return cls(AESSIV.generate_key(_BITS))
 
-    def close(self, identifier: str) -> bytes:
+    def encrypt(self, identifier: str) -> bytes:
         """Return the sealed form."""
         return self._cipher.encrypt(identifier.encode(), None)
 
-    def mark(self, identifier: str) -> str:
+    def fingerprint(self, identifier: str) -> str:
         """Return a short keyed hash (16 hexadecimal digits), under which an operator is told of an item.
 
         The first half of AES-SIV's synthetic IV, which is a keyed hash of the whole identifier (RFC 5297, section 2.6).
         """
-        return self.close(identifier)[:8].hex()
+        return self.encrypt(identifier)[:8].hex()
 
-    def open(self, sealed: bytes) -> str | None:
+    def decrypt(self, sealed: bytes) -> str | None:
         """Return the identifier, or None when it was sealed with another key."""
         try:
             return self._cipher.decrypt(sealed, None).decode()
         except InvalidTag:
             return None
 
-    def close_bytes(self, data: bytes, about: bytes) -> bytes:
+    def encrypt_bytes(self, data: bytes, about: bytes) -> bytes:
         """Return the sealed form (16 bytes longer) of what belongs to one item; ``about`` names it.
 
         It can only be opened with the same ``about``, so that no entry of the journal can take the place of another.
         """
         return self._cipher.encrypt(data, [about])
 
-    def open_bytes(self, sealed: bytes, about: bytes) -> bytes | None:
+    def decrypt_bytes(self, sealed: bytes, about: bytes) -> bytes | None:
         """Return what was sealed, or None when it was sealed with another key or about something else."""
         try:
             return self._cipher.decrypt(sealed, [about])
@@ -84,7 +84,7 @@ class IdentifierCipher:
             return None
 
     @property
-    def fingerprint(self) -> bytes:
+    def key_fingerprint(self) -> bytes:
         """What tells this key from another (16 bytes), and tells nothing of it."""
         return self.hash_key("fingerprint")[:16]
 

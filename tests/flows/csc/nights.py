@@ -220,14 +220,15 @@ class _Engines:
 
     def __init__(self) -> None:
         self._connect = database.connect
-        self._engines: dict[tuple[str, bool], sa.Engine] = {}
+        self._engines: dict[tuple[object, ...], sa.Engine] = {}
 
-    def connect(self, setting: Any, *, name: str = "DB_CONNECTION_STRING", create: bool = True) -> sa.Engine:
+    def connect(self, setting: Any, **ways: Any) -> sa.Engine:
         url = setting if isinstance(setting, str) else setting.reveal()
-        if (url, create) not in self._engines:
-            engine = self._engines[url, create] = self._connect(url, name=name, create=create)
+        key = (url, *sorted(ways.items()))
+        if key not in self._engines:
+            engine = self._engines[key] = self._connect(url, **ways)
             sa.event.listen(engine, "connect", _in_haste)
-        return self._engines[url, create]
+        return self._engines[key]
 
     def close(self) -> None:
         for engine in self._engines.values():

@@ -246,8 +246,8 @@ def test_a_key_whose_making_was_killed_is_made_anew(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(keys, "write_whole", _killed)
         IdentifierCipher.of(tmp_path)
-    sealed = IdentifierCipher.of(tmp_path).close("SYN1")
-    assert IdentifierCipher.of(tmp_path).open(sealed) == "SYN1"
+    sealed = IdentifierCipher.of(tmp_path).encrypt("SYN1")
+    assert IdentifierCipher.of(tmp_path).decrypt(sealed) == "SYN1"
 
 
 def test_the_very_first_run_can_be_killed_at_any_moment(here: World, monkeypatch: pytest.MonkeyPatch) -> None:

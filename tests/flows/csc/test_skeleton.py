@@ -148,14 +148,14 @@ def test_the_payload_is_left_as_it_is() -> None:
 
 
 def test_it_is_sealed_for_one_child() -> None:
-    seal, other = IdentifierCipher.forgotten(), IdentifierCipher.forgotten()
+    cipher, other = IdentifierCipher.forgotten(), IdentifierCipher.forgotten()
     blob = of(child(1)).to_bytes()
-    about = seal.close("SYN1")
-    sealed = seal.close_bytes(blob, about)
-    assert seal.open_bytes(sealed, about) == blob
+    about = cipher.encrypt("SYN1")
+    sealed = cipher.encrypt_bytes(blob, about)
+    assert cipher.decrypt_bytes(sealed, about) == blob
     assert b"e1" in blob and b"e1" not in sealed
-    assert seal.open_bytes(sealed, seal.close("SYN2")) is None
-    assert seal.open_bytes(sealed[:-1], about) is None
-    assert seal.open_bytes(b"", about) is None
-    assert other.open_bytes(sealed, about) is None
-    assert seal.hash_key("csc skeleton") != other.hash_key("csc skeleton") != seal.hash_key("another purpose")
+    assert cipher.decrypt_bytes(sealed, cipher.encrypt("SYN2")) is None
+    assert cipher.decrypt_bytes(sealed[:-1], about) is None
+    assert cipher.decrypt_bytes(b"", about) is None
+    assert other.decrypt_bytes(sealed, about) is None
+    assert cipher.hash_key("csc skeleton") != other.hash_key("csc skeleton") != cipher.hash_key("another purpose")

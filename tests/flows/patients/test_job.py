@@ -95,7 +95,7 @@ def test_the_hash_of_a_mail_leads_to_the_object(world: World, monkeypatch: pytes
     assert world.call("patient-import", "--show", key).out == f"{name}\n"
     assert world.call("patient-import", "--show", "0" * 16).code == 2
     world.arrive(registration(), "not yet seen")
-    waiting = IdentifierCipher.of(world.data).mark("not yet seen")
+    waiting = IdentifierCipher.of(world.data).fingerprint("not yet seen")
     assert world.call("patient-import", "--show", waiting[:8]).out == "not yet seen\n"
 
 

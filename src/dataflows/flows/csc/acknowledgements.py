@@ -42,12 +42,12 @@ class Acknowledgements:
     """The acknowledgements of one receiver, for the rows of one staging table."""
 
     def __init__(
-        self, journal: Journal, seal: IdentifierCipher, place: Place, schema: ChildSchema | None = None
+        self, journal: Journal, cipher: IdentifierCipher, place: Place, schema: ChildSchema | None = None
     ) -> None:
         self.schema = schema or built_in()
         self._journal = journal
-        self._seal = seal
-        self._skeleton_key = seal.hash_key("csc skeletons")
+        self._cipher = cipher
+        self._skeleton_key = cipher.hash_key("csc skeletons")
         self.table = ClaimedTable(journal, place)
         self._receiver, self._table = self.table.receiver, self.table.id
         self._tables = ", ".join(map(str, self.table.same))
@@ -55,7 +55,7 @@ class Acknowledgements:
             f"child, held, receipt, in_doubt, reset, CASE WHEN table_id = {self._table:d} THEN row_id END, person,"
             " unwritten, skeleton, overruled"
         )
-        self._sealed = lru_cache(_KEPT_KEYS)(seal.close)  # several steps ask for the same ones
+        self._sealed = lru_cache(_KEPT_KEYS)(cipher.encrypt)  # several steps ask for the same ones
         self._written: list[bytes] = []
         self._stale: list[bytes] = []
 
@@ -69,7 +69,7 @@ class Acknowledgements:
 
     def child(self, key: bytes) -> str | None:
         """Return the la_child_id behind a name; None when the key of the data folder was changed since."""
-        return self._seal.open(key)
+        return self._cipher.decrypt(key)
 
     def skeleton(self, payload: Payload) -> Skeleton:
         """Make the skeleton of a payload, with the key of the data folder."""
@@ -77,11 +77,11 @@ class Acknowledgements:
 
     def close_skeleton(self, child: bytes, skeleton: Skeleton) -> bytes:
         """Return the skeleton of what a child holds, as the journal keeps it."""
-        return self._seal.close_bytes(skeleton.to_bytes(), child)
+        return self._cipher.encrypt_bytes(skeleton.to_bytes(), child)
 
     def open_skeleton(self, ack: Ack) -> Skeleton | None:
         """Return the skeleton of what a child holds; None where there is none, or one of another schema or key."""
-        blob = self._seal.open_bytes(ack.skeleton, ack.child) if ack.skeleton else None
+        blob = self._cipher.decrypt_bytes(ack.skeleton, ack.child) if ack.skeleton else None
         return Skeleton.from_bytes(blob, self._skeleton_key, self.schema.kind) if blob else None
 
     # --- reading ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from dataflows.flows.csc.decisions import (
 )
 from dataflows.flows.csc.delta import settled
 from dataflows.flows.csc.names import NamedRows
-from dataflows.flows.csc.ownership import seal_of
+from dataflows.flows.csc.ownership import cipher_of
 from dataflows.flows.csc.planning import Basis, Planner
 from dataflows.flows.csc.reading import shows_it_was_sent
 from dataflows.flows.csc.schema import ObjectKind, load_schema, parse
@@ -100,7 +100,7 @@ def of_row(settings: Settings, options: Options, row_id: int) -> Iterator[str]:
         engine = open_engine(settings)
         staging = StagingTable(engine, settings.table_name)
         place = place_of(settings, staging)
-        acks = Acknowledgements(journal, seal_of(settings.data_dir, journal), place, load_schema(settings.csc_schema))
+        acks = Acknowledgements(journal, cipher_of(settings.data_dir, journal), place, load_schema(settings.csc_schema))
         rules = Rules(full=options.full, reset=ResetRule(settings.csc_reset))
         names = NamedRows(staging, journal, engine, acks.schema)
         names.pending = None

@@ -15,7 +15,7 @@ from dataflows.flows.csc.by_hand import ByHand, OneChild
 from dataflows.flows.csc.decisions import ResetRule, Rules
 from dataflows.flows.csc.names import NamedRows
 from dataflows.flows.csc.outgoing import Outgoing
-from dataflows.flows.csc.ownership import seal_of, settle_ownership
+from dataflows.flows.csc.ownership import cipher_of, settle_ownership
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.purges import Deferred, Guard, Orphans, OwedPurges
 from dataflows.flows.csc.receiver import RequestCounts, children_url
@@ -124,7 +124,7 @@ class _Submit:
             journal, cipher = Journal.in_memory(), IdentifierCipher.forgotten()
         else:
             journal = run.journal
-            cipher = seal_of(run.data_dir, journal, takeover=options.takeover and not options.dry_run)
+            cipher = cipher_of(run.data_dir, journal, takeover=options.takeover and not options.dry_run)
         schema = load_schema(settings.csc_schema)
         self.acks = acks = Acknowledgements(journal, cipher, place_of(settings, self.staging), schema)
         self.names = NamedRows(self.staging, journal, self.engine, schema)

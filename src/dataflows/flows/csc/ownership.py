@@ -41,8 +41,8 @@ _WAYS_ON = (
 # --- the key of the journal ---------------------------------------------------------------------------------------
 
 
-def seal_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> IdentifierCipher:
-    """Return the seal that the children of the journal are named with.
+def cipher_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> IdentifierCipher:
+    """Return the cipher that the children of the journal are named with.
 
     With ``takeover`` another key than the one from before is taken, and the children of that one are put away: kept,
     but never looked at again.
@@ -54,13 +54,13 @@ def seal_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> Iden
     known, sample = _known_key(journal)
     if (known or sample) and not takeover and not (data_dir / KEY_FILE).exists():
         raise SettingUnusable(f"the key of the journal is missing: {data_dir / KEY_FILE}", hint=_KEY_HINT)
-    seal = IdentifierCipher.of(data_dir)
-    fits = seal.fingerprint == known if known else sample is None or seal.open(sample) is not None
+    cipher = IdentifierCipher.of(data_dir)
+    fits = cipher.key_fingerprint == known if known else sample is None or cipher.decrypt(sample) is not None
     if not fits and not takeover:
         raise SettingUnusable(f"the journal was written with another key than {data_dir / KEY_FILE}", hint=_KEY_HINT)
     if known is None or not fits:
-        _remember(journal, seal.fingerprint, archive=not fits)
-    return seal
+        _remember(journal, cipher.key_fingerprint, archive=not fits)
+    return cipher
 
 
 def _known_key(journal: Journal) -> tuple[bytes | None, bytes | None]:

@@ -37,7 +37,7 @@ def behind(settings: Settings, wanted: str, folder: Path | None = None) -> list[
         )
     cipher = IdentifierCipher.of(settings.data_dir)
     for source in (_copies(folder), _tracked(settings), _in_the_bucket(settings, folder)):
-        found = sorted({name for name in source if cipher.mark(name).startswith(wanted.lower())})
+        found = sorted({name for name in source if cipher.fingerprint(name).startswith(wanted.lower())})
         if found:
             return found
     raise WrongUsage(

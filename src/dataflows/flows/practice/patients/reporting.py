@@ -86,7 +86,7 @@ class ObjectReporter:
 
     def key(self, name: str) -> str:
         """The keyed hash under which an object is known."""
-        return self._cipher.mark(name)
+        return self._cipher.fingerprint(name)
 
     def done(self, name: str, outcome: str, note: str, message: str | None = None) -> Event:
         """An object that is where it belongs; ``note`` says what became of it."""
