@@ -1,12 +1,15 @@
 """Measures csc-submit: CPU, wall time and memory per child, against a receiver in a process of its own.
 
     python benchmarks/csc.py [--database sqlite|postgresql|mssql] [--rows 10000 100000] [--latency-ms 0] [--workers 4]
+        [--rounds 1] [--other FORMER/src] [--round-trip-ms 0 2 10]
 
 For every number of rows: synthetic children of about 3 KB in a staging table, then three runs of the real program: all
 new (whole children), all staged again with the same content (unchanged), a third changed (deltas). PostgreSQL is the
 one of the tests, mssql the server of TEST_SQLSERVER_URL. (Nights over a large table: csc_speakers.py.) CPU
 and peak memory are the operating system's figures of the finished process; what an empty run costs is taken off the
-CPU per row. The last table says where the time of a run goes (measured in a run of its own, per thread).
+CPU per row. Of several rounds it is the medians, with the range of the seconds. Another version and distances to the
+database are measured in turn with this one, so that a busy moment of the machine meets all. The last table says where
+the time of a run goes (measured in a run of its own, per thread).
 """
 
 from __future__ import annotations
@@ -21,11 +24,18 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from far_database import far
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
 
 TABLE = "ssd_benchmark"  # of its own: tests may use the same SQL Server at the same time
 RECEIVER = """
@@ -150,19 +160,53 @@ def _environment(url: str, folder: Path, settings: dict[str, str], workers: int)
     return {**os.environ, **settings, **data}
 
 
-def series(kind: str, rows: int, settings: dict[str, str], workers: int) -> list[tuple[str, Measured]]:
-    """The three runs over one table; the first entry is a run that finds nothing to do."""
-    with tempfile.TemporaryDirectory() as name, database(kind, Path(name)) as url:
-        environment = _environment(url, Path(name), settings, workers)
-        table = Table(url)
-        found = [("nothing to do", measure(environment))]
-        table.fill(rows)
-        found.append(("all new, whole", measure(environment)))
-        table.stage_again(changed=False)
-        found.append(("all unchanged", measure(environment)))
-        table.stage_again(changed=True)
-        found.append(("a third changed", measure(environment)))
-        return found
+class Setting(NamedTuple):
+    """One way to run: the source of the program, and how far away the database is."""
+
+    name: str
+    source: Path
+    round_trip_ms: float
+
+
+def series(
+    kind: str, rows: int, settings: dict[str, str], workers: int, ways: Sequence[Setting]
+) -> Iterator[tuple[Setting, str, Measured]]:
+    """The runs over one table per way, in turn; the first of each finds nothing to do."""
+    for way in ways:
+        with (
+            tempfile.TemporaryDirectory() as name,
+            database(kind, Path(name)) as url,
+            far(url, way.round_trip_ms) as address,
+        ):
+            environment = _environment(address, Path(name), settings, workers)
+            environment["PYTHONPATH"] = str(way.source)
+            table = Table(url)
+            yield way, "nothing to do", measure(environment)
+            table.fill(rows)
+            yield way, "all new, whole", measure(environment)
+            table.stage_again(changed=False)
+            yield way, "all unchanged", measure(environment)
+            table.stage_again(changed=True)
+            yield way, "a third changed", measure(environment)
+            table.engine.dispose()
+
+
+def report(rows: int, found: Sequence[tuple[Setting, str, Measured]]) -> None:
+    """Print what was measured for one number of rows."""
+    by_run: defaultdict[tuple[Setting, str], list[Measured]] = defaultdict(list)
+    for way, name, one in found:
+        by_run[way, name].append(one)
+    for (way, name), runs in by_run.items():
+        walls, empty = [one.wall for one in runs], by_run[way, "nothing to do"]
+        wall = median(walls)
+        cpu = (median(one.cpu for one in runs) - median(one.cpu for one in empty)) / rows * 1e6
+        span = f" ({min(walls):.2f} to {max(walls):.2f})" if len(runs) > 1 else ""
+        told = runs[-1].document
+        print(
+            f"| {way.name} | {way.round_trip_ms:g} | {rows} | {name} | {wall:.2f}{span} | {rows / wall:.0f} | {cpu:.0f}"
+            f" | {max(one.peak_mb for one in runs):.0f} | {told['requests']} | {told['most_in_flight']} |",
+            flush=True,
+        )
 
 
 def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
@@ -224,22 +268,25 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--no-shares", action="store_true")
     parser.add_argument("--database", choices=["sqlite", "postgresql", "mssql"], default="sqlite")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--other", type=Path, help="the src folder of another version, measured in turn with this one")
+    parser.add_argument("--round-trip-ms", type=float, nargs="+", default=[0.0])
     asked = parser.parse_args()
     if asked.database == "mssql" and "TEST_SQLSERVER_URL" not in os.environ:
         parser.error("TEST_SQLSERVER_URL is not set")
+    sources = [("this one", SOURCE), *([("the other", asked.other)] if asked.other else [])]
+    ways = [Setting(name, source, distance) for distance in asked.round_trip_ms for name, source in sources]
     with receiver(asked.latency_ms) as settings:
-        print("| rows | run | wall s | rows/s | CPU µs/row | peak MB | requests | in flight |")
-        print("| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+        print(
+            "| version | round trip ms | rows | run | wall s | rows/s | CPU µs/row | peak MB | requests | in flight |"
+        )
+        print("| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
         for rows in asked.rows:
-            (_, empty), *runs = series(asked.database, rows, settings, asked.workers)
-            print(f"| 0 | nothing to do | {empty.wall:.2f} | | | {empty.peak_mb:.0f} | 0 | 0 |", flush=True)
-            for name, one in runs:
-                cpu = (one.cpu - empty.cpu) / rows * 1e6
-                print(
-                    f"| {rows} | {name} | {one.wall:.2f} | {rows / one.wall:.0f} | {cpu:.0f} | {one.peak_mb:.0f}"
-                    f" | {one.document['requests']} | {one.document['most_in_flight']} |",
-                    flush=True,
-                )
+            found: list[tuple[Setting, str, Measured]] = []
+            for number in range(asked.rounds):
+                in_turn = ways if number % 2 == 0 else ways[::-1]
+                found += series(asked.database, rows, settings, asked.workers, in_turn)
+            report(rows, found)
         if not asked.no_shares:
             spent = shares(asked.rows[0], settings)
             print("\n| stage (whole children, one worker) | CPU µs/row | share |\n| --- | ---: | ---: |")

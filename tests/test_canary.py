@@ -586,7 +586,7 @@ PLACES: list[tuple[object, str]] = [
     (BatchSender, "carry"),
     (CscApi, "deliver"),
     (CscApi, "_headers"),
-    (job, "kept"),
+    (job, "options_to_json"),
 ]
 
 

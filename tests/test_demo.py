@@ -17,7 +17,7 @@ from dataflows.demo.stage import Comparison, Scene
 from dataflows.flows.cqc import changes
 from dataflows.flows.cqc.verify import FileSummary, Verifier
 from dataflows.flows.csc import delta
-from dataflows.flows.csc.recording import StagingWriter
+from dataflows.flows.csc.writers import StagingWriter
 from dataflows.flows.hospitals.batch import Batch
 from dataflows.flows.hospitals.rows import BatchEntry
 from dataflows.flows.practice.patients import identity, recording

@@ -38,7 +38,7 @@ PRINTERS = {"cli/output.py", "cli/progress.py", "cli/wording.py"}
 POOL = "runs/pool.py"
 # a server has to serve while its starter goes on; a signal's message must not wait for what it interrupted; and reading
 # ahead or writing back in order is no work for a pool, which takes what is ready
-THREADS = {"runs/background.py", "runs/runner.py", "runs/pool.py", "flows/csc/recording.py"}
+THREADS = {"runs/background.py", "runs/runner.py", "runs/pool.py", "flows/csc/writers.py"}
 RETRY = "remote/retry.py"
 # a transaction that was the victim of a deadlock is repeated as a whole, by rules of the database and not of a service
 TRANSACTIONS = "store/failures.py"

@@ -1,7 +1,7 @@
 """Print TEST_SQLSERVER_URL for a SQL Server on this machine: SQLSERVER_PASSWORD=... python tools/sqlserver.py.
 
-The tests of tests/store then run against it, too; in its tempdb, where nothing outlives the server. Linux only; needs
-the package mssql-python-odbc, which brings Microsoft's ODBC Driver 18.
+The tests of tests/store and tests/flows/csc then run against it, too; in its tempdb, where nothing outlives the server.
+Linux only; needs the package mssql-python-odbc, which brings Microsoft's ODBC Driver 18.
 """
 
 from __future__ import annotations

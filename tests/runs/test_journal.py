@@ -129,6 +129,34 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
         Journal.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM no_such_table",
+        "SELEKT 1",
+        "INSERT INTO runs (run_id) VALUES ('x')",
+        "INSERT INTO parts VALUES (?, ?)",
+    ],
+)
+def test_a_statement_of_ours_that_is_wrong_is_a_bug_and_no_matter_of_the_folder(
+    journal: Journal, statement: str
+) -> None:
+    with pytest.raises(sqlite3.Error), journal.transaction() as db:
+        db.execute(statement)
+
+
+def test_a_journal_that_is_damaged_later_is_named(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    for number in range(200):
+        journal.record(started(journal), [Item(str(number), "done")])
+    journal.close()
+    with (tmp_path / "journal.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 8192)
+    with pytest.raises(BadInput, match="damaged"):
+        Journal.open(tmp_path).runs()
+
+
 def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(SettingUnusable, match="cannot be used"):

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects import registry
 
 from dataflows.errors import AlreadyRunning, ServiceDown, SettingUnusable
 from dataflows.store import locks
@@ -162,10 +161,7 @@ def test_a_folder_without_room_for_a_lock_file_is_told(tmp_path: Path) -> None:
 
 
 def test_the_statements_for_sql_server_take_the_name_as_a_parameter() -> None:
-    dialect = registry.load("mssql")(paramstyle="qmark")
-    compiled = locks._SqlServerLock.question.compile(dialect=dialect)
-    assert str(compiled).count("?") == locks._SqlServerLock.take_it.count("?") == 1
-    assert compiled.params == {"name": None}
+    assert locks._SqlServerLock.question.count("?") == locks._SqlServerLock.take_it.count("?") == 1
 
 
 class OdbcSession:

@@ -11,7 +11,7 @@ import tenacity
 from dataflows.errors import ServiceDown, SettingUnusable
 from dataflows.store import failures
 from dataflows.store.database import connect
-from dataflows.store.failures import ATTEMPTS, in_transaction
+from dataflows.store.failures import ATTEMPTS, in_statements, in_transaction
 from tests.store.sqlserver_errors import SAID
 
 
@@ -90,3 +90,34 @@ def test_a_statement_that_hangs_ends(postgres_url: str) -> None:
     with pytest.raises(ServiceDown):
         in_transaction(engine, lambda connection: connection.execute(sa.text("SELECT pg_sleep(60)")))
     engine.dispose()
+
+
+def test_statements_by_themselves_need_no_transaction_around_them(postgres_url: str) -> None:
+    """Two round trips less for each; the session is as before for who comes next."""
+    engine = connect(postgres_url)
+    sent = sa.text("SELECT pg_current_xact_id_if_assigned() IS NULL AND now() < clock_timestamp()")
+
+    def states(connection: sa.Connection) -> list[str]:
+        connection.execute(sent)
+        driver = connection.connection.dbapi_connection
+        return [driver.info.transaction_status.name, str(driver.autocommit)]  # type: ignore[union-attr]
+
+    assert in_statements(engine, states) == ["IDLE", "True"]
+    assert in_transaction(engine, states) == ["INTRANS", "False"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("ping_after", [0.0, 60.0])
+def test_a_session_that_ended_while_it_was_idle_is_replaced(postgres_url: str, ping_after: float) -> None:
+    """By a question before it is used, or, where that would cost more than it saves, by doing the work again."""
+    engine, other = connect(postgres_url, ping_after=ping_after), connect(postgres_url)
+    number = sa.text("SELECT pg_backend_pid()")
+    mine = in_statements(engine, lambda connection: connection.execute(number).scalar_one())
+    with other.connect() as connection:
+        connection.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": mine})
+    if not ping_after:
+        with engine.connect() as connection:
+            assert connection.execute(number).scalar_one() != mine
+    assert in_statements(engine, lambda connection: connection.execute(number).scalar_one()) != mine
+    for one in (engine, other):
+        one.dispose()

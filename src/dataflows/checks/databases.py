@@ -232,7 +232,7 @@ class _Staging(Opened):
 
         super().__init__(settings, "DB_CONNECTION_STRING", open_engine)
         self._columns: dict[str, ColumnFinding] = {}
-        self._missing: set[str] | None = None
+        self._missing: dict[str, Offered] | None = None
 
     def table(self) -> sa.Table:
         from dataflows.flows.csc.table import staging_table
@@ -254,15 +254,13 @@ class _Staging(Opened):
 
         from dataflows.flows.csc.write_back import WRITTEN
         from dataflows.store.database import translated
+        from dataflows.store.failures import taken_back
 
         table = self.table()
         newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
         same = {name: table.c[name] for name in WRITTEN}
-        with translated("DB_CONNECTION_STRING"), self.engine.connect() as connection:
-            try:
-                connection.execute(sa.update(table).where(table.c.id == newest).values(same))
-            finally:
-                connection.rollback()
+        with translated("DB_CONNECTION_STRING"), self.engine.connect() as connection, taken_back(connection):
+            connection.execute(sa.update(table).where(table.c.id == newest).values(same))
         return f"{self._settings.table_name} can be written (the trial was rolled back)"
 
     def look(self) -> str:
@@ -300,7 +298,12 @@ class _Staging(Opened):
 
         name = f"index {index.called}"
         if self._missing is None:
-            self._missing = {one.name for one in missing(self.engine, self.table())}
-        if index.name not in self._missing:
+            self._missing = {one.name: one for one in missing(self.engine, self.table())}
+        lacking = self._missing.get(index.name)
+        if lacking is None:
             return Check(name, True, "is there")
-        return Check(name, True, f"offered: without it {index.purpose} is looked for in the whole table", index.script)
+        without = f"without it {index.purpose} is looked for in the whole table"
+        if lacking.replaced:
+            text = f"warning: {lacking.replaced} is defined in another way, so it is not used; {without}"
+            return Check(name, True, text, f"if nobody else needs it: {lacking.script}")
+        return Check(name, True, f"offered: {without}", lacking.script)

@@ -440,6 +440,8 @@ def _explained(path: Path | None) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise ServiceDown("the journal is held by another process", hint="run again in a minute") from error
+        if _code(error) == sqlite3.SQLITE_ERROR:  # SQLite does not understand a statement of ours: that is a bug
+            raise
         if path is not None and (known := sqlite_unusable(error, path, "the journal")) is not None:
             raise known from error
         raise SettingUnusable(
@@ -448,9 +450,14 @@ def _explained(path: Path | None) -> Iterator[None]:
     except OSError as error:
         hint = "set DATA_DIR to a local folder that this account may write"
         raise unusable(path or Path(), error, "the data folder", hint) from error
-    except sqlite3.IntegrityError:
-        raise
     except sqlite3.DatabaseError as error:
+        if _code(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise  # such as a constraint of ours: a bug
         raise BadInput(
             f"the journal is damaged: {path}", hint="move it away; the next run sends full payloads"
         ) from error
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return the primary result code of SQLite; 0 where the error came from elsewhere."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -69,6 +69,34 @@ def in_transaction(
         return _repeated(lambda: _once(engine, work))
 
 
+def in_statements(engine: sa.Engine, work: Callable[[sa.Connection], T], *, setting: str = "DB_CONNECTION_STRING") -> T:
+    """As ``in_transaction``, but each statement of ``work`` is a transaction of its own: it saves two round trips.
+
+    On PostgreSQL, and on a SQL Server whose engine was made for it (``connect``); SQLite knows no distance.
+
+    Raises:
+        DataflowsError: as ``translated``, of the last attempt.
+    """
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT") if engine.dialect.name == "postgresql" else engine
+    return in_transaction(alone, work, setting=setting)
+
+
+@contextmanager
+def taken_back(connection: sa.Connection) -> Iterator[None]:
+    """Take back what is done inside the block, also where statements are transactions of their own."""
+    driver = connection.connection.dbapi_connection
+    alone = connection.dialect.name == "mssql" and bool(driver and driver.autocommit)
+    if driver and alone:
+        driver.autocommit = False
+    try:
+        yield
+    finally:
+        connection.rollback()
+        if driver and alone and not connection.invalidated:
+            driver.rollback()
+            driver.autocommit = True
+
+
 def _once(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     with engine.begin() as connection:
         return work(connection)

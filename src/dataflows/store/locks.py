@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
@@ -94,9 +94,6 @@ def _hold(engine: sa.Engine, name: str, database: str) -> _Hold:
 class _Session(ABC):
     """A lock that a database session holds. The session leaves the pool, so that closing it really ends it."""
 
-    question: sa.TextClause
-    answer: object
-
     def __init__(self, engine: sa.Engine, name: str) -> None:
         self._engine, self._name = engine, name
         self._connection: sa.Connection | None = None
@@ -116,8 +113,8 @@ class _Session(ABC):
         if self._connection is None:
             return False
         try:
-            return bool(self._connection.execute(self.question, self.words()).scalar() == self.answer)
-        except sa.exc.DBAPIError:
+            return self._is_held(self._connection)
+        except (sa.exc.DBAPIError, self._engine.dialect.loaded_dbapi.Error):
             return False
 
     def drop(self) -> None:
@@ -133,8 +130,8 @@ class _Session(ABC):
         return ""
 
     @abstractmethod
-    def words(self) -> dict[str, object]:
-        """The parameters of the question."""
+    def _is_held(self, connection: sa.Connection) -> bool:
+        """Ask the session whether it holds the lock."""
 
     @abstractmethod
     def _ask(self, connection: sa.Connection) -> bool:
@@ -144,8 +141,7 @@ class _Session(ABC):
 class _SqlServerLock(_Session):
     """``sp_getapplock`` with the session as owner; it belongs to the database that the session is in."""
 
-    question = sa.text("SELECT APPLOCK_MODE('public', :name, 'Session')")
-    answer = "Exclusive"
+    question = "SELECT APPLOCK_MODE('public', ?, 'Session')"
     take_it = (
         "SET NOCOUNT ON; DECLARE @got int; EXEC @got = sp_getapplock @Resource = ?, @LockMode = 'Exclusive',"
         " @LockOwner = 'Session', @LockTimeout = 0; SELECT @got"
@@ -154,9 +150,17 @@ class _SqlServerLock(_Session):
     def __init__(self, engine: sa.Engine, name: str, database: str) -> None:
         super().__init__(engine, name)
         self._database = database
+        self._cursor: Any = None
 
-    def words(self) -> dict[str, object]:
-        return {"name": self._name[:255]}
+    def _is_held(self, connection: sa.Connection) -> bool:
+        """Ask by the same cursor each time: the statement stays prepared, which saves one round trip of two."""
+        if self._cursor is None:
+            self._cursor = connection.connection.cursor()
+        return bool(self._cursor.execute(self.question, self._name[:255]).fetchone()[0] == "Exclusive")
+
+    def drop(self) -> None:
+        self._cursor = None
+        super().drop()
 
     def _ask(self, connection: sa.Connection) -> bool:
         if self._database:  # connections of other runs may have another default
@@ -172,23 +176,25 @@ class _PostgreSqlLock(_Session):
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
         " AND (classid::bigint << 32 | objid::bigint) = :key"
     )
-    answer = 1
     who = sa.text(
         "SELECT application_name, to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
         " FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted"
         " AND (classid::bigint << 32 | objid::bigint) = :key AND datname = current_database()"
     )
 
-    def words(self) -> dict[str, object]:
+    def _is_held(self, connection: sa.Connection) -> bool:
+        return bool(connection.execute(self.question, self._words()).scalar() == 1)
+
+    def _words(self) -> dict[str, object]:
         return {"key": int.from_bytes(hashlib.sha256(self._name.encode()).digest()[:8], "big") >> 1}
 
     def _ask(self, connection: sa.Connection) -> bool:
-        return bool(connection.execute(self.take_it, self.words()).scalar_one())
+        return bool(connection.execute(self.take_it, self._words()).scalar_one())
 
     def holder(self) -> str:
         """Our sessions say host and process in their name; of a session with another name nothing is repeated."""
         with self._engine.connect() as connection:
-            found = connection.execute(self.who, self.words()).first()
+            found = connection.execute(self.who, self._words()).first()
         if found is None or not str(found[0]).startswith("dataflows "):
             return ""
         return f" ({found[0]}, since {found[1]} UTC)"

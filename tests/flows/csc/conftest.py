@@ -31,3 +31,9 @@ def world(
     yield world
     world.table.drop(world.engine)
     world.engine.dispose()
+
+
+@pytest.fixture
+def here(world: World) -> World:
+    """The same world under the name that stories of one table have for it."""
+    return world

@@ -475,15 +475,19 @@ class Night:
         perhaps |= {n for n in self.memory.perhaps_owed if n not in self.speaking}
         if kept and (self.asked.allow_mass_delete or len(perhaps) <= GUARD_FLOOR):
             return [f"{kept} purges were held back, of {len(perhaps)} that are due"]
-        if len(remain) > kept:
+        # the journal keeps of each child the last row alone: what an earlier one said of it is forgotten with that row,
+        # and the child is told of as an orphan
+        more = int(ended.report.get("orphaned", 0)) - len(self._sure_orphans(held))
+        if len(remain) > kept + (0 if self.asked.purge_orphans else max(0, more)):
             return [f"{name}: is still there, and owed a purge" for name in sorted(remain)]
         return [f"held back, but exit {ended.code}"] if kept and ended.code not in (3, 4) else []
 
     def _orphans(self, held: Held, ended: Ended) -> list[str]:
         if not any(self._due(row) and not self._told_already(row) for row in self.first):
             return []  # nobody walked through the table
-        alone = {n for n in held if n not in self.speaking and not others_speak(n, self.speaking)}
-        sure = {n for n in alone if n in self.memory.latest} - self.memory.perhaps_owed - self.memory.estranged
+        if not self.posted:
+            return []  # nobody had to: what is due says what was sent; the last figure counts (csc.md, Orphans)
+        alone, sure = self._alone(held), self._sure_orphans(held)
         told = int(ended.report.get("orphaned", 0))
         unclear = any(child_of(row) is None for row in self.first) or len(self.first) * 2 <= self.memory.most_rows
         if self.asked.purge_orphans and not unclear and len(sure) > int(ended.report.get("held_back", 0)):
@@ -494,6 +498,15 @@ class Night:
         if sure and not unclear and not self.asked.purge_orphans and (told < len(sure) or ended.code not in (3, 4)):
             return [f"{sorted(sure)} are orphans, and the report says {told}, exit {ended.code}"]
         return []
+
+    def _alone(self, held: Held) -> set[str]:
+        """Children that are held and that no row speaks for."""
+        return {n for n in held if n not in self.speaking and not others_speak(n, self.speaking)}
+
+    def _sure_orphans(self, held: Held) -> set[str]:
+        """Those of them that nobody can be taken to owe a purge."""
+        alone = self._alone(held)
+        return {n for n in alone if n in self.memory.latest} - self.memory.perhaps_owed - self.memory.estranged
 
     def _told_already(self, row: Row) -> bool:
         """Whether a row still shows that a newer one counts, and that one speaks: the other rows need not be asked."""

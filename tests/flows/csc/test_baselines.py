@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import pytest
 
-from dataflows.sandbox.server import Sandbox
 from tests.flows.csc.children import Child, child
 from tests.flows.csc.lives import later
 from tests.flows.csc.truth import same
 from tests.flows.csc.world import World
 
 CHILDREN = 30
-
-
-@pytest.fixture
-def here(tmp_path: Path, box: Sandbox, capsys: pytest.CaptureFixture[str]) -> Iterator[World]:
-    world = World(tmp_path, box, capsys)
-    yield world
-    world.engine.dispose()
 
 
 def overwritten(rng: Random, payload: Child) -> str | None:

@@ -14,7 +14,7 @@ from random import Random
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.csc.acknowledgements import PURGED
+from dataflows.flows.csc.records import PURGED
 from dataflows.runs.journal import Journal
 from dataflows.sandbox.server import Sandbox
 from tests.flows.csc.children import Child, child

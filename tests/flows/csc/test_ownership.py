@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,6 @@ from tests.flows.csc.children import child, episode, plan
 from tests.flows.csc.world import Ran, World
 
 FOREIGN = "rows of this table show receipts of another machine or program"
-
-
-@pytest.fixture
-def here(tmp_path: Path, box: Sandbox, capsys: pytest.CaptureFixture[str]) -> Iterator[World]:
-    world = World(tmp_path, box, capsys)
-    yield world
-    world.engine.dispose()
 
 
 def sent(world: World, *numbers: int) -> list[int]:

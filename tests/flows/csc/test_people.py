@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dataflows.sandbox.server import Sandbox
 from tests.flows.csc.children import Child, child, episode, plan
 from tests.flows.csc.truth import contains, same
 from tests.flows.csc.world import World
 
 SENT = {"submission_status": "Sent", "row_state": "Unchanged"}
 RECEIPT = "2026-01-01_02:00:00.00_00000000-0000-4000-8000-{:012d}.json"
-
-
-@pytest.fixture
-def here(tmp_path: Path, box: Sandbox, capsys: pytest.CaptureFixture[str]) -> Iterator[World]:
-    world = World(tmp_path, box, capsys)
-    yield world
-    world.engine.dispose()
 
 
 def named(identifier: str, episode_id: str = "e1", **changes: Any) -> Child:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dataflows.flows.csc import reading
 from dataflows.flows.csc.reading import Reading, read_child, read_row
 from dataflows.flows.csc.schema import built_in
-from dataflows.flows.csc.staging import StagedRow
+from dataflows.flows.csc.table import StagedRow
 from dataflows.sandbox.synthetic import synthetic_child
 
 _KEYS = st.sampled_from(["la_child_id", "purge", "a/b", "a\tb", 'a"b', "ł", "", "é"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from dataflows.flows.csc.acknowledgements import Acknowledgements
+from dataflows.flows.csc.claims import ClaimedTable
 from dataflows.flows.csc.staging import StagingTable
 from dataflows.runs import keys
 from dataflows.runs.keys import IdentifierCipher
@@ -27,13 +27,6 @@ REOPENED = child(1, social_care_episodes=[episode("e1", closure_date=None)])
 
 class Killed(BaseException):
     """Stands for a kill, where a test is about one exact moment."""
-
-
-@pytest.fixture
-def here(tmp_path: Path, box: Sandbox, capsys: pytest.CaptureFixture[str]) -> Iterator[World]:
-    world = World(tmp_path, box, capsys)
-    yield world
-    world.engine.dispose()
 
 
 def sent_once(world: World, *payloads: Child, **columns: Any) -> list[int]:
@@ -380,7 +373,7 @@ def test_a_child_that_another_host_brought_back_is_purged_again(here: World) -> 
 def test_a_requeue_that_was_killed_half_way_is_asked_for_again(here: World) -> None:
     sent_once(here, child(1), child(2))
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Acknowledgements, "start_anew", _killed)
+        patch.setattr(ClaimedTable, "start_anew", _killed)
         here.submit("--requeue", LA_CODE="998")
     assert here.submit(LA_CODE="998").code == 10
     assert here.submit("--requeue", LA_CODE="998")["sent"] == 2

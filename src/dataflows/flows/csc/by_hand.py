@@ -10,7 +10,8 @@ from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import Decision, Superseded
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.reading import name_in, read_row
-from dataflows.flows.csc.staging import StagedRow, StagingTable
+from dataflows.flows.csc.staging import StagingTable
+from dataflows.flows.csc.table import StagedRow
 
 _AGAIN = "to send it again: add --resend; to remove a child that is deleted, or that no row names: add --purge"
 

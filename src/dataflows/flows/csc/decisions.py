@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from dataflows.flows.csc.acknowledgements import Doubt, Reset
 from dataflows.flows.csc.delta import Payload, Sending
+from dataflows.flows.csc.records import Doubt, Reset
 from dataflows.flows.csc.skeleton import Skeleton
-from dataflows.flows.csc.staging import StagedRow
+from dataflows.flows.csc.table import StagedRow
 
 RESET_NEEDED = "reset_needed"  # why a row is not sent that breaks no rule: it needs a purge, and CSC_RESET=never
 

@@ -27,8 +27,8 @@ from dataflows.flows.csc.planning import Basis, Planner
 from dataflows.flows.csc.reading import shows_it_was_sent
 from dataflows.flows.csc.schema import ObjectKind, load_schema, parse
 from dataflows.flows.csc.skeleton import ObjectSkeleton, loses_a_field
-from dataflows.flows.csc.staging import StagedRow, StagingTable
-from dataflows.flows.csc.table import open_engine
+from dataflows.flows.csc.staging import StagingTable
+from dataflows.flows.csc.table import StagedRow, open_engine
 from dataflows.runs.journal import Journal
 
 if TYPE_CHECKING:

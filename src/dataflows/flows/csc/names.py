@@ -25,7 +25,7 @@ from dataflows.flows.csc.reading import SUPERSEDED, Reading, read_row
 from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.flows.csc.staging import StagingTable
 from dataflows.runs.journal import Journal
-from dataflows.store.failures import in_transaction
+from dataflows.store.failures import in_statements
 
 T = TypeVar("T")
 
@@ -184,7 +184,7 @@ class NamedRows:
     def _is_longer_than(self, rows: int) -> bool:
         some = sa.select(self._staging.table.c.id).limit(rows + 1).subquery()
         statement = sa.select(sa.func.count()).select_from(some)
-        return in_transaction(self._engine, lambda connection: int(connection.execute(statement).scalar_one())) > rows
+        return in_statements(self._engine, lambda connection: int(connection.execute(statement).scalar_one())) > rows
 
     def walk(self) -> Walked:
         """Go through the whole table, in short reads by key; only the first call does."""
@@ -266,7 +266,7 @@ class NamedRows:
             page = self._page(statement.where(key > page[-1].row_id)) if len(page) == _WALK_PAGE else []
 
     def _page(self, statement: sa.Select[Any]) -> list[Seeming]:
-        return in_transaction(self._engine, lambda connection: [_seeming(row) for row in connection.execute(statement)])
+        return in_statements(self._engine, lambda connection: [_seeming(row) for row in connection.execute(statement)])
 
     def _column(self) -> sa.ColumnElement[str]:
         if self._engine.dialect.name == "mssql" and indexes.CHILD in self._staging.indexes:

@@ -99,10 +99,10 @@ def settle_ownership(
         yield from _foreseen(acks, staging)
     elif requeue:
         rows = staging.requeue()  # first: else a kill in between would let the next run believe it was done
-        acks.start_anew()
+        acks.table.start_anew()
         yield Warned(f"{rows} rows were set to pending; all of them are sent whole")
     elif takeover:
-        acks.take_over()
+        acks.table.take_over()
         yield Warned("this table belongs to this machine's journal now; everything pending is sent whole")
     else:
         _require_own(acks, staging)
@@ -116,14 +116,14 @@ def _foreseen(acks: Acknowledgements, staging: StagingTable) -> Iterator[Event]:
 
 
 def _require_own(acks: Acknowledgements, staging: StagingTable) -> None:
-    if former := acks.former_receiver():
+    if former := acks.table.former_receiver():
         raise _another_receiver(former)
-    if acks.claimed():
+    if acks.table.claimed():
         return
     shown = False
     for receipts in _receipts(staging):
         shown = shown or bool(receipts)
-        receivers = acks.receivers_of(receipts)
+        receivers = acks.table.receivers_of(receipts)
         if None in receivers:
             return
         if receivers:

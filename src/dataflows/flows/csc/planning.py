@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dataflows.flows.csc import delta
-from dataflows.flows.csc.acknowledgements import PURGED, Ack, Acknowledgements, Doubt, Reset, digest
+from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import (
     RESET_NEEDED,
     Contradicted,
@@ -35,10 +35,12 @@ from dataflows.flows.csc.reading import (
     shows_its_purge,
     superseded_by,
 )
+from dataflows.flows.csc.records import PURGED, Ack, Doubt, Reset, digest
 from dataflows.flows.csc.schema import canonical, payload_hash
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.flows.csc.speakers import Renames, Speakers, SpeakingRows, former_name
-from dataflows.flows.csc.staging import StagedRow, StagingTable
+from dataflows.flows.csc.staging import StagingTable
+from dataflows.flows.csc.table import StagedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Planner:
         self._renames = Renames(acks)
         self._rules = rules
         self._schema = acks.schema
-        self._is_new = acks.is_new()
+        self._is_new = acks.table.is_new()
         self._resets_children = rules.reset is ResetRule.CHILD
 
     # --- the pages of a run -----------------------------------------------------------------------------------
@@ -278,7 +280,7 @@ class Planner:
         if ack is not None and not ack.knows_nothing:
             return ack.holds
         # under our own receipt the journal would know this child, had it ever been sent, unless others sent before
-        return shows_it_was_sent(reading.row) and (not trusted or self._acks.took_over())
+        return shows_it_was_sent(reading.row) and (not trusted or self._acks.table.took_over())
 
     def _separated(self, reading: Reading, ack: Ack | None, *, deferred: bool) -> Decision:
         if self._rules.reset is ResetRule.NEVER:

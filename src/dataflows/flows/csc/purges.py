@@ -29,7 +29,7 @@ class Orphans:
         if self.names.walked is None:
             return False
         walked = self.names.walk()
-        return self.acks.note_walk(walked.rows) and not walked.nameless
+        return self.acks.table.note_walk(walked.rows) and not walked.nameless
 
     def found(self) -> Iterator[list[bytes]]:
         """Yield them in pages."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from dataflows.flows.csc.delta import Payload
 from dataflows.flows.csc.schema import CHILD_ID, ChildSchema, canonical, parse, text_hash
-from dataflows.flows.csc.staging import StagedRow
+from dataflows.flows.csc.table import StagedRow
 
 _MIS_ID = "mis_child_id"
 _NAMES = re.compile(r'"la_child_id"[ \t\r\n]{0,40}:[ \t\r\n]{0,40}"([^"\\]{1,100})"')

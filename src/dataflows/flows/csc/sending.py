@@ -6,22 +6,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dataflows.errors import DataflowsError
-from dataflows.flows.csc.acknowledgements import Acknowledgements, Doubt, Receipt, WriteBack, digest
+from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import Submission
 from dataflows.flows.csc.delta import Sending
-from dataflows.flows.csc.receiver import CscApi, RecordAnswer, RecordVerdict
+from dataflows.flows.csc.receiver import CscApi, RecordAnswer, RecordVerdict, RequestPacer, children_url
+from dataflows.flows.csc.records import Doubt, Receipt, WriteBack, digest
+from dataflows.remote.oauth import TokenSource
+from dataflows.remote.retry import RetryPolicy
+from dataflows.remote.session import make_session
 from dataflows.runs.journal import Item, now
+from dataflows.runs.pool import Stop
 from dataflows.runs.runner import Run
 from dataflows.store.files import private_folder, write_whole
 
-CHANGED_MEANWHILE = RecordAnswer(
-    RecordVerdict.NOT_SENT, code="speaker_changed"
-)  # another row speaks, or says something else
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
+# another row speaks, or says something else
+CHANGED_MEANWHILE = RecordAnswer(RecordVerdict.NOT_SENT, code="speaker_changed")
 _STATES = {
     RecordVerdict.ACCEPTED: "done",
     RecordVerdict.REFUSED: "failed",
@@ -48,6 +56,34 @@ class BatchHandler(Protocol):
 
     def carry(self, batch: Sequence[Submission]) -> SentBatch:
         """Send a batch and record the answers."""
+
+
+def open_api(settings: Settings, stop: Stop, policy: RetryPolicy, closing: ExitStack, *, workers: int) -> CscApi:
+    """Return the CSC API, with a first token: access that is refused is known before anything is touched.
+
+    Args:
+        closing: closes its connections.
+
+    Raises:
+        SettingUnusable: a setting of the API is missing.
+        AccessRefused: the token endpoint does not accept our credentials.
+        ServiceDown: it does not answer.
+    """
+    settings.require("SUPPLIER_KEY", "TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE")
+    session, for_tokens = (make_session(settings, count, stop.grace_is_over) for count in (workers, 1))
+    closing.callback(session.close)
+    closing.callback(for_tokens.close)
+    tokens = TokenSource(settings, for_tokens, policy)
+    tokens.token()
+    return CscApi(
+        url=children_url(settings),
+        supplier_key=settings.supplier_key.reveal() if settings.supplier_key else "",
+        session=session,
+        tokens=tokens,
+        policy=policy,
+        timeout=(settings.http_connect_timeout_seconds, settings.http_timeout_seconds),
+        pace=RequestPacer(settings.csc_min_interval_ms / 1000, stop),
+    )
 
 
 @dataclass

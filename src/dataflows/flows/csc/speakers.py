@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dataflows.flows.csc.acknowledgements import Ack, Acknowledgements
+from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.indexes import UNDECIDED
 from dataflows.flows.csc.names import NamedRows, Seeming
 from dataflows.flows.csc.reading import Reading, name_in, says_nothing, seems_to_name, shows_it_was_sent
+from dataflows.flows.csc.records import Ack
 from dataflows.flows.csc.schema import ChildSchema
 
 

@@ -7,68 +7,22 @@ key. Writing is in ``write_back``. One code path serves SQL Server, PostgreSQL a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
 from dataflows.errors import SettingUnusable
 from dataflows.flows.csc import indexes
-from dataflows.flows.csc.table import TableIdentity, identified, staging_table
+from dataflows.flows.csc.table import RowUpdate, StagedRow, TableIdentity, identified, staging_table
 from dataflows.flows.csc.write_back import RowOutcome, TableWriter, Written
-from dataflows.store.database import text_hash
-from dataflows.store.failures import in_transaction
+from dataflows.store.failures import in_statements, in_transaction
 
 PAGE = 1000
+_STREAMED = 20 * PAGE  # ids; more than that are not held twice
 _MOST_WORDS = 100  # pairs of status and row state in one condition; a table with more is walked
 _DENSE = 1.1  # a page is read as a range of ids when at most so many rows lie in it per row that is wanted
-
-
-class StagedRow(NamedTuple):
-    """One row as it was read."""
-
-    id: int
-    person_id: str | None
-    payload: str | None
-    previous: str | None
-    response: str | None
-    status: str | None
-    row_state: str | None
-    partial: str | None = None  # of deleted rows only
-
-    @property
-    def fingerprint(self) -> bytes:
-        """SHA-256 of the payload (UTF-8), worked out when it is asked for: it tells whether a payload is the same."""
-        return text_hash(self.payload or "")
-
-    @property
-    def deleted(self) -> bool:
-        """Whether the loader says that the child is gone."""
-        return (self.row_state or "").strip().lower() == "deleted"
-
-    @property
-    def failed(self) -> bool:
-        """Whether an earlier run ended this row in error."""
-        return (self.status or "").strip().lower() == "error"
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there may be something to do about the row: pending or in error with a payload, or deleted."""
-        return self.deleted or bool(self.payload and (self.status or "").strip().lower() in ("pending", "error"))
-
-    @property
-    def settled(self) -> bool:
-        """Whether the row says that it was sent."""
-        return (self.status or "").strip().lower() == "sent"
-
-
-class RowUpdate(NamedTuple):
-    """One update: which row, what it must still hold, and what is written."""
-
-    row: StagedRow
-    response: str | None = None
-    partial: str | None = None
 
 
 class StagingTable:
@@ -87,7 +41,6 @@ class StagingTable:
             columns.api_response,
             columns.submission_status,
             columns.row_state,
-            sa.case((_word(columns.row_state) == "deleted", columns.partial_json_payload)).label("partial"),
         )
         self._writer = TableWriter(engine, self.table)
 
@@ -106,19 +59,24 @@ class StagingTable:
     def waiting(self, *, retry_errors: bool = True) -> Sequence[int]:
         """Return the ids of the rows to be looked at, newest first (eight bytes each)."""
         wanted = _Wanted(self.table, retry_errors=retry_errors)
-        pairs_there = _pairs(self._engine.dialect, self.table)
+        condition = wanted.by_function
+        if indexes.STATES in self.indexes:
+            pairs = [tuple(row) for row in self.look(_pairs(self._engine.dialect, self.table))]
+            condition = wanted.among(pairs) if len(pairs) <= _MOST_WORDS else condition
+        return array("q", sorted(self._ids_where(condition), reverse=True))
 
-        def asked(connection: sa.Connection) -> array[int]:
-            condition = wanted.by_function
-            if indexes.STATES in self.indexes:
-                pairs = [tuple(row) for row in connection.execute(pairs_there)]
-                condition = wanted.among(pairs) if len(pairs) <= _MOST_WORDS else condition
-            found = connection.execution_options(yield_per=20 * PAGE).execute(
-                sa.select(self.table.c.id).where(condition)
-            )
+    def _ids_where(self, condition: sa.ColumnElement[bool]) -> array[int]:
+        """Read ids at once; many of them, as a stream that takes no memory and some round trips."""
+        statement = sa.select(self.table.c.id).where(condition)
+        found = self.look(statement.limit(_STREAMED + 1))
+        if len(found) <= _STREAMED:
             return array("q", (_number(row[0]) for row in found))
 
-        return array("q", sorted(in_transaction(self._engine, asked), reverse=True))
+        def streamed(connection: sa.Connection) -> array[int]:
+            rows = connection.execution_options(yield_per=_STREAMED).execute(statement)
+            return array("q", (_number(row[0]) for row in rows))
+
+        return in_transaction(self._engine, streamed)
 
     @cached_property
     def indexes(self) -> frozenset[str]:
@@ -149,12 +107,26 @@ class StagingTable:
         """Return the rows of a person, whatever their status, at most 1,000."""
         return self._read(self._select.where(self.table.c.person_id == person_id).limit(PAGE))
 
-    def look(self, statement: sa.Select[Any]) -> Sequence[Any]:
+    def look(self, statement: sa.Executable) -> Sequence[Any]:
         """Return the rows of a short read of some columns."""
-        return in_transaction(self._engine, lambda connection: connection.execute(statement).all())
+        return in_statements(self._engine, lambda connection: connection.execute(statement).all())
 
     def _read(self, statement: sa.Select[Any]) -> list[StagedRow]:
-        return [_row(*row) for row in self.look(statement)]
+        """Read rows as the driver gives them: there is nothing to convert, and SQLAlchemy's cost as much again."""
+
+        def fetched(connection: sa.Connection) -> Sequence[Any]:
+            return connection.execute(statement).cursor.fetchall()
+
+        rows = [_row(values) for values in in_statements(self._engine, fetched)]
+        gone = [row.id for row in rows if row.deleted and row.settled]
+        return self._with_partials(rows, gone) if gone else rows
+
+    def _with_partials(self, rows: list[StagedRow], gone: Sequence[int]) -> list[StagedRow]:
+        """Read a further long column of the few rows where it tells something: drivers fetch each by its own call."""
+        columns = self.table.c
+        found = self.look(sa.select(columns.id, columns.partial_json_payload).where(columns.id.in_(gone)))
+        partials = {row.id: row.partial_json_payload for row in found}
+        return [row._replace(partial=partials[row.id]) if row.id in partials else row for row in rows]
 
     # --- writing ----------------------------------------------------------------------------------------------
 
@@ -174,7 +146,7 @@ class StagingTable:
 
     def _set_pending(self, where: sa.ColumnElement[bool]) -> int:
         statement = sa.update(self.table).where(where).values(submission_status="Pending")
-        return in_transaction(self._engine, lambda connection: int(connection.execute(statement).rowcount))
+        return in_statements(self._engine, lambda connection: int(connection.execute(statement).rowcount))
 
     def _ranges(self) -> Iterator[sa.ColumnElement[bool]]:
         """Yield conditions that hold for a page of rows each, in ascending order, and together for all."""
@@ -186,7 +158,7 @@ class StagingTable:
 
     def _ids(self, statement: sa.Select[Any]) -> Sequence[int]:
         page = statement.order_by(self.table.c.id).limit(PAGE)
-        return in_transaction(self._engine, lambda connection: connection.execute(page).scalars().all())
+        return in_statements(self._engine, lambda connection: connection.execute(page).scalars().all())
 
 
 class _Wanted:
@@ -248,10 +220,14 @@ def _number(row_id: object) -> int:
     return row_id
 
 
-def _row(row_id: object, person: object, *rest: Any) -> StagedRow:
+def _row(values: Iterable[Any]) -> StagedRow:
     """Make a row of what the driver gave: person_id may be a number there, and CHAR columns come with blanks."""
-    row = StagedRow(_number(row_id), None if person is None else str(person), *rest)
-    return row._replace(response=row.response.rstrip()) if row.response and row.response[-1:] == " " else row
+    row = StagedRow(*values)
+    if type(row.id) is not int:
+        _number(row.id)
+    if row.person_id is not None and type(row.person_id) is not str:
+        row = row._replace(person_id=str(row.person_id))
+    return row._replace(response=row.response.rstrip()) if row.response and row.response[-1] == " " else row
 
 
 def _word(column: sa.Column[Any]) -> sa.ColumnElement[str]:

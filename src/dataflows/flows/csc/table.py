@@ -1,23 +1,26 @@
-"""The staging table as such: its columns, the database it is in, and how the two are named."""
+"""The staging table as such: its columns and rows, the database it is in, and how the two are named."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mssql
 
 from dataflows.errors import SettingUnusable
-from dataflows.store.database import connect, identity, translated
-from dataflows.store.failures import in_transaction
+from dataflows.store.database import connect, identity, text_hash, translated
+from dataflows.store.failures import in_statements
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
 _PART = re.compile(r"\[([^\[\]]+)\]|\"([^\"]+)\"|`([^`]+)`|([\w$#@-]*)")  # quoted as SQL Server, others or not at all
+
+_IDLE_SECONDS = 10.0  # of a session, before it is asked whether it still stands; what it does is repeated anyway
 
 LONG = sa.UnicodeText().with_variant(mssql.NVARCHAR(None), "mssql")
 HASH = sa.LargeBinary(32).with_variant(mssql.BINARY(32), "mssql")
@@ -91,7 +94,7 @@ def identified(engine: sa.Engine, name: str) -> TableIdentity:
         SettingUnusable: it has no such table.
     """
     table, ask = staging_table(name), _ASK[engine.dialect.name]
-    found = in_transaction(engine, lambda connection: ask(connection, table))
+    found = in_statements(engine, lambda connection: ask(connection, table))
     if found is None:
         raise SettingUnusable(
             "DB_CONNECTION_STRING: the database has no such table", hint="check TABLE_NAME: dataflows test-schema"
@@ -123,11 +126,8 @@ def _postgresql(connection: sa.Connection, table: sa.Table) -> TableIdentity | N
 
 
 def _sql_server(connection: sa.Connection, table: sa.Table) -> TableIdentity | None:
-    owner = (table.schema or "").split(".")
-    place = owner[0] if len(owner) == 2 else ""
-    quote = connection.dialect.identifier_preparer.quote_identifier
-    views = f"{quote(place)}.sys" if place else "sys"
-    full = ".".join(quote(part) for part in (*filter(None, owner), table.name))
+    place, full = place_and_name(connection.dialect, table)
+    views = f"{connection.dialect.identifier_preparer.quote_identifier(place)}.sys" if place else "sys"
     named = sa.text(
         "SELECT s.name AS owner, o.name, o.type, (SELECT base_object_name"  # noqa: S608
         f" FROM {views}.synonyms y WHERE y.object_id = o.object_id) AS meant FROM {views}.objects o"
@@ -145,6 +145,13 @@ def _sql_server(connection: sa.Connection, table: sa.Table) -> TableIdentity | N
     database = connection.execute(own, {"place": place}).one()
     known = database.guid if database.guid and set(database.guid) - set("0-") else f"{database.server}/{database.name}"
     return TableIdentity(f"mssql://{known.lower()}", f"{found.owner}.{found.name}", place and database.name)
+
+
+def place_and_name(dialect: sa.Dialect, table: sa.Table) -> tuple[str, str]:
+    """Return the database that a name for SQL Server tells, if any, and the name as OBJECT_ID takes it."""
+    owner = (table.schema or "").split(".")
+    quote = dialect.identifier_preparer.quote_identifier
+    return owner[0] if len(owner) == 2 else "", ".".join(quote(part) for part in (*filter(None, owner), table.name))
 
 
 def _with_database(name: str, place: str) -> str:
@@ -169,7 +176,7 @@ def open_engine(settings: Settings, *, create: bool = False) -> sa.Engine:
         SettingUnusable: neither is there (an empty database made in passing would look like a night without work).
     """
     if settings.db_connection_string is not None:
-        return connect(settings.db_connection_string, create=create)
+        return connect(settings.db_connection_string, create=create, ping_after=_IDLE_SECONDS, statements=True)
     embedded = settings.data_dir / "staging.db"
     if not create and not embedded.exists():
         raise SettingUnusable(
@@ -195,3 +202,56 @@ def create_table(engine: sa.Engine, name: str) -> None:
         if engine.dialect.name == "sqlite":  # a loader and a run may then work side by side, and commits cost less
             with engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+
+@lru_cache(maxsize=1000)
+def _asks(status: str | None, state: str | None) -> tuple[bool, bool]:
+    """Return whether the words say deleted, and whether they say pending or error."""
+    return (state or "").strip().lower() == "deleted", (status or "").strip().lower() in ("pending", "error")
+
+
+class StagedRow(NamedTuple):
+    """One row as it was read."""
+
+    id: int
+    person_id: str | None
+    payload: str | None
+    previous: str | None
+    response: str | None
+    status: str | None
+    row_state: str | None
+    partial: str | None = None  # of deleted rows that were sent only
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of the payload (UTF-8), worked out when it is asked for: it tells whether a payload is the same."""
+        return text_hash(self.payload or "")
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the loader says that the child is gone."""
+        return _asks(self.status, self.row_state)[0]
+
+    @property
+    def failed(self) -> bool:
+        """Whether an earlier run ended this row in error."""
+        return (self.status or "").strip().lower() == "error"
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there may be something to do about the row: pending or in error with a payload, or deleted."""
+        deleted, pending = _asks(self.status, self.row_state)
+        return deleted or bool(pending and self.payload)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the row says that it was sent."""
+        return (self.status or "").strip().lower() == "sent"
+
+
+class RowUpdate(NamedTuple):
+    """One update: which row, what it must still hold, and what is written."""
+
+    row: StagedRow
+    response: str | None = None
+    partial: str | None = None

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from dataflows.store.database import RowRefused, fingerprint, text_hash
-from dataflows.store.failures import all_results, in_transaction
+from dataflows.store.failures import all_results, in_statements, in_transaction, taken_back
 
 if TYPE_CHECKING:
-    from dataflows.flows.csc.staging import RowUpdate
+    from dataflows.flows.csc.table import RowUpdate
 
 ROWS = 200  # of one transaction: the loader waits for no more than that
 _HOPELESS = 10  # rows refused, and none taken: the others are not tried
@@ -113,7 +113,7 @@ class TableWriter:
             written.refused.update((change.row.id, known.message) for change in part)
             return
         try:
-            written.reloaded |= in_transaction(self._engine, lambda connection: self._once(connection, outcome, part))
+            written.reloaded |= in_statements(self._engine, lambda connection: self._once(connection, outcome, part))
             self._taken.add(outcome)
         except RowRefused as refused:
             if len(part) > 1:
@@ -160,8 +160,8 @@ class TableWriter:
         statement = sa.update(self._table).where(columns.id == row_id).values(same)
 
         def tried(connection: sa.Connection) -> None:
-            connection.execute(statement)
-            connection.rollback()
+            with taken_back(connection):
+                connection.execute(statement)
 
         try:
             in_transaction(self._engine, tried)

@@ -1,0 +1,160 @@
+"""One receiver and one staging table as the journal knows them: whose table it is, how long, and who sent before."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from urllib.parse import urlsplit, urlunsplit
+
+from dataflows.flows.csc.records import PURGED, SCHEMA, UNKNOWN, Place
+from dataflows.runs.journal import Journal, now
+
+
+class ClaimedTable:
+    """The staging table of a run, beside the receiver that it speaks to; ``receiver`` and ``id`` are their numbers."""
+
+    def __init__(self, journal: Journal, place: Place) -> None:
+        self._journal = journal
+        journal.ensure("csc", SCHEMA)
+        with journal.transaction() as db:
+            self.receiver = _receiver_of(db, place)
+            db.execute("UPDATE OR IGNORE csc_tables SET name = ? WHERE name = ?", (place.table, place.former))
+            self.id = _id_of(db, "csc_tables (name)", (place.table,))
+        self.same = self._same_tables(place.table)
+        """This table and those that it may have been before it was moved."""
+
+    def _same_tables(self, name: str) -> list[int]:
+        """Return this table and those that it may have been before it was moved or copied: those of other databases.
+
+        Another table of the same database is another table.
+        """
+        beside = name.rpartition("#")[0] + "#"
+        with self._journal.reading() as db:
+            rows = db.execute(
+                "SELECT id FROM csc_tables WHERE id = ? OR substr(name, 1, ?) <> ?", (self.id, len(beside), beside)
+            )
+            return [row[0] for row in rows]
+
+    def is_new(self) -> bool:
+        """Tell whether nothing was ever sent to this receiver, as far as the journal knows."""
+        with self._journal.reading() as db:
+            return not db.execute("SELECT 1 FROM csc_children WHERE receiver = ?", (self.receiver,)).fetchone()
+
+    def took_over(self) -> bool:
+        """Tell whether somebody else sent to this receiver before: it may hold children that the journal has not."""
+        with self._journal.reading() as db:
+            found = db.execute("SELECT taken_over FROM csc_receivers WHERE id = ?", (self.receiver,)).fetchone()
+        return bool(found and found[0])
+
+    def former_receiver(self) -> str | None:
+        """Return the address and LA code of the last write-back to this table when it was another receiver."""
+        with self._journal.reading() as db:
+            row = db.execute(
+                "SELECT r.address, r.la_code, r.id FROM csc_tables t JOIN csc_receivers r ON r.id = t.receiver"
+                " WHERE t.id = ?",
+                (self.id,),
+            ).fetchone()
+        return f"{row[0]} (LA {row[1]})" if row and row[2] != self.receiver else None
+
+    def claimed(self) -> bool:
+        """Tell whether this journal knows this table, by its last write-back, as one of this receiver."""
+        with self._journal.reading() as db:
+            found = db.execute("SELECT receiver FROM csc_tables WHERE id = ?", (self.id,)).fetchone()
+        return found is not None and found[0] == self.receiver
+
+    def receivers_of(self, receipts: Collection[str]) -> set[str | None]:
+        """Return which receivers gave these receipts, as far as the journal knows; None stands for this one."""
+        found: set[str | None] = set()
+        values = list(receipts)
+        for start in range(0, len(values), 500):
+            part = values[start : start + 500]
+            with self._journal.reading() as db:
+                rows = db.execute(
+                    "SELECT DISTINCT r.id, r.address, r.la_code FROM csc_children c"  # noqa: S608
+                    f" JOIN csc_receivers r ON r.id = c.receiver WHERE c.receipt IN ({', '.join('?' * len(part))})",
+                    part,
+                ).fetchall()
+            found |= {None if row[0] == self.receiver else f"{row[1]} (LA {row[2]})" for row in rows}
+        return found
+
+    def note_walk(self, rows: int) -> bool:
+        """Note how long the table is; returns whether that is at least half of what is usual.
+
+        What is usual follows a table that grows at once, and one that shrinks slowly.
+        """
+        with self._journal.transaction() as db:
+            found = db.execute(
+                "SELECT usual FROM csc_walks WHERE receiver = ? AND table_id = ?", (self.receiver, self.id)
+            ).fetchone()
+            usual = max(rows, found[0] * 9 // 10 if found else 0)
+            db.execute(
+                "INSERT INTO csc_walks (receiver, table_id, usual) VALUES (?, ?, ?)"
+                " ON CONFLICT (receiver, table_id) DO UPDATE SET usual = excluded.usual",
+                (self.receiver, self.id, usual),
+            )
+        return found is None or rows * 2 >= found[0]
+
+    def note_orphans(self, count: int) -> None:
+        """Keep how many orphans were counted, with the moment."""
+        with self._journal.transaction() as db:
+            db.execute(
+                "UPDATE csc_walks SET orphans = ?, at = ? WHERE receiver = ? AND table_id = ?",
+                (count, now(), self.receiver, self.id),
+            )
+
+    def orphans(self) -> tuple[int, str]:
+        """Return how many orphans were counted last, and when (ISO 8601); 0 and nothing before the first time."""
+        with self._journal.reading() as db:
+            found = db.execute(
+                "SELECT orphans, at FROM csc_walks WHERE receiver = ? AND table_id = ?", (self.receiver, self.id)
+            ).fetchone()
+        return (int(found[0] or 0), found[1] or "") if found else (0, "")
+
+    def start_anew(self) -> None:
+        """Trust no baseline at this receiver any more (``--requeue``); doubts, pending resets and purges stay."""
+        with self._journal.transaction() as db:
+            db.execute(
+                "UPDATE csc_children SET held = NULL, receipt = NULL, unwritten = NULL, write_back = NULL,"
+                " skeleton = NULL WHERE receiver = ? AND held IS NOT ?",
+                (self.receiver, PURGED),
+            )
+            self.claim(db)
+
+    def take_over(self) -> None:
+        """Go on after somebody else: what is held is not known any more; doubts, pending resets and purges stay."""
+        with self._journal.transaction() as db:
+            db.execute(
+                "UPDATE csc_children SET held = ?, receipt = NULL, unwritten = NULL, write_back = NULL,"
+                " skeleton = NULL WHERE receiver = ? AND held <> ?",
+                (UNKNOWN, self.receiver, PURGED),
+            )
+            db.execute("UPDATE csc_receivers SET taken_over = 1 WHERE id = ?", (self.receiver,))
+            self.claim(db)
+
+    def claim(self, db: sqlite3.Connection) -> None:
+        """Note that this table now says what this receiver holds."""
+        db.execute("UPDATE csc_tables SET receiver = ? WHERE id = ?", (self.receiver, self.id))
+
+
+def _receiver_of(db: sqlite3.Connection, place: Place) -> int:
+    """Return the number of a receiver; earlier versions kept its address as API_ENDPOINT spelled it."""
+    wanted = _lower_host(place.address)
+    known = db.execute("SELECT id, address FROM csc_receivers WHERE la_code = ?", (place.la_code,)).fetchall()
+    for number, address in known:
+        if address != wanted and _lower_host(address) == wanted:
+            db.execute("UPDATE OR IGNORE csc_receivers SET address = ? WHERE id = ?", (wanted, number))
+    return _id_of(db, "csc_receivers (address, la_code)", (wanted, place.la_code))
+
+
+def _lower_host(url: str) -> str:
+    """Return an address with its scheme and host in lower case, where case means nothing."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower()))
+
+
+def _id_of(db: sqlite3.Connection, target: str, values: tuple[str, ...]) -> int:
+    table, columns = target.split(" ", 1)
+    marks = ", ".join("?" * len(values))
+    where = " AND ".join(f"{name.strip('() ')} = ?" for name in columns.split(","))
+    db.execute(f"INSERT OR IGNORE INTO {table} {columns} VALUES ({marks})", values)  # noqa: S608
+    return int(db.execute(f"SELECT id FROM {table} WHERE {where}", values).fetchone()[0])  # noqa: S608
