@@ -42,7 +42,7 @@ def behind(settings: Settings, wanted: str, folder: Path | None = None) -> list[
             return found
     raise WrongUsage(
         "no object has this hash",
-        hint="hashes are made with a key of the data folder: ask on the machine, and with the DATA_DIR, that told it",
+        hint="hashes are made with a key of the data folder: run this on the same machine with the same DATA_DIR",
     )
 
 
