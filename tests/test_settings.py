@@ -155,7 +155,7 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["just words", "CLIENT_SECRET: hush", "=hush"])
 def test_a_line_that_is_no_setting_is_named_by_its_number_only(line: str, tmp_path: Path) -> None:
     env_file(tmp_path, f"\n\nLA_CODE=845\n\n{line}\n")
-    with pytest.raises(SettingUnusable, match=r"^line 5 of .* is no KEY=value$"):
+    with pytest.raises(SettingUnusable, match=r"^line 5 of .* is not KEY=value$"):
         load()
 
 

@@ -47,7 +47,7 @@ _MEANINGS = {
     ExitCode.SETTINGS: "a setting is missing or unusable",
     ExitCode.ALREADY_RUNNING: "the same job is already running",
     ExitCode.ACCESS_REFUSED: "access refused (credentials, token, permission)",
-    ExitCode.SERVICE_DOWN: "a service or database cannot be reached or is down; running again later can help",
+    ExitCode.SERVICE_DOWN: "a service or database cannot be reached or is down; try again later",
     ExitCode.BAD_INPUT: "the input is refused as a whole; nothing was sent",
     ExitCode.INTERRUPTED: "interrupted; state is saved, `runs resume` goes on",
 }

@@ -204,7 +204,7 @@ def test_being_stopped_leaves_the_rest(practice: sa.Engine, brokers: Brokers, se
     stop = threading.Event()
     stop.set()
 
-    assert drain(settings, practice, TOPIC, stop) == Drained(waiting=2, why="the run is to stop")
+    assert drain(settings, practice, TOPIC, stop) == Drained(waiting=2, why="the run is stopping")
 
 
 @ONE_DATABASE

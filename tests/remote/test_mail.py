@@ -286,7 +286,7 @@ def test_being_stopped_ends_the_attempt(mailbox: Mailbox, plain: Settings, tmp_p
     stop.set()
     failed = post(plain, SAID, tmp_path, stop=stop)
 
-    assert (failed.kept, failed.why) == (1, "the run is to stop")
+    assert (failed.kept, failed.why) == (1, "the run is stopping")
 
 
 # --- TLS and login --------------------------------------------------------------------------------------------------

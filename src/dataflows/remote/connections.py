@@ -78,7 +78,7 @@ class RequestBounds:
         """Seconds that the next step may wait. Raises TimeoutError when there are none left, and Stopped."""
         if self.broken_off is not None and self.broken_off():
             raise Stopped(
-                f"the run is to stop, so {self.host} is not waited for", hint="go on with: dataflows runs resume"
+                f"the run is stopping, so {self.host} is not waited for", hint="go on with: dataflows runs resume"
             )
         left = min(self.until, quiet_until) - time.monotonic()
         if left <= 0:
@@ -91,8 +91,10 @@ class RequestBounds:
 
     def too_large(self, limit: int) -> TooLarge:
         """The error for an answer of more bytes than ``limit``."""
-        what = "the head of the answer" if limit == LARGEST_HEAD else "the answer"
-        return TooLarge(f"{what} of {self.host} is larger than {limit} bytes", hint="check the address in the settings")
+        what = "the header of the answer" if limit == LARGEST_HEAD else "the answer"
+        return TooLarge(
+            f"{what} from {self.host} is larger than {limit} bytes", hint="check the address in the settings"
+        )
 
 
 BOUNDS: ContextVar[RequestBounds] = ContextVar("BOUNDS")

@@ -112,7 +112,7 @@ def download(
         spent = round(time.monotonic() - began, 1)
         raise ServiceDown(
             f"{shown(url)} had not sent the whole file when its time was up (after {spent:g} s)",
-            hint="running again later can help; CQC_DEADLINE_SECONDS is the limit",
+            hint="try again later; CQC_DEADLINE_SECONDS is the limit",
         ) from None
 
 
@@ -210,9 +210,9 @@ def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
                 packed = member.unconsumed_tail or member.unused_data
                 member = None if member.eof else member
     except zlib.error:
-        raise BrokenOff(f"the gzip stream of {host} is damaged", hint="running again later can help") from None
+        raise BrokenOff(f"the gzip stream of {host} is damaged", hint="try again later") from None
     if member is not None:
-        raise BrokenOff(f"the gzip stream of {host} has no end", hint="running again later can help")
+        raise BrokenOff(f"the gzip stream of {host} has no end", hint="try again later")
 
 
 def _some(piece: bytes) -> Iterator[bytes]:

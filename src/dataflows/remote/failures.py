@@ -15,7 +15,7 @@ from urllib3 import exceptions
 from dataflows.errors import ServiceDown, SettingUnusable
 from dataflows.remote.connections import NotConnected
 
-_LATER = "running again later can help"
+_LATER = "try again later"
 
 
 class Blocked(ServiceDown):
@@ -51,14 +51,14 @@ def no_answer(error: Exception, host: str, seconds: float) -> ServiceDown:
 def broken_answer(error: Exception, host: str, seconds: float) -> ServiceDown:
     """The error for an answer that began and did not come to its end."""
     if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
-        return ServiceDown(f"the answer of {host} did not end within {seconds:g} s", hint=_LATER)
-    return ServiceDown(f"the answer of {host} broke off", hint=_LATER)
+        return ServiceDown(f"the answer from {host} did not end within {seconds:g} s", hint=_LATER)
+    return ServiceDown(f"the answer from {host} broke off", hint=_LATER)
 
 
 def monstrous(host: str) -> ServiceDown:
     """The error for JSON that is not parsed, lest the parser dies of it."""
     return ServiceDown(
-        f"the answer of {host} is nested too deeply or holds too much to be read",
+        f"the answer from {host} is nested too deeply or holds too much to be read",
         hint="check the address in the settings",
     )
 
@@ -101,7 +101,7 @@ def _tls(error: Exception, host: str) -> ServiceDown:
     if isinstance(inner, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return ServiceDown(f"{host} hung up during the TLS handshake", hint=_LATER, sent=False)
     hint = "check https against http and the port in the address; a proxy in between may also answer without TLS"
-    return Blocked(f"no TLS connection to {host} can be agreed on", hint=hint, sent=False)
+    return Blocked(f"no TLS connection to {host} could be negotiated", hint=hint, sent=False)
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -145,7 +145,7 @@ class _Brokers:
         while round_.left:
             self._producer.poll(_TICK)
             if self._stop is not None and self._stop.is_set():
-                round_.why = "the run is to stop"
+                round_.why = "the run is stopping"
                 return
             if time.monotonic() >= until:
                 round_.why = round_.why or "the brokers did not answer in time"

@@ -171,7 +171,7 @@ def _authority(endpoint: str) -> str:
 def _raise_for_trouble(reply: Reply) -> None:
     raise_for_service(reply, "the token endpoint")
     if reply.status >= 500:
-        raise ServiceDown(f"the token endpoint answered {reply.status}", hint="running again later can help")
+        raise ServiceDown(f"the token endpoint answered {reply.status}", hint="try again later")
 
 
 def _document(reply: Reply) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def raise_for_service(reply: Reply, service: str, *, retry_statuses: Collection[
         return
     there = _http_date(reply.headers.get("Date", ""))
     wait = parse_retry_after(reply.headers.get("Retry-After"), time.time() if there is None else there)
-    raise ServiceDown(f"{service} answered {reply.status}", hint="running again later can help", wait=wait)
+    raise ServiceDown(f"{service} answered {reply.status}", hint="try again later", wait=wait)
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

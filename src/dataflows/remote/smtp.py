@@ -218,7 +218,7 @@ def _told(where: str) -> Iterator[None]:
     except TimeoutError:
         raise ServiceDown(f"{where} did not answer in time", hint=KEPT) from None
     except Stopped:
-        raise ServiceDown("the run is to stop", hint=KEPT) from None
+        raise ServiceDown("the run is stopping", hint=KEPT) from None
     except ssl.SSLCertVerificationError as error:
         raise ServiceDown(
             f"the TLS certificate of {where} is not accepted: {error.verify_message or 'not for this host'}",

@@ -366,7 +366,8 @@ class Journal:
             raise WrongUsage(f"no run begins with {beginning!r}", hint="dataflows runs list")
         if len(names) > 1:
             raise WrongUsage(
-                f"{len(names)} runs begin with {beginning!r}", hint="give more of the id: dataflows runs list"
+                f"{len(names)} runs begin with {beginning!r}",
+                hint="give more characters of the run id: dataflows runs list",
             )
         return RunRecord.of(rows[0])
 
@@ -439,7 +440,7 @@ def _explained(path: Path | None) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise ServiceDown("the journal is held by another process", hint="run again in a minute") from error
+            raise ServiceDown("the journal is locked by another process", hint="run again in a minute") from error
         if _code(error) == sqlite3.SQLITE_ERROR:  # SQLite does not understand a statement of ours: that is a bug
             raise
         if path is not None and (known := sqlite_unusable(error, path, "the journal")) is not None:

@@ -85,7 +85,7 @@ def read(path: Path) -> dict[str, str]:
         line = binding.original.line + _blank_lines(binding.original.string)
         if binding.error or binding.key is None or binding.value is None:
             raise SettingUnusable(
-                f"line {line} of {path} is no KEY=value",
+                f"line {line} of {path} is not KEY=value",
                 hint="write the setting on one line, or put # before a remark",
             )
         values[binding.key] = _value(binding.key, binding.value, binding.original.string, f"line {line} of {path}")

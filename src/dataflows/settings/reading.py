@@ -209,9 +209,9 @@ def _check_keys(written: Mapping[str, str], options: Collection[str], path: Path
             continue
         near = get_close_matches(key, known, n=1, cutoff=0.8)
         if near and not _is_variant(key, near[0]):
-            raise SettingUnusable(f"{key} in {path} is no setting", hint=f"did you mean {near[0]}?")
+            raise SettingUnusable(f"{key} in {path} is not a setting", hint=f"did you mean {near[0]}?")
         name = key if _NAME.fullmatch(key) and written[key.lower()] != "=" else "a line"
-        warnings.append(f"{name} in {path} is no setting of this program; it was ignored")
+        warnings.append(f"{name} in {path} is not a setting of this program and was ignored")
     return tuple(warnings)
 
 

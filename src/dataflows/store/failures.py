@@ -194,7 +194,7 @@ _KINDS = (  # the first that fits; the numbers are those of sys.messages, the ne
         ("sspi provider", "sspi context", "no kerberos credentials", "could not initiate gssapi"),
     ),
     _Kind(
-        AccessRefused, "the database server does not let this machine in", _RULES, (), frozenset({40615, 40914}),
+        AccessRefused, "the database server does not admit this machine", _RULES, (), frozenset({40615, 40914}),
     ),
     _Kind(
         AccessRefused, "the database does not accept our login", _LOGIN,
@@ -206,7 +206,7 @@ _KINDS = (  # the first that fits; the numbers are those of sys.messages, the ne
         ("25006",), frozenset({978, 3906, 3908}),
     ),
     _Kind(
-        AccessRefused, "the database does not let us read or write there", _GRANT,
+        AccessRefused, "this account may not read or write there", _GRANT,
         ("42501", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_PERM"), frozenset({229, 230, 262, 297, 300, 371}),
     ),
     _Kind(
@@ -214,7 +214,7 @@ _KINDS = (  # the first that fits; the numbers are those of sys.messages, the ne
         ("3D", "SQLITE_CANTOPEN"), frozenset({911, 4060}), ('^(?!.*relation).*database ".*" does not exist',),
     ),
     _Kind(
-        SettingUnusable, "the database file is damaged or is none", "check its path, or restore a backup",
+        SettingUnusable, "the database file is damaged, or is not a database", "check its path, or restore a backup",
         ("SQLITE_NOTADB", "SQLITE_CORRUPT"),
     ),
     _Kind(
@@ -226,7 +226,7 @@ _KINDS = (  # the first that fits; the numbers are those of sys.messages, the ne
         ("42703", "42S22"), frozenset({207}), ("no such column", "has no column"),
     ),
     _Kind(
-        ServiceDown, "the table is held by another program", "run again when the loader has ended",
+        ServiceDown, "the table is locked by another program", "run again when the loader has ended",
         ("55P03", "40", "SQLITE_BUSY", "SQLITE_LOCKED"), frozenset({1204, 1205, 1222, 3960}), again=True,
     ),
     _Kind(
@@ -238,7 +238,7 @@ _KINDS = (  # the first that fits; the numbers are those of sys.messages, the ne
         ("P0001",), frozenset({3609, 3616, 50000}),
     ),
     _Kind(
-        RowRefused, "a column does not take what belongs into it", _SCHEMA,
+        RowRefused, "a column cannot hold what is to be written", _SCHEMA,
         ("22", "23", "42804", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG"),
         frozenset({206, 245, 257, 271, 306, 402, 515, 547, 2601, 2627, 2628, 8102, 8114, 8115, 8116, 8152, 8169}),
     ),

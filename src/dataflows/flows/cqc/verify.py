@@ -150,7 +150,7 @@ class Verifier:
                 return data[start + used :]
             start = data.find(b"\n", start, end) + 1 or end
         if last and not data.strip(_SPACE):
-            raise BrokenOff("the file is empty", hint="running again later can help")
+            raise BrokenOff("the file is empty", hint="try again later")
         if last or data.count(b"\n", 0, end) >= HEADER_WITHIN or len(data) > _LONGEST_TOP:
             raise UnfitFile(
                 "header",
@@ -308,4 +308,4 @@ def _first_record(text: bytes) -> tuple[list[str], int]:
 
 
 def _cut(where: str) -> BrokenOff:
-    return BrokenOff(f"the file ends {where}", hint="running again later can help")
+    return BrokenOff(f"the file ends {where}", hint="try again later")

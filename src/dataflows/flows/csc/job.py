@@ -236,7 +236,7 @@ class _Submit:
         if counts["untrusted"] and not (options.requeue or options.takeover or options.rehearsal):
             yield Warned(
                 f"{counts['untrusted']} children were sent whole because their baseline is not trusted",
-                hint="what had vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
+                hint="what vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
             )
 
     def _fill_report(self) -> None:

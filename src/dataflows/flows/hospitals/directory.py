@@ -98,7 +98,7 @@ class DirectoryApi:
         Raises:
             ServiceDown: no usable answer, after all attempts.
             DataflowsError: address or access is wrong.
-            Interrupted: the run is to stop.
+            Interrupted: the run is stopping.
         """
         return self._policy.call(lambda: self._look(batch_id), SERVICE)
 
@@ -236,14 +236,14 @@ def _refuse_strange(reply: Reply, usual: Sequence[int]) -> None:
         raise _no_access(reply.status)
     if reply.status not in usual:
         if reply.status >= 500:
-            raise ServiceDown(f"{SERVICE} answered {reply.status}", hint="running again later can help")
+            raise ServiceDown(f"{SERVICE} answered {reply.status}", hint="try again later")
         raise _not_a_directory(f"answered {reply.status}")
 
 
 def _unreadable() -> ServiceDown:
     return ServiceDown(
         f"{SERVICE} gave an answer that cannot be read",
-        hint="running again later can help; check EXTERNAL_API_BASE_URL",
+        hint="try again later; check EXTERNAL_API_BASE_URL",
     )
 
 

@@ -68,7 +68,7 @@ class EarlierRun:
             self.uploads.batches.claim(db, self.run.id, [batch_id for batch_id, _ in self.plan.batches])
 
     def looks(self, batches: Sequence[Batch]) -> list[Looked]:
-        """Look at batches, side by side. Raises Interrupted when the run is to stop."""
+        """Look at batches, side by side. Raises Interrupted when the run is stopping."""
 
         def look(batch: Batch) -> Looked:
             return batch, self.directory.look(batch.batch_id)
