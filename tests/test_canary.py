@@ -585,7 +585,7 @@ PLACES: list[tuple[object, str]] = [
     (BatchSender, "_receipt"),
     (BatchSender, "carry"),
     (CscApi, "deliver"),
-    (CscApi, "_headers"),
+    (CscApi, "headers"),
     (job, "options_to_json"),
 ]
 

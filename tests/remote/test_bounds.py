@@ -78,7 +78,10 @@ def test_interim_answers_of_every_kind_are_passed_over(session: Session) -> None
 
 def test_interim_answers_do_not_add_up_to_a_large_head(session: Session) -> None:
     early = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 8000 + b"\r\n\r\n"
-    with serving(raw(early * 20 + b"HTTP/1.1 204 OK\r\n\r\n")) as server, pytest.raises(TooLarge, match="the head of"):
+    with (
+        serving(raw(early * 20 + b"HTTP/1.1 204 OK\r\n\r\n")) as server,
+        pytest.raises(TooLarge, match="the header of"),
+    ):
         get(session, server.url)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import google.auth._helpers
 import pytest
 
 from dataflows.errors import ExitCode, ServiceDown, SettingUnusable
@@ -133,6 +134,23 @@ def test_warnings_of_libraries_are_not_printed(log: RunLog, capsys: pytest.Captu
         warnings.simplefilter("always")
         warnings.warn(PERSONAL, stacklevel=1)
     assert PERSONAL not in log.path.read_text(encoding="utf-8") + capsys.readouterr().err
+
+
+def test_a_library_whose_logger_is_cut_off_prints_nothing(
+    log: RunLog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Google's libraries cut theirs off at the first request that is made with credentials."""
+    apart = logging.getLogger("library.apart")
+    monkeypatch.setattr(apart, "propagate", False)
+    monkeypatch.setattr(logging.getLogger("google"), "propagate", False)
+    monkeypatch.setattr(google.auth._helpers, "_LOGGING_INITIALIZED", False)
+    with off_the_screen():
+        google.auth._helpers.is_logging_enabled(logging.getLogger("google.auth"))
+        apart.warning("names %s", "a person")
+        logging.getLogger("google.auth.transport").warning("names %s", "a person")
+    assert capsys.readouterr() == ("", "")
+    written = log.path.read_text(encoding="utf-8")
+    assert "google.auth.transport" in written and "a person" not in written
 
 
 def test_without_a_log_nothing_is_printed_either(capsys: pytest.CaptureFixture[str]) -> None:

@@ -194,15 +194,15 @@ SAID = [
         "Transaction (Process ID 57) was deadlocked on lock resources with another process and has been chosen as the"
         " deadlock victim. Rerun the transaction.",
         ExitCode.SERVICE_DOWN,
-        "held by another",
+        "locked by another",
         state="40001",
     ),
-    _engine(1222, "Lock request time out period exceeded.", ExitCode.SERVICE_DOWN, "held by another"),
+    _engine(1222, "Lock request time out period exceeded.", ExitCode.SERVICE_DOWN, "locked by another"),
     _engine(
         3960,
         "Snapshot isolation transaction aborted due to update conflict.",
         ExitCode.SERVICE_DOWN,
-        "held by another",
+        "locked by another",
     ),
     # --- what is written is not taken ------------------------------------------------------------------------------
     _engine(
@@ -210,35 +210,35 @@ SAID = [
         "String or binary data would be truncated in table 'SSD.dbo.ssd_api_data_staging', column 'api_response'."
         " Truncated value: 'hush'.",
         ExitCode.SETTINGS,
-        "does not take",
+        "cannot hold",
     ),
-    _engine(8152, "String or binary data would be truncated.", ExitCode.SETTINGS, "does not take", state="22001"),
+    _engine(8152, "String or binary data would be truncated.", ExitCode.SETTINGS, "cannot hold", state="22001"),
     _engine(
         515,
         "Cannot insert the value NULL into column 'previous_json_payload', table 'SSD.dbo.ssd_api_data_staging'; column"
         " does not allow nulls. UPDATE fails.",
         ExitCode.SETTINGS,
-        "does not take",
+        "cannot hold",
         state="23000",
     ),
     _engine(
         8116,
         "Argument data type ntext is invalid for argument 2 of hashbytes function.",
         ExitCode.SETTINGS,
-        "does not take",
+        "cannot hold",
     ),
     _engine(
         402,
         "The data types ntext and varchar are incompatible in the equal to operator.",
         ExitCode.SETTINGS,
-        "does not take",
+        "cannot hold",
     ),
     _engine(
         257,
         "Implicit conversion from data type nvarchar to binary is not allowed. Use the CONVERT function to run this"
         " query.",
         ExitCode.SETTINGS,
-        "does not take",
+        "cannot hold",
     ),
     _engine(3609, "The transaction ended in the trigger. The batch has been aborted.", ExitCode.SETTINGS, "trigger"),
     _engine(50000, "hush: this row is closed", ExitCode.SETTINGS, "trigger"),

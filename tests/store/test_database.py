@@ -107,7 +107,7 @@ def test_an_odbc_string_reaches_the_driver_as_it_is(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("pyodbc.connect", refuse)
     with pytest.raises(ConnectionError):
         connect(ODBC).connect()
-    assert asked == [(ODBC, {"timeout": database.LOGIN_SECONDS})]
+    assert asked == [(ODBC, {"timeout": database.LOGIN_SECONDS, "autocommit": False})]
 
 
 @pytest.mark.usefixtures("odbc")

@@ -98,7 +98,7 @@ def test_a_sqlite_database_that_is_locked(tmp_path: Path, monkeypatch: pytest.Mo
         loader.execute("BEGIN EXCLUSIVE")
         error = run(f"sqlite:///{path}", "SELECT * FROM t")
     assert isinstance(error, ServiceDown)
-    assert "held by another program" in error.message
+    assert "locked by another program" in error.message
 
 
 def test_a_sqlite_database_that_may_only_be_read(tmp_path: Path) -> None:

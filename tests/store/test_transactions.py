@@ -57,7 +57,7 @@ def test_a_deadlock_and_a_lock_of_the_loader_cost_another_try(engine: sa.Engine,
 
 def test_it_is_not_tried_for_ever(engine: sa.Engine) -> None:
     work = Work(1205, fails=1000)
-    with pytest.raises(ServiceDown, match="held by another program"):
+    with pytest.raises(ServiceDown, match="locked by another program"):
         in_transaction(engine, work)
     assert work.tried == ATTEMPTS
 

@@ -160,8 +160,12 @@ class RunLog(logging.Handler):
 def off_the_screen() -> Iterator[None]:
     """While this lasts, what libraries say and threads that break go to the log if there is one, never to stderr."""
     hooks = threading.excepthook, sys.unraisablehook
-    silent = logging.NullHandler()
+    silent, last_resort = logging.NullHandler(), logging.lastResort
     logging.getLogger().addHandler(silent)
+    logging.lastResort = silent  # it writes to stderr what a logger that is cut off from the root says
+    google = logging.getLogger("google")  # Google's libraries cut it off, unless it has a handler of its own
+    google.addHandler(silent)
+    google.propagate = True
     logging.captureWarnings(True)
     threading.excepthook, sys.unraisablehook = _log_thread, _log_unraisable
     try:
@@ -169,7 +173,9 @@ def off_the_screen() -> Iterator[None]:
     finally:
         threading.excepthook, sys.unraisablehook = hooks
         logging.captureWarnings(False)
+        logging.lastResort = last_resort
         logging.getLogger().removeHandler(silent)
+        google.removeHandler(silent)
 
 
 def entry(record: logging.LogRecord) -> dict[str, Any]:
