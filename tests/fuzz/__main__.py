@@ -28,6 +28,7 @@ def main() -> int:
     asked.add_argument("--target", choices=sorted(TARGETS), action="append")
     asked.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     given_words = asked.parse_args()
+    print(f"seed {given_words.seed}", flush=True)  # known also of a search that is broken off
     chosen = {name: TARGETS[name] for name in given_words.target or TARGETS}
     tried: Counter[str] = Counter()
     found: set[str] = set()
@@ -41,7 +42,8 @@ def main() -> int:
                 if text:
                     found.add(name)
                     print(f"--- {name}\n{text}", flush=True)
-    print(f"seed {given_words.seed}: {dict(tried)}, {shop.most:.0f} MB at most, found in: {sorted(found) or 'none'}")
+    memory = f"{shop.most:.0f} MB at most in a run, {shop.between:.0f} between runs"
+    print(f"seed {given_words.seed}: {dict(tried)}, {memory}, found in: {sorted(found) or 'none'}")
     return int(bool(found))
 
 

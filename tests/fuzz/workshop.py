@@ -34,6 +34,8 @@ class Workshop:
         self.data = folder / "data"
         self.most = 0.0
         """The most memory (MB) of all runs so far."""
+        self.between = 0.0
+        """The most (MB) between two runs, when examples are made up: this belongs to the fuzzing alone."""
         self.settings: Mapping[str, str] = settings if settings is not None else {
             **box.settings(), **QUICK, "DATA_DIR": str(self.data), "SMTP_HOST": "",
             "DB_CONNECTION_STRING": f"sqlite:///{folder / 'data' / 'staging.db'}",
@@ -46,6 +48,7 @@ class Workshop:
     def run(self, *arguments: str, **settings: str) -> int:
         """Run a command, and check what holds whatever it was given."""
         out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+        self.between = max(self.between, megabytes())
         count_anew()
         with redirect_stdout(out), redirect_stderr(err), environment({**self.settings, **settings}):
             code = main(arguments)
