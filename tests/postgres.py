@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 
@@ -25,9 +26,10 @@ def postgres_url() -> Iterator[str]:
         warnings.simplefilter("ignore", RuntimeWarning)
         server = server_module.get_server(folder, cleanup_mode="delete")
     try:
-        for setting in ("fsync", "full_page_writes"):  # what is lost with the power; a killed server keeps all
-            server.psql(f"ALTER SYSTEM SET {setting} = off;")
-        server.psql("SELECT pg_reload_conf();")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            for setting in ("fsync", "full_page_writes"):  # what is lost with the power; a killed server keeps all
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
     finally:
         server.cleanup()
