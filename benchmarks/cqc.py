@@ -173,8 +173,7 @@ def _report(link: str, size: float, curls: list[Measured], ours: list[Measured],
 COMPARE = """
 import json, sys, time
 from pathlib import Path
-from dataflows.flows.cqc.changes import write_changes
-from dataflows.flows.cqc.tables import write_merged
+from dataflows.flows.cqc.derived import write_changes, write_merged
 folder = Path(sys.argv[1])
 before, after = folder / "before.csv", folder / "after.csv"
 began = time.monotonic()
