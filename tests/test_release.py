@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -13,6 +14,7 @@ import tarfile
 import zipfile
 import zlib
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -205,3 +207,14 @@ def test_the_least_glibc_of_a_folder_of_programs(tmp_path: Path) -> None:
     (tmp_path / "new.so").write_bytes(b"\x7fELF\x00GLIBC_2.2.5\x00GLIBC_2.34\x00")
     (tmp_path / "note.txt").write_bytes(b"\x00GLIBC_2.99\x00")
     assert needed(tmp_path) == (2, 34)
+
+
+def test_what_the_single_file_leaves_out_is_called_so() -> None:
+    """A name of build_exe.spec that nothing bears would leave nothing out, without a word."""
+    text = (ROOT / "build_exe.spec").read_text(encoding="utf-8")
+    flows = re.search(r'"dataflows\.flows\.\{flow\}" for flow in \(([^)]*)\)', text)
+    assert flows is not None
+    names = [*re.findall(r'"(dataflows\.[\w.]+)"', text)]
+    names += [f"dataflows.flows.{flow}" for flow in re.findall(r"\w+", flows[1])]
+    assert len(names) > 5
+    assert [name for name in names if not name.endswith(".ico") and find_spec(name) is None] == []
