@@ -22,6 +22,7 @@ from dataflows.flows.practice.patients.bucket import BucketClient
 from dataflows.flows.practice.patients.copies import BackupFolder
 from dataflows.flows.practice.patients.tracking import Tracking
 from dataflows.runs.journal import Journal
+from dataflows.sandbox.faults import ENDLESS
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Answer, Request
 from tests.flows.patients.world import Ran, World, registration
@@ -270,6 +271,19 @@ def test_libraries_that_chatter(quick: Night, monkeypatch: pytest.MonkeyPatch) -
         return download(bucket, wanted)
 
     monkeypatch.setattr(BucketClient, "download", chatter)
+    assert quick.bring_in().code == 0
+    assert quick.leaks() == []
+
+
+@pytest.mark.parametrize("only", ["list", "download", "delete"])
+@pytest.mark.parametrize("how", ENDLESS)
+def test_a_bucket_whose_answers_are_without_end_or_measure(quick: Night, how: str, only: str) -> None:
+    quick.mark()
+    quick.bucket.faults.set(only=only, endless_share=1.0, endless_by=how)
+    short = {"HTTP_ATTEMPTS": "1", "HTTP_TIMEOUT_SECONDS": "1", "HTTP_DEADLINE_SECONDS": "3"}
+    assert quick.bring_in(**short).code in (0, 3, 4, 10, 13)
+    quick.bucket.faults.clear()
+    quick.bucket.faults.set(only="", endless_share=0.0)
     assert quick.bring_in().code == 0
     assert quick.leaks() == []
 
