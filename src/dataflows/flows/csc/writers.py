@@ -107,7 +107,7 @@ class WriterThread(Generic[T]):
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What became of rows that were handed to the books: how many had been reloaded, which were not written and why."""
+    """What became of rows that were handed to a writer: how many had been reloaded, which were not written and why."""
 
     reloaded: int = 0
     refused: Mapping[int, str] = field(default_factory=dict)
