@@ -166,6 +166,17 @@ def test_a_receipt_that_a_whole_batch_was_given_says_nothing_of_one_child(here: 
     assert all(holds(here, one) for one in [*children[:5], later(children[5])])
 
 
+def test_a_receipt_of_a_whole_batch_that_one_row_alone_still_shows_says_no_more(here: World) -> None:
+    here.box.receiver.faults.set(receipts="single")
+    sent(here, named("A1"), named("B2"), later(named("B2")))
+    renumbered(here, 3, 2, 1)
+    assert here.submit()["sent"] == 1  # the older row of B2 speaks now, and was given a receipt of its own
+    here.restage(1, later(named("B2")))
+    here.restage(3, "{")
+    assert here.submit()["delete"] == 0
+    assert holds(here, named("A1"))
+
+
 # --- a table that was copied, then a child that is renamed -----------------------------------------------------------
 
 

@@ -124,6 +124,15 @@ def test_a_deleted_child_that_is_resent_is_purged(here: World) -> None:
     assert there(here) == set()
 
 
+def test_who_a_row_named_before_is_purged_after_its_child_was_sent_again_by_hand(here: World) -> None:
+    (row_id,) = here.stage(named("OLD1"))
+    assert here.submit().code == 0
+    here.restage(row_id, named("NEW1"))
+    assert here.submit("--child", "NEW1", "--resend").code == 0
+    assert here.submit().code == 0
+    assert there(here) == {"NEW1"}
+
+
 @pytest.mark.parametrize(
     "words",
     [["--resend"], ["--purge"], ["--child", "A1", "--resend", "--purge"], ["--child", "A1", "--purge-orphans"]],

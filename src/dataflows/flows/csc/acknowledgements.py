@@ -8,6 +8,7 @@ so no personal data can be read in it. What is written here is never pruned.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -114,7 +115,8 @@ class Acknowledgements:
             part = values[start : start + 500]
             with self._journal.reading() as db:
                 yield from db.execute(
-                    "SELECT receipt, CASE WHEN count(*) = 1 THEN max(child) END FROM csc_children"  # noqa: S608
+                    "SELECT receipt, CASE WHEN max(coalesce(shared, 1)) = 0 THEN max(child) END"  # noqa: S608
+                    " FROM csc_children"
                     f" WHERE receiver = ? AND receipt IN ({', '.join('?' * len(part))}) GROUP BY receipt",
                     (self._receiver, *part),
                 ).fetchall()
@@ -232,13 +234,14 @@ class Acknowledgements:
             items: the outcome per row, for ``runs show``.
         """
         at = now()
+        given = Counter(receipt.receipt for receipt in receipts)  # a service may give one to a whole request
         with self._journal.transaction() as db:
             db.executemany(
                 "UPDATE csc_children SET held = ?, receipt = ?, row_id = ?, person = ?, unwritten = ?, write_back = ?,"
                 " fingerprint = ?, status = ?, row_state = ?, skeleton = ?, overruled = coalesce(?, overruled),"
-                " in_doubt = NULL, reset = NULL, owed = NULL, table_id = ?, at = ?"
+                " in_doubt = NULL, reset = NULL, owed = NULL, shared = ?, table_id = ?, at = ?"
                 " WHERE receiver = ? AND child = ?",
-                [(*receipt[1:], self._table, at, self._receiver, receipt.child) for receipt in receipts],
+                [(*one[1:], given[one.receipt] > 1, self._table, at, self._receiver, one.child) for one in receipts],
             )
             db.executemany(
                 "UPDATE csc_children SET in_doubt = ?, reset = ? WHERE receiver = ? AND child = ?",

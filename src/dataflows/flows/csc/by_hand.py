@@ -78,7 +78,8 @@ class OneChild:
         names = sorted({name for row in self._rows() if (name := read_row(row, self._acks.schema).name) is not None})
         if not names:
             return self._without_rows(by_hand)
-        return [self._resend(name) if by_hand is ByHand.RESEND else self._purge(name) for name in names]
+        decide = self._resend if by_hand is ByHand.RESEND else self._purge
+        return [decision for name in names for decision in decide(name)]
 
     def _without_rows(self, by_hand: ByHand) -> list[Decision]:
         child = self._acks.key(self._identifier)
@@ -87,7 +88,7 @@ class OneChild:
             return self._planner.purges_of([child], by_hand=True)
         raise _nothing_found()
 
-    def _resend(self, name: str) -> Decision:
+    def _resend(self, name: str) -> list[Decision]:
         standing = self._planner.speakers.now([name])[name]
         reading, overruled = standing.reading, None
         if standing.living is not None:  # somebody decides against the deleted row
@@ -97,7 +98,7 @@ class OneChild:
             raise _nothing_found()
         return self._planner.by_hand(reading, overruled=overruled)
 
-    def _purge(self, name: str) -> Decision:
+    def _purge(self, name: str) -> list[Decision]:
         standing = self._planner.speakers.now([name])[name]
         if standing.reading is None or not standing.reading.goes:
             raise WrongUsage(

@@ -195,9 +195,12 @@ class Planner:
         trusted = _is_ours(row, ack, ours)
         return Basis(reading, ack, trusted, self._baseline(row, ack) if trusted else None)
 
-    def by_hand(self, reading: Reading, *, overruled: int | None = None) -> Decision:
-        """Plan that one child is sent whole after a purge; of a deleted one, that the purge is sent."""
+    def by_hand(self, reading: Reading, *, overruled: int | None = None) -> list[Decision]:
+        """Plan that a child is sent whole after a purge, of a deleted one its purge; what is owed comes first."""
         acks, _ = self._known([reading])
+        return [*map(Former, self._renames.of([reading], acks)), self._by_hand(reading, acks, overruled)]
+
+    def _by_hand(self, reading: Reading, acks: Mapping[bytes, Ack], overruled: int | None) -> Decision:
         ack = acks.get(self._key(reading))
         if reading.goes:
             submission = self._purge(reading, ack)

@@ -57,6 +57,7 @@ SCHEMA = (
         PRIMARY KEY (receiver, table_id)
     )
     """,
+    "ALTER TABLE csc_children ADD COLUMN shared INTEGER",  # the receipt was given to several children; NULL: not known
 )
 
 
