@@ -1,0 +1,161 @@
+"""What became of every job in the last hours: what ``status``, ``report`` and the console's first page show.
+
+Which jobs should have run is known only of those that ``schedule --install`` registered. Their times are those of the
+machine's own clock; the journal's are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from dataflows.runs.journal import RESUMABLE, RUNNING, RunRecord
+from dataflows.runs.schedules import InstalledJob
+
+GRACE = timedelta(minutes=30)
+"""A job that has not begun so long after its time is missing."""
+_EARLY = timedelta(minutes=2)  # the scheduler and the journal read one clock, but not in one moment
+
+
+class Verdict(StrEnum):
+    """How a job stands; the first ones come first."""
+
+    NEEDS_YOU = "needs you"
+    MISSING = "missing"
+    RUNNING = "running"
+    AS_BEFORE = "as before"
+    RECOVERED = "works again"
+    WELL = "well"
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether somebody has to look."""
+        return self in (Verdict.NEEDS_YOU, Verdict.MISSING)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a run differs from the one before of the same target.
+
+    ``new`` and ``gone`` are failed items, by key and code, that only this run or only the one before had; ``kept`` those
+    of both. ``warnings`` are those that the one before did not give.
+    """
+
+    new: tuple[tuple[str, str], ...] = ()
+    gone: tuple[tuple[str, str], ...] = ()
+    kept: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """One job: how it stands, its latest run (None: it never ran), and what there is to say.
+
+    ``runs`` counts those in the time looked at. A job that ended with the failed items and warnings of the time before
+    is ``as before``: somebody was told.
+    """
+
+    name: str
+    command: str
+    verdict: Verdict
+    run: RunRecord | None = None
+    runs: int = 0
+    difference: Difference = Difference()
+    why: str = ""
+    hint: str = ""
+
+
+Compare = Callable[[RunRecord, RunRecord | None], Difference]
+
+
+def jobs_of(
+    runs: Iterable[RunRecord], installed: Sequence[InstalledJob], *, now: datetime, since: datetime, compare: Compare
+) -> list[JobStatus]:
+    """Say how every job stands: what needs a person first, then by name.
+
+    Args:
+        runs: newest first; those that ended before ``since`` only tell what was there the time before.
+        installed: the jobs that are expected.
+        now, since: aware.
+    """
+    series = _series(runs)
+    missing = [one for job in installed if (one := _missing(job, series, now, since)) is not None]
+    absent = {one.name for one in missing}
+    ran = [
+        _standing(name, kept, since, compare)
+        for (name, _), kept in series.items()
+        if name not in absent and _is_in(kept[0], since)
+    ]
+    order = list(Verdict)
+    return sorted([*missing, *ran], key=lambda one: (order.index(one.verdict), one.name))
+
+
+def job_of(record: RunRecord) -> str:
+    """Return the job that a run belongs to: what ``schedule --name`` called it, else its command."""
+    return str(record.options.get("job") or record.command)
+
+
+def started(record: RunRecord) -> datetime:
+    """Return when a run began (aware, UTC)."""
+    return datetime.fromisoformat(record.started_at)
+
+
+_Series = Mapping[tuple[str, str], list[RunRecord]]
+
+
+def _series(runs: Iterable[RunRecord]) -> _Series:
+    """Runs by job and target, newest first. Dry runs and rehearsals are nobody's night."""
+    found: dict[tuple[str, str], list[RunRecord]] = {}
+    for run in runs:
+        if not run.options.get("dry_run") and not run.options.get("rehearsal"):
+            found.setdefault((job_of(run), run.target), []).append(run)
+    return found
+
+
+def _is_in(run: RunRecord, since: datetime) -> bool:
+    return run.ended_at is None or datetime.fromisoformat(run.ended_at) >= since
+
+
+def _missing(job: InstalledJob, series: _Series, now: datetime, since: datetime) -> JobStatus | None:
+    """Say that a job did not begin at its last time; None where it did, or need not have yet."""
+    due = job.recurrence.last_due(now.astimezone() - GRACE)
+    if due < since or due < job.installed:
+        return None
+    runs = [run for (name, _), kept in series.items() if name == job.name for run in kept]
+    if any(run.state == RUNNING or started(run) >= due - _EARLY for run in runs):
+        return None
+    latest = max(runs, key=started, default=None)
+    last = f"its last run began {started(latest).astimezone():%Y-%m-%d %H:%M}" if latest else "it never ran"
+    why = f"it is installed to run {job.recurrence}, and did not begin at {due:%Y-%m-%d %H:%M}; {last}"
+    return JobStatus(job.name, job.command, Verdict.MISSING, latest, why=why, hint="look at the machine's scheduler")
+
+
+def _standing(name: str, kept: Sequence[RunRecord], since: datetime, compare: Compare) -> JobStatus:
+    latest, before = kept[0], kept[1] if len(kept) > 1 else None
+    inside = sum(_is_in(run, since) for run in kept)
+    if latest.state == RUNNING:
+        return JobStatus(name, latest.command, Verdict.RUNNING, latest, inside, why=latest.step)
+    difference = compare(latest, before)
+    verdict, why = _verdict(latest, before, difference), latest.error or _first_warning(latest)
+    return JobStatus(name, latest.command, verdict, latest, inside, difference, why, latest.hint or "")
+
+
+def _verdict(latest: RunRecord, before: RunRecord | None, difference: Difference) -> Verdict:
+    if latest.exit_code == ExitCode.OK:
+        return Verdict.RECOVERED if before is not None and before.exit_code else Verdict.WELL
+    told = before is not None and before.exit_code == latest.exit_code == ExitCode.SOME_FAILED
+    return Verdict.AS_BEFORE if told and not difference.new and not difference.warnings else Verdict.NEEDS_YOU
+
+
+def difference(journal: Journal, latest: RunRecord, before: RunRecord | None) -> Difference:
+    """Compare the failed items and warnings of two runs; without a run before, everything is new."""
+    now_failed, then_failed = _failed(journal, latest), _failed(journal, before) if before else set()
+    said = _warnings(journal, before) if before else []
+    return Difference(
+        tuple(sorted(now_failed - then_failed)),
+        tuple(sorted(then_failed - now_failed)),
+        len(now_failed & then_failed),
+        tuple(one for one in _warnings(journal, latest) if one not in said),
+    )
