@@ -99,7 +99,7 @@ def test_a_run_with_a_clock_that_jumped_forgets_no_run_and_says_so(
     for _ in range(3):
         assert ran(tmp_path)[0].clock_jumped is False
     at(monkeypatch, NOW + timedelta(days=1500))
-    monkeypatch.setattr("dataflows.runs.journal.datetime", Later)
+    monkeypatch.setattr("dataflows.runs.records.datetime", Later)
     for _ in range(2):
         outcome, events = ran(tmp_path)
         assert outcome.clock_jumped is True

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.errors import BadInput, ServiceDown, SettingUnusable, WrongUsage
-from dataflows.runs import journal as journal_module
+from dataflows.runs import records
 from dataflows.runs.journal import DONE, RESUMABLE, RUNNING, Item, Journal
 from dataflows.store import files as module
 from dataflows.store.files import refuse_network_share
@@ -96,15 +96,15 @@ def test_pruning_keeps_what_can_be_resumed(journal: Journal) -> None:
 
 def test_order_does_not_come_from_the_clock(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     first = started(journal, "a")
-    monkeypatch.setattr(journal_module, "now", lambda: "2001-01-01T00:00:00.000+00:00")
+    monkeypatch.setattr(records, "now", lambda: "2001-01-01T00:00:00.000+00:00")
     second = started(journal, "b")
     assert [run.run_id for run in journal.runs()] == [second, first]
 
 
 def test_a_transaction_that_fails_leaves_nothing(journal: Journal) -> None:
     run_id = started(journal)
-    with pytest.raises(ZeroDivisionError), journal.transaction() as db:
-        journal.record(run_id, [Item("1", "done")], db)
+    with pytest.raises(ZeroDivisionError), journal.transaction():
+        journal.record(run_id, [Item("1", "done")])
         raise ZeroDivisionError
     assert journal.items(run_id) == []
 

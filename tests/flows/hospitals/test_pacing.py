@@ -38,8 +38,8 @@ def pace(journal: Journal, clock: Clock, most: int = 30, address: str = "here") 
 
 
 def taken(journal: Journal, pace: CreateWindow, wanted: int) -> int:
-    with journal.transaction() as db:
-        return pace.take(db, wanted)
+    with journal.transaction():
+        return pace.take(wanted)
 
 
 def test_two_processes_share_one_count(journal: Journal, clock: Clock, tmp_path: Path) -> None:
