@@ -58,15 +58,11 @@ class Deferred:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         with journal.reading() as db:
-            for table in (
-                "csc_later (row_id INTEGER PRIMARY KEY)",
-                "csc_former (child BLOB)",
-                "csc_purges (child BLOB)",
-            ):
-                db.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table}")
-                db.execute(f"DELETE FROM {table.split()[0]}")  # noqa: S608
-            for table in ("csc_former", "csc_purges"):
-                db.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS temp.{table}_child ON {table} (child)")
+            db.execute("CREATE TEMP TABLE IF NOT EXISTS csc_later (row_id INTEGER PRIMARY KEY)")
+            db.execute("CREATE TEMP TABLE IF NOT EXISTS csc_former (child BLOB UNIQUE)")
+            db.execute("CREATE TEMP TABLE IF NOT EXISTS csc_purges (child BLOB UNIQUE)")
+            for table in ("csc_later", "csc_former", "csc_purges"):
+                db.execute(f"DELETE FROM {table}")  # noqa: S608
 
     def keep_rows(self, row_ids: Iterable[int]) -> None:
         """Keep rows for the end of the run."""
