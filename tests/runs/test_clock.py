@@ -10,18 +10,12 @@ import pytest
 
 from dataflows.events import Event, Warned
 from dataflows.runs import clock as clocks
-from dataflows.runs.clock import Clock
+from dataflows.runs.clock import Clock, latest_start
 from dataflows.runs.journal import Journal
 from dataflows.runs.runner import Order, Outcome, Run, run_job
+from tests.journals import Journals
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def journal() -> Iterator[Journal]:
-    journal = Journal.in_memory()
-    yield journal
-    journal.close()
 
 
 def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
@@ -82,6 +76,14 @@ def test_a_far_side_decides_by_its_own_clock(journal: Journal, monkeypatch: pyte
     assert clock.jumped is True
     clock.is_told(NOW + timedelta(days=60))
     assert clock.jumped is False
+
+
+def test_doubts_outlive_the_process(journals: Journals, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = journals.open()
+    run_of(first, NOW)
+    assert clock_at(first, monkeypatch, NOW + timedelta(days=60)).jumped is True
+    first.close()
+    assert latest_start(journals.open()) == NOW
 
 
 def ran(folder: Path) -> tuple[Outcome, list[Event]]:
