@@ -10,6 +10,7 @@ import pytest
 import trustme
 from hypothesis import HealthCheck, settings
 
+from tests.journals import journal, journals
 from tests.outboxes import outboxes_url, practice
 from tests.postgres import postgres_url
 
@@ -38,7 +39,7 @@ def in_memory_is_room() -> bool:
 if in_memory_is_room():
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)  # where pytest makes its folders
 
-__all__ = ["outboxes_url", "postgres_url", "practice"]
+__all__ = ["journal", "journals", "outboxes_url", "postgres_url", "practice"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,28 @@ RETRY = "remote/retry.py"
 TRANSACTIONS = "store/failures.py"
 # `runs show --follow` looks at the journal now and then; nothing is tried again there
 PATIENT = {RETRY, "cli/runs.py"}
+# the journal: which stores may say SQL to which of its tables; everybody else hands them values. What a run remembers
+# for itself lies in temporary tables
+STORES = {
+    ("runs", "items", "run_batches", "run_reports"): {"runs/records.py", "runs/history.py"},
+    ("parts",): {"runs/journal.py"},
+    ("clock_doubts",): {"runs/clock.py"},
+    ("trouble",): {"runs/trouble.py"},
+    ("cqc_fetches",): {"flows/cqc/history.py"},
+    ("csc_children", "csc_shown"): {
+        *("flows/csc/records.py", "flows/csc/acknowledgements.py", "flows/csc/claims.py"),
+    },
+    ("csc_receivers", "csc_tables", "csc_walks", "csc_keys"): {"flows/csc/records.py", "flows/csc/claims.py"},
+    ("csc_named", "csc_later", "csc_former", "csc_purges"): {"flows/csc/scratch.py"},
+    ("hospital_directories",): {"flows/hospitals/ledger.py"},
+    ("hospital_rows", "hospital_batches"): {"flows/hospitals/ledger.py", "flows/hospitals/uploads.py"},
+    ("hospital_uploads", "hospital_contents"): {"flows/hospitals/ledger.py", "flows/hospitals/uploads.py"},
+}
+# what a store keeps belongs to a run: is that still there, and how did it end?
+READ_RUNS = {"runs/clock.py", "flows/hospitals/ledger.py", "flows/hospitals/uploads.py"}
+OF_TABLE = re.compile(
+    r"\b(FROM|JOIN|INTO|UPDATE(?: OR \w+)?|TABLE(?: IF NOT EXISTS)?|INDEX(?: IF NOT EXISTS)? \S+ ON)\s+(\w+)"
+)
 
 
 def modules() -> dict[str, ast.Module]:
@@ -174,6 +197,35 @@ def test_trying_again_is_written_once(path: str) -> None:
 def test_nothing_else_waits(path: str) -> None:
     sleeps = {name for name in calls(MODULES[path]) if name in ("time.sleep", "sleep")}
     assert sleeps == set() or path.startswith("sandbox/")  # a stand-in is slow on purpose
+
+
+def journal_sql(tree: ast.Module) -> set[tuple[bool, str]]:
+    """What the SQL of a module does to tables of the journal: whether it only reads, and the table."""
+    tables = {table for tables in STORES for table in tables}
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    found = [one for text in texts for one in OF_TABLE.findall(text)]
+    return {(verb in ("FROM", "JOIN"), table) for verb, table in found if table in tables}
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_each_table_of_the_journal_is_known_to_its_store_alone(path: str) -> None:
+    own = {table for tables, stores in STORES.items() if path in stores for table in tables}
+    foreign = {(reads, table) for reads, table in journal_sql(MODULES[path]) if table not in own}
+    assert foreign <= ({(True, "runs")} if path in READ_RUNS else set())
+
+
+def test_the_stores_say_sql_to_every_table() -> None:
+    known = {table for path in MODULES for _, table in journal_sql(MODULES[path])}
+    assert known == {table for tables in STORES for table in tables}
+
+
+@pytest.mark.parametrize("path", sorted(MODULES.keys() - {path for stores in STORES.values() for path in stores}))
+def test_flows_hand_the_journal_values_and_no_sql(path: str) -> None:
+    tree = MODULES[path]
+    assert {name for name in calls(tree) if name.endswith("journal.reading")} == set()
+    items = [item for node in ast.walk(tree) if isinstance(node, ast.With) for item in node.items]
+    named = {ast.unparse(item.context_expr) for item in items if item.optional_vars is not None}
+    assert {name for name in named if name.endswith("journal.transaction()")} == set()
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("cli/")])

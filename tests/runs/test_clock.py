@@ -10,18 +10,12 @@ import pytest
 
 from dataflows.events import Event, Warned
 from dataflows.runs import clock as clocks
-from dataflows.runs.clock import Clock
+from dataflows.runs.clock import Clock, latest_start
 from dataflows.runs.journal import Journal
 from dataflows.runs.runner import Order, Outcome, Run, run_job
+from tests.journals import Journals
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def journal() -> Iterator[Journal]:
-    journal = Journal.in_memory()
-    yield journal
-    journal.close()
 
 
 def at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
@@ -84,6 +78,14 @@ def test_a_far_side_decides_by_its_own_clock(journal: Journal, monkeypatch: pyte
     assert clock.jumped is False
 
 
+def test_doubts_outlive_the_process(journals: Journals, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = journals.open()
+    run_of(first, NOW)
+    assert clock_at(first, monkeypatch, NOW + timedelta(days=60)).jumped is True
+    first.close()
+    assert latest_start(journals.open()) == NOW
+
+
 def ran(folder: Path) -> tuple[Outcome, list[Event]]:
     def job(run: Run) -> Iterator[Event]:
         yield from ()
@@ -99,7 +101,7 @@ def test_a_run_with_a_clock_that_jumped_forgets_no_run_and_says_so(
     for _ in range(3):
         assert ran(tmp_path)[0].clock_jumped is False
     at(monkeypatch, NOW + timedelta(days=1500))
-    monkeypatch.setattr("dataflows.runs.journal.datetime", Later)
+    monkeypatch.setattr("dataflows.runs.records.datetime", Later)
     for _ in range(2):
         outcome, events = ran(tmp_path)
         assert outcome.clock_jumped is True

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dataflows.errors import ExitCode
-from dataflows.runs.history import recent_attempts
+from dataflows.runs.history import RunHistory
 from dataflows.runs.journal import Item, Journal
 from dataflows.settings import Settings
 from dataflows.web.access import Access
@@ -172,7 +172,7 @@ def states(tmp_path: Path, *runs: str) -> list[str]:
         run_id = journal.start(THERAPISTS, "t", options={})
         journal.record(run_id, [Item(f"{number}.json", state), *(Item(f"{n}", "skipped", 0) for n in range(30))])
         journal.finish(run_id, "done", 0, {}, None)
-    found = recent_attempts(journal, THERAPISTS, 20)
+    found = RunHistory(journal).attempts(THERAPISTS, 20)
     journal.close()
     return found
 

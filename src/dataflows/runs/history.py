@@ -42,42 +42,46 @@ class Latest(NamedTuple):
     exit_code: int
 
 
-def figures(journal: Journal) -> list[RunFigures]:
-    """Count the runs of the journal, and their items, by command and state."""
-    sums = ", ".join(f"sum(coalesce(json_extract(counts, '$.{name}'), 0))" for name in COUNTS)
-    length = "max(0, coalesce(julianday(ended_at) - julianday(started_at), 0)) * 86400"
-    select = f"SELECT command, state, count(*), sum({length}), {sums} FROM runs"  # noqa: S608 - our own names
-    with journal.reading() as db:
-        rows = db.execute(f"{select} GROUP BY command, state ORDER BY command, state").fetchall()
-    return [
-        RunFigures(command, state, runs, seconds, dict(zip(COUNTS, counts, strict=True)))
-        for command, state, runs, seconds, *counts in rows
-    ]
+class RunHistory:
+    """What the runs of a journal come to together."""
 
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
 
-def latest(journal: Journal) -> list[Latest]:
-    """When and how the latest ended run of each command ended."""
-    with journal.reading() as db:
-        rows = db.execute(
-            "SELECT command, ended_at, exit_code FROM runs WHERE seq IN"
-            " (SELECT max(seq) FROM runs WHERE exit_code IS NOT NULL GROUP BY command) ORDER BY command"
-        ).fetchall()
-    return [Latest(command, datetime.fromisoformat(ended).timestamp(), code) for command, ended, code in rows]
+    def figures(self) -> list[RunFigures]:
+        """Count the runs, and their items, by command and state."""
+        sums = ", ".join(f"sum(coalesce(json_extract(counts, '$.{name}'), 0))" for name in COUNTS)
+        length = "max(0, coalesce(julianday(ended_at) - julianday(started_at), 0)) * 86400"
+        select = f"SELECT command, state, count(*), sum({length}), {sums} FROM runs"  # noqa: S608 - our own names
+        with self._journal.reading() as db:
+            rows = db.execute(f"{select} GROUP BY command, state ORDER BY command, state").fetchall()
+        return [
+            RunFigures(command, state, runs, seconds, dict(zip(COUNTS, counts, strict=True)))
+            for command, state, runs, seconds, *counts in rows
+        ]
 
-
-def recent_attempts(journal: Journal, command: str, most: int) -> list[str]:
-    """The states of the latest items of a command that were tried, newest first; what needed no attempt is left out."""
-    found: list[str] = []
-    with journal.reading() as db:
-        runs = db.execute(
-            "SELECT run_id FROM runs WHERE command = ? ORDER BY seq DESC LIMIT ?", (command, _RUNS_LOOKED_AT)
-        ).fetchall()
-        for run in runs:
+    def latest(self) -> list[Latest]:
+        """When and how the latest ended run of each command ended."""
+        with self._journal.reading() as db:
             rows = db.execute(
-                "SELECT state FROM items WHERE run_id = ? AND state <> 'skipped' ORDER BY ended_at DESC LIMIT ?",
-                (*run, most - len(found)),
-            )
-            found += [state for (state,) in rows]
-            if len(found) >= most:
-                break
-    return found
+                "SELECT command, ended_at, exit_code FROM runs WHERE seq IN"
+                " (SELECT max(seq) FROM runs WHERE exit_code IS NOT NULL GROUP BY command) ORDER BY command"
+            ).fetchall()
+        return [Latest(command, datetime.fromisoformat(ended).timestamp(), code) for command, ended, code in rows]
+
+    def attempts(self, command: str, most: int) -> list[str]:
+        """The states of the latest items of a command that were tried, newest first; not what needed no attempt."""
+        found: list[str] = []
+        with self._journal.reading() as db:
+            runs = db.execute(
+                "SELECT run_id FROM runs WHERE command = ? ORDER BY seq DESC LIMIT ?", (command, _RUNS_LOOKED_AT)
+            ).fetchall()
+            for run in runs:
+                rows = db.execute(
+                    "SELECT state FROM items WHERE run_id = ? AND state <> 'skipped' ORDER BY ended_at DESC LIMIT ?",
+                    (*run, most - len(found)),
+                )
+                found += [state for (state,) in rows]
+                if len(found) >= most:
+                    break
+        return found

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from dataflows import __version__
 from dataflows.errors import ExitCode
-from dataflows.runs.history import Latest, RunFigures, figures, latest, recent_attempts
+from dataflows.runs.history import Latest, RunFigures, RunHistory
 from dataflows.runs.journal import Journal, RunRecord
 from dataflows.web.answers import Failure, responses
 from dataflows.web.context import Context, ServerContext, as_usual
@@ -113,7 +113,7 @@ def import_health(context: Context, request: Request) -> JSONResponse:
 def _health(context: ServerContext, watched: Watched) -> ImportHealth:
     command = watched.what.command
     records = context.journal.runs(command=command, limit=_LOOKED_AT)
-    states = recent_attempts(context.journal, command, _LOOKED_AT)
+    states = RunHistory(context.journal).attempts(command, _LOOKED_AT)
     failed = states.count("failed") / len(states) if states else None
     overdue = _is_overdue(watched, records)
     given_up = watched.ended not in (None, int(ExitCode.INTERRUPTED))
@@ -169,10 +169,10 @@ def exposition(journal: Journal) -> bytes:
 
 class _Runs(Collector):
     def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+        self._history = RunHistory(journal)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        found, last = figures(self._journal), latest(self._journal)
+        found, last = self._history.figures(), self._history.latest()
         yield from _kept(found)
         yield from _last(last)
 

@@ -24,11 +24,6 @@ NEVER = float("-inf")
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal.open(tmp_path)
-
-
-@pytest.fixture
 def ledger(journal: Journal, tmp_path: Path) -> BatchStore:
     return BatchStore(journal, tmp_path)
 

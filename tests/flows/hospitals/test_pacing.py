@@ -8,6 +8,7 @@ import pytest
 
 from dataflows.flows.hospitals.ledger import BatchStore, CreateWindow
 from dataflows.runs.journal import Journal
+from tests.journals import Journals
 
 WINDOW = 62.0
 
@@ -26,11 +27,9 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    journal = Journal.open(tmp_path)
+@pytest.fixture(autouse=True)
+def _tables(journal: Journal, tmp_path: Path) -> None:
     BatchStore(journal, tmp_path)
-    return journal
 
 
 def pace(journal: Journal, clock: Clock, most: int = 30, address: str = "here") -> CreateWindow:
@@ -38,12 +37,12 @@ def pace(journal: Journal, clock: Clock, most: int = 30, address: str = "here") 
 
 
 def taken(journal: Journal, pace: CreateWindow, wanted: int) -> int:
-    with journal.transaction() as db:
-        return pace.take(db, wanted)
+    with journal.transaction():
+        return pace.take(wanted)
 
 
-def test_two_processes_share_one_count(journal: Journal, clock: Clock, tmp_path: Path) -> None:
-    other = Journal.open(tmp_path)
+def test_two_processes_share_one_count(journal: Journal, clock: Clock, journals: Journals) -> None:
+    other = journals.open()
     assert taken(journal, pace(journal, clock), 20) == 20
     assert taken(other, pace(other, clock), 20) == 10
     assert taken(journal, pace(journal, clock), 20) == 0

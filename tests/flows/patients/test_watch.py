@@ -98,10 +98,10 @@ def test_it_goes_with_nothing_that_is_done_once(world: World, also: list[str]) -
 # --- the loop by itself -----------------------------------------------------------------------------------------------
 
 
-def told(*codes: int, patience: int = UNREACHABLE_PASSES) -> list[int | None]:
+def told(journal: Journal, *codes: int, patience: int = UNREACHABLE_PASSES) -> list[int | None]:
     """What is told about passes that end with these codes: an exit code, None when all is well again."""
     said: list[int | None] = []
-    trouble = Trouble(Journal.in_memory(), "patient-import")
+    trouble = Trouble(journal, "patient-import")
 
     def tell(news: TroubleNews) -> bool:
         said.append(None if news.code is None else int(news.code))
@@ -125,17 +125,17 @@ def told(*codes: int, patience: int = UNREACHABLE_PASSES) -> list[int | None]:
     ],
 )
 def test_what_keeps_it_from_its_work_is_told_once_and_once_more_when_it_is_over(
-    codes: tuple[int, ...], said: list[int | None]
+    journal: Journal, codes: tuple[int, ...], said: list[int | None]
 ) -> None:
-    assert told(*codes) == said
+    assert told(journal, *codes) == said
 
 
-def test_a_single_pass_that_reaches_nothing_is_told_at_once() -> None:
-    assert told(13, 13, 0, 13, patience=1) == [13, None, 13]
+def test_a_single_pass_that_reaches_nothing_is_told_at_once(journal: Journal) -> None:
+    assert told(journal, 13, 13, 0, 13, patience=1) == [13, None, 13]
 
 
-def test_what_could_not_be_told_is_told_by_the_next_pass() -> None:
-    trouble, said = Trouble(Journal.in_memory(), "patient-import"), list[str]()
+def test_what_could_not_be_told_is_told_by_the_next_pass(journal: Journal) -> None:
+    trouble, said = Trouble(journal, "patient-import"), list[str]()
 
     def tell(news: TroubleNews) -> bool:
         said.append(news.subject)

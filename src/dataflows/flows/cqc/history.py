@@ -82,20 +82,11 @@ class History:
 
     def names(self, command: str, file: str) -> bool:
         """Whether a run of ``command`` into this folder has named a file, as a download or as one made from some."""
-        if is_name(file):
-            with self._journal.reading() as db:
-                return any(
-                    db.execute(statement, values).fetchone()
-                    for statement, values in (
-                        ("SELECT 1 FROM cqc_fetches WHERE folder = ? AND file = ?", (self._folder, file)),
-                        (
-                            "SELECT 1 FROM runs JOIN run_reports USING (run_id)"
-                            " WHERE command = ? AND target = ? AND instr(report, ?)",
-                            (command, self._folder, file),
-                        ),
-                    )
-                )
-        return False
+        if not is_name(file):
+            return False
+        with self._journal.reading() as db:
+            found = db.execute("SELECT 1 FROM cqc_fetches WHERE folder = ? AND file = ?", (self._folder, file))
+            return found.fetchone() is not None or self._journal.reports_mention(command, self._folder, file)
 
     def sources(self) -> set[str]:
         """The sources that were ever fetched into this folder."""
@@ -116,7 +107,7 @@ class History:
                 f"INSERT INTO cqc_fetches (run_id, folder, at, {_COLUMNS}) VALUES (?, ?, ?, {marks})",  # noqa: S608
                 (run_id, self._folder, now(), *astuple(fetch)),
             )
-            self._journal.record(run_id, [Item(fetch.source, "done", fetch.tries)], db)
+            self._journal.record(run_id, [Item(fetch.source, "done", fetch.tries)])
 
     def failed(self, run_id: str, item: str, tries: int, code: str, message: str) -> None:
         """Record that a source, or what is made from some, failed in this run."""

@@ -248,8 +248,8 @@ class Acknowledgements:
                 [(doubt.in_doubt, doubt.reset, self._receiver, doubt.child) for doubt in restored],
             )
             if receipts:
-                self.table.claim(db)
-            run.journal.record(run.id, items, db if run.journal is self._journal else None)
+                self.table.claim()
+            run.journal.record(run.id, items)
 
     def owe(self, children: Iterable[bytes]) -> None:
         """Commit that children are owed a purge, before the rows that named them send anything else."""

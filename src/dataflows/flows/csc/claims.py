@@ -9,6 +9,37 @@ from urllib.parse import urlsplit, urlunsplit
 from dataflows.flows.csc.records import PURGED, SCHEMA, UNKNOWN, Place
 from dataflows.runs.journal import Journal, now
 
+_KEYS = ("CREATE TABLE csc_keys (fingerprint BLOB NOT NULL)",)
+
+
+class ClaimedKey:
+    """The key that the children of the journal are named with, by its fingerprint."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        journal.ensure("csc key", _KEYS)
+        journal.ensure("csc", SCHEMA)
+
+    def known(self) -> tuple[bytes | None, bytes | None]:
+        """Return the fingerprint of the key; in a journal of an earlier version, some child that was named with it."""
+        with self._journal.reading() as db:
+            known = db.execute("SELECT fingerprint FROM csc_keys").fetchone()
+            if known is not None:
+                return known[0], None
+            sample = db.execute("SELECT child FROM csc_children WHERE receiver > 0 LIMIT 1").fetchone()
+        return None, sample[0] if sample else None
+
+    def remember(self, fingerprint: bytes, *, archive: bool) -> None:
+        """Take a key from now on; with ``archive`` the children of the former one are put away."""
+        with self._journal.transaction() as db:
+            if archive:  # no receiver has such a number
+                db.execute(
+                    "UPDATE OR REPLACE csc_children SET receiver = -receiver, write_back = NULL WHERE receiver > 0"
+                )
+                db.execute("UPDATE csc_tables SET receiver = NULL")
+            db.execute("DELETE FROM csc_keys")
+            db.execute("INSERT INTO csc_keys VALUES (?)", (fingerprint,))
+
 
 class ClaimedTable:
     """The staging table of a run, beside the receiver that it speaks to; ``receiver`` and ``id`` are their numbers."""
@@ -118,7 +149,7 @@ class ClaimedTable:
                 " skeleton = NULL WHERE receiver = ? AND held IS NOT ?",
                 (self.receiver, PURGED),
             )
-            self.claim(db)
+            self.claim()
 
     def take_over(self) -> None:
         """Go on after somebody else: what is held is not known any more; doubts, pending resets and purges stay."""
@@ -129,11 +160,12 @@ class ClaimedTable:
                 (UNKNOWN, self.receiver, PURGED),
             )
             db.execute("UPDATE csc_receivers SET taken_over = 1 WHERE id = ?", (self.receiver,))
-            self.claim(db)
+            self.claim()
 
-    def claim(self, db: sqlite3.Connection) -> None:
+    def claim(self) -> None:
         """Note that this table now says what this receiver holds."""
-        db.execute("UPDATE csc_tables SET receiver = ? WHERE id = ?", (self.receiver, self.id))
+        with self._journal.transaction() as db:
+            db.execute("UPDATE csc_tables SET receiver = ? WHERE id = ?", (self.receiver, self.id))
 
 
 def _receiver_of(db: sqlite3.Connection, place: Place) -> int:

@@ -7,13 +7,10 @@ rows are read in this run anyway, the walk leaves those to their pages: newest f
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import lru_cache
 from operator import neg
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +20,7 @@ from dataflows.flows.csc import indexes
 from dataflows.flows.csc.indexes import UNDECIDED, child_key, named_child
 from dataflows.flows.csc.reading import SUPERSEDED, Reading, read_row
 from dataflows.flows.csc.schema import ChildSchema, built_in
+from dataflows.flows.csc.scratch import NameTable
 from dataflows.flows.csc.staging import StagingTable
 from dataflows.runs.journal import Journal
 from dataflows.store.failures import in_statements
@@ -67,7 +65,7 @@ class NamedRows:
         self._staging = staging
         self._schema = schema or built_in()
         self._engine = engine
-        self._rows = _NameTable(journal)
+        self._rows = NameTable(journal)
         self._undecided_known = False
         self.pending: int | None = 0
         self._listed: Sequence[int] = ()
@@ -168,7 +166,7 @@ class NamedRows:
 
     def _note_undecided(self) -> None:
         for page in self._ordered(self._column() == UNDECIDED):
-            self._rows.enter(self.readings(one.row_id for one in page))
+            self._enter_read(self.readings(one.row_id for one in page))
         self._undecided_known = True
 
     # --- index or walk ----------------------------------------------------------------------------------------
@@ -225,11 +223,11 @@ class NamedRows:
             self._enter(self._page(self._select().where(self._staging.table.c.id.in_(part))))
 
     def _enter(self, page: Sequence[Seeming]) -> None:
-        self._rows.enter(one for one in page if one.name and one.name != UNDECIDED)
+        self._rows.enter((one.name, one.row_id) for one in page if one.name and one.name != UNDECIDED)
         self._enter_read(self.readings(one.row_id for one in page if not one.name or one.name == UNDECIDED))
 
     def _enter_read(self, readings: Sequence[Reading]) -> None:
-        self._rows.enter(readings)
+        self._rows.enter((one.name, one.row.id) for one in readings if one.name)
         if self.walked is not None:
             self.walked.nameless += sum(reading.name is None and not reading.row.deleted for reading in readings)
 
@@ -272,43 +270,6 @@ class NamedRows:
         if self._engine.dialect.name == "mssql" and indexes.CHILD in self._staging.indexes:
             return sa.literal_column(indexes.CHILD_KEY, sa.UnicodeText)
         return self._key
-
-
-class _NameTable:
-    """The temporary table: hash of the la_child_id in lower case, row id."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._key = secrets.token_bytes(32)
-        self._hash = lru_cache(4000)(self._hash_of)  # of a page each is asked twice
-        with journal.reading() as db:
-            db.execute(
-                "CREATE TEMP TABLE IF NOT EXISTS csc_named (name BLOB, row_id INTEGER, PRIMARY KEY (name, row_id))"
-                " WITHOUT ROWID"
-            )
-            db.execute("DELETE FROM csc_named")
-
-    def enter(self, rows: Iterable[Seeming | Reading]) -> None:
-        named = (
-            (row.name, row.row_id) if isinstance(row, Seeming) else (row.name, row.row.id) for row in rows if row.name
-        )
-        with self._journal.transaction() as db:
-            db.executemany(
-                "INSERT OR IGNORE INTO csc_named VALUES (?, ?)",
-                ((self._hash(name.lower()), row_id) for name, row_id in named),
-            )
-
-    def of(self, keys: Sequence[str]) -> list[tuple[str, int]]:
-        found: list[tuple[str, int]] = []
-        for keys_of_part in _parts(keys, _LOOK_UP):
-            part = {self._hash(key): key for key in keys_of_part}
-            statement = f"SELECT name, row_id FROM csc_named WHERE name IN ({', '.join('?' * len(part))})"  # noqa: S608
-            with self._journal.reading() as db:
-                found += [(part[name], row_id) for name, row_id in db.execute(statement, list(part))]
-        return found
-
-    def _hash_of(self, key: str) -> bytes:
-        return hashlib.blake2b(key.encode(), digest_size=16, key=self._key).digest()
 
 
 def _mostly(coming: array[int], after: int | None) -> bool:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from dataflows.errors import SettingUnusable
 from dataflows.events import Event, Warned
 from dataflows.flows.csc.acknowledgements import Acknowledgements
+from dataflows.flows.csc.claims import ClaimedKey
 from dataflows.flows.csc.reading import says_nothing
 from dataflows.runs.journal import Journal
 from dataflows.runs.keys import KEY_FILE, IdentifierCipher
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_KEYS = ("CREATE TABLE csc_keys (fingerprint BLOB NOT NULL)",)
 _KEY_HINT = (
     "restore it from a backup, or name the DATA_DIR that it belongs to; without it: dataflows csc-submit --takeover,"
     " which sends everything pending whole"
@@ -50,8 +50,8 @@ def cipher_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> Id
     Raises:
         SettingUnusable: the key is missing, damaged, or not the one of this journal.
     """
-    journal.ensure("csc key", _KEYS)
-    known, sample = _known_key(journal)
+    claimed = ClaimedKey(journal)
+    known, sample = claimed.known()
     if (known or sample) and not takeover and not (data_dir / KEY_FILE).exists():
         raise SettingUnusable(f"the key of the journal is missing: {data_dir / KEY_FILE}", hint=_KEY_HINT)
     cipher = IdentifierCipher.of(data_dir)
@@ -59,29 +59,8 @@ def cipher_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> Id
     if not fits and not takeover:
         raise SettingUnusable(f"the journal was written with another key than {data_dir / KEY_FILE}", hint=_KEY_HINT)
     if known is None or not fits:
-        _remember(journal, cipher.key_fingerprint, archive=not fits)
+        claimed.remember(cipher.key_fingerprint, archive=not fits)
     return cipher
-
-
-def _known_key(journal: Journal) -> tuple[bytes | None, bytes | None]:
-    """Return the fingerprint of the journal's key, and some child that was named with it."""
-    with journal.reading() as db:
-        known = db.execute("SELECT fingerprint FROM csc_keys").fetchone()
-        if known is not None:
-            return known[0], None
-        there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'csc_children'").fetchone()
-        # a journal of an earlier version: whether a key fits is seen by a child
-        sample = db.execute("SELECT child FROM csc_children WHERE receiver > 0 LIMIT 1").fetchone() if there else None
-    return None, sample[0] if sample else None
-
-
-def _remember(journal: Journal, fingerprint: bytes, *, archive: bool) -> None:
-    with journal.transaction() as db:
-        if archive:  # no receiver has such a number
-            db.execute("UPDATE OR REPLACE csc_children SET receiver = -receiver, write_back = NULL WHERE receiver > 0")
-            db.execute("UPDATE csc_tables SET receiver = NULL")
-        db.execute("DELETE FROM csc_keys")
-        db.execute("INSERT INTO csc_keys VALUES (?)", (fingerprint,))
 
 
 # --- the table ----------------------------------------------------------------------------------------------------

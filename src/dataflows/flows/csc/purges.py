@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import Contradicted
 from dataflows.flows.csc.names import NamedRows
+from dataflows.flows.csc.scratch import Deferred
 from dataflows.flows.csc.speakers import Speakers
-from dataflows.runs.journal import Journal
 
 
 @dataclass
@@ -72,74 +71,6 @@ class Guard:
     def _keys(self) -> Iterator[list[bytes]]:
         for page in self._names.shown_as_sent():
             yield [self._acks.key(name) for name in page]
-
-
-_BELOW_ALL = -(2**63)
-
-
-class Deferred:
-    """Rows that ask for the purge of a whole child, children that rows named before, and those to be purged of them."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        with journal.reading() as db:
-            for table in (
-                "csc_later (row_id INTEGER PRIMARY KEY)",
-                "csc_former (child BLOB)",
-                "csc_purges (child BLOB)",
-            ):
-                db.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table}")
-                db.execute(f"DELETE FROM {table.split()[0]}")  # noqa: S608
-            for table in ("csc_former", "csc_purges"):
-                db.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS temp.{table}_child ON {table} (child)")
-
-    def keep_rows(self, row_ids: Iterable[int]) -> None:
-        """Keep rows for the end of the run."""
-        self._insert("csc_later", row_ids)
-
-    def keep_former(self, children: Iterable[bytes]) -> None:
-        """Keep children that rows named before."""
-        self._insert("csc_former", children)
-
-    def keep_purges(self, children: Iterable[bytes]) -> None:
-        """Keep children that no row speaks for any more."""
-        self._insert("csc_purges", children)
-
-    def counts(self) -> tuple[int, int]:
-        """Return how many purges wait for the end of the run: those that rows ask for, and those no row speaks for."""
-        with self._journal.reading() as db:
-            rows = db.execute("SELECT (SELECT count(*) FROM csc_later), (SELECT count(*) FROM csc_purges)")
-            asked, unnamed = rows.fetchone()
-        return int(asked), int(unnamed)
-
-    def rows(self, size: int) -> Iterator[list[int]]:
-        """Yield the ids of the kept rows in pages."""
-        yield from self._pages("csc_later", "row_id", size)
-
-    def former(self, size: int) -> Iterator[list[bytes]]:
-        """Yield the children that rows named before, in pages."""
-        yield from self._pages("csc_former", "child", size)
-
-    def purges(self, size: int) -> Iterator[list[bytes]]:
-        """Yield the children to be purged, in pages."""
-        yield from self._pages("csc_purges", "child", size)
-
-    def _insert(self, table: str, values: Iterable[int] | Iterable[bytes]) -> None:
-        with self._journal.transaction() as db:
-            db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", [(value,) for value in values])  # noqa: S608
-
-    def _pages(self, table: str, column: str, size: int) -> Iterator[list[Any]]:
-        after = _BELOW_ALL
-        while True:
-            with self._journal.reading() as db:
-                rows = db.execute(
-                    f"SELECT rowid, {column} FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?",  # noqa: S608
-                    (after, size),
-                ).fetchall()
-            if not rows:
-                return
-            yield [row[1] for row in rows]
-            after = rows[-1][0]
 
 
 _PAGE = 500

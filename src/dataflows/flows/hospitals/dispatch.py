@@ -169,8 +169,8 @@ class Dispatcher:
         if not wanted:
             return
         asks: list[Ask] = []
-        with self._batches.transaction() as db:
-            granted = self._window.take(db, wanted)
+        with self._batches.transaction():
+            granted = self._window.take(wanted)
             for batch in self._open:
                 if len(asks) < granted and batch.waiting_rows(now):
                     asks.extend(batch.creates(granted - len(asks)))

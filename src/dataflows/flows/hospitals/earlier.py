@@ -64,8 +64,7 @@ class EarlierRun:
 
     def claim(self) -> None:
         """Make sure that no living run has one of its batches. Raises AlreadyRunning."""
-        with self.uploads.batches.transaction() as db:
-            self.uploads.batches.claim(db, self.run.id, [batch_id for batch_id, _ in self.plan.batches])
+        self.uploads.batches.claim(self.run.id, [batch_id for batch_id, _ in self.plan.batches])
 
     def looks(self, batches: Sequence[Batch]) -> list[Looked]:
         """Look at batches, side by side. Raises Interrupted when the run is stopping."""

@@ -80,26 +80,27 @@ class BatchStore:
 
     # --- whose batches they are -------------------------------------------------------------------------------
 
-    def claim(self, db: sqlite3.Connection, run_id: str, batch_ids: Sequence[str]) -> None:
+    def claim(self, run_id: str, batch_ids: Sequence[str]) -> None:
         """Make sure that no living run has one of these batches. Raises AlreadyRunning."""
-        holders = {holder for (holder,) in of_values(db, "SELECT holder FROM hospital_batches", batch_ids)} - {run_id}
-        for run, target in of_values(db, "SELECT run_id, target FROM runs", sorted(holders), "run_id"):
-            mine = db.execute("SELECT target FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-            if mine != (target,) and is_running(self._data_dir, COMMAND, target):
-                raise AlreadyRunning(
-                    f"run {run[:8]} is at work on a batch of this file",
-                    hint="wait for its end, or: dataflows runs list",
-                )
+        with self._journal.transaction() as db:
+            found = of_values(db, "SELECT holder FROM hospital_batches", batch_ids)
+            holders = {holder for (holder,) in found} - {run_id}
+            for run, target in of_values(db, "SELECT run_id, target FROM runs", sorted(holders), "run_id"):
+                mine = db.execute("SELECT target FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+                if mine != (target,) and is_running(self._data_dir, COMMAND, target):
+                    raise AlreadyRunning(
+                        f"run {run[:8]} is at work on a batch of this file",
+                        hint="wait for its end, or: dataflows runs list",
+                    )
 
-    def hold(
-        self, db: sqlite3.Connection, run_id: str, batch_ids: Iterable[str], foreign_since: float | None = None
-    ) -> None:
+    def hold(self, run_id: str, batch_ids: Iterable[str], foreign_since: float | None = None) -> None:
         """Make batches those of a run. ``foreign_since`` is kept of batches that were not known: see ``Batch``."""
-        db.executemany(
-            "INSERT INTO hospital_batches (batch_id, holder, suspect, host) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (batch_id) DO UPDATE SET holder = excluded.holder",
-            [(batch_id, run_id, foreign_since, self.host) for batch_id in batch_ids],
-        )
+        with self._journal.transaction() as db:
+            db.executemany(
+                "INSERT INTO hospital_batches (batch_id, holder, suspect, host) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (batch_id) DO UPDATE SET holder = excluded.holder",
+                [(batch_id, run_id, foreign_since, self.host) for batch_id in batch_ids],
+            )
 
     def stand_ins(self, batch_ids: Sequence[str]) -> list[tuple[str, str, int]]:
         """Return the batches by which earlier versions replaced lost rows of these: id, parent, and place in that."""
@@ -186,13 +187,13 @@ class BatchStore:
         return CreateWindow(self._journal, directory_address(address), most, seconds)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[None]:
         """A transaction that also commits what was noted, at its end."""
         with self._journal.transaction() as db:
-            yield db
+            yield
             db.executemany(_SAVE, self._waiting)
             for run_id, items in self._items.items():
-                self._journal.record(run_id, items, db)
+                self._journal.record(run_id, items)
             if self._activated:
                 db.executemany("UPDATE hospital_batches SET active = 1 WHERE batch_id = ?", self._activated)
         self._waiting.clear()
@@ -281,19 +282,20 @@ class CreateWindow:
         self._clock = clock or time.monotonic
         self._shut_until = 0.0
 
-    def take(self, db: sqlite3.Connection, wanted: int) -> int:
-        """Count up to ``wanted`` creates that are about to be sent, inside a transaction; returns how many may be."""
+    def take(self, wanted: int) -> int:
+        """Count up to ``wanted`` creates that are about to be sent; returns how many may be."""
         now = self._clock()
         if not self._most:  # then only a 429 that we got ourselves can shut it
             return wanted if now >= self._shut_until else 0
-        started, counted, closed = self._read(db, now)
-        if closed > now:
-            self._write(db, started, counted, closed)
-            return 0
-        if now >= started + self._window:
-            started, counted = now, 0
-        granted = min(wanted, self._most - counted)
-        self._write(db, started, counted + granted, closed)
+        with self._journal.transaction() as db:
+            started, counted, closed = self._read(db, now)
+            if closed > now:
+                self._write(db, started, counted, closed)
+                return 0
+            if now >= started + self._window:
+                started, counted = now, 0
+            granted = min(wanted, self._most - counted)
+            self._write(db, started, counted + granted, closed)
         return granted
 
     def opens_at(self) -> float:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from dataflows.errors import BadInput
 from dataflows.flows.hospitals.ledger import BatchStore, no_later_than, of_values
 from dataflows.flows.hospitals.rows import COMMAND, NEVER, FileContent, Hospital, HospitalRow, KeptPlan, SkippedRow
-from dataflows.runs.journal import ABANDONED, PARTIAL, RESUMABLE, RUNNING, Journal, RunRecord
+from dataflows.runs.journal import ABANDONED, RESUMABLE, RUNNING, Journal, RunRecord
 from dataflows.runs.lock import is_running
 from dataflows.store.files import private_folder, unusable, write_whole
 
@@ -87,9 +87,9 @@ class UploadStore:
         Raises AlreadyRunning: a living run has one of them (two files may share a batch).
         """
         with self._journal.transaction() as db:
-            self.batches.claim(db, run_id, batch_ids)
+            self.batches.claim(run_id, batch_ids)
             db.execute("INSERT OR REPLACE INTO hospital_uploads VALUES (?, ?, ?, ?, ?, ?, ?)", (run_id, *upload))
-            self.batches.hold(db, run_id, batch_ids, None if foreign_since == NEVER else foreign_since)
+            self.batches.hold(run_id, batch_ids, None if foreign_since == NEVER else foreign_since)
         self._journal.name_batches(run_id, batch_ids or [shown])
 
     def unfinished(self, run_id: str, names: Sequence[str], size: int, *, again: bool) -> tuple[str, Upload] | None:
@@ -113,12 +113,7 @@ class UploadStore:
 
     def take_over(self, run_id: str, earlier: str) -> None:
         """Close an earlier run of another name that this one goes on with; those of its own name it closes anyway."""
-        with self._journal.transaction() as db:
-            db.execute(
-                "UPDATE runs SET state = ?, continued_by = ?, ended_at = coalesce(ended_at, started_at)"
-                " WHERE run_id = ? AND state IN (?, ?) AND target <> (SELECT target FROM runs WHERE run_id = ?)",
-                (PARTIAL, run_id, earlier, RESUMABLE, RUNNING, run_id),
-            )
+        self._journal.continue_by(run_id, earlier)
 
     def plans(self, names: Sequence[str]) -> Iterator[KeptPlan]:
         """The latest plans by which these rows were brought there, the first occurrence before the others."""
@@ -219,15 +214,7 @@ class UploadStore:
 
     def close(self, run_id: str, state: str) -> None:
         """Set the state of a run, and of all others of its target that wait to be resumed: they are one upload."""
-        self._journal.set_state(run_id, state)
-        with self._journal.reading() as db:
-            others = db.execute(
-                "SELECT run_id FROM runs WHERE state = ? AND (command, target) ="
-                " (SELECT command, target FROM runs WHERE run_id = ?)",
-                (RESUMABLE, run_id),
-            ).fetchall()
-        for (other,) in others:
-            self._journal.set_state(other, state)
+        self._journal.set_state(run_id, state, of_target=True)
 
     def sweep(self, *keys: str) -> set[str]:
         """Forget what belongs to runs that are pruned, copies too; return the uploads that remain.
