@@ -49,13 +49,6 @@ def test_a_token_ends_with_its_time() -> None:
     assert not desk.accepts(f"Bearer {token}")
 
 
-def test_a_token_ends_after_its_uses(box: Sandbox) -> None:
-    box.token.faults.set(token_uses=2)
-    token = token_of(box)
-
-    assert [post(box, [child()], token).status for _ in range(3)] == [200, 200, 401]
-
-
 def test_all_tokens_can_be_ended_at_once(box: Sandbox) -> None:
     token = token_of(box)
     box.token.expire_all()
