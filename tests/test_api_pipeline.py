@@ -43,6 +43,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     ("arguments", "expected"),
     [
         ([], ["csc-submit"]),
+        (["--set", "LA_CODE=998", "run"], ["--set", "LA_CODE=998", "csc-submit"]),
+        (["--set=LA_CODE=998", "--data-dir", "d"], ["--set=LA_CODE=998", "--data-dir", "d", "csc-submit"]),
         (["run"], ["csc-submit"]),
         (["run", "--limit", "5"], ["csc-submit", "--limit", "5"]),
         (["--dry-run"], ["csc-submit", "--dry-run"]),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dataflows.cli.main import main as dataflows
-from dataflows.cli.main import report_failure, tell
+from dataflows.cli.main import options_before, report_failure, say
 from dataflows.errors import WrongUsage
 
 _HELP = """\
@@ -32,18 +32,15 @@ _COMMANDS = {
     "run-smoke": "test-endpoint --target csc",
 }
 _SHOWN = ("run", "test-endpoint", "test-db", "test-schema")
-# the options of dataflows that stand before the command; the first ones take a value
-_WITH_VALUE = ("--env-file", "--data-dir", "--log-level")
-_ALONE = ("--quiet", "--verbose", "--no-color", "--version")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code, which is that of the ``dataflows`` command behind it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    before, rest = _split(arguments)
-    rest = ["--help" if argument == "-h" else argument for argument in rest]
+    count = options_before(arguments)
+    before, rest = arguments[:count], ["--help" if argument == "-h" else argument for argument in arguments[count:]]
     if rest[:1] == ["--help"]:
-        return tell(_HELP.format(program=_program()))
+        return say(_HELP.format(program=_program()))
     if not rest and "--version" in before:
         return dataflows(before)
     if not rest or rest[0].startswith("-"):
@@ -53,19 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         error = WrongUsage(f"{_program()} has no such command", hint=f"one of {', '.join(_SHOWN)}; see --help")
         return report_failure(error, arguments)
     return dataflows([*before, *command.split(), *rest[1:]])
-
-
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The options that stand before the command, and the rest."""
-    place = 0
-    while place < len(arguments):
-        if arguments[place] in _WITH_VALUE:
-            place += 2
-        elif arguments[place] in _ALONE or arguments[place].startswith(tuple(f"{name}=" for name in _WITH_VALUE)):
-            place += 1
-        else:
-            break
-    return arguments[:place], arguments[place:]
 
 
 def _program() -> str:

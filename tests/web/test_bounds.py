@@ -220,7 +220,7 @@ def test_a_server_that_stops_takes_nothing_in(box: Sandbox, tmp_path: Path) -> N
         with gated(box.cqc) as gate, ThreadPoolExecutor() as pool:
             first = pool.submit(server.post, "/run")
             gate.wait()
-            server.context.stop()
+            server.context.background.stop()
             refused = [server.post("/run"), server.upload("/batch/upload-csv", CSV.format("Late"))]
             gate.open()
         assert [(answer.status, answer.code) for answer in refused] == [(503, "service_down")] * 2

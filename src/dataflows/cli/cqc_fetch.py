@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dataflows.cli.options import DryRun, Invocation, Json, Workers, epilog, invocation
+from dataflows.cli.options import RESUMES, DryRun, Invocation, Json, Workers, epilog, invocation
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ _CODES = tuple(code for code in ExitCode if code not in (ExitCode.ACCESS_REFUSED
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command, and what goes on with its runs."""
+    RESUMES[COMMAND] = resume
     app.command(
         COMMAND,
         epilog=epilog(

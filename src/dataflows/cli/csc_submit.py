@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dataflows.cli.options import DryRun, Invocation, Json, Workers, epilog, invocation
+from dataflows.cli.options import RESUMES, DryRun, Invocation, Json, Workers, epilog, invocation
 from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ COMMAND = "csc-submit"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command, and what goes on with its runs."""
+    RESUMES[COMMAND] = resume
     app.command(
         COMMAND,
         epilog=epilog("dataflows csc-submit --dry-run --out preview", "dataflows --env-file C:\\csc\\.env csc-submit"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dataflows.cli.options import Invocation, Json, Workers, epilog, invocation
+from dataflows.cli.options import RESUMES, Invocation, Json, Workers, epilog, invocation
 
 if TYPE_CHECKING:
     from dataflows.flows.hospitals.job import Options
@@ -25,7 +25,8 @@ _NAME_WIDTH = 40
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command, and what goes on with its runs."""
+    RESUMES[COMMAND] = resume
     app.command(
         COMMAND,
         epilog=epilog("dataflows hospitals-bulk hospitals.csv --dry-run", "dataflows hospitals-bulk hospitals.csv"),

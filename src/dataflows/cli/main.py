@@ -7,47 +7,31 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from dataflows import __version__
-from dataflows.cli import (
-    cqc_fetch,
-    csc_submit,
-    demo,
-    diagnostics,
-    hospitals_bulk,
-    patient_import,
-    runs,
-    sandbox,
-    schedule,
-    serve,
-    therapist_import,
-)
-from dataflows.cli.options import RESUMES, Invocation, epilog
+from dataflows.cli.options import Invocation, epilog
 from dataflows.cli.output import Output
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable, WrongUsage
 from dataflows.store.umask import closed_to_others
 
 PROGRAM = "dataflows"
 _COMMANDS = (
-    *(cqc_fetch, hospitals_bulk, patient_import, therapist_import, csc_submit),
-    *(diagnostics, runs, serve, schedule, sandbox, demo),
-)
-
-_ORDER = (
     *("cqc-fetch", "hospitals-bulk", "patient-import", "therapist-import", "csc-submit"),
     *("test-db", "test-endpoint", "test-schema", "runs", "serve", "schedule", "sandbox", "demo"),
 )
+"""In the order of ``--help``. Each is a module of its name beside this one, but for the three of ``diagnostics``."""
 
 
 class _InOrder(typer.core.TyperGroup):
     """Lists the commands in our order (Typer's own puts groups such as ``runs`` last)."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=_ORDER.index)
+        return sorted(super().list_commands(ctx), key=_COMMANDS.index)
 
 
 app = typer.Typer(
@@ -58,11 +42,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _module in _COMMANDS:
-    _module.register(app)
-RESUMES.update(
-    {flow.COMMAND: flow.resume for flow in (cqc_fetch, csc_submit, hospitals_bulk, patient_import, therapist_import)}
-)
+for _name in dict.fromkeys("diagnostics" if name.startswith("test-") else name for name in _COMMANDS):
+    import_module(f"dataflows.cli.{_name.replace('-', '_')}").register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -118,7 +99,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             call.close()
 
 
-def tell(text: str) -> int:
+def options_before(arguments: Sequence[str]) -> int:
+    """How many of the arguments stand before the command, for a program in front of this one."""
+    flags = {name: one.is_flag for one in _command().params for name in one.opts if "completion" not in name}
+    count = 0
+    while count < len(arguments):
+        name, equals, _ = arguments[count].partition("=")
+        if name not in flags:
+            break
+        count += 1 if equals or flags[name] else 2
+    return count
+
+
+def say(text: str) -> int:
     """Print a text on stdout, for a program in front of this one. Returns 0."""
     _speak_utf8()
     Output().say(text)
@@ -202,7 +195,7 @@ def _defaults(context: typer.Context, call: Invocation) -> dict[str, Any]:
     known = list(variables(context.command))
     call.variables = frozenset(variable.name for variable in known)
     # the demo has settings of its own: whatever is wrong with the operator's file is no matter of it
-    path = None if context.invoked_subcommand == demo.COMMAND else envfile.find(call.env_file)
+    path = None if context.invoked_subcommand == "demo" else envfile.find(call.env_file)
     return defaults(known, envfile.read(path) if path else {})
 
 

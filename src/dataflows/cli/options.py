@@ -275,7 +275,7 @@ def on_signals(handler: Callable[[], None], *names: str) -> Iterator[None]:
 
 
 RESUMES: dict[str, Callable[[Invocation, Mapping[str, object]], int]] = {}
-"""What goes on with an interrupted run of a command, by the command; ``main`` knows them all."""
+"""What goes on with an interrupted run of a command, by the command, which enters it here."""
 
 
 def invocation(context: typer.Context) -> Invocation:

@@ -45,9 +45,9 @@ def import_once(
 
     if dry_run:
         return one_pass()
-    from dataflows.remote.ping import healthy
+    from dataflows.flows.practice.alarms import reported
 
-    return telling(settings, command, lambda: healthy(settings, command, one_pass), watching=watching)
+    return reported(settings, command, one_pass, watching=watching)
 
 
 def seconds(text: str) -> float:
@@ -60,18 +60,6 @@ def seconds(text: str) -> float:
     if found is None or not float(found[1]):
         raise WrongUsage(f"--every {text!r} is not a valid duration", hint="write it as 90s, 15m, 1h or 1d")
     return float(found[1]) * _UNITS[found[2]]
-
-
-def telling(settings: Settings, command: str, run: Callable[[], int], *, watching: bool) -> int:
-    """Do a pass; what keeps it from its work is mailed once, and once more when it is over. Returns the exit code."""
-    from dataflows.remote import mail
-    from dataflows.runs import trouble
-
-    def tell(news: trouble.TroubleNews) -> bool:
-        return mail.post(settings, mail.Message(news.subject, news.text), settings.data_dir).is_safe
-
-    patience = trouble.UNREACHABLE_PASSES if watching else 1
-    return trouble.telling(settings.data_dir, command, run, tell, patience=patience)
 
 
 def watch(call: Invocation, every: str, one: Callable[[Invocation], int]) -> int:

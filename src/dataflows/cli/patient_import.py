@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
+from dataflows.cli.options import RESUMES, DryRun, Invocation, Json, epilog, invocation
 from dataflows.cli.passes import EVERY, Every, Watching, import_once, watch
 from dataflows.errors import WrongUsage
 
@@ -21,7 +21,8 @@ COMMAND = "patient-import"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command, and what goes on with its runs."""
+    RESUMES[COMMAND] = resume
     app.command(
         COMMAND,
         epilog=epilog("dataflows patient-import", "dataflows patient-import --watch --every 30m"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dataflows.cli.options import DryRun, Invocation, Json, epilog, invocation
+from dataflows.cli.options import RESUMES, DryRun, Invocation, Json, epilog, invocation
 from dataflows.cli.passes import EVERY, Every, Watching, import_once, watch
 from dataflows.errors import ExitCode, WrongUsage
 
@@ -23,7 +23,8 @@ _OTHERS_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command, and what goes on with its runs."""
+    RESUMES[COMMAND] = resume
     app.command(
         COMMAND,
         epilog=epilog("dataflows therapist-import", "dataflows therapist-import --dry-run 20250708", codes=_CODES),

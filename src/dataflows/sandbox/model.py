@@ -93,11 +93,9 @@ class TokenFaults(Faults):
 
     Attributes:
         token_seconds: what ``expires_in`` says, and when a token is really refused.
-        token_uses: a token is refused after so many requests although its time is not up (0: no such limit).
     """
 
     token_seconds: int = 3600
-    token_uses: int = 0
 
 
 class TokenIssuer(Service):
@@ -112,7 +110,7 @@ class TokenIssuer(Service):
         self.issued = 0
         self._seed = seed
         self._clock = clock
-        self._good: dict[str, list[float]] = {}  # token -> [good until, uses]
+        self._good_until: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def routes(self) -> Iterable[Route]:
@@ -120,20 +118,15 @@ class TokenIssuer(Service):
         return [Route("POST", re.compile(rf"/{TENANT}/oauth2/v2\.0/token"), self._ask)]
 
     def accepts(self, authorization: str | None) -> bool:
-        """Whether an Authorization header carries a token that is still good; counts as one use of it."""
+        """Whether an Authorization header carries a token that is still good."""
         scheme, _, token = (authorization or "").partition(" ")
         with self._lock:
-            until, uses = self._good.get(token, [0.0, 0])
-            most = self.faults.token_uses
-            if scheme.lower() != "bearer" or self._clock() >= until or (most and uses >= most):
-                return False
-            self._good[token][1] += 1
-            return True
+            return scheme.lower() == "bearer" and self._clock() < self._good_until.get(token, 0.0)
 
     def expire_all(self) -> None:
         """Refuse every token that was given out so far."""
         with self._lock:
-            self._good.clear()
+            self._good_until.clear()
 
     def reset(self) -> None:
         """Forget tokens and requests."""
@@ -158,7 +151,7 @@ class TokenIssuer(Service):
         with self._lock:
             self.issued += 1
             token = "synthetic-" + hashlib.sha256(f"{self._seed}/{self.issued}".encode()).hexdigest()
-            self._good[token] = [self._clock() + seconds, 0]
+            self._good_until[token] = self._clock() + seconds
         value = {"token_type": "Bearer", "expires_in": seconds, "access_token": token}
         return Answer.json(200, value, **{"Cache-Control": "no-store"})
 

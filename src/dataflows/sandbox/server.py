@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TypeVar
 
 from dataflows.flows.csc.schema import ChildSchema
 from dataflows.sandbox.bucket import BUCKET, SandboxBucket
 from dataflows.sandbox.cqc import SOURCES, Cqc
 from dataflows.sandbox.directory import SandboxDirectory
-from dataflows.sandbox.faults import Fate, Faults, FaultVerdict
 from dataflows.sandbox.mailbox import RECIPIENT, SENDER, Mailbox
 from dataflows.sandbox.model import CLIENT_ID, CLIENT_SECRET, SCOPE, TENANT, Model, TokenIssuer
 from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY, SandboxReceiver
-from dataflows.sandbox.service import Answer, Control, Exchange, Request, Route, Service
-from dataflows.sandbox.wire import HOST, LoopbackServer, RequestHandler
-
-_Answered = TypeVar("_Answered", Answer, Answer | None)
-_ANSWERED = (Fate.ANSWERED, Fate.ERROR, Fate.CUT)  # the client gets an answer, or half of one
+from dataflows.sandbox.wire import HOST, LoopbackServer, RequestRouter
 
 
 class Sandbox:
@@ -49,21 +42,14 @@ class Sandbox:
         self.directory = SandboxDirectory(seed=seed, lean=lean)
         self.bucket = SandboxBucket(seed=seed, lean=lean)
         self.mailbox = Mailbox(mail_port, seed=seed, lean=lean)
-        self._services: tuple[Service, ...] = (
-            *(self.token, self.receiver, self.cqc, self.directory),
-            *(self.bucket, self.mailbox),
-        )
+        self._services = (self.token, self.receiver, self.cqc, self.directory, self.bucket, self.mailbox)
+        self._router = RequestRouter(self._services)
+        self.faults = self._router.faults
         for name, changes in (faults or {}).items():
             self.faults[name].begin_with(**changes)
-        self._router = RequestRouter(self._services)
         self._port = port
         self._server: LoopbackServer | None = None
         self._thread: threading.Thread | None = None
-
-    @property
-    def faults(self) -> Mapping[str, Faults]:
-        """The faults of each stand-in, by their names."""
-        return {name: faults for service in self._services for name, faults in service.all_faults().items()}
 
     @property
     def url(self) -> str:
@@ -136,76 +122,3 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-class RequestRouter:
-    """Finds who answers a request, and lets the faults of that service have their way."""
-
-    def __init__(self, services: Sequence[Service]) -> None:
-        self.bugs: list[BaseException] = []
-        self._control = Control(services)
-        self._routes = [(route, service) for service in services for route in service.routes()]
-
-    def serve(self, request: Request, line: RequestHandler) -> None:
-        """Answer one request on its line, or do not."""
-        if request.path.startswith("/_sandbox"):
-            line.send(self._worked(self._control.answer, request))
-            return
-        status = 404
-        for route, service in self._routes:
-            match = route.pattern.fullmatch(request.path)
-            if match and route.method == request.method:
-                self._through_faults(service, route, replace(request, parts=match.groupdict()), line)
-                return
-            status = 405 if match else status
-        line.send(Answer.json(status, {"status": status}))
-
-    def _through_faults(self, service: Service, route: Route, request: Request, line: RequestHandler) -> None:
-        exchange = service.arrived(request)
-        verdict = service.judge(request, route.kind)
-        refused = self._at_arrival(verdict, route, request, exchange)
-        if refused is None:
-            line.wait(verdict.wait)
-        answer = refused or self._answered(verdict, route, request, exchange)
-        answered = verdict.fate in _ANSWERED
-        service.leaves(request, exchange, verdict.fate.value, answer.status if answer and answered else None)
-        if answer and answered:
-            line.send(answer, cut=verdict.fate is Fate.CUT)
-        elif verdict.endless:
-            line.never_end(verdict.endless)
-        elif verdict.silently or verdict.fate is Fate.SILENT:
-            line.keep_silent()
-        else:
-            line.drop()
-        if verdict.fate is Fate.LATE and refused is None:
-            line.wait(verdict.late)
-            self._commit(route, request, exchange)
-
-    def _at_arrival(self, verdict: FaultVerdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
-        """What is clear before any latency. An error strikes all the same, but the request has been counted."""
-        if route.admit is None or verdict.fate in (Fate.DROPPED, Fate.SILENT):
-            return None
-        answer = self._worked(route.admit, request)
-        if answer is None or verdict.fate is Fate.ERROR:
-            return None
-        exchange.committed = True
-        return answer
-
-    def _answered(self, verdict: FaultVerdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
-        if verdict.fate is Fate.ERROR:
-            headers = {"Retry-After": verdict.retry_after} if verdict.retry_after else {}
-            return Answer(verdict.status, b"<html><body>A synthetic error.</body></html>", "text/html", headers)
-        if verdict.fate in (Fate.ANSWERED, Fate.LOST, Fate.CUT, Fate.ENDLESS):
-            return self._commit(route, request, exchange)
-        return None
-
-    def _commit(self, route: Route, request: Request, exchange: Exchange) -> Answer:
-        exchange.committed = True
-        return self._worked(route.answer, request)
-
-    def _worked(self, answer: Callable[[Request], _Answered], request: Request) -> _Answered | Answer:
-        try:
-            return answer(request)
-        except Exception as error:  # a bug of ours: stop() raises it
-            self.bugs.append(error)
-            return Answer.json(500, {"status": 500, "errors": ["the sandbox itself failed"]})

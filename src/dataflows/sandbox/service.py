@@ -7,7 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -22,9 +22,8 @@ _LOOPBACK: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
 class Control:
     """Answers what is under ``/_sandbox``. Faults do not touch it."""
 
-    def __init__(self, services: Sequence[Service]) -> None:
-        self._services = {service.name: service for service in services}
-        self._all_faults = {name: one for service in services for name, one in service.all_faults().items()}
+    def __init__(self, services: Mapping[str, Service], all_faults: Mapping[str, Faults]) -> None:
+        self._services, self._all_faults = services, all_faults
         self._doors: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("GET", ""): lambda _: Answer.json(200, self._overview()),
             ("GET", "/faults"): lambda _: Answer.json(200, self._faults()),

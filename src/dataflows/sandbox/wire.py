@@ -11,19 +11,23 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from dataflows.sandbox.faults import endless
-from dataflows.sandbox.service import Answer, Request
+from dataflows.sandbox.faults import Fate, FaultVerdict, endless
+from dataflows.sandbox.service import Answer, Control, Exchange, Request, Route, Service
 
 HOST: Final = "127.0.0.1"
 LARGEST_BODY: Final = 64 * 1024 * 1024
 _CHUNK: Final = 16 * 1024
 _SLOW_STEP: Final = 0.05  # seconds
+_ANSWERED = (Fate.ANSWERED, Fate.ERROR, Fate.CUT)  # the client gets an answer, or half of one
+
+_Answered = TypeVar("_Answered", Answer, Answer | None)
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -198,3 +202,77 @@ def _phrase(status: int) -> str:
 def _end(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):  # already gone
         connection.shutdown(socket.SHUT_RDWR)
+
+
+class RequestRouter:
+    """Finds who answers a request, and lets the faults of that service have their way."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self.bugs: list[BaseException] = []
+        self.faults = {name: faults for service in services for name, faults in service.all_faults().items()}
+        self._control = Control({service.name: service for service in services}, self.faults)
+        self._routes = [(route, service) for service in services for route in service.routes()]
+
+    def serve(self, request: Request, line: RequestHandler) -> None:
+        """Answer one request on its line, or do not."""
+        if request.path.startswith("/_sandbox"):
+            line.send(self._worked(self._control.answer, request))
+            return
+        status = 404
+        for route, service in self._routes:
+            match = route.pattern.fullmatch(request.path)
+            if match and route.method == request.method:
+                self._through_faults(service, route, replace(request, parts=match.groupdict()), line)
+                return
+            status = 405 if match else status
+        line.send(Answer.json(status, {"status": status}))
+
+    def _through_faults(self, service: Service, route: Route, request: Request, line: RequestHandler) -> None:
+        exchange = service.arrived(request)
+        verdict = service.judge(request, route.kind)
+        refused = self._at_arrival(verdict, route, request, exchange)
+        if refused is None:
+            line.wait(verdict.wait)
+        answer = refused or self._answered(verdict, route, request, exchange)
+        answered = verdict.fate in _ANSWERED
+        service.leaves(request, exchange, verdict.fate.value, answer.status if answer and answered else None)
+        if answer and answered:
+            line.send(answer, cut=verdict.fate is Fate.CUT)
+        elif verdict.endless:
+            line.never_end(verdict.endless)
+        elif verdict.silently or verdict.fate is Fate.SILENT:
+            line.keep_silent()
+        else:
+            line.drop()
+        if verdict.fate is Fate.LATE and refused is None:
+            line.wait(verdict.late)
+            self._commit(route, request, exchange)
+
+    def _at_arrival(self, verdict: FaultVerdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
+        """What is clear before any latency. An error strikes all the same, but the request has been counted."""
+        if route.admit is None or verdict.fate in (Fate.DROPPED, Fate.SILENT):
+            return None
+        answer = self._worked(route.admit, request)
+        if answer is None or verdict.fate is Fate.ERROR:
+            return None
+        exchange.committed = True
+        return answer
+
+    def _answered(self, verdict: FaultVerdict, route: Route, request: Request, exchange: Exchange) -> Answer | None:
+        if verdict.fate is Fate.ERROR:
+            headers = {"Retry-After": verdict.retry_after} if verdict.retry_after else {}
+            return Answer(verdict.status, b"<html><body>A synthetic error.</body></html>", "text/html", headers)
+        if verdict.fate in (Fate.ANSWERED, Fate.LOST, Fate.CUT, Fate.ENDLESS):
+            return self._commit(route, request, exchange)
+        return None
+
+    def _commit(self, route: Route, request: Request, exchange: Exchange) -> Answer:
+        exchange.committed = True
+        return self._worked(route.answer, request)
+
+    def _worked(self, answer: Callable[[Request], _Answered], request: Request) -> _Answered | Answer:
+        try:
+            return answer(request)
+        except Exception as error:  # a bug of ours: stop() raises it
+            self.bugs.append(error)
+            return Answer.json(500, {"status": 500, "errors": ["the sandbox itself failed"]})

@@ -36,7 +36,7 @@ def _app_of_environment() -> FastAPI:
     from dataflows.store.umask import close_to_others
     from dataflows.web.access import Access
     from dataflows.web.application import make_app
-    from dataflows.web.context import COMMAND, ServerContext
+    from dataflows.web.context import ServerContext
 
     close_to_others()
     server = logging.getLogger("uvicorn.error")
@@ -48,7 +48,7 @@ def _app_of_environment() -> FastAPI:
         raise SystemExit(int(error.exit_code)) from None
     for warning in settings.warnings:
         server.warning("%s", warning)
-    log = RunLog(settings.data_dir, COMMAND, level=settings.log_level, keep_days=settings.log_keep_days)
+    log = RunLog(settings.data_dir, "serve", level=settings.log_level, keep_days=settings.log_keep_days)
     return make_app(ServerContext(settings, access), log=log)
 
 

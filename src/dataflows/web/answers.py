@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -85,6 +86,15 @@ def refusal(error: DataflowsError, **more: object) -> HttpRefusal:
     headers = {} if wait is None else {"Retry-After": str(round(wait))}
     status = STATUSES[error.exit_code]
     return HttpRefusal(status, error.code, error.message, hint=error.hint, more=more, headers=headers)
+
+
+@contextmanager
+def as_refusals() -> Iterator[None]:
+    """Let every error of ours in the block become an answer. Raises HttpRefusal."""
+    try:
+        yield
+    except DataflowsError as error:
+        raise refusal(error) from None
 
 
 def unknown(what: str, hint: str = "") -> HttpRefusal:

@@ -13,7 +13,6 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.hospitals.report import batch_status, gone
@@ -22,9 +21,8 @@ from dataflows.flows.hospitals.table import Validation
 from dataflows.runs.journal import DONE, PARTIAL, RunRecord
 from dataflows.web import bulk
 from dataflows.web.answers import HttpRefusal, responses
+from dataflows.web.bulk import Again, BatchId
 from dataflows.web.context import Context, ServerContext, as_usual
-from dataflows.web.hospitals import Again, BatchId
-from dataflows.web.uploads import BODY, ReceivedUploads
 
 MOST_ROWS = 1_000
 _LOOK_AGAIN_SECONDS = 10.0
@@ -91,45 +89,34 @@ class BatchStatus(BaseModel):
     status_code=202,
     response_model=Accepted,
     responses=responses(400, 401, 403, 408, 409, 413, 422, 500, 502),
-    openapi_extra=BODY,
 )
 async def upload_csv(request: Request, context: Context, again: Again = False) -> JSONResponse:
     """Take in a CSV of up to 1,000 hospitals and answer at once; its rows are created in the background."""
-    uploads = request.app.state.uploads
-    assert isinstance(uploads, ReceivedUploads)
-    async with uploads.received(request) as path:
-        validation = await run_in_threadpool(_validated, path)
+    validation = await context.uploads.read(request, _validated)
     with bulk.speaking_http():
         started = await bulk.start(context, validation, again=again)
-    content = Accepted(
-        batch_id=started.batch_id,
-        total_hospitals=started.rows,
-        message="CSV upload initiated. Use batch_id to track progress.",
-        status="pending",
-    )
-    run_id = started.work.begun.result()
-    return JSONResponse(
-        content.model_dump(), 202, {"X-Run-Id": run_id, "Location": f"/batch/{started.batch_id}/progress"}
-    )
+    content = {
+        "batch_id": started.batch_id,
+        "total_hospitals": len(validation.rows),
+        "message": "CSV upload initiated. Use batch_id to track progress.",
+        "status": "pending",
+    }
+    return JSONResponse(content, 202, {"X-Run-Id": started.run_id, "Location": f"/batch/{started.batch_id}/progress"})
 
 
 @router.get("/{batch_id}/progress", response_model=BatchProgress, responses=responses(401, 403, 404, 422, 500))
-def progress(request: Request, context: Context, batch_id: BatchId) -> BatchProgress:
+def progress(request: Request, context: Context, batch_id: BatchId) -> dict[str, Any]:
     """How far a batch is; also when another process carries it."""
     record = bulk.of_batch(context, batch_id)
-    facts = _facts(context, record, batch_id, _looks(request).latest(record.run_id))
-    return BatchProgress(**{name: facts[name] for name in BatchProgress.model_fields})
+    return _facts(context, record, batch_id, _looks(request).latest(record.run_id))
 
 
 @router.get("/{batch_id}/status", response_model=BatchStatus, responses=responses(401, 403, 404, 422, 500))
-def status(request: Request, context: Context, batch_id: BatchId) -> BatchStatus:
+def status(request: Request, context: Context, batch_id: BatchId) -> dict[str, Any]:
     """How a batch ended, with its hospitals; of an ended one the Directory is asked what it has not any more."""
     record = bulk.of_batch(context, batch_id)
-    looks = _looks(request)
-    deleted = looks.gone(context, record) if record.state in (DONE, PARTIAL) else set()
-    facts = _facts(context, record, batch_id, deleted)
-    facts["hospitals"] = [BatchRow(**{name: row[name] for name in BatchRow.model_fields}) for row in facts["hospitals"]]
-    return BatchStatus(**{name: facts[name] for name in BatchStatus.model_fields})
+    deleted = _looks(request).gone(context, record) if record.state in (DONE, PARTIAL) else set()
+    return _facts(context, record, batch_id, deleted)
 
 
 class _Looks:

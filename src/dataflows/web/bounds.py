@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
+from fastapi import FastAPI
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataflows.runs.logs import RunLog
-from dataflows.settings import Secret
+from dataflows.web import answers
 from dataflows.web.access import HEADER, Guesses, shows_token
 from dataflows.web.answers import HttpRefusal, bug, too_slow
-from dataflows.web.server import masked
+from dataflows.web.context import ServerContext
+from dataflows.web.server import masked, quiet_access_log
+from dataflows.web.uploads import ROUTES
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
 
 MOST_REQUESTS = 400
 """So many requests are under way at the same time; further ones are answered with 503."""
@@ -41,21 +47,20 @@ _GONE = 499  # in the log only: the caller went away in the middle of the reques
 log = logging.getLogger("dataflows.web")
 
 
-@dataclass(frozen=True)
-class RequestLimits:
-    """``uploads``: paths that may bring a file; ``upload_bytes``: how large; ``token`` must not come into the log."""
-
-    uploads: frozenset[str]
-    upload_bytes: int
-    token: Secret | None
+def install(app: FastAPI, context: ServerContext, run_log: RunLog | None) -> None:
+    """Put the bounds around an app, let it answer every error in our way, and keep the token out of foreign logs."""
+    answers.install(app)
+    app.add_middleware(Bounds, settings=context.settings, run_log=run_log)
+    quiet_access_log(context.settings.run_token)
 
 
 class Bounds:
     """The outermost layer of the app. ``run_log``: takes what is said of requests, and no run's log does then."""
 
-    def __init__(self, app: ASGIApp, limits: RequestLimits, run_log: RunLog | None = None) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, run_log: RunLog | None = None) -> None:
         self._app = app
-        self._limits = limits
+        self._most_upload = settings.upload_max_bytes + _ENVELOPE
+        self._token = settings.run_token  # must not come into the log
         self._run_log = run_log
         self._under_way = 0
         self._guesses = Guesses()
@@ -97,10 +102,10 @@ class Bounds:
             await request.end(bug(error))
 
     def _most(self, path: str) -> int:
-        return self._limits.upload_bytes + _ENVELOPE if path in self._limits.uploads else SMALL_BODY
+        return self._most_upload if path in ROUTES else SMALL_BODY
 
     def _log(self, request: _Request) -> None:
-        scope, token = request.scope, self._limits.token
+        scope, token = request.scope, self._token
         method, path = masked(scope["method"], token), masked(scope["path"], token)
         took = round(1000 * (time.monotonic() - request.began))
         usual = scope["path"] in ("/health", "/metrics") and request.status == 200

@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Path as InPath
+from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 
-from dataflows.errors import DataflowsError
 from dataflows.flows.hospitals import job, table
 from dataflows.flows.hospitals.report import progress
 from dataflows.flows.hospitals.rows import FileContent
 from dataflows.flows.hospitals.table import Problem, Validation
-from dataflows.runs.background import BackgroundJob
 from dataflows.runs.journal import RunRecord
-from dataflows.runs.logs import RunLog
-from dataflows.runs.runner import Job, Order
-from dataflows.web.answers import HttpRefusal, refusal, unknown
-from dataflows.web.context import ServerContext, result
+from dataflows.web.answers import HttpRefusal, as_refusals, refusal, unknown
+from dataflows.web.context import ServerContext
+from dataflows.web.jobs import JobRequest, Started
+from dataflows.web.jobs import start as start_job
 
 COMMAND = job.COMMAND
 STATUS_URL = "/hospitals/progress/{batch_id}"
 _LOOK_SECONDS = 0.05
 
+BatchId = Annotated[str, InPath(description="The id of a batch: the one that the upload was answered with.")]
+Again = Annotated[bool, Query(description="Create the same rows once more, as a new batch.")]
 
 _GO_ON = "POST /hospitals/resume/{batch} goes on; DELETE /hospitals/batch/{batch}/abandon takes it back"
 _HINTS = {
@@ -54,28 +56,14 @@ def hint_of(code: str, hint: str, batch_id: str | None) -> str:
 def speaking_http(batch_id: str | None = None) -> Iterator[None]:
     """Let every error in here become an answer whose hint names routes. Raises HttpRefusal."""
     try:
-        yield
-    except DataflowsError as error:
-        raise _spoken(refusal(error), batch_id) from None
+        with as_refusals():
+            yield
     except HttpRefusal as refused:
-        raise _spoken(refused, batch_id) from None
-
-
-def _spoken(refused: HttpRefusal, batch_id: str | None) -> HttpRefusal:
-    error = refused.content["error"]
-    if isinstance(error, dict):
-        named = refused.content.get("batch_id") or batch_id
-        error["hint"] = hint_of(error["code"], error["hint"], str(named) if named else None)
-    return refused
-
-
-@dataclass(frozen=True)
-class Started:
-    """A job that has begun: the batch under which callers know it, and how many rows it carries."""
-
-    work: BackgroundJob
-    batch_id: str
-    rows: int
+        error = refused.content["error"]
+        if isinstance(error, dict):
+            named = refused.content.get("batch_id") or batch_id
+            error["hint"] = hint_of(error["code"], error["hint"], str(named) if named else None)
+        raise
 
 
 def validated(path: Path, most_rows: int) -> Validation:
@@ -105,7 +93,7 @@ def _empty() -> dict[str, Any]:
 
 
 async def start(context: ServerContext, validation: Validation, *, again: bool) -> Started:
-    """Start the job for the rows of a file. The same rows have the same batch, and are created once.
+    """Start the job for the rows of a file, and find out its batch: the same rows have the same one, created once.
 
     Raises:
         HttpRefusal: 409 when these rows are being carried already.
@@ -114,41 +102,37 @@ async def start(context: ServerContext, validation: Validation, *, again: bool) 
     # two uploads of one name are two files, so what they came from is their content
     options = job.Options(f"upload {validation.sha256}", again=again, workers=context.settings.max_concurrent_requests)
     content = await run_in_threadpool(job.content_of, context.settings, options, validation)
-    work = await _begun(context, options, content)
-    return Started(work, work.order.batch_id or await _batch_of(context, work), len(content.rows))
+    started = await _begun(context, options, content)
+    return started if started.batch_id else replace(started, batch_id=await _batch_of(context, started))
 
 
-async def resume(context: ServerContext, record: RunRecord) -> BackgroundJob:
+async def resume(context: ServerContext, record: RunRecord) -> Started:
     """Go on with a run that broke off, from the copy of its rows. Raises as ``start``; BadInput: the copy is gone."""
     options, content = await run_in_threadpool(job.options_from_json, record.options, context.settings)
     return await _begun(context, replace(options, workers=context.settings.max_concurrent_requests), content)
 
 
-async def _begun(context: ServerContext, options: job.Options, content: FileContent) -> BackgroundJob:
-    order, log, run = await run_in_threadpool(_ordered, context, options, content)
-    return await context.begin(order, log, run, STATUS_URL)
+async def _begun(context: ServerContext, options: job.Options, content: FileContent) -> Started:
+    return await start_job(context, await run_in_threadpool(_request, context, options, content), STATUS_URL)
 
 
-def _ordered(context: ServerContext, options: job.Options, content: FileContent) -> tuple[Order, RunLog, Job]:
+def _request(context: ServerContext, options: job.Options, content: FileContent) -> JobRequest:
     """Names the batch, which hashes every row, and keeps a copy of the rows."""
-    batch_id = None if options.again else content.first_batch
-    order, log = context.order(
-        COMMAND, job.target(content, again=options.again), job.options_to_json(options, content), batch_id=batch_id
-    )
-    return order, log, job.upload(context.settings, options, content)
+    kept, target = job.options_to_json(options, content), job.target(content, again=options.again)
+    run = job.upload(context.settings, options, content)
+    return JobRequest(job.COMMAND, target, kept, run, None if options.again else content.first_batch)
 
 
-async def _batch_of(context: ServerContext, work: BackgroundJob) -> str:
+async def _batch_of(context: ServerContext, started: Started) -> str:
     """The batch of rows that are created once more, which the job finds by asking the Directory."""
-    run_id = await result(work.begun)
     while True:
-        ended = work.ended.done()  # looked at first: what has ended has named its batch, or never will
-        record = await run_in_threadpool(context.journal.run, run_id)
+        ended = started.ended.done()  # looked at first: what has ended has named its batch, or never will
+        record = await run_in_threadpool(context.journal.run, started.run_id)
         if record is not None and record.batch_id is not None:
             return record.batch_id
         if ended:
-            error = work.ended.result().error
-            raise refusal(error, run_id=run_id) if error else unknown("batch")
+            error = started.ended.result().error
+            raise refusal(error, run_id=started.run_id) if error else unknown("batch")
         await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -163,7 +147,12 @@ def of_batch(context: ServerContext, batch_id: str) -> RunRecord:
 
 def document(context: ServerContext, record: RunRecord, *, full: bool = False) -> dict[str, Any]:
     """Seed 003's progress document, ``full`` with seed 004's fields. Raises HttpRefusal: 404, its rows are not kept."""
-    found = progress(context.journal, context.settings.data_dir, record, full=full)
+    found = kept(context, record, full=full)
     if found is None:
         raise unknown("batch", "its rows are not kept any more")
     return found
+
+
+def kept(context: ServerContext, record: RunRecord, *, full: bool = False) -> dict[str, Any] | None:
+    """The same; None where its rows are not kept."""
+    return progress(context.journal, context.settings.data_dir, record, full=full)

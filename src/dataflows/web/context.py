@@ -1,55 +1,28 @@
-"""What the routes share: the settings, the journal, and the jobs that are at work."""
+"""What the routes share: the settings, the journal, the uploads, and the jobs that are at work."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Annotated, TypeVar
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from dataflows.errors import AlreadyRunning
-from dataflows.runs.background import Background, BackgroundJob
+from dataflows.runs.background import Background
 from dataflows.runs.history import see_what_died
-from dataflows.runs.journal import RUNNING, Journal, RunRecord
-from dataflows.runs.logs import RunLog
-from dataflows.runs.runner import Job, Order, Outcome
+from dataflows.runs.journal import Journal, RunRecord
+from dataflows.runs.runner import Outcome
 from dataflows.web.access import Access
-from dataflows.web.answers import HttpRefusal, refusal
+from dataflows.web.uploads import ReceivedUploads
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-
-T = TypeVar("T")
-
-
-async def settled(future: Future[T], seconds: float | None = None) -> bool:
-    """Wait until a future has its result, at most so many seconds (None: without end); returns whether it has.
-
-    The future goes on when whoever waits for it goes away.
-    """
-    waiting = asyncio.wrap_future(future)
-    waiting.add_done_callback(_looked_at)
-    await asyncio.wait([waiting], timeout=seconds)
-    return future.done()
-
-
-async def result(future: Future[T]) -> T:
-    """Wait for a future and return its result. Raises what it raises."""
-    await settled(future)
-    return future.result()
-
-
-def _looked_at(future: asyncio.Future[T]) -> None:
-    if not future.cancelled():
-        future.exception()  # else asyncio complains of one that nobody asked for
-
-
-COMMAND = "serve"
 GRACE_SECONDS = 32.0
 """So long the end of the server waits for jobs, which have 30 s themselves."""
 
@@ -69,19 +42,24 @@ class ServerContext:
         self.settings = settings
         self.access = access
         self.background = Background(on_outcome)
+        self.uploads = ReceivedUploads()
         self._journal: Journal | None = None
 
-    # --- from start to end ------------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open it for the length of the block; a signal meanwhile stops the jobs."""
+        await run_in_threadpool(self.open)
+        try:
+            with _passing_signals_on(self.background.stop):
+                yield
+        finally:
+            await run_in_threadpool(self.close)
 
     def open(self) -> None:
         """Open the journal unless that was done, and see what died. Raises SettingUnusable, BadInput, ServiceDown."""
         if self._journal is None:
             self._journal = Journal.open(self.settings.data_dir)
             self.see_what_died()
-
-    def stop(self, *, hurry: bool = False) -> None:
-        """Ask every job to stop."""
-        self.background.stop(hurry=hurry)
 
     def close(self) -> None:
         """Stop all jobs, give them their grace, and close the journal."""
@@ -100,57 +78,40 @@ class ServerContext:
         """Call runs resumable whose process is gone."""
         see_what_died(self.journal, self.settings.data_dir, alive=self.background.running())
 
-    # --- jobs -------------------------------------------------------------------------------------------------
-
-    def order(
-        self,
-        command: str,
-        target: str,
-        options: Mapping[str, object],
-        *,
-        batch_id: str | None = None,
-    ) -> tuple[Order, RunLog]:
-        """What is to be run, and the log that it writes."""
-        settings = self.settings
-        run_log = RunLog(settings.data_dir, command, level=settings.log_level, keep_days=settings.log_keep_days)
-        order = Order(
-            command,
-            target,
-            options,
-            settings.data_dir,
-            runs_keep_days=settings.runs_keep_days,
-            log_file=run_log.path,
-            batch_id=batch_id,
-        )
-        return order, run_log
-
-    async def begin(self, order: Order, run_log: RunLog, job: Job, status_url: str) -> BackgroundJob:
-        """Start a job; returns once it is a run. ``status_url`` with ``{run_id}`` tells where its state is found.
-
-        Raises:
-            HttpRefusal: 409 when the same job is running, naming that run.
-            ServiceDown: there are too many jobs, or the server is about to stop.
-            SettingUnusable, BadInput: the data folder or the journal cannot be used.
-        """
-        work = self.background.start(order, job, run_log)
-        try:
-            await result(work.begun)
-        except AlreadyRunning as error:
-            raise await run_in_threadpool(self._busy, error, order, status_url) from None
-        return work
-
-    def _busy(self, error: AlreadyRunning, order: Order, status_url: str) -> HttpRefusal:
-        running = self.journal.runs(state=RUNNING, command=order.command)
-        first = next((record for record in running if record.target == order.target), None)
-        if first is None:
-            return refusal(error)
-        url = status_url.format(run_id=first.run_id, batch_id=first.batch_id)
-        return refusal(error, run_id=first.run_id, batch_id=first.batch_id, status_url=url)
-
     def run(self, run_id: str) -> RunRecord | None:
         """The run with this id, as it is now."""
         self.see_what_died()
         return self.journal.run(run_id)
+
+
+@contextmanager
+def _passing_signals_on(stop: Callable[..., None]) -> Iterator[None]:
+    """For the length of the block call ``stop`` at the first signal, with ``hurry`` at the second, then whoever
+    listened before: the server, which sees to its own end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def listener(then: Any) -> Callable[[int, FrameType | None], None]:
+        def heard(number: int, frame: FrameType | None) -> None:
+            came.append(number)
+            stop(hurry=len(came) > 1)
+            if callable(then):
+                then(number, frame)
+
+        return heard
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    for number, then in before.items():
+        signal.signal(number, listener(then))
+    try:
+        yield
+    finally:
+        for number, then in before.items():
+            signal.signal(number, then)
 
 
 def context_of(request: Request) -> ServerContext:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from dataflows.errors import ExitCode
 from dataflows.flows.cqc import job
@@ -16,14 +15,11 @@ from dataflows.flows.cqc.folder import file_of
 from dataflows.flows.cqc.history import History
 from dataflows.runs.journal import RUNNING, RunRecord
 from dataflows.web.answers import STATUSES, Explained, HttpRefusal, WholeFile, responses, unknown
-from dataflows.web.context import Context, settled, with_token, with_token_in_address
+from dataflows.web.context import Context, with_token, with_token_in_address
+from dataflows.web.jobs import JobRequest, Wait, settled, start
 
 COMMAND = "cqc-fetch"
 STATUS_URL = "/run/{run_id}"
-Wait = Annotated[
-    float | None,
-    Query(ge=0, le=3600, description="Answer after so many seconds at the latest, with 202 while it still goes on."),
-]
 
 router = APIRouter(tags=["CQC exports"])
 
@@ -64,17 +60,15 @@ async def run(context: Context, wait: Wait = None) -> Response:
     """Fetch all sources, and answer when that is done."""
     settings = context.settings
     options = job.Options(output=settings.data_dir, keep_days=settings.cqc_keep_days)
-    order, log = await run_in_threadpool(
-        lambda: context.order(COMMAND, job.target(options.output), job.options_to_json(options))
-    )
-    work = await context.begin(order, log, job.fetch(settings, options), STATUS_URL)
-    run_id = work.begun.result()
-    if not await settled(work.ended, wait):
-        return _underway(run_id)
-    outcome = work.ended.result()
+    kept = job.options_to_json(options)
+    wanted = JobRequest(COMMAND, job.target(options.output), kept, job.fetch(settings, options))
+    started = await start(context, wanted, STATUS_URL)
+    if not await settled(started.ended, wait):
+        return _underway(started.run_id)
+    outcome = started.ended.result()
     error = outcome.error
     explained = Explained(code=error.code, message=error.message, hint=error.hint) if error else None
-    return _answer(run_id, outcome.report, outcome.exit_code, explained)
+    return _answer(started.run_id, outcome.report, outcome.exit_code, explained)
 
 
 @router.get(

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Annotated, Any
+from functools import partial
+from typing import Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from dataflows.flows.hospitals import earlier, report, table
-from dataflows.runs.journal import RESUMABLE, RunRecord
-from dataflows.runs.pool import Stop
-from dataflows.runs.runner import Outcome
+from dataflows.runs.journal import RESUMABLE
 from dataflows.web import bulk
 from dataflows.web.answers import STATUSES, Explained, HttpRefusal, responses
-from dataflows.web.context import Context, ServerContext, as_usual, result, settled
-from dataflows.web.cqc import Wait
-from dataflows.web.uploads import BODY, ReceivedUploads
+from dataflows.web.bulk import Again, BatchId
+from dataflows.web.context import Context, as_usual
+from dataflows.web.jobs import Started, Wait, result, settled
 
 PROGRESS_KEPT = timedelta(hours=24)
-
-BatchId = Annotated[str, Path(description="The id of a batch: the one that the upload was answered with.")]
-Again = Annotated[bool, Query(description="Create the same rows once more, as a new batch.")]
 
 router = APIRouter(prefix="/hospitals", tags=["hospitals in bulk"], dependencies=[Depends(as_usual)])
 
@@ -39,15 +35,20 @@ class HospitalResult(BaseModel):
     error: str | None = None
 
 
-class BulkAnswer(BaseModel):
-    """Seed 003's bulk response. ``batches`` is there for files of more than one batch, ``error`` for a run that
-    did not come to its end.
-    """
+class BatchCounts(BaseModel):
+    """What every answer about a batch begins with."""
 
     batch_id: str
     total_hospitals: int
     processed_hospitals: int
     failed_hospitals: int
+
+
+class BulkAnswer(BatchCounts):
+    """Seed 003's bulk response. ``batches`` is there for files of more than one batch, ``error`` for a run that
+    did not come to its end.
+    """
+
     processing_time_seconds: float
     batch_activated: bool
     hospitals: list[HospitalResult]
@@ -94,13 +95,9 @@ class ProgressAnswer(BaseModel):
     is_completed: bool
 
 
-class ResumableBatch(BaseModel):
+class ResumableBatch(BatchCounts):
     """One batch that broke off, as seed 003 lists it. ``last_checkpoint_time``: seconds since 1970, UTC."""
 
-    batch_id: str
-    total_hospitals: int
-    processed_hospitals: int
-    failed_hospitals: int
     resume_from_row: int
     failure_reason: str
     last_checkpoint_time: float
@@ -127,35 +124,31 @@ class AbandonAnswer(BaseModel):
     "/bulk",
     response_model=BulkAnswer,
     responses={202: {"model": ProgressAnswer}, **responses(400, 401, 403, 408, 409, 413, 422, 500, 502)},
-    openapi_extra=BODY,
 )
 async def upload(request: Request, context: Context, wait: Wait = None, again: Again = False) -> JSONResponse:
     """Create the hospitals of a CSV, activate their batch, and answer when that is done."""
-    async with _uploads(request).received(request) as path:
-        validation = await run_in_threadpool(bulk.validated, path, context.settings.max_csv_size)
+    look = partial(bulk.validated, most_rows=context.settings.max_csv_size)
+    validation = await context.uploads.read(request, look)
     with bulk.speaking_http():
         started = await bulk.start(context, validation, again=again)
-    if not await settled(started.work.ended, wait):
-        record = await run_in_threadpool(context.journal.run, started.work.begun.result())
-        assert record is not None, "it is running"
-        url = bulk.STATUS_URL.format(batch_id=started.batch_id)
-        content = await run_in_threadpool(bulk.document, context, record)
-        return JSONResponse(content, 202, {"X-Run-Id": record.run_id, "Location": url, "Retry-After": "5"})
-    return _answer(started.work.ended.result())
+    if await settled(started.ended, wait):
+        return _answer(started)
+    record = await run_in_threadpool(context.journal.run, started.run_id)
+    assert record is not None, "it is running"
+    content = await run_in_threadpool(bulk.document, context, record)
+    url = bulk.STATUS_URL.format(batch_id=started.batch_id)
+    return JSONResponse(content, 202, {"X-Run-Id": record.run_id, "Location": url, "Retry-After": "5"})
 
 
 @router.post(
     "/validate",
     response_model=ValidationAnswer,
     responses=responses(400, 401, 403, 408, 413, 422, 500),
-    openapi_extra=BODY,
 )
-async def validate(request: Request, context: Context) -> JSONResponse:
+async def validate(request: Request, context: Context) -> dict[str, Any]:
     """Judge a CSV; nothing is kept and nothing is sent."""
-    async with _uploads(request).received(request) as path:
-        found = await run_in_threadpool(table.validate, path, max_rows=context.settings.max_csv_size)
-    document = found.document()
-    return JSONResponse({name: document[name] for name in ValidationAnswer.model_fields})
+    look = partial(table.validate, max_rows=context.settings.max_csv_size)
+    return (await context.uploads.read(request, look)).document()
 
 
 @router.get("/progress/{batch_id}", response_model=ProgressAnswer, responses=responses(401, 403, 404, 422, 500))
@@ -173,11 +166,14 @@ def cleanup(context: Context) -> CleanupAnswer:
 
 
 @router.get("/resumable", response_model=list[ResumableBatch], responses=responses(401, 403, 500))
-def resumable(context: Context) -> list[ResumableBatch]:
+def resumable(context: Context) -> list[dict[str, Any]]:
     """The batches that broke off and can be resumed."""
     context.see_what_died()
-    found = (_resumable(context, record) for record in context.journal.runs(state=RESUMABLE, command=bulk.COMMAND))
-    return [one for one in found if one is not None]
+    return [
+        report.resumable(record, found)
+        for record in context.journal.runs(state=RESUMABLE, command=bulk.COMMAND)
+        if (found := bulk.kept(context, record)) is not None  # else its rows are gone: nothing to resume from
+    ]
 
 
 @router.post("/resume/{batch_id}", response_model=BulkAnswer, responses=responses(401, 403, 404, 409, 422, 500, 502))
@@ -190,8 +186,9 @@ async def resume(context: Context, batch_id: BatchId) -> JSONResponse:
     before = await run_in_threadpool(bulk.document, context, record)
     done = {row["row"] for row in before["hospitals"] if row["status"] in report.PRESENT}
     with bulk.speaking_http(batch_id):
-        work = await bulk.resume(context, record)
-    return _answer(await result(work.ended), without=done)
+        started = await bulk.resume(context, record)
+    await settled(started.ended)
+    return _answer(started, without=done)
 
 
 @router.delete(
@@ -205,13 +202,9 @@ async def abandon(context: Context, batch_id: BatchId) -> AbandonAnswer:
     if record.state not in (RESUMABLE, "abandoned"):
         with bulk.speaking_http(batch_id):
             raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to abandon")
-
-    def take_back(stop: Stop) -> earlier.Abandoned:
-        settings = context.settings
-        return earlier.abandon(settings, context.journal, record, lambda _: None, delete_active=False, stop=stop)
-
+    take_back = partial(earlier.abandon, context.settings, context.journal, record, lambda _: None, delete_active=False)
     with bulk.speaking_http(batch_id):
-        done = await result(context.background.do(take_back, "abandon"))
+        done = await result(context.background.do(lambda stop: take_back(stop=stop), "abandon"))
     after = await run_in_threadpool(bulk.of_batch, context, batch_id)
     message = f"{done.deleted} records deleted" + (f", {len(done.live)} batches are live" if done.live else "")
     return AbandonAnswer(
@@ -219,25 +212,11 @@ async def abandon(context: Context, batch_id: BatchId) -> AbandonAnswer:
     )
 
 
-def _uploads(request: Request) -> ReceivedUploads:
-    uploads = request.app.state.uploads
-    assert isinstance(uploads, ReceivedUploads)
-    return uploads
-
-
-def _resumable(context: ServerContext, record: RunRecord) -> ResumableBatch | None:
-    try:
-        found = bulk.document(context, record)
-    except HttpRefusal:  # its rows are gone: nothing can be resumed from them
-        return None
-    return ResumableBatch(**report.resumable(record, found))
-
-
-def _answer(outcome: Outcome, without: Collection[int] = ()) -> JSONResponse:
+def _answer(started: Started, without: Collection[int] = ()) -> JSONResponse:
     """Seed 003's bulk response, also of a run that did not come to its end; 5xx then, and the error beside it."""
+    outcome = started.ended.result()
     facts: Mapping[str, Any] = outcome.report
     error = outcome.error
-    headers = {"X-Run-Id": outcome.run_id or ""}
     if "hospitals" not in facts:
         assert error is not None, "a run without an error has its report"
         with bulk.speaking_http():
@@ -249,7 +228,7 @@ def _answer(outcome: Outcome, without: Collection[int] = ()) -> JSONResponse:
     if error is not None:
         hint = bulk.hint_of(error.code, error.hint, str(fields["batch_id"]))
         fields["error"] = {"code": error.code, "message": error.message, "hint": hint}
-    return JSONResponse(fields, STATUSES[outcome.exit_code], headers)
+    return JSONResponse(fields, STATUSES[outcome.exit_code], {"X-Run-Id": started.run_id})
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,21 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 from dataflows.errors import DataflowsError, ExitCode
+from dataflows.flows.practice.alarms import reported
 from dataflows.flows.practice.patients import job as patients
 from dataflows.flows.practice.therapists import job as therapists
-from dataflows.remote import mail
-from dataflows.remote.ping import healthy
-from dataflows.runs import trouble
 from dataflows.runs.background import watch
 from dataflows.runs.pool import Stop
-from dataflows.runs.runner import Job
 from dataflows.web.context import ServerContext
-
-if TYPE_CHECKING:
-    from dataflows.settings import Settings
+from dataflows.web.jobs import JobRequest, in_background
 
 log = logging.getLogger("dataflows.web")
 
@@ -32,18 +26,20 @@ class Import:
 
     command: str
     every: float
-    a_pass: Callable[[Settings], tuple[str, Mapping[str, object], Job]]
+    a_pass: Callable[[ServerContext], JobRequest]
 
 
-def _patients(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
-    options = patients.Options()
-    return patients.target(settings), patients.options_to_json(options), patients.bring_in(settings, options)
+def _patients(context: ServerContext) -> JobRequest:
+    settings, options = context.settings, patients.Options()
+    kept = patients.options_to_json(options)
+    return JobRequest(patients.COMMAND, patients.target(settings), kept, patients.bring_in(settings, options))
 
 
-def _therapists(settings: Settings) -> tuple[str, Mapping[str, object], Job]:
-    options = therapists.Options()
+def _therapists(context: ServerContext) -> JobRequest:
+    settings, options = context.settings, therapists.Options()
     therapists.check(settings, options)
-    return therapists.target(settings), therapists.options_to_json(options), therapists.bring_in(settings, options)
+    kept = therapists.options_to_json(options)
+    return JobRequest(therapists.COMMAND, therapists.target(settings), kept, therapists.bring_in(settings, options))
 
 
 HOUR, WEEK = 3600.0, 7 * 86_400.0
@@ -80,17 +76,8 @@ def _loop(context: ServerContext, watched: Watched, stop: Stop) -> None:
 
 
 def _one_pass(context: ServerContext, what: Import) -> int:
-    settings = context.settings
-
-    def tell(news: trouble.TroubleNews) -> bool:
-        done = mail.post(settings, mail.Message(news.subject, news.text), settings.data_dir)
-        return bool(done.sent or done.kept or done.file)
-
-    def one() -> int:
-        return healthy(settings, what.command, lambda: _run(context, what))
-
     try:
-        return trouble.telling(settings.data_dir, what.command, one, tell, patience=trouble.UNREACHABLE_PASSES)
+        return reported(context.settings, what.command, lambda: _run(context, what), watching=True)
     except DataflowsError as error:
         log.error("%s: %s (%s)", what.command, error.message, error.hint)
         return int(error.exit_code)
@@ -100,6 +87,4 @@ def _one_pass(context: ServerContext, what: Import) -> int:
 
 
 def _run(context: ServerContext, what: Import) -> int:
-    target, kept, job = what.a_pass(context.settings)
-    order, run_log = context.order(what.command, target, kept)
-    return int(context.background.start(order, job, run_log).ended.result().exit_code)
+    return int(in_background(context, what.a_pass(context)).ended.result().exit_code)

@@ -1,4 +1,7 @@
-"""The run page: today's runs, how far they are, what failed and what to do. Works without scripts, asks nobody else."""
+"""The run page (today's runs, what failed and what to do), and /docs, /redoc and /openapi.json as in the seeds.
+
+The run page works without scripts; whatever a page loads comes from this server.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 
@@ -19,8 +24,9 @@ from dataflows.flows.hospitals.report import progress
 from dataflows.flows.hospitals.rows import COMMAND as HOSPITALS
 from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
 from dataflows.web.access import COOKIE, COOKIE_SECONDS, as_bytes
+from dataflows.web.answers import WholeFile, unknown
 from dataflows.web.context import ServerContext, context_of
-from dataflows.web.uploads import form_of
+from dataflows.web.uploads import BODY, ROUTES, form_of
 
 _LIVE_SECONDS, _CALM_SECONDS = 2, 30  # the page loads itself again after so many seconds, while something runs or not
 _MOST_RUNS = 200
@@ -175,3 +181,91 @@ def _percent(context: ServerContext, record: RunRecord) -> float | None:
     if not record.total:
         return None
     return min(100.0, 100 * sum(record.counts.values()) / record.total)
+
+
+# --- the documentation ------------------------------------------------------------------------------------------------
+
+ASSETS = "/documentation"
+
+
+async def _visitor(request: Request) -> None:
+    """Whoever has shown the token on the run page may read the documentation, too."""
+    access = context_of(request).access
+    if not access.remembered(request):
+        access.usual(request)
+
+
+documentation = APIRouter(dependencies=[Depends(_visitor)], include_in_schema=False)
+
+
+@documentation.get("/openapi.json")
+def openapi(request: Request) -> JSONResponse:
+    """Every route, status code and error."""
+    return JSONResponse(request.app.openapi())
+
+
+@documentation.get("/docs")
+async def swagger(request: Request) -> HTMLResponse:
+    """Swagger UI."""
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=request.app.title,
+        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{ASSETS}/favicon.png",
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+
+
+@documentation.get("/redoc")
+async def redoc(request: Request) -> HTMLResponse:
+    """ReDoc."""
+    return get_redoc_html(
+        openapi_url="/openapi.json",
+        title=request.app.title,
+        redoc_js_url=f"{ASSETS}/redoc.standalone.js",
+        redoc_favicon_url=f"{ASSETS}/favicon.png",
+        with_google_fonts=False,
+    )
+
+
+@documentation.get(ASSETS + "/{name}")
+def asset(request: Request, name: str) -> WholeFile:
+    """What the pages load."""
+    path = request.app.state.assets.get(name)
+    if path is None:
+        raise unknown("file")
+    return WholeFile(path)
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages, with the scripts and styles that fastapi-offline carries, and describe all routes in OpenAPI."""
+    with as_file(files("fastapi_offline") / "static") as folder:
+        app.state.assets = {path.name: path for path in folder.iterdir()}
+    app.include_router(router)
+    app.include_router(documentation)
+    app.version = __version__
+    made = app.openapi
+
+    def described() -> dict[str, Any]:
+        schema = made()
+        schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["token"] = {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}
+        schemes["token_in_address"] = {"type": "apiKey", "in": "query", "name": "token"}
+        for path, methods in schema["paths"].items():
+            for operation in methods.values():
+                operation["security"] = _security(path)
+                if path in ROUTES:
+                    operation["requestBody"] = BODY
+                operation["summary"] = operation["description"].partition("\n")[0].rstrip(".")
+        return schema
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+def _security(path: str) -> list[dict[str, list[str]]]:
+    if path == "/health":
+        return []
+    if path.startswith("/files"):
+        return [{"token": []}, {"token_in_address": []}]
+    return [{"token": []}] if path.startswith("/run") else [{"token": []}, {}]

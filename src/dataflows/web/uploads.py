@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -25,22 +25,24 @@ MOST_WAITING = 300
 ROOM_SECONDS = 1.0
 """Whoever waits for so long takes the place of the upload that has brought least for its time."""
 FIELD = "file"
+ROUTES = frozenset({"/hospitals/bulk", "/hospitals/validate", "/batch/upload-csv"})
+"""The only ones that may bring a file."""
 
 BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "properties": {FIELD: {"type": "string", "format": "binary", "description": "the CSV"}},
-                }
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": [FIELD],
+                "properties": {FIELD: {"type": "string", "format": "binary", "description": "the CSV"}},
             }
-        },
-    }
+        }
+    },
 }
-"""How such a route is described: the body is read by us and not by FastAPI, which would do so before the token."""
+"""How their body is described: we read it and not FastAPI, which would do so before the token."""
+
+T = TypeVar("T")
 
 
 class ReceivedUploads:
@@ -52,12 +54,11 @@ class ReceivedUploads:
         self._arriving: set[_Arriving] = set()
         self._waiting = 0
 
-    @asynccontextmanager
-    async def received(self, request: Request) -> AsyncIterator[Path]:
-        """Receive the file of a request; it is there for the length of the block. Its name in the request is not used.
+    async def read(self, request: Request, look: Callable[[Path], T]) -> T:
+        """Receive the file of a request and return what ``look`` makes of it; afterwards it is gone.
 
         Raises:
-            HttpRefusal: 422 there is no file; 503 too many are waiting; 413, 408 as ``Bounds``.
+            HttpRefusal: 422 there is no file; 503 too many are waiting; 413, 408 as ``Bounds``; and as ``look``.
         """
         folder = await run_in_threadpool(tempfile.mkdtemp, prefix="dataflows-upload-")
         try:
@@ -65,7 +66,7 @@ class ReceivedUploads:
                 path = await self._arrived(request, Path(folder, "upload.csv"))
                 await self._looks.acquire()
             try:
-                yield path
+                return await run_in_threadpool(look, path)
             finally:
                 self._looks.release()
         finally:

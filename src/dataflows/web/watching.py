@@ -6,11 +6,11 @@ All metrics are gauges: the journal forgets runs after RUNS_KEEP_DAYS, so no fig
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
@@ -24,7 +24,7 @@ from dataflows.runs.history import Latest, RunFigures, RunHistory
 from dataflows.runs.journal import Journal, RunRecord
 from dataflows.web.answers import Failure, responses
 from dataflows.web.context import Context, ServerContext, as_usual
-from dataflows.web.imports import Watched
+from dataflows.web.imports import Watched, start
 
 _CAME_TO_ITS_END = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.ALL_FAILED)
 _LOOKED_AT = 20
@@ -63,6 +63,11 @@ async def about() -> About:
 
 
 # --- the imports ------------------------------------------------------------------------------------------------------
+
+
+def watch(app: FastAPI, context: ServerContext, wished: Mapping[str, float]) -> None:
+    """Begin to run imports (name to seconds from pass to pass), and to watch them."""
+    app.state.watched = start(context, wished)
 
 
 class Pass(BaseModel):
