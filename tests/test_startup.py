@@ -29,6 +29,7 @@ HEAVY = {
     "starlette",
     "jinja2",
 }
+DATABASES = {"sqlalchemy", "alembic", "psycopg", "pyodbc", "greenlet", "pandas", "numpy"}
 PROGRAM = """
 import sys
 from dataflows.cli.main import main
@@ -58,6 +59,23 @@ def test_the_help_of_the_program_does_without_pydantic() -> None:  # Typer itsel
         [sys.executable, "-c", PROGRAM, "--help"], capture_output=True, text=True, check=False, encoding="utf-8"
     )
     assert "pydantic" not in done.stderr.split()
+
+
+@pytest.mark.parametrize("command", ["hospitals-bulk", "cqc-fetch"])
+def test_what_needs_no_database_loads_no_library_for_one(command: str, tmp_path: Path) -> None:
+    hospitals = tmp_path / "hospitals.csv"
+    hospitals.write_text("name,address,phone\nSynthetic General Hospital,1 Example Street,\n", encoding="utf-8")
+    arguments = {"hospitals-bulk": [str(hospitals)], "cqc-fetch": ["--output", str(tmp_path / "files")]}[command]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, command, *arguments, "--dry-run"],
+        capture_output=True, text=True, check=False, encoding="utf-8",
+        env={**os.environ, "DATA_DIR": str(tmp_path / "data")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "data" / "journal.db").exists(), "it was a run"
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert "dataflows" in loaded
+    assert DATABASES & loaded == set()
 
 
 def test_alembic_is_loaded_only_where_the_schema_is_not_the_newest(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from dataflows.errors import BadInput, ServiceDown, SettingUnusable, WrongUsage
 from dataflows.runs import journal as journal_module
 from dataflows.runs.journal import DONE, RESUMABLE, RUNNING, Item, Journal
-from dataflows.store import sqlite_files as module
-from dataflows.store.sqlite_files import refuse_network_share
+from dataflows.store import files as module
+from dataflows.store.files import refuse_network_share
 
 
 @pytest.fixture

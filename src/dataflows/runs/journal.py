@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import BadInput, DataflowsError, ServiceDown, SettingUnusable, WrongUsage
-from dataflows.store.files import private_file, private_folder, sqlite_unusable, unusable
-from dataflows.store.sqlite_files import refuse_network_share
+from dataflows.store.files import private_file, private_folder, refuse_network_share, sqlite_unusable, unusable
 
 RUNNING, DONE, PARTIAL, FAILED, RESUMABLE, ABANDONED = "running", "done", "partial", "failed", "resumable", "abandoned"
 
