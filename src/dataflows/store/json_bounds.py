@@ -15,6 +15,8 @@ NUMBER = 100
 VALUES = 200_000
 """The most values, keys and brackets in one text (a page of 1,000 objects has 15,000)."""
 
+_ALIKE, _NO_BRACKETS = bytes.maketrans(b"{}", b"[]"), bytes(set(range(256)) - set(b"[]{}"))
+_NO_MARKS = bytes.maketrans(b",:[]{}", b" " * 6)
 _JSON = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[\[{]")
 _LONG = re.compile(rb"(?<![0-9])[0-9]{%d}" % NUMBER)
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]|[-+.0-9eE]++|[tfn]', re.DOTALL)
@@ -35,8 +37,22 @@ def check(text: bytes) -> None:
     if not _JSON.match(text):
         return
     opened = text.count(b"[") + text.count(b"{")
-    if opened > DEEPEST or text.count(b",") > VALUES // 2 or _LONG.search(text):
+    if (opened > DEEPEST or text.count(b",") > VALUES // 2 or _LONG.search(text)) and not _is_surely_within(text):
         _scan(text)
+
+
+def _is_surely_within(text: bytes) -> bool:
+    """Whether a few steps over the whole text show it, which cost a tenth of a scan; where they do not, it may be."""
+    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
+    parts = plain.split(b'"')
+    outside = b"".join(parts[::2])
+    brackets, words = outside.translate(_ALIKE, _NO_BRACKETS), outside.translate(_NO_MARKS).split()
+    most = len(parts) // 2 + len(brackets) + 2 * len(words)  # the scan takes a word such as true for two values
+    if len(parts) % 2 == 0 or most > VALUES or any(len(word) > NUMBER for word in words):
+        return False
+    for _ in range(DEEPEST):
+        brackets = brackets.replace(b"[]", b"")  # takes the innermost level away
+    return not brackets
 
 
 def _scan(text: bytes) -> None:
