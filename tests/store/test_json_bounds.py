@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflows.store import json_bounds
 from dataflows.store.json_bounds import DEEPEST, NUMBER, OutOfBounds, check
 
 VALUES = st.recursive(
@@ -78,3 +79,19 @@ def test_the_check_itself_does_not_take_long(text: bytes) -> None:
     with suppress(OutOfBounds):
         check(text)
     assert time.process_time() - began < 5  # a quadratic one takes hours
+
+
+def _scanned(text: bytes) -> bool:
+    try:
+        json_bounds._scan(text)
+    except OutOfBounds:
+        return False
+    return True
+
+
+@given(VALUES, st.integers(60, 68), st.integers(NUMBER - 2, NUMBER + 2), st.sampled_from([b"", b'\\"', b"\\\\", b"[{"]))
+def test_a_long_list_is_judged_as_value_by_value(value: object, depth: int, digits: int, text: bytes) -> None:
+    number = b"1." + b"1" * (digits - 2)
+    inner = b", ".join([json.dumps(value).encode(), b'"' + text + b'"', number, *[b"{}"] * DEEPEST])
+    whole = b"[" * depth + inner + b"]" * depth
+    assert json_bounds._is_surely_within(whole) == _scanned(whole)

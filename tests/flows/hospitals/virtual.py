@@ -31,7 +31,6 @@ from dataflows.flows.hospitals.records import (
     DirectoryRecord,
     HospitalRefused,
     Inventory,
-    ListedHospital,
     NotSent,
     Unknown,
 )
@@ -314,7 +313,7 @@ class Line:
     def __init__(self, far: Far, host: Host) -> None:
         self.far = far
         self.host = host
-        self._listed: list[ListedHospital] = []
+        self._listed: list[DirectoryRecord] = []
 
     def _fate(self, known: Iterable[str]) -> str:
         self.host.fuse.step()
@@ -341,11 +340,11 @@ class Line:
             raise ServiceDown("no answer", hint="")
         return Inventory(self.everything(), self.far.now)
 
-    def everything(self) -> list[ListedHospital]:
+    def everything(self) -> list[DirectoryRecord]:
         """What is there now, of all batches."""
         held = list(self.far.records.values())
         self.far.log(self.host.name, f"lists {[(one.number, str(one.batch_id)[:4], one.active) for one in held]}")
-        self._listed = [ListedHospital(one.number, one.hospital, one.active, one.batch_id) for one in held]
+        self._listed = [DirectoryRecord(one.number, one.hospital, one.active, one.batch_id) for one in held]
         return self._listed
 
     def delete_batch(self, batch_id: str) -> int | None:

@@ -73,7 +73,7 @@ def _arm(place: str, moment: str, number: int) -> None:
 
 
 def _owners() -> dict[str, Any]:
-    from dataflows.flows.practice.patients import bucket, copies, intake, recording, tracking
+    from dataflows.flows.practice.patients import bucket, intake, objects, recording, tracking
     from dataflows.remote import kafka, mail
     from dataflows.store import files
     from dataflows.store.practice.migrations import v0002_therapists
@@ -82,7 +82,7 @@ def _owners() -> dict[str, Any]:
         "migrations.v0002_therapists": v0002_therapists,
         "Bucket": bucket.BucketClient,
         "files": files,
-        "Copies": copies.BackupFolder,
+        "Copies": objects.BackupFolder,
         "recording": recording,
         "Books": intake.Intake,
         "Tracking": tracking.Tracking,

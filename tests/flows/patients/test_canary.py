@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from dataflows.cli.main import main
 from dataflows.flows.practice.patients import intake, recording
 from dataflows.flows.practice.patients.bucket import BucketClient
-from dataflows.flows.practice.patients.copies import BackupFolder
+from dataflows.flows.practice.patients.objects import BackupFolder
 from dataflows.flows.practice.patients.tracking import Tracking
 from dataflows.runs.journal import Journal
 from dataflows.sandbox.faults import ENDLESS

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.errors import SettingUnusable
-from dataflows.flows.practice.patients.copies import BackupFolder, files_in, safe
+from dataflows.flows.practice.patients.objects import BackupFolder, files_in, safe
 
 NOW = datetime(2025, 7, 5, tzinfo=UTC)
 NAME = "Mustermann_Max_2025-07-05_0b1ab67b.json"

@@ -14,8 +14,7 @@ import pytest
 
 from dataflows.flows.practice.therapists import choosing
 from dataflows.flows.practice.therapists.choosing import Look, look
-from dataflows.flows.practice.therapists.files import Found
-from dataflows.flows.practice.therapists.scrape import NOTHING_SAID
+from dataflows.flows.practice.therapists.files import NOTHING_SAID, Found
 from tests.flows.therapists.world import Ran, World, moment, older_scrape, scrape, therapist
 
 FIRST, LATER = "2025-07-01T03:00", "2025-07-08T03:00"

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from dataflows.flows.practice.therapists import applying, choosing, job
-from dataflows.flows.practice.therapists.applying import How, apply
+from dataflows.flows.practice.therapists.applying import FileContext, apply
 from dataflows.flows.practice.therapists.changes import FileCounts
 from dataflows.runs.journal import Journal
 from dataflows.store.locks import DatabaseLock
@@ -126,8 +126,8 @@ class Broke(Exception):
 
 
 def test_nothing_of_a_file_counts_before_its_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def applied(connection: sa.Connection, how: How, read: Any) -> FileCounts:
-        apply(connection, how, read)
+    def applied(connection: sa.Connection, context: FileContext, read: Any) -> FileCounts:
+        apply(connection, context, read)
         raise Broke
 
     world.bring(therapist(), date=FIRST)

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dataflows.flows.practice.therapists.applying import How, apply
-from dataflows.flows.practice.therapists.identity import Sighting
+from dataflows.flows.practice.therapists.applying import FileContext, apply
+from dataflows.flows.practice.therapists.identity import FileOrigin
 from dataflows.flows.practice.therapists.record import item_of
 from dataflows.store.practice.migrate import migrate
 from dataflows.store.practice.tables import outbox, therapist_changes, therapist_locations, therapists
@@ -236,8 +236,8 @@ class Listings(RuleBasedStateMachine):
         """Apply one file."""
         entries = [{**self.entry(number), **({"status": "deleted"} if number in deleted else {})} for number in numbers]
         items = [item_of(at, entry) for at, entry in enumerate(entries)]
-        sight = Sighting(datetime(2025, 7, 1, tzinfo=UTC) + timedelta(weeks=self.week), name, "52XXX")
-        figures = apply(self.connection, How(sight, "run"), lambda: items)
+        origin = FileOrigin(datetime(2025, 7, 1, tzinfo=UTC) + timedelta(weeks=self.week), name, "52XXX")
+        figures = apply(self.connection, FileContext(origin, "run"), lambda: items)
         assert figures.refused == 0
 
     def entry(self, number: int) -> Any:

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflows.flows.practice.therapists.applying import How, apply
-from dataflows.flows.practice.therapists.identity import Sighting
+from dataflows.flows.practice.therapists.applying import FileContext, apply
+from dataflows.flows.practice.therapists.identity import FileOrigin
 from dataflows.flows.practice.therapists.record import item_of
 from dataflows.store.database import connect
 from dataflows.store.practice.database import writing
@@ -75,8 +75,8 @@ class Practice:
         """Apply files in this order."""
         for file in files:
             items = [item_of(at, entry) for at, entry in enumerate(file.entries)]
-            how = How(Sighting(moment(file.date), file.name, "52XXX"), "run", allow_mass_delete=True)
-            apply(self.connection, how, lambda items=items: items)  # type: ignore[misc]
+            context = FileContext(FileOrigin(moment(file.date), file.name, "52XXX"), "run", allow_mass_delete=True)
+            apply(self.connection, context, lambda items=items: items)  # type: ignore[misc]
 
     def therapists(self) -> list[dict[str, Any]]:
         """Who there is, without what is ours; of those who were only ever deleted, that they are not there."""

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.flows.practice.therapists.bounded import BoundedText, _Depths, _outside_strings
+from dataflows.flows.practice.therapists.files import Scrape, ScrapeFile, Unreadable, entries, scrape_of
 from dataflows.flows.practice.therapists.record import Broken, TherapistEntry, item_of
-from dataflows.flows.practice.therapists.scrape import Scrape, ScrapeFile, Unreadable, entries, scrape_of
+from dataflows.store.json_bounds import BoundedText, _Depths, _outside_strings
 from tests.flows.therapists.world import moment, older_scrape, scrape, therapist
 
 

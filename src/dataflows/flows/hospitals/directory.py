@@ -16,13 +16,13 @@ import orjson
 
 from dataflows.errors import AccessRefused, DataflowsError, Interrupted, ServiceDown, SettingUnusable
 from dataflows.flows.hospitals.records import (
+    NO_TEXT,
     SERVICE,
     Created,
     CreateOutcome,
     DirectoryRecord,
     HospitalRefused,
     Inventory,
-    ListedHospital,
     NotSent,
     Unknown,
     is_outage,
@@ -117,7 +117,7 @@ class DirectoryApi:
         started = time.monotonic()
         return Inventory(self._policy.call(self._list_all, SERVICE), started)
 
-    def _list_all(self) -> list[ListedHospital]:
+    def _list_all(self) -> list[DirectoryRecord]:
         reply = self._send("GET", "hospitals/", max_bytes=_MAX_LIST)
         _refuse_strange(reply, (200,))
         parsed = _parsed(reply)
@@ -199,7 +199,7 @@ def _record(value: Any, batch_id: str) -> DirectoryRecord:
     return DirectoryRecord(record_id, hospital, active)
 
 
-def _listed(value: Any) -> ListedHospital:
+def _listed(value: Any) -> DirectoryRecord:
     """One record of anybody's. Raises ServiceDown for what is none."""
     try:
         number, active, batch_id = value["id"], value["active"], value.get("creation_batch_id")
@@ -211,7 +211,7 @@ def _listed(value: Any) -> ListedHospital:
     name, address, phone = hospital
     written = type(name) is type(address) is str and (phone is None or type(phone) is str)
     batch = batch_id.lower() if type(batch_id) is str else None
-    return ListedHospital(number, hospital if written else None, active, batch)
+    return DirectoryRecord(number, hospital if written else NO_TEXT, active, batch)
 
 
 def _refusal(reply: Reply) -> str:

@@ -35,7 +35,7 @@ from dataflows.runs.flow import Halt
 from dataflows.runs.pool import TryLater
 from dataflows.runs.trouble import OutageDetector
 
-_LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.2, 1e-4
+_LIST_REST_SECONDS, _LIST_REST_PER_RECORD = 0.5, 2e-4
 """So many seconds, or so many for each record of the last list, pass between two lists while rows are still created:
 batches share one, which is large, and their activation can wait.
 """

@@ -22,20 +22,16 @@ MOST_KEPT = 10_000
 
 
 class DirectoryRecord(NamedTuple):
-    """One hospital as the Directory holds it."""
+    """One hospital as the Directory holds it; ``batch_id`` is there in the list of everything."""
 
     id: int
     hospital: Hospital
     active: bool
+    batch_id: str | None = None
 
 
-class ListedHospital(NamedTuple):
-    """One record of the list of everything; ``hospital`` is None where name or address is no text."""
-
-    id: int
-    hospital: Hospital | None
-    active: bool
-    batch_id: str | None
+NO_TEXT = Hospital("", "", None)
+"""Equals no row: what stands for a hospital of which name or address is no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +86,20 @@ def text_of(hospital: Hospital) -> Hospital:
     return trimmed(hospital.name, hospital.address, hospital.phone or "")
 
 
-_NO_TEXT = Hospital("", "", None)  # equals no row
-
-
 class Inventory:
     """One answer to ``GET /hospitals/``. ``started``: when it was asked for (s, monotonic)."""
 
-    def __init__(self, records: Sequence[ListedHospital], started: float) -> None:
+    def __init__(self, records: Sequence[DirectoryRecord], started: float) -> None:
         self.started = started
         self.total = len(records)
         self._ids = Counter([record.id for record in records])
-        self._batches: defaultdict[str, list[DirectoryRecord]] = defaultdict(list)
-        self._active: defaultdict[Hospital, list[ListedHospital]] = defaultdict(list)
-        self._live: set[str | None] = set()
+        self._batches: defaultdict[str | None, list[DirectoryRecord]] = defaultdict(list)
+        self._active: defaultdict[Hospital, list[DirectoryRecord]] = defaultdict(list)
+        self._live = {record.batch_id for record in records if record.active}
         for record in records:
-            number, hospital, active, batch_id = record
-            if active:
-                self._live.add(batch_id)
-                if hospital is not None:
-                    self._active[text_of(hospital)].append(record)
-            if batch_id is not None:
-                self._batches[batch_id].append(DirectoryRecord(number, hospital or _NO_TEXT, active))
+            self._batches[record.batch_id].append(record)
+            if record.active:
+                self._active[text_of(record.hospital)].append(record)
 
     def batch(self, batch_id: str) -> list[DirectoryRecord]:
         """The records of one batch, in order of arrival."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["AHEAD", "folded", "moment_of", "normal", "time_of_file"]
-
 AHEAD = timedelta(days=1)
 """How far a date may be ahead of the time of its file or object: clocks may be wrong, and zones differ."""
 _EPOCH, _LAST = datetime(1970, 1, 1, tzinfo=UTC), 250_000_000_000.0  # the latter in seconds: the year 9892

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from dataflows.errors import ExitCode
 from dataflows.events import Event, Warned
 from dataflows.flows.practice.notices import Message
-from dataflows.flows.practice.patients.copies import BackupFolder
+from dataflows.flows.practice.patients.objects import BackupFolder
 from dataflows.runs.runner import Run
 from dataflows.runs.trouble import Trouble, TroubleNews
 from dataflows.store.practice.database import translated

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dataflows.errors import WrongUsage
 from dataflows.flows.practice.patients.bucket import BucketClient
-from dataflows.flows.practice.patients.copies import files_in
+from dataflows.flows.practice.patients.objects import files_in
 from dataflows.flows.practice.patients.tracking import names
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.store.practice.database import is_missing, open_engine, translated

@@ -10,8 +10,7 @@ from pathlib import Path
 from dataflows.events import Event
 from dataflows.flows.practice.patients import objects
 from dataflows.flows.practice.patients.bucket import PatientBucket
-from dataflows.flows.practice.patients.copies import BackupFolder, read_copy
-from dataflows.flows.practice.patients.objects import Deletion, ListedObject, Vanished
+from dataflows.flows.practice.patients.objects import BackupFolder, Deletion, ListedObject, Vanished, read_copy
 from dataflows.flows.practice.patients.recording import ReceivedRegistration, copy_of, record
 from dataflows.flows.practice.patients.registration import (
     NotARegistration,

@@ -16,9 +16,9 @@ from dataflows.flows.practice import passes
 from dataflows.flows.practice.passes import UNANSWERED_IN_A_ROW, ImportPass, Job, Notice, target
 from dataflows.flows.practice.patients import objects
 from dataflows.flows.practice.patients.bucket import BucketClient, PatientBucket
-from dataflows.flows.practice.patients.copies import BackupFolder, files_in
 from dataflows.flows.practice.patients.emptiness import emptiness
 from dataflows.flows.practice.patients.intake import Intake, RehearsedIntake
+from dataflows.flows.practice.patients.objects import BackupFolder, files_in
 from dataflows.flows.practice.patients.reporting import ObjectReporter
 from dataflows.flows.practice.patients.tracking import Tracking
 

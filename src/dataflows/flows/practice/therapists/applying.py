@@ -24,19 +24,17 @@ from dataflows.flows.practice.therapists.creating import Creating, Further, anno
 from dataflows.flows.practice.therapists.identity import (
     Claims,
     ClaimsVerdict,
+    FileOrigin,
     Key,
     KnownListing,
     ListingMatch,
-    Sighting,
+    identify,
     needs_ids,
     target_of,
-    who,
 )  # fmt: skip
 from dataflows.flows.practice.therapists.record import STATUSES, Broken, Item, TherapistEntry, natural_key
 from dataflows.flows.practice.therapists.staging import Row, StagedFile
 from dataflows.store.practice.database import savepoint
-
-__all__ = ["PAGE", "How", "Suspicious", "apply"]
 
 PAGE = 500  # entries; more of them cost memory and save nothing
 _MANY, _SHARE = 5, 0.2  # deletions at once that are suspicious: more than so many, and more than this share of an area
@@ -52,10 +50,10 @@ class Suspicious(Exception):
         self.deleted, self.active = deleted, active
 
 
-class How(NamedTuple):
+class FileContext(NamedTuple):
     """What is known of a file beside its entries."""
 
-    sight: Sighting
+    origin: FileOrigin
     run_id: str
     allow_mass_delete: bool = False
 
@@ -66,7 +64,7 @@ class _Again(Exception):
         self.verdict = verdict
 
 
-def apply(connection: sa.Connection, how: How, read: Callable[[], Iterable[Item]]) -> FileCounts:
+def apply(connection: sa.Connection, context: FileContext, read: Callable[[], Iterable[Item]]) -> FileCounts:
     """Apply the entries of a file; ``read`` yields them, each time from the first one.
 
     Raises:
@@ -78,22 +76,22 @@ def apply(connection: sa.Connection, how: How, read: Callable[[], Iterable[Item]
     while True:
         try:
             with savepoint(connection):
-                return _Filing(connection, how, verdict).file(read())
+                return _Filing(connection, context, verdict).file(read())
         except _Again as again:  # rare: some of what was written must not be
             verdict = again.verdict
 
 
 class _Filing:
-    def __init__(self, connection: sa.Connection, how: How, verdict: ClaimsVerdict) -> None:
+    def __init__(self, connection: sa.Connection, context: FileContext, verdict: ClaimsVerdict) -> None:
         self.connection = connection
-        self.how = how
-        self.sight = how.sight
+        self.context = context
+        self.origin = context.origin
         self.now = datetime.now(UTC)
         self.staging = StagedFile(connection)
-        self.creating = Creating(connection, self.sight, self.now, self.staging.newest)
+        self.creating = Creating(connection, self.origin, self.now, self.staging.newest)
         self.figures = FileCounts()
         self.claims = Claims(verdict)
-        self.further = Further(self.staging, self.sight, self.now)
+        self.further = Further(self.staging, self.origin, self.now)
         self.touched: list[KnownListing] = []
         self.deletions: list[Delete] = []
         self.replaced: list[KnownListing] = []  # therapists whose first listing is gone, and whom another one shows
@@ -108,7 +106,7 @@ class _Filing:
         self._delete()
         self.staging.apply()
         for start in range(0, len(self.touched), _TOUCHED_AT_ONCE):
-            self.staging.touch(self.touched[start : start + _TOUCHED_AT_ONCE], self.sight)
+            self.staging.touch(self.touched[start : start + _TOUCHED_AT_ONCE], self.origin)
         self._announce_further()
         if self.figures.new > _MANY_NEW:
             self.staging.look_around()
@@ -123,7 +121,7 @@ class _Filing:
             for entry, found in zip(entries, self._matches(entries), strict=True)
             if self._is_clear(entry, found) and self._claim(entry, found)
         ]
-        rows = self.staging.rows([m.known for e, m in meant if m.known and needs_row(e, m.known, self.sight)])
+        rows = self.staging.rows([m.known for e, m in meant if m.known and needs_row(e, m.known, self.origin)])
         decisions = [self._decided(entry, found, rows) for entry, found in meant]
         if new := [one for one in decisions if isinstance(one, Create)]:
             self._create(new)
@@ -147,7 +145,7 @@ class _Filing:
             if entry.status != "deleted":
                 self.further.revives(found.further)
             return Create(entry, entry.status != "deleted", found.further.id)
-        return decide(entry, found.known, self.sight, rows.get(found.known.key) if found.known else None)
+        return decide(entry, found.known, self.origin, rows.get(found.known.key) if found.known else None)
 
     def _sound(self, page: Iterable[Item]) -> Iterator[TherapistEntry]:
         figures = self.figures
@@ -164,7 +162,7 @@ class _Filing:
 
     def _matches(self, entries: Sequence[TherapistEntry]) -> list[ListingMatch]:
         """Find out who the entries are: one question for the page, and two more where ids have to be looked at."""
-        area, staging = self.sight.area, self.staging
+        area, staging = self.origin.area, self.staging
         by_key = staging.by_key({one.natural_key for one in entries if one.natural_key})
         keyed = [by_key.get(one.natural_key or "", ()) for one in entries]
         ids = {one.source_id for one, known in zip(entries, keyed, strict=True) if needs_ids(one, area, known)}
@@ -177,7 +175,7 @@ class _Filing:
         }
         people = staging.people(unsure)
         return [
-            who(one, self.sight, known, by_id.get(one.source_id or "", ()), people)
+            identify(one, self.origin, known, by_id.get(one.source_id or "", ()), people)
             for one, known in zip(entries, keyed, strict=True)
         ]
 
@@ -224,15 +222,15 @@ class _Filing:
             self.further.shows(one.known, revived=one.revived)
 
     def _updated(self, one: Update) -> Row:
-        entry, known, sight, values = one.entry, one.known, self.sight, one.changes.values
+        entry, known, origin, values = one.entry, one.known, self.origin, one.changes.values
         return {
             "id": known.location or known.id,
-            "area": sight.area,
+            "area": origin.area,
             "source_id": entry.source_id or known.source_id,
             "natural_key": natural_key(values),
             "content_hash": entry.content_hash,
-            "last_seen": sight.date,
-            "seen_in": sight.name,
+            "last_seen": origin.date,
+            "seen_in": origin.name,
             "active": known.active or one.revived,
             "deleted_at": None if one.revived else known.deleted_at,
             "updated_at": self.now,
@@ -246,8 +244,8 @@ class _Filing:
             "field": f"locations.{change.field}" if further else change.field,
             "old_value": change.old,
             "new_value": change.new,
-            "file_name": self.sight.name,
-            "run_id": self.how.run_id,
+            "file_name": self.origin.name,
+            "run_id": self.context.run_id,
             "changed_at": self.now,
         }
 
@@ -255,19 +253,19 @@ class _Filing:
         """Delete at the file's end, when it is known how many there are, and who has another listing."""
         deletions = self._counting()
         gone = [one.known for one in deletions if one.news]
-        active = self.staging.active_in(self.sight.area) if len(gone) > _MANY else 0
-        if len(gone) > _MANY and len(gone) > _SHARE * active and not self.how.allow_mass_delete:
+        active = self.staging.active_in(self.origin.area) if len(gone) > _MANY else 0
+        if len(gone) > _MANY and len(gone) > _SHARE * active and not self.context.allow_mass_delete:
             raise Suspicious(len(gone), active)
         for start in range(0, len(gone), PAGE):
             self._delete_page(gone[start : start + PAGE])
         again = [one.known for one in deletions if not one.news]
-        self.staging.delete([*self.replaced, *again], {"deleted_at": self.sight.date})
+        self.staging.delete([*self.replaced, *again], {"deleted_at": self.origin.date})
 
     def _counting(self) -> list[Delete]:
         """The deletions, but for those of therapists whom another listing shows."""
         owners = [one.known.id for one in self.deletions if one.known.location is None]
         locations = {one.known.location for one in self.deletions}
-        shown = self.staging.shown_by_locations(owners, self.sight.date.date(), locations) | self.further.shown
+        shown = self.staging.shown_by_locations(owners, self.origin.date.date(), locations) | self.further.shown
         counting = []
         for one in self.deletions:
             if one.known.location is None and one.known.id in shown:
@@ -280,7 +278,7 @@ class _Filing:
         return counting
 
     def _delete_page(self, gone: Sequence[KnownListing]) -> None:
-        self.staging.delete(gone, {"deleted_at": self.sight.date, "updated_at": self.now})
+        self.staging.delete(gone, {"deleted_at": self.origin.date, "updated_at": self.now})
         self.staging.note([self._noted(one, FieldChange("active", True, False)) for one in gone])
         own = [one.id for one in gone if one.location is None]
         announce(self.connection, "deleted", self.staging.therapists(own))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from dataflows.flows.practice.therapists.identity import KnownListing, Sighting
+from dataflows.flows.practice.therapists.identity import FileOrigin, KnownListing
 from dataflows.flows.practice.therapists.record import FIELDS, LISTS, STATUSES, TherapistEntry, in_order
 from dataflows.flows.practice.values import folded
 
@@ -108,49 +108,51 @@ class Nothing(NamedTuple):
 Decision: TypeAlias = Create | Update | Touch | Delete | Nothing
 
 
-def needs_row(entry: TherapistEntry, known: KnownListing, sight: Sighting) -> bool:
+def needs_row(entry: TherapistEntry, known: KnownListing, origin: FileOrigin) -> bool:
     """Whether the columns of a therapist have to be read to decide."""
-    if entry.status == "deleted" or _is_older(known, sight):
+    if entry.status == "deleted" or _is_older(known, origin):
         return False
-    moved = entry.source_id is not None and (known.area, known.source_id) != (sight.area, entry.source_id)
-    return moved or entry.content_hash != known.content_hash or _revives(known, sight)
+    moved = entry.source_id is not None and (known.area, known.source_id) != (origin.area, entry.source_id)
+    return moved or entry.content_hash != known.content_hash or _revives(known, origin)
 
 
 def decide(
-    entry: TherapistEntry, known: KnownListing | None, sight: Sighting, row: Mapping[str, Any] | None = None
+    entry: TherapistEntry, known: KnownListing | None, origin: FileOrigin, row: Mapping[str, Any] | None = None
 ) -> Decision:
     """Decide about one entry. ``row`` are the columns of the therapist, where ``needs_row`` wants them."""
     if known is None:
         return Create(entry, active=entry.status != "deleted")
     if entry.status == "deleted":
-        return _deletion(known, sight)
-    if _is_older(known, sight):
+        return _deletion(known, origin)
+    if _is_older(known, origin):
         return Nothing(known, "older")
     if row is None:
-        return Nothing(known, "same") if (known.last_seen, known.seen_in) == (sight.date, sight.name) else Touch(known)
-    changes, revived = compare(row, entry.values), _revives(known, sight)
+        return (
+            Nothing(known, "same") if (known.last_seen, known.seen_in) == (origin.date, origin.name) else Touch(known)
+        )
+    changes, revived = compare(row, entry.values), _revives(known, origin)
     if revived:
         changes.changed.append(FieldChange("active", False, True))
     return Update(entry, known, changes, revived)
 
 
-def _is_older(known: KnownListing, sight: Sighting) -> bool:
+def _is_older(known: KnownListing, origin: FileOrigin) -> bool:
     if known.last_seen is None:
         return False
-    return (sight.date, sight.name) < (known.last_seen, known.seen_in or "")
+    return (origin.date, origin.name) < (known.last_seen, known.seen_in or "")
 
 
-def _revives(known: KnownListing, sight: Sighting) -> bool:
+def _revives(known: KnownListing, origin: FileOrigin) -> bool:
     """A deletion counts only while no file of its date or later shows them; a date is a day."""
-    return known.deleted_at is not None and sight.date.date() >= known.deleted_at.date()
+    return known.deleted_at is not None and origin.date.date() >= known.deleted_at.date()
 
 
-def _deletion(known: KnownListing, sight: Sighting) -> Decision:
-    here = known.seen_in == sight.name  # the file that showed them is the one that says so now
+def _deletion(known: KnownListing, origin: FileOrigin) -> Decision:
+    here = known.seen_in == origin.name  # the file that showed them is the one that says so now
     last = known.last_seen
-    if last is not None and (last > sight.date if here else last.date() >= sight.date.date()):
+    if last is not None and (last > origin.date if here else last.date() >= origin.date.date()):
         return Nothing(known, "shown_elsewhere")
-    if known.deleted_at is not None and known.deleted_at >= sight.date:
+    if known.deleted_at is not None and known.deleted_at >= origin.date:
         return Nothing(known, "same")
     return Delete(known, news=known.active)
 

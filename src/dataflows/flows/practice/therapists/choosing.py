@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import Interrupted
-from dataflows.flows.practice.therapists.files import LOST_TIMES, Found
+from dataflows.flows.practice.therapists.files import (
+    LOST_TIMES,
+    NOTHING_SAID,
+    Found,
+    Scrape,
+    ScrapeFile,
+    Unreadable,
+    entries,
+    scrape_of,
+)
 from dataflows.flows.practice.therapists.record import Item
-from dataflows.flows.practice.therapists.scrape import NOTHING_SAID, Scrape, ScrapeFile, Unreadable, entries, scrape_of
 from dataflows.flows.practice.values import AHEAD, time_of_file
 from dataflows.runs import pool
 from dataflows.runs.pool import ahead

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import REGCLASS
 
 from dataflows.flows.practice.therapists.changes import Create, FieldChange, compare
-from dataflows.flows.practice.therapists.identity import KnownListing, Sighting
+from dataflows.flows.practice.therapists.identity import FileOrigin, KnownListing
 from dataflows.flows.practice.therapists.record import FIELDS, natural_key
 from dataflows.flows.practice.therapists.staging import Row, StagedFile
 from dataflows.store.practice import outbox
@@ -56,9 +56,9 @@ _ENDS = sa.select(sa.func.min(_TAKEN), sa.func.max(_TAKEN))
 class Creating:
     """The new therapists of one file. ``newest`` is the highest id there was before it."""
 
-    def __init__(self, connection: sa.Connection, sight: Sighting, now: datetime, newest: int) -> None:
+    def __init__(self, connection: sa.Connection, origin: FileOrigin, now: datetime, newest: int) -> None:
         self._connection = connection
-        self._sight = sight
+        self._sight = origin
         self._now = now
         self._last = newest
 
@@ -84,18 +84,18 @@ class Creating:
         return row
 
 
-def _columns(one: Create, sight: Sighting, now: datetime) -> Row:
+def _columns(one: Create, origin: FileOrigin, now: datetime) -> Row:
     """The columns that a new therapist and a new further listing have in common."""
     entry = one.entry
     return {
-        "area": sight.area,
+        "area": origin.area,
         "source_id": entry.source_id,
         "natural_key": entry.natural_key,
         "content_hash": entry.content_hash,
-        "last_seen": sight.date if one.active else None,
-        "seen_in": sight.name if one.active else None,
+        "last_seen": origin.date if one.active else None,
+        "seen_in": origin.name if one.active else None,
         "active": one.active,
-        "deleted_at": None if one.active else sight.date,
+        "deleted_at": None if one.active else origin.date,
         "created_at": now,
         "updated_at": now,
         **{field: entry.values.get(field) for field in FIELDS},
@@ -114,9 +114,9 @@ _SHOWN = ("street", "house_number", "postal_code", "city")
 class Further:
     """The further listings that one file shows."""
 
-    def __init__(self, staging: StagedFile, sight: Sighting, now: datetime) -> None:
+    def __init__(self, staging: StagedFile, origin: FileOrigin, now: datetime) -> None:
         self._staging = staging
-        self._sight = sight
+        self._sight = origin
         self._now = now
         self._keys: set[int] = set()  # of those whom this file has made known: hashes, which need little memory
         self._owners: dict[int, int] = {}  # of those who were known, by another natural key than this file has

@@ -10,7 +10,7 @@ from dataflows.flows.practice.therapists.record import TherapistEntry
 from dataflows.flows.practice.values import folded
 
 
-class Sighting(NamedTuple):
+class FileOrigin(NamedTuple):
     """Where and when entries were seen: the file's scrape date, its name below the import folder, its area."""
 
     date: datetime
@@ -166,9 +166,9 @@ def needs_ids(entry: TherapistEntry, area: str, by_key: Collection[KnownListing]
     return len(_exact(entry, area, by_key)) != 1
 
 
-def who(
+def identify(
     entry: TherapistEntry,
-    sight: Sighting,
+    origin: FileOrigin,
     by_key: Collection[KnownListing],
     by_id: Collection[KnownListing] = (),
     people: Mapping[Key, TherapistIdentity] | None = None,
@@ -180,25 +180,25 @@ def who(
         by_id: those with its id, in its area.
         people: the persons behind all of these, where ``needs_ids`` wants them.
     """
-    exact = _exact(entry, sight.area, by_key)
+    exact = _exact(entry, origin.area, by_key)
     if len(exact) == 1:  # nearly always
         return ListingMatch(exact[0])
     people = people or {}
     person = TherapistIdentity.of(entry.values)
     confirmed = [one for one in by_id if one in exact or (one.key in people and people[one.key].is_still(person))]
     reassigned = bool(by_id) and not confirmed
-    by_place = [one for one in confirmed if one in exact or not by_key or _is_of(sight, one)]
+    by_place = [one for one in confirmed if one in exact or not by_key or _is_of(origin, one)]
     candidates = list({one.key: one for one in [*by_place, *by_key]}.values())
     if not candidates:
         return ListingMatch(reassigned=reassigned)
     if len({one.id for one in candidates}) > 1:
         return ListingMatch(ambiguous=True, reassigned=reassigned)
-    return _listing(entry, sight, candidates, confirmed, people)._replace(reassigned=reassigned)
+    return _listing(entry, origin, candidates, confirmed, people)._replace(reassigned=reassigned)
 
 
 def _listing(
     entry: TherapistEntry,
-    sight: Sighting,
+    origin: FileOrigin,
     candidates: list[KnownListing],
     confirmed: list[KnownListing],
     people: Mapping[Key, TherapistIdentity],
@@ -209,7 +209,7 @@ def _listing(
     if here or entry.source_id is None:
         return ListingMatch(min(here or candidates, key=lambda one: (one not in confirmed, one.location or 0)))
     unnamed = [one for one in candidates if one.source_id is None]
-    moved = unnamed or [one for one in confirmed if _is_of(sight, one)]
+    moved = unnamed or [one for one in confirmed if _is_of(origin, one)]
     return ListingMatch(moved[0]) if moved else ListingMatch(further=candidates[0])
 
 
@@ -223,6 +223,6 @@ def _street(one: KnownListing, people: Mapping[Key, TherapistIdentity]) -> str:
     return people[one.key].street if one.key in people else ""
 
 
-def _is_of(sight: Sighting, one: KnownListing) -> bool:
+def _is_of(origin: FileOrigin, one: KnownListing) -> bool:
     """Whether a listing was last in this file of a ZIP code, whatever its folder: who is in another has not moved."""
-    return one.seen_in is None or one.seen_in.rpartition("/")[2] == sight.name.rpartition("/")[2]
+    return one.seen_in is None or one.seen_in.rpartition("/")[2] == origin.name.rpartition("/")[2]

@@ -11,16 +11,14 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from dataflows.flows.practice.therapists import tracking
-from dataflows.flows.practice.therapists.applying import How, Suspicious, apply
+from dataflows.flows.practice.therapists.applying import FileContext, Suspicious, apply
 from dataflows.flows.practice.therapists.changes import FileCounts
 from dataflows.flows.practice.therapists.choosing import Look, Read
-from dataflows.flows.practice.therapists.identity import Sighting
-from dataflows.flows.practice.therapists.scrape import Unreadable
+from dataflows.flows.practice.therapists.files import Unreadable
+from dataflows.flows.practice.therapists.identity import FileOrigin
 from dataflows.flows.practice.therapists.tracking import FAILED, PARTIAL, SUCCESS, SUSPICIOUS, FileVerdict, TrackedFile
 from dataflows.store.encodings import NAMES
 from dataflows.store.practice.database import savepoint, translated, writing
-
-__all__ = ["NOT_READY", "FileOutcome", "Importer", "meaning"]
 
 NOT_READY = "not_ready"
 HALF_WRITTEN_FOR = timedelta(hours=1)
@@ -114,9 +112,9 @@ class Importer:
 
     def _applied(self, read: Read, before: TrackedFile | None) -> FileOutcome:
         look = read.look
-        how = How(Sighting(look.date, look.found.name, look.area), self._run_id, self._allow_mass_delete)
+        context = FileContext(FileOrigin(look.date, look.found.name, look.area), self._run_id, self._allow_mass_delete)
         with self.transaction() as connection:
-            figures = apply(connection, how, read.entries)
+            figures = apply(connection, context, read.entries)
             if figures.entries and figures.broken == figures.entries:
                 raise Unreadable("no_usable_entry")
             figures.check(look.scrape.counts)

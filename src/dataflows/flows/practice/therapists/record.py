@@ -18,18 +18,6 @@ import orjson
 from dataflows.flows.practice.values import folded
 from dataflows.store.json_bounds import DEEPEST
 
-__all__ = [
-    "FIELDS",
-    "LISTS",
-    "STATUSES",
-    "Broken",
-    "Item",
-    "TherapistEntry",
-    "in_order",
-    "item_of",
-    "natural_key",
-]
-
 # the sections of an entry, each with the fields that have a column of the same name
 _TEXTS: Mapping[str, tuple[str, ...]] = {
     "basic_info": ("salutation", "title", "first_name", "last_name", "full_name", "classification"),

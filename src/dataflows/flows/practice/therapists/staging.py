@@ -12,12 +12,10 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from dataflows.flows.practice.therapists.identity import Key, KnownListing, Sighting, TherapistIdentity
+from dataflows.flows.practice.therapists.identity import FileOrigin, Key, KnownListing, TherapistIdentity
 from dataflows.flows.practice.therapists.record import FIELDS
 from dataflows.store.practice.database import insert, within
 from dataflows.store.practice.tables import therapist_changes, therapist_locations, therapists
-
-__all__ = ["Row", "StagedFile"]
 
 Row: TypeAlias = dict[str, Any]
 
@@ -261,9 +259,9 @@ class StagedFile:
         for changed in self._changed.values():
             changed.apply()
 
-    def touch(self, listings: Iterable[KnownListing], sight: Sighting) -> None:
+    def touch(self, listings: Iterable[KnownListing], origin: FileOrigin) -> None:
         """Note that these were seen again as they were."""
-        self._change(listings, {"last_seen": sight.date, "seen_in": sight.name, "area": sight.area})
+        self._change(listings, {"last_seen": origin.date, "seen_in": origin.name, "area": origin.area})
 
     def delete(self, listings: Iterable[KnownListing], values: Mapping[str, Any]) -> None:
         """Mark these deleted."""

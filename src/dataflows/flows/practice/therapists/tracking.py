@@ -13,20 +13,6 @@ from dataflows.flows.practice.therapists.choosing import Look
 from dataflows.store.practice.database import insert, within
 from dataflows.store.practice.tables import import_tracking
 
-__all__ = [
-    "ATTEMPTS",
-    "Due",
-    "FileNews",
-    "FileVerdict",
-    "TrackedFile",
-    "due",
-    "latest",
-    "news",
-    "record",
-    "supersede",
-    "told",
-]
-
 ATTEMPTS = 5
 """How often a file that failed is tried (therapists.md, the job)."""
 RETRY_AFTER = timedelta(hours=1)
