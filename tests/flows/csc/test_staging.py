@@ -175,6 +175,19 @@ def test_rows_are_read_whether_their_ids_lie_close_together_or_not(world: World)
         assert found == sorted(set(chosen) & set(ids), reverse=True)
 
 
+def test_of_purges_that_the_rows_show_nothing_more_is_read(world: World) -> None:
+    """They are looked at every night; partial_json_payload tells something only of what another tool purged."""
+    gone = {"row_state": "Deleted", "submission_status": "sent", "api_response": "a receipt"}
+    ours = world.stage(*({"la_child_id": f"SYN{n}"} for n in range(3)), **gone)
+    by_another_tool = {"previous_json_payload": "{}", "partial_json_payload": '{"purge": true}'}
+    (theirs,) = world.stage({"la_child_id": "SYN9"}, **gone, **by_another_tool)
+    staging, asked = StagingTable(world.engine, TABLE), []
+    sa.event.listen(world.engine, "before_cursor_execute", lambda *arguments: asked.append(arguments[2]))
+    assert [row.partial for row in staging.rows(ours)] == [None] * 3
+    assert len(asked) == 1
+    assert staging.rows([*ours, theirs])[0].partial == '{"purge": true}'
+
+
 def test_a_waiting_row_without_a_payload_is_passed_over(world: World) -> None:
     world.stage("", {"la_child_id": "SYN1"})
     staging = StagingTable(world.engine, TABLE)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -235,6 +238,50 @@ def test_sessions_that_are_cut_in_mid_run_are_replaced(world: World, monkeypatch
     meanwhile(world, monkeypatch, cut)
     ran = world.submit(BATCH_SIZE="20")
     assert (ran.code, ran["sent"], set(world.statuses())) == (0, 60, {"sent"})
+
+
+@contextmanager
+def commits_once_waited_for(world: World, loader: sa.Connection) -> Iterator[None]:
+    """Commit the loader's open transaction as soon as a session of the run waits for it."""
+    waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND :loader = ANY(pg_blocking_pids(pid))")
+    known = {"loader": loader.exec_driver_sql("SELECT pg_backend_pid()").scalar()}
+    over, pause = threading.Event(), 0.01
+
+    def watch() -> None:
+        with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
+            while not session.execute(waits, known).scalar() and not over.wait(pause):
+                pass
+        loader.commit()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
+
+
+@pytest.mark.parametrize("readers", ["take the version before", "wait"])
+def test_a_loader_whose_transaction_is_open_loses_nothing(world: World, readers: str) -> None:
+    """READ COMMITTED with row versions and without: the run sends what it read, and writes over nothing newer."""
+    if world.engine.dialect.name != "postgresql":
+        pytest.skip("which session waits for which is a question to PostgreSQL")
+    first, second = world.stage(child(1), child(2))
+    reloaded = child(1, mis_child_id="m-9")
+    change = world.table.update().where(world.table.c.id == first).values(json_payload=json.dumps(reloaded))
+    with world.engine.connect() as loader:
+        loader.execute(change)
+        if readers == "wait":
+            loader.exec_driver_sql(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")
+        with commits_once_waited_for(world, loader):
+            ran = world.submit()
+    before = readers != "wait"
+    assert (ran.code, ran["sent"], ran["reloaded"]) == (0, 2, int(before))
+    assert (world.held(child(1)), world.held(reloaded)) == (before, not before)
+    assert world.statuses() == ["Pending" if before else "sent", "sent"]
+    assert (world.submit()["sent"], world.held(reloaded)) == (int(before), True)
+    assert world.row(second).submission_status == "sent"
 
 
 def test_rows_are_written_in_ascending_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from dataflows.errors import SettingUnusable
 from dataflows.flows.csc import indexes
+from dataflows.flows.csc.reading import shows_its_purge
 from dataflows.flows.csc.table import RowUpdate, StagedRow, TableIdentity, identified, staging_table
 from dataflows.flows.csc.write_back import RowOutcome, TableWriter, Written
 from dataflows.store.failures import in_statements, in_transaction
@@ -118,7 +119,7 @@ class StagingTable:
             return connection.execute(statement).cursor.fetchall()
 
         rows = [_row(values) for values in in_statements(self._engine, fetched)]
-        gone = [row.id for row in rows if row.deleted and row.settled]
+        gone = [row.id for row in rows if row.deleted and row.settled and not shows_its_purge(row)]
         return self._with_partials(rows, gone) if gone else rows
 
     def _with_partials(self, rows: list[StagedRow], gone: Sequence[int]) -> list[StagedRow]:
