@@ -22,7 +22,7 @@ from dataflows.store.umask import closed_to_others
 PROGRAM = "dataflows"
 _COMMANDS = (
     *("cqc-fetch", "hospitals-bulk", "patient-import", "therapist-import", "csc-submit"),
-    *("test-db", "test-endpoint", "test-schema", "runs", "serve", "schedule", "sandbox", "demo"),
+    *("test-db", "test-endpoint", "test-schema", "status", "report", "runs", "serve", "schedule", "sandbox", "demo"),
 )
 """In the order of ``--help``. Each is a module of its name beside this one, but for the three of ``diagnostics``."""
 
@@ -60,6 +60,7 @@ def before_command(
     chosen: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting for this call alone; repeatable.")
     ] = None,
+    job: Annotated[str | None, typer.Option("--job", hidden=True)] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None,
         typer.Option(help="How much goes into the log file (LOG_LEVEL)."),
@@ -83,6 +84,7 @@ def before_command(
         raise typer.Exit(ExitCode.USAGE)
     output.command = context.invoked_subcommand
     call.env_file, call.data_dir, call.log_level = _set(env_file), _set(data_dir), log_level
+    call.job = job
     if "--help" not in call.arguments:
         context.default_map = _defaults(context, call)
 

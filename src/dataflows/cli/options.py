@@ -114,6 +114,8 @@ class Invocation:
         self.env_file: Path | None = None
         self.data_dir: Path | None = None
         self.log_level: str | None = None
+        self.job: str | None = None
+        """What the scheduler calls the job that this is a run of, where that is not its command."""
         self.variables: frozenset[str] = frozenset()
         """The variables that stand for command options."""
         self.loaded: Settings | None = None
@@ -125,7 +127,7 @@ class Invocation:
         """The same call for another run of its own: with an output that has said nothing yet, and no log."""
         fresh = Invocation(self.output.anew(), self.arguments)
         fresh.env_file, fresh.data_dir = self.env_file, self.data_dir
-        fresh.log_level, fresh.variables = self.log_level, self.variables
+        fresh.log_level, fresh.variables, fresh.job = self.log_level, self.variables, self.job
         return fresh
 
     def set_for_this_call(self, settings: Iterable[str]) -> None:
@@ -177,7 +179,7 @@ class Invocation:
         return Order(
             self.output.command,
             target,
-            options,
+            {**options, "job": self.job} if self.job else options,
             settings.data_dir,
             runs_keep_days=settings.runs_keep_days,
             log_file=log.path,

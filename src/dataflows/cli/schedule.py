@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,11 +16,13 @@ from dataflows.cli.options import Invocation, epilog, invocation
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
-    from dataflows.cli.timers import Recurrence, Timer
+    from dataflows.cli.timers import Timer
+    from dataflows.runs.schedules import Recurrence
+    from dataflows.settings import Settings
 
 COMMAND = "schedule"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS, ExitCode.ACCESS_REFUSED)
-_NO_JOBS = {COMMAND, "demo", "runs", "sandbox", "serve"}
+_NO_JOBS = {COMMAND, "demo", "runs", "sandbox", "serve", "status"}
 _NAME = re.compile(r"[\w][\w .()-]{0,79}")
 _ACCOUNT = re.compile(r"[^\x00-\x1f\x7f\"/:;|=,+*?<>]{1,256}")  # what Windows and POSIX allow in an account's name
 
@@ -94,6 +97,7 @@ def schedule(
         from dataflows.cli import installing
 
         call.output.note(installing.scheduler(chosen).install(timer, _text(chosen, timer)))
+        _expect(call.loaded or call.settings(), timer, job)
     else:
         _show(call, chosen, timer, out)
     raise typer.Exit(call.output.ended(f"{timer.name} {timer.recurrence}"))
@@ -105,11 +109,29 @@ def _installed(call: Invocation, chosen: str, remove: str | None) -> int:
     scheduler = installing.scheduler(chosen)
     if remove is not None:
         scheduler.remove(remove)
+        _expect_no_more(call.settings(), remove)
         return call.output.ended(f"{remove} was removed")
     names = scheduler.names()
     for name in names:
         call.output.say(name)
     return call.output.ended(f"{len(names)} installed" if names else "nothing is installed")
+
+
+def _expect(settings: Settings, timer: Timer, job: str) -> None:
+    """Note a job in the journal of its data folder: `status` and `report` say so when it does not run."""
+    from dataflows.runs.journal import Journal
+    from dataflows.runs.schedules import InstalledJobs
+
+    with closing(Journal.open(settings.data_dir)) as journal:
+        InstalledJobs(journal).add(timer.name, job, timer.recurrence)
+
+
+def _expect_no_more(settings: Settings, name: str) -> None:
+    from dataflows.runs.journal import Journal
+    from dataflows.runs.schedules import InstalledJobs
+
+    with closing(Journal.open(settings.data_dir)) as journal:
+        InstalledJobs(journal).remove(name)
 
 
 def _show(call: Invocation, chosen: str, timer: Timer, out: Path | None) -> None:
@@ -189,6 +211,7 @@ def _timer(
         )
     before = ["--env-file", str(env_file)] if env_file else []
     before += ["--data-dir", str(settings.data_dir)] if settings.origins["data_dir"] in ("flag", "environment") else []
+    before += ["--job", name] if name else []
     program = _program()
     folder = env_file.parent if env_file else Path(program[0]).parent
     carried = carried_settings(settings, job, call.variables)

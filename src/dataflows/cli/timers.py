@@ -11,34 +11,12 @@ from datetime import date, time
 from pathlib import PurePath
 from xml.sax.saxutils import escape
 
-DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+from dataflows.runs.schedules import DAYS, Recurrence
+
 EVERY = ("5min", "10min", "15min", "20min", "30min", "1h", "2h", "3h", "4h", "6h", "8h", "12h")
 """What divides an hour or a day without a rest, which all three schedulers can say."""
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _SERVICE_ACCOUNTS = {"system", "localsystem", "local service", "localservice", "network service", "networkservice"}
-
-
-@dataclass(frozen=True)
-class Recurrence:
-    """When a job starts, by the clock of its machine: at a time of every day or of one weekday, or every so often."""
-
-    at: time = time(0, 0)
-    weekday: int | None = None
-    """0 is Monday."""
-    every: str = ""
-    """One of ``EVERY``; the count begins at midnight."""
-
-    def __str__(self) -> str:
-        if self.every:
-            return f"every {self.every}"
-        day = "daily" if self.weekday is None else f"every {DAYS[self.weekday].title()}"
-        return f"{day} at {self.at:%H:%M}"
-
-    @property
-    def step(self) -> tuple[int, str]:
-        """The number and the unit (``min`` or ``h``) of ``every``."""
-        number = self.every.rstrip("hmin")
-        return int(number), self.every.removeprefix(number)
 
 
 def daily(text: str) -> Recurrence:

@@ -29,15 +29,20 @@ KEPT_FOR = timedelta(days=30)
 """How long an unsent message is tried again."""
 
 _SOMEBODY_ELSE = 10.0  # seconds to wait for another command that sends mail
+_KIND = "X-Dataflows-Kind"
 _FORMAT = policy.SMTP.clone(cte_type="7bit")  # any server takes it
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is to be said: a subject of one line and a plain text. Neither may hold personal data."""
+    """What is to be said: a subject of one line and a plain text. Neither may hold personal data.
+
+    ``is_report``: it goes to REPORT_EMAIL, others to NOTIFY_EMAIL.
+    """
 
     subject: str
     text: str
+    is_report: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ def _written(settings: Settings, message: Message) -> bytes:
     """The message as it travels. Line ends and control characters cannot make headers of their own."""
     mail = EmailMessage(policy=_FORMAT)
     mail["Subject"] = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", _sound(message.subject)).split())
+    if message.is_report:
+        mail[_KIND] = "report"
     _address(mail, settings)
     mail["Date"] = format_datetime(datetime.now(UTC))
     mail["Message-ID"] = make_msgid(domain=_sender(settings).rpartition("@")[2])
@@ -109,7 +116,11 @@ def _sound(text: str) -> str:
 def _address(mail: EmailMessage, settings: Settings) -> None:
     """Sender and recipient as the settings are now: they may have been wrong when the message was written."""
     del mail["From"], mail["To"]
-    mail["From"], mail["To"] = _sender(settings), settings.notify_email
+    mail["From"], mail["To"] = _sender(settings), _recipient(mail, settings)
+
+
+def _recipient(mail: EmailMessage, settings: Settings) -> str:
+    return (settings.report_email if _KIND in mail else None) or settings.notify_email
 
 
 def _sender(settings: Settings) -> str:
@@ -130,7 +141,7 @@ def _sent(settings: Settings, unsent: Path, stop: threading.Event | None) -> Mai
         with connected(settings, stop) as server:
             for file in _waiting(unsent):
                 try:
-                    server.take(_sender(settings), settings.notify_email, _readdressed(file, settings))
+                    server.take(_sender(settings), *_readdressed(file, settings))
                 except MessageRefused as refusal:
                     why = refusal.message
                     _give_up_on_the_old(file)
@@ -142,14 +153,15 @@ def _sent(settings: Settings, unsent: Path, stop: threading.Event | None) -> Mai
     return MailResult(sent, len(_waiting(unsent)), why)
 
 
-def _readdressed(file: Path, settings: Settings) -> bytes:
+def _readdressed(file: Path, settings: Settings) -> tuple[str, bytes]:
+    """Return the recipient and the message."""
     data = file.read_bytes()
     try:
         mail = message_from_bytes(data, EmailMessage, policy=_FORMAT)
         _address(mail, settings)
-        return mail.as_bytes()
+        return _recipient(mail, settings), mail.as_bytes()
     except (ValueError, LookupError, TypeError, AttributeError):  # somebody edited it: then it goes as it is
-        return data
+        return settings.notify_email, data
 
 
 def _give_up_on_the_old(file: Path) -> None:

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from dataflows.runs.journal import RESUMABLE, RUNNING, RunRecord
+from dataflows.errors import ExitCode
+from dataflows.runs.journal import RUNNING, Journal, RunRecord
+from dataflows.runs.runner import WARNINGS
 from dataflows.runs.schedules import InstalledJob
 
 GRACE = timedelta(minutes=30)
 """A job that has not begun so long after its time is missing."""
+_COMPARED = 20_000
 _EARLY = timedelta(minutes=2)  # the scheduler and the journal read one clock, but not in one moment
 
 
@@ -39,8 +42,8 @@ class Verdict(StrEnum):
 class Difference:
     """How a run differs from the one before of the same target.
 
-    ``new`` and ``gone`` are failed items, by key and code, that only this run or only the one before had; ``kept`` those
-    of both. ``warnings`` are those that the one before did not give.
+    ``new`` and ``gone`` are failed items, by key and code, that only this run or only the one before had; ``kept``
+    counts those of both. ``warnings`` are those that the one before did not give.
     """
 
     new: tuple[tuple[str, str], ...] = ()
@@ -106,10 +109,11 @@ _Series = Mapping[tuple[str, str], list[RunRecord]]
 
 
 def _series(runs: Iterable[RunRecord]) -> _Series:
-    """Runs by job and target, newest first. Dry runs and rehearsals are nobody's night."""
+    """Runs by job and target, newest first. Dry runs, rehearsals and reports that were sent are nobody's night."""
     found: dict[tuple[str, str], list[RunRecord]] = {}
     for run in runs:
-        if not run.options.get("dry_run") and not run.options.get("rehearsal"):
+        aside = run.options.get("dry_run") or run.options.get("rehearsal")
+        if not aside and not (run.command == "report" and run.exit_code == ExitCode.OK):
             found.setdefault((job_of(run), run.target), []).append(run)
     return found
 
@@ -138,7 +142,7 @@ def _standing(name: str, kept: Sequence[RunRecord], since: datetime, compare: Co
     if latest.state == RUNNING:
         return JobStatus(name, latest.command, Verdict.RUNNING, latest, inside, why=latest.step)
     difference = compare(latest, before)
-    verdict, why = _verdict(latest, before, difference), latest.error or _first_warning(latest)
+    verdict, why = _verdict(latest, before, difference), latest.error or "; ".join(difference.warnings[:3])
     return JobStatus(name, latest.command, verdict, latest, inside, difference, why, latest.hint or "")
 
 
@@ -152,10 +156,28 @@ def _verdict(latest: RunRecord, before: RunRecord | None, difference: Difference
 def difference(journal: Journal, latest: RunRecord, before: RunRecord | None) -> Difference:
     """Compare the failed items and warnings of two runs; without a run before, everything is new."""
     now_failed, then_failed = _failed(journal, latest), _failed(journal, before) if before else set()
-    said = _warnings(journal, before) if before else []
+    said = warnings_of(journal, before) if before else []
     return Difference(
         tuple(sorted(now_failed - then_failed)),
         tuple(sorted(then_failed - now_failed)),
         len(now_failed & then_failed),
-        tuple(one for one in _warnings(journal, latest) if one not in said),
+        tuple(one["message"] for one in warnings_of(journal, latest) if one not in said),
     )
+
+
+def warnings_of(journal: Journal, run: RunRecord) -> list[dict[str, str]]:
+    """Return what a run warned of, each with message and hint, as its report keeps them."""
+    found = (journal.report(run.run_id) or {}).get(WARNINGS)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _failed(journal: Journal, run: RunRecord) -> set[tuple[str, str]]:
+    """Return the failed items of a run by key and code; of a great many, the first ones."""
+    found: set[tuple[str, str]] = set()
+    after = ""
+    while page := journal.items(run.run_id, state="failed", after=after):
+        found |= {(item.key, item.code or "") for item in page}
+        after = page[-1].key
+        if len(found) >= _COMPARED:
+            break
+    return found

@@ -26,6 +26,9 @@ from dataflows.runs.pool import Stop
 Report: TypeAlias = dict[str, object]
 Listener: TypeAlias = Callable[[Event], None]
 _SAVE_EVERY_SECONDS = 0.5
+WARNINGS = "warnings_given"
+"""Where a report holds what the run warned of: a list of message and hint."""
+_WARNINGS_KEPT = 50
 
 _JUMPED = Warned(
     f"the clock is more than {AHEAD.days} days after the newest thing that is known: nothing was removed for its age",
@@ -137,6 +140,8 @@ class _JobRunner:
         if jumped := clock.jumped:
             self._take(_JUMPED)
             run.report["clock_jumped"] = True
+        if given := self._tally.warnings:
+            run.report[WARNINGS] = [{"message": one.message, "hint": one.hint} for one in given[:_WARNINGS_KEPT]]
         code = self._exit_code()
         state = states.RESUMABLE if self._error is not None and self._error.resumable else _state(code)
         if not order.resumable:

@@ -283,6 +283,14 @@ class Settings:
     notify_email: str = _text(
         MAIL, "who is told of failures", "info@curavani.com", pattern=_MAILBOX, rule="an e-mail address"
     )
+    report_email: str | None = _text(
+        MAIL, "who gets the report on all jobs of the night", pattern=_MAILBOX, rule="an e-mail address"
+    )
+    report_when: str = _choice(
+        MAIL, "whether a report is sent when all is well", "always", "problems", "never", default="always"
+    )
+    report_url: Secret | None = _secret(MAIL, "webhook that gets the report as JSON; it is a secret")
+    console_url: str | None = _address(MAIL, "where people open the pages of serve; the report names it")
     kafka_bootstrap_servers: str | None = _text(
         KAFKA,
         "brokers that events are published to (needs the extra kafka); without any, events stay in the outbox table",

@@ -127,6 +127,7 @@ class Memory:
         believed: what the receiver made of the last request for each child that left from here.
         latest: the latest acknowledgement of each child that surely was noted.
         heard: every acknowledgement that may have been noted.
+        unanswered: every request without an answer of use, likewise: the child may be held, and the row named it.
         owed, perhaps_owed: children that changed their name and surely (perhaps) wait for their purge.
         doubted: children of whom a night saw that another journal sent them.
         adopted: receipts that a takeover took for its own.
@@ -138,6 +139,7 @@ class Memory:
     believed: dict[str, Stored | None] = field(default_factory=dict)
     latest: dict[str, Receipt] = field(default_factory=dict)
     heard: dict[str, set[Receipt]] = field(default_factory=dict)
+    unanswered: dict[str, set[Receipt]] = field(default_factory=dict)
     owed: set[str] = field(default_factory=set)
     perhaps_owed: set[str] = field(default_factory=set)
     doubted: set[str] = field(default_factory=set)
@@ -241,7 +243,7 @@ class Night:
             name: {one if one.home == memory.home else replace(one, row_id=None)} for name, one in memory.latest.items()
         }
         self.evidence = renamed([row for row in rows if self._due(row)], near)
-        memory.perhaps_owed |= set(renamed(rows, memory.heard)) | memory.owed
+        memory.perhaps_owed |= set(renamed(rows, memory.heard)) | set(renamed(rows, memory.unanswered)) | memory.owed
         self.behind = {n for n in self.speaking if n in held and memory.believed.get(n, ANYTHING) != held[n]}
         self.untold = {n for n in self.behind if n not in memory.believed} if not asked.requeue else set(self.behind)
         self._expect()
@@ -338,11 +340,11 @@ class Night:
             name = str(record["la_child_id"])
             self.memory.believed[name] = held.get(name)
             self.memory.estranged.discard(name)
-            if receipts:
-                row = self.speaking.get(name)
-                text = receipts[place]
-                one = Receipt(text, row and row.id, row and row.person_id, receipts.count(text) == 1, self.memory.home)
-                self.memory.heard.setdefault(name, set()).add(one)
+            row = self.speaking.get(name)
+            text = receipts[place] if receipts else ""
+            one = Receipt(text, row and row.id, row and row.person_id, receipts.count(text) == 1, self.memory.home)
+            noted = self.memory.heard if receipts else self.memory.unanswered
+            noted.setdefault(name, set()).add(one)
             if record.get("purge") is not True:
                 for old, row in self.evidence.items():
                     if child_of(row) == name and old not in self.speaking:

@@ -1,0 +1,138 @@
+"""``status``: how every job stands, on the terminal or for a monitor; 3 when something needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dataflows.cli.options import Json, epilog, invocation
+from dataflows.cli.spans import age
+from dataflows.errors import ExitCode
+
+if TYPE_CHECKING:
+    from dataflows.runs.nights import JobStatus
+    from dataflows.settings import Settings
+
+COMMAND = "status"
+_CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SOME_FAILED, ExitCode.SETTINGS)
+_LOOKED_BACK = timedelta(days=14)  # for what a job did the time before
+_MOST_RUNS = 5000
+
+Since = Annotated[str, typer.Option("--since", metavar="24h", help="How far to look back, such as 24h or 7d.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(COMMAND, epilog=epilog("dataflows status", "dataflows status --since 7d --json", codes=_CODES))(status)
+
+
+def status(context: typer.Context, since: Since = "24h", as_json: Json = False) -> None:
+    """Say how every job stands: what needs a person first, with what to do.
+
+    Looks at the runs of the last day, and at the jobs that `schedule --install` registered: one of those that did not
+    begin at its time is missing. Monitors (Zabbix, PRTG, Nagios) can go by the exit code.
+    """
+    call = invocation(context).begin(COMMAND, as_json)
+    jobs = standing(call.settings(), age(since, "--since"))
+    if call.output.as_json:
+        call.output.document(document(jobs))
+    else:
+        for line in lines(jobs):
+            call.output.say(line)
+    raise typer.Exit(call.output.ended(summary(jobs), exit_code(jobs)))
+
+
+def standing(settings: Settings, back: timedelta) -> list[JobStatus]:
+    """Return how every job stands, by the journal of the data folder."""
+    from dataflows.runs import nights
+    from dataflows.runs.history import see_what_died
+    from dataflows.runs.journal import Journal
+    from dataflows.runs.schedules import InstalledJobs
+
+    now = datetime.now(UTC)
+    since = now - back
+    with closing(Journal.open(settings.data_dir)) as journal:
+        see_what_died(journal, settings.data_dir)
+        runs = [run for run in journal.runs(limit=_MOST_RUNS) if nights.started(run) >= since - _LOOKED_BACK]
+        return nights.jobs_of(
+            runs,
+            InstalledJobs(journal).all(),
+            now=now,
+            since=since,
+            compare=lambda latest, before: nights.difference(journal, latest, before),
+        )
+
+
+def exit_code(jobs: Sequence[JobStatus]) -> ExitCode:
+    """Return 3 when a job needs a person, else 0."""
+    return ExitCode.SOME_FAILED if any(job.verdict.needs_a_person for job in jobs) else ExitCode.OK
+
+
+def summary(jobs: Sequence[JobStatus]) -> str:
+    """Say it all in one line."""
+    if not jobs:
+        return "no job ran, and none is installed"
+    need = sum(job.verdict.needs_a_person for job in jobs)
+    whole = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+    if need == 0:
+        return "all is well with the one job" if len(jobs) == 1 else f"all is well with all {whole}"
+    return f"{need} of {whole} need{'s' * (need == 1)} you"
+
+
+def lines(jobs: Sequence[JobStatus]) -> list[str]:
+    """Say how every job stands: a line for each, what happened and what to do below it."""
+    said: list[str] = []
+    for job in jobs:
+        began = _local(job.run.started_at) if job.run is not None else " " * 12
+        said.append(f"{job.verdict.value:<12}{job.name:<18}{began}  {_figures(job)}".rstrip())
+        said += [f"{'':<12}{text}" for text in (job.why, *_what_to_do(job)) if text]
+    return said
+
+
+def document(jobs: Sequence[JobStatus]) -> dict[str, object]:
+    """Return the JSON document."""
+    items = [
+        {
+            "job": job.name,
+            "command": job.command,
+            "verdict": job.verdict.value,
+            "needs_a_person": job.verdict.needs_a_person,
+            "run_id": job.run and job.run.run_id,
+            "started_at": job.run and job.run.started_at,
+            "exit_code": job.run and job.run.exit_code,
+            "counts": job.run and job.run.counts,
+            "runs": job.runs,
+            "new_errors": len(job.difference.new),
+            "gone_errors": len(job.difference.gone),
+            "why": job.why,
+            "hint": job.hint,
+        }
+        for job in jobs
+    ]
+    code = exit_code(jobs)
+    return {"run_id": None, "status": summary(jobs), "exit_code": int(code), "items": items, "error": None}
+
+
+def _figures(job: JobStatus) -> str:
+    from dataflows.cli.wording import counts_in_words
+
+    if job.run is None:
+        return ""
+    parts = [counts_in_words(job.run.counts)]
+    parts += [f"{len(job.difference.new)} new"] if job.difference.new and job.difference.kept else []
+    parts += [f"{job.runs} runs"] if job.runs > 1 else []
+    return ", ".join(parts)
+
+
+def _what_to_do(job: JobStatus) -> list[str]:
+    if not job.verdict.needs_a_person:
+        return []
+    return [job.hint, f"dataflows runs show {job.run.run_id[:8]}" if job.run is not None and job.run.exit_code else ""]
+
+
+def _local(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone().strftime("%d %b %H:%M")
