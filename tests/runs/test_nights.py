@@ -91,7 +91,7 @@ def test_a_job_that_works_again_says_so_once(night: Night) -> None:
 
 
 @pytest.mark.parametrize("aside", [{"dry_run": True}, {"rehearsal": True}])
-def test_rehearsals_and_reports_are_nobodys_night(night: Night, aside: dict[str, bool]) -> None:
+def test_rehearsals_and_reports_are_nobodys_night(night: Night, aside: dict[str, Any]) -> None:
     night.ran("csc-submit", 4, **aside)
     night.ran("report")
     assert night.verdicts() == []
