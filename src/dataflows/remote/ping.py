@@ -41,7 +41,7 @@ def ping(settings: Settings, job: str, what: What, *, stop: threading.Event | No
     until = time.monotonic() + _SECONDS
     try:
         policy = RetryPolicy(_ATTEMPTS, _SECONDS, _WAIT, stop)
-        policy.call(lambda: _told(session, _address(secret.reveal(), what), until, stop), "the health check")
+        policy.call(lambda: _send(session, _address(secret.reveal(), what), until, stop), "the health check")
     except DataflowsError:
         return False
     finally:
@@ -66,7 +66,7 @@ def healthy(settings: Settings, job: str, run: Callable[[], int]) -> int:
     return code
 
 
-def _told(session: Session, url: str, until: float, stop: threading.Event | None) -> None:
+def _send(session: Session, url: str, until: float, stop: threading.Event | None) -> None:
     left = max(0.0, until - time.monotonic())
     timeout = (min(_CONNECT, left), min(_ANSWER, left))
     broken_off = stop.is_set if stop else None

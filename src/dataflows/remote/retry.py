@@ -65,7 +65,7 @@ class RetryPolicy:
             stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.deadline),
             wait=self._wait,
             sleep=self._sleep,
-            before_sleep=partial(self._tell, service),
+            before_sleep=partial(self._report, service),
             reraise=True,
         )
         return retrying(fn)
@@ -82,7 +82,7 @@ class RetryPolicy:
         elif self.stop.wait(seconds):
             raise Interrupted("interrupted while waiting to try again", hint="go on with: dataflows runs resume")
 
-    def _tell(self, service: str, state: tenacity.RetryCallState) -> None:
+    def _report(self, service: str, state: tenacity.RetryCallState) -> None:
         if self.on_retry:
             self.on_retry(Retrying(service, state.attempt_number + 1, state.upcoming_sleep, str(_error(state))))
 

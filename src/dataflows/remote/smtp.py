@@ -99,7 +99,7 @@ class MailServer:
             ServiceDown: it does not want them now, the connection broke, or time is up.
         """
         try:
-            with _told(self.where):
+            with _translated(self.where):
                 self._smtp.ehlo_or_helo_if_needed()  # nothing was said yet without STARTTLS and login
                 self._envelope(self._smtp.mail(sender)[0], "sender", "check MAIL_FROM or NOTIFY_EMAIL, and SMTP_USER")
                 self._envelope(self._smtp.rcpt(recipient)[0], "recipient", "check NOTIFY_EMAIL")
@@ -121,7 +121,7 @@ class MailServer:
             ServiceDown: the connection broke, or time is up.
         """
         try:
-            with _told(self.where):
+            with _translated(self.where):
                 self._smtp.sendmail(sender, [recipient], data)
         except _Answered as answer:
             raise MessageRefused(f"{self.where} refused the message ({answer.code})") from None
@@ -150,7 +150,7 @@ def connected(settings: Settings, stop: threading.Event | None) -> Iterator[Mail
     smtp: _BoundedSmtp | None = None
     try:
         try:
-            with _told(where):
+            with _translated(where):
                 smtp = _opened(settings, host, port, bounds)
                 _log_in(smtp, settings, where)
         except _Answered as answer:
@@ -199,7 +199,7 @@ class _Answered(Exception):
 
 
 @contextmanager
-def _told(where: str) -> Iterator[None]:
+def _translated(where: str) -> Iterator[None]:
     """What the libraries raise, in our own words: a server's text may repeat anything."""
     try:
         yield

@@ -84,11 +84,11 @@ class Background:
     """Takes in jobs, and stops them all when the process has to end.
 
     Args:
-        told: is called with every outcome, in the thread of its job.
+        on_outcome: is called with every outcome, in the thread of its job.
     """
 
-    def __init__(self, told: Callable[[Outcome], None] = lambda _: None) -> None:
-        self._told = told
+    def __init__(self, on_outcome: Callable[[Outcome], None] = lambda _: None) -> None:
+        self._on_outcome = on_outcome
         self._lock = threading.RLock()  # a signal may come while its own thread holds it
         self._slots: dict[str, threading.BoundedSemaphore] = {}
         self._threads: set[threading.Thread] = set()
@@ -109,7 +109,7 @@ class Background:
             self._refuse_more()
             self._works.add(work)
             self._stops.add(work.stop)
-        self._thread(lambda: self._play(work, job, run_log), order.command, lambda: self._let_go(work))
+        self._thread(lambda: self._run(work, job, run_log), order.command, lambda: self._let_go(work))
         return work
 
     def running(self) -> set[str]:
@@ -126,14 +126,14 @@ class Background:
                 f"{MOST_TAKEN_IN} jobs are at work or waiting", hint="try again when some have ended", wait=30.0
             )
 
-    def _play(self, work: BackgroundJob, job: Job, run_log: RunLog) -> None:
+    def _run(self, work: BackgroundJob, job: Job, run_log: RunLog) -> None:
         order = work.order
         try:
             run_log.attach()
             run_log.log_start(order.command)
             outcome = run_job(order, lambda run: self._in_turn(work, job, run), run_log.log_event, stop=work.stop)
             run_log.log_end(outcome)
-            self._tell(outcome)
+            self._report(outcome)
             work.ended.set_result(outcome)
         except BaseException as error:
             self._failed(work, error, run_log)
@@ -141,9 +141,9 @@ class Background:
             run_log.detach()
             self._let_go(work)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _report(self, outcome: Outcome) -> None:
         try:
-            self._told(outcome)
+            self._on_outcome(outcome)
         except Exception:  # such as a closed stderr: the run has ended as it has, whoever can be told
             log.exception("unexpected error in telling how a run ended")
 
@@ -229,7 +229,7 @@ class Background:
         return not any(thread.is_alive() for thread in threads)
 
     def _thread(self, target: Callable[[], None], name: str, undo: Callable[[], None]) -> None:
-        def play() -> None:
+        def run() -> None:
             try:
                 target()
             finally:
@@ -237,7 +237,7 @@ class Background:
                     self._threads.discard(thread)
 
         # a daemon: the grace is kept by ``join``, and a request that hangs must not keep the process from ending
-        thread = threading.Thread(target=play, name=name, daemon=True)
+        thread = threading.Thread(target=run, name=name, daemon=True)
         with self._lock:
             self._threads.add(thread)
         try:

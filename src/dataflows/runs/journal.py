@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dataflows.errors import BadInput, ServiceDown, SettingUnusable
 from dataflows.runs.records import (
@@ -44,7 +45,11 @@ __all__ = [
     "Journal",
     "RunRecord",
     "now",
+    "of_values",
 ]
+
+
+_VALUES = 500  # in one statement
 
 
 class Journal(RunStore):
@@ -135,6 +140,21 @@ class Journal(RunStore):
                 return None
             row = db.execute("SELECT version FROM parts WHERE part = ?", (part,)).fetchone()
         return row[0] if row else None
+
+
+def of_values(
+    db: sqlite3.Connection,
+    select: str,
+    column: str,
+    values: Sequence[object],
+    more: str = "",
+    more_values: Sequence[object] = (),
+) -> Iterator[Any]:
+    """The rows of a select whose column has one of these values, however many they are. ``more``: what else counts."""
+    for start in range(0, len(values), _VALUES):
+        part = values[start : start + _VALUES]
+        marks = ", ".join("?" * len(part))
+        yield from db.execute(f"{select} WHERE {column} IN ({marks}){more}", (*part, *more_values)).fetchall()
 
 
 def _run_script(db: sqlite3.Connection, script: str) -> None:

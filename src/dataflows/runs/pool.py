@@ -127,11 +127,11 @@ def each(
     if workers <= 1:
         yield from _serially(work, items, stop)
         return
-    crew = _Workers(work, workers, stop, grace)
+    pool = _Workers(work, workers, stop, grace)
     try:
-        yield from crew.run(items)
+        yield from pool.run(items)
     finally:
-        crew.dismiss()
+        pool.dismiss()
 
 
 def _serially(work: Callable[[T], R], items: Iterable[T | TryLater], stop: Flag) -> Iterator[R]:
@@ -166,7 +166,7 @@ class _Workers(Generic[T, R]):
         # daemons: a request that hangs must not keep the process from ending after its grace
         # each in a copy of the run's context, by which its log knows what was said in its threads
         self._threads = [
-            threading.Thread(target=copy_context().run, args=(self._labour,), daemon=True) for _ in range(workers)
+            threading.Thread(target=copy_context().run, args=(self._worker,), daemon=True) for _ in range(workers)
         ]
         for thread in self._threads:
             thread.start()
@@ -216,7 +216,7 @@ class _Workers(Generic[T, R]):
         self._failure = self._failure or result.failure
         return result.values
 
-    def _labour(self) -> None:
+    def _worker(self) -> None:
         while (item := self._tasks.get()) is not None:
             try:
                 late = self._halt.is_set() or self._stop.is_set()

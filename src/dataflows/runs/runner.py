@@ -18,7 +18,7 @@ from dataflows.errors import DataflowsError, ExitCode, Interrupted
 from dataflows.events import Event, Planned, Step, Tally, Waiting, Warned
 from dataflows.runs import journal as states
 from dataflows.runs.clock import AHEAD, Clock
-from dataflows.runs.garbage import sweep
+from dataflows.runs.gc_tuning import sweep
 from dataflows.runs.journal import Journal
 from dataflows.runs.lock import only_one
 from dataflows.runs.pool import Stop
@@ -136,7 +136,7 @@ class _JobRunner:
         clock = Clock(self._journal, run_id)
         run = Run(run_id, self._journal, order.data_dir, self._take, self._stop, clock=clock)
         with signals(run.stop, self._stopping):
-            self._play(run, job)
+            self._events(run, job)
         if jumped := clock.jumped:
             self._take(_JUMPED)
             run.report["clock_jumped"] = True
@@ -159,7 +159,7 @@ class _JobRunner:
         tally = self._tally
         return {"done": tally.done, "failed": tally.failed, "skipped": tally.skipped, "pending": tally.pending}
 
-    def _play(self, run: Run, job: Job) -> None:
+    def _events(self, run: Run, job: Job) -> None:
         resume = f"dataflows runs resume {run.id[:8]}"
         try:
             for event in job(run):

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dataflows.errors import SettingUnusable
-from dataflows.runs.garbage import rare_collections
+from dataflows.runs.gc_tuning import rare_collections
 from dataflows.runs.pool import Stop
 from dataflows.runs.runner import signals
 from dataflows.settings import Secret

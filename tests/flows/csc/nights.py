@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from dataflows.errors import DataflowsError
 from dataflows.flows.csc import job
 from dataflows.flows.csc.table import staging_table
-from dataflows.runs import garbage
+from dataflows.runs import gc_tuning
 from dataflows.runs.journal import Journal
 from dataflows.runs.runner import Order, Outcome, run_job
 from dataflows.sandbox.receiver import ChildKey
@@ -107,7 +107,7 @@ class Service:
             closing.callback(sa.event.remove, sa.Engine, "commit", self._before_commit)
             # else every night would have statements of its own to compile
             _everywhere(patch, staging_table, cache(staging_table))
-            _everywhere(patch, garbage.sweep, lambda: None)  # it looks at all of the test tools, every eighth night
+            _everywhere(patch, gc_tuning.sweep, lambda: None)  # it looks at all of the test tools, every eighth night
             gc.freeze()
             closing.callback(gc.unfreeze)
             self._commit = self.box.receiver._committed

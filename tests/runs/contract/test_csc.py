@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def acks(journal: Journal) -> Acknowledgements:
     return acks_of(journal)
 
 
-def send(journal: Journal, acks: Acknowledgements, name: str, row: int, *, held: bytes = b"hash", **more: str) -> bytes:
+def send(journal: Journal, acks: Acknowledgements, name: str, row: int, *, held: bytes = b"hash", **more: Any) -> bytes:
     """One child from the doubt before its request to the acknowledgement."""
     child = acks.key(name)
     acks.mark([Doubt(child, held, None, row)])

@@ -18,7 +18,7 @@ from dataflows.flows.csc.delta import Payload
 from dataflows.flows.csc.records import PURGED, Ack, Doubt, Owed, Place, Receipt, digest
 from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.flows.csc.skeleton import Skeleton
-from dataflows.runs.journal import Item, Journal, now
+from dataflows.runs.journal import Item, Journal, now, of_values
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run
 
@@ -110,16 +110,10 @@ class Acknowledgements:
         return {by_child[child]: ack for child, ack in self.of(list(by_child)).items()}
 
     def _by_receipt(self, receipts: Collection[str]) -> Iterator[tuple[str, bytes | None]]:
-        values = list(receipts)
-        for start in range(0, len(values), 500):
-            part = values[start : start + 500]
-            with self._journal.reading() as db:
-                yield from db.execute(
-                    "SELECT receipt, CASE WHEN max(coalesce(shared, 1)) = 0 THEN max(child) END"  # noqa: S608
-                    " FROM csc_children"
-                    f" WHERE receiver = ? AND receipt IN ({', '.join('?' * len(part))}) GROUP BY receipt",
-                    (self._receiver, *part),
-                ).fetchall()
+        alone = "SELECT receipt, CASE WHEN max(coalesce(shared, 1)) = 0 THEN max(child) END FROM csc_children"
+        with self._journal.reading() as db:
+            ours = " AND receiver = ? GROUP BY receipt"
+            yield from of_values(db, alone, "receipt", list(receipts), ours, [self._receiver])
 
     def holds(self) -> int:
         """Return how many children the receiver holds, or may hold, as far as we know."""
@@ -203,15 +197,9 @@ class Acknowledgements:
         return map(Ack._make, self._among(self._columns, column, values, extra))
 
     def _among(self, columns: str, column: str, values: Sequence[object], extra: str) -> Iterator[tuple[Any, ...]]:
-        statement = (
-            f"SELECT {columns} FROM csc_children"  # noqa: S608
-            f" WHERE receiver = ? {extra} AND {column} IN ({{marks}})"
-        )
         with self._journal.reading() as db:
-            for start in range(0, len(values), 500):
-                part = values[start : start + 500]
-                marks = ", ".join("?" * len(part))
-                yield from db.execute(statement.format(marks=marks), (self._receiver, *part))
+            ours = f" AND receiver = ? {extra}"
+            yield from of_values(db, f"SELECT {columns} FROM csc_children", column, values, ours, [self._receiver])  # noqa: S608
 
     # --- writing ----------------------------------------------------------------------------------------------
 

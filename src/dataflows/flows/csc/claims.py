@@ -7,7 +7,7 @@ from collections.abc import Collection
 from urllib.parse import urlsplit, urlunsplit
 
 from dataflows.flows.csc.records import PURGED, SCHEMA, UNKNOWN, Place
-from dataflows.runs.journal import Journal, now
+from dataflows.runs.journal import Journal, now, of_values
 
 _KEYS = ("CREATE TABLE csc_keys (fingerprint BLOB NOT NULL)",)
 
@@ -95,18 +95,12 @@ class ClaimedTable:
 
     def receivers_of(self, receipts: Collection[str]) -> set[str | None]:
         """Return which receivers gave these receipts, as far as the journal knows; None stands for this one."""
-        found: set[str | None] = set()
-        values = list(receipts)
-        for start in range(0, len(values), 500):
-            part = values[start : start + 500]
-            with self._journal.reading() as db:
-                rows = db.execute(
-                    "SELECT DISTINCT r.id, r.address, r.la_code FROM csc_children c"  # noqa: S608
-                    f" JOIN csc_receivers r ON r.id = c.receiver WHERE c.receipt IN ({', '.join('?' * len(part))})",
-                    part,
-                ).fetchall()
-            found |= {None if row[0] == self.receiver else f"{row[1]} (LA {row[2]})" for row in rows}
-        return found
+        givers = (
+            "SELECT DISTINCT r.id, r.address, r.la_code FROM csc_children c JOIN csc_receivers r ON r.id = c.receiver"
+        )
+        with self._journal.reading() as db:
+            rows = list(of_values(db, givers, "c.receipt", list(receipts)))
+        return {None if row[0] == self.receiver else f"{row[1]} (LA {row[2]})" for row in rows}
 
     def note_walk(self, rows: int) -> bool:
         """Note how long the table is; returns whether that is at least half of what is usual.

@@ -30,7 +30,7 @@ from dataflows.flows.csc.table import StagedRow, open_engine, staging_table
 from dataflows.flows.csc.writers import NullWriter, StagingWriter
 from dataflows.remote.retry import RetryPolicy
 from dataflows.runs import flow
-from dataflows.runs.garbage import rare_collections
+from dataflows.runs.gc_tuning import rare_collections
 from dataflows.runs.journal import Journal
 from dataflows.runs.keys import IdentifierCipher
 from dataflows.runs.runner import Run

@@ -8,9 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from dataflows.runs.journal import Journal
-
-_LOOK_UP = 500
+from dataflows.runs.journal import Journal, of_values
 
 
 class NameTable:
@@ -37,13 +35,10 @@ class NameTable:
 
     def of(self, keys: Sequence[str]) -> list[tuple[str, int]]:
         """Return the rows of children, which are given in lower case: child and row id."""
-        found: list[tuple[str, int]] = []
-        for start in range(0, len(keys), _LOOK_UP):
-            part = {self._hash(key): key for key in keys[start : start + _LOOK_UP]}
-            statement = f"SELECT name, row_id FROM csc_named WHERE name IN ({', '.join('?' * len(part))})"  # noqa: S608
-            with self._journal.reading() as db:
-                found += [(part[name], row_id) for name, row_id in db.execute(statement, list(part))]
-        return found
+        hashes = {self._hash(key): key for key in keys}
+        with self._journal.reading() as db:
+            found = of_values(db, "SELECT name, row_id FROM csc_named", "name", list(hashes))
+            return [(hashes[name], row_id) for name, row_id in found]
 
     def _hash_of(self, key: str) -> bytes:
         return hashlib.blake2b(key.encode(), digest_size=16, key=self._key).digest()

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataflows.errors import AlreadyRunning
 from dataflows.flows.hospitals.batch import Batch
 from dataflows.flows.hospitals.rows import COMMAND, NEVER, BatchEntry, Portion, State, directory_address
-from dataflows.runs.journal import Item, Journal
+from dataflows.runs.journal import Item, Journal, of_values
 from dataflows.runs.lock import is_running
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ class BatchStore:
     def claim(self, run_id: str, batch_ids: Sequence[str]) -> None:
         """Make sure that no living run has one of these batches. Raises AlreadyRunning."""
         with self._journal.transaction() as db:
-            found = of_values(db, "SELECT holder FROM hospital_batches", batch_ids)
+            found = of_values(db, "SELECT holder FROM hospital_batches", "batch_id", batch_ids)
             holders = {holder for (holder,) in found} - {run_id}
-            for run, target in of_values(db, "SELECT run_id, target FROM runs", sorted(holders), "run_id"):
+            for run, target in of_values(db, "SELECT run_id, target FROM runs", "run_id", sorted(holders)):
                 mine = db.execute("SELECT target FROM runs WHERE run_id = ?", (run_id,)).fetchone()
                 if mine != (target,) and is_running(self._data_dir, COMMAND, target):
                     raise AlreadyRunning(
@@ -105,7 +105,7 @@ class BatchStore:
     def stand_ins(self, batch_ids: Sequence[str]) -> list[tuple[str, str, int]]:
         """Return the batches by which earlier versions replaced lost rows of these: id, parent, and place in that."""
         with self._journal.reading() as db:
-            found = of_values(db, "SELECT batch_id, parent, place FROM hospital_batches", batch_ids, "parent")
+            found = of_values(db, "SELECT batch_id, parent, place FROM hospital_batches", "parent", batch_ids)
             return [(batch_id, parent, place) for batch_id, parent, place in found]
 
     # --- rows -------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ class BatchStore:
         """Return the rows of batches as the journal has them."""
         found = {portion.batch_id: [BatchEntry(row) for row in portion.rows] for portion in portions}
         with self._journal.reading() as db:
-            for batch_id, place, *rest in of_values(db, "SELECT * FROM hospital_rows", list(found)):
+            for batch_id, place, *rest in of_values(db, "SELECT * FROM hospital_rows", "batch_id", list(found)):
                 if place < len(found[batch_id]):
                     self._recall(found[batch_id][place], *rest)
         return list(found.values())
@@ -145,7 +145,7 @@ class BatchStore:
         by_id, now = {batch.batch_id: batch for batch in batches}, time.monotonic()
         with self._journal.reading() as db:
             for batch_id, suspect, host in of_values(
-                db, "SELECT batch_id, suspect, host FROM hospital_batches", list(by_id)
+                db, "SELECT batch_id, suspect, host FROM hospital_batches", "batch_id", list(by_id)
             ):
                 if suspect is not None:
                     by_id[batch_id].foreign_since = no_later_than(suspect, host, self.host, now)
@@ -217,7 +217,7 @@ class BatchStore:
         with self._journal.reading() as db:
             return {
                 one
-                for one, active in of_values(db, "SELECT batch_id, active FROM hospital_batches", batch_ids)
+                for one, active in of_values(db, "SELECT batch_id, active FROM hospital_batches", "batch_id", batch_ids)
                 if active
             }
 
@@ -242,21 +242,6 @@ def no_later_than(given_up: float | None, host: str | None, here: str, now: floa
     if given_up is None or host != here:
         return now
     return given_up if given_up <= now else 0.0
-
-
-def of_values(
-    db: sqlite3.Connection,
-    select: str,
-    values: Sequence[str],
-    column: str = "batch_id",
-    more: str = "",
-    more_values: Sequence[object] = (),
-) -> Iterator[Any]:
-    """The rows of a select whose column has one of these values, however many they are. ``more``: what else counts."""
-    for start in range(0, len(values), 500):
-        part = values[start : start + 500]
-        marks = ", ".join("?" * len(part))
-        yield from db.execute(f"{select} WHERE {column} IN ({marks}){more}", (*part, *more_values)).fetchall()
 
 
 Clock = Callable[[], float]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import BadInput
-from dataflows.flows.hospitals.ledger import BatchStore, no_later_than, of_values
+from dataflows.flows.hospitals.ledger import BatchStore, no_later_than
 from dataflows.flows.hospitals.rows import COMMAND, NEVER, FileContent, Hospital, HospitalRow, KeptPlan, SkippedRow
-from dataflows.runs.journal import ABANDONED, RESUMABLE, RUNNING, Journal, RunRecord
+from dataflows.runs.journal import ABANDONED, RESUMABLE, RUNNING, Journal, RunRecord, of_values
 from dataflows.runs.lock import is_running
 from dataflows.store.files import private_folder, unusable, write_whole
 
@@ -100,8 +100,8 @@ class UploadStore:
                 for seq, other, *upload in of_values(
                     db,
                     f"SELECT r.seq, r.run_id, {_UPLOAD} {_JOINED}",
-                    names,
                     "rows",
+                    names,
                     f" AND u.size = ? AND (r.target LIKE '%{AGAIN}') = ? AND r.run_id <> ? AND r.state IN (?, ?)",
                     (size, again, run_id, RESUMABLE, RUNNING),
                 )
@@ -123,8 +123,8 @@ class UploadStore:
                 for seq, *upload in of_values(
                     db,
                     f"SELECT r.seq, {_UPLOAD} {_JOINED}",
-                    names,
                     "rows",
+                    names,
                     " AND r.state <> ? ORDER BY r.seq DESC LIMIT ?",
                     (ABANDONED, _PLANS_KEPT),
                 )

@@ -22,7 +22,7 @@ from dataflows.flows.practice.therapists.files import Found
 from dataflows.flows.practice.therapists.importing import Importer
 from dataflows.flows.practice.therapists.reporting import Reporter, message
 from dataflows.flows.practice.therapists.tracking import FileNews, TrackedFile
-from dataflows.runs.garbage import rare_collections
+from dataflows.runs.gc_tuning import rare_collections
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings

@@ -1,0 +1,152 @@
+BEGIN TRANSACTION;
+CREATE TABLE clock_doubts (run_id TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE cqc_fetches (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id TEXT NOT NULL,
+        folder TEXT NOT NULL,
+        at TEXT NOT NULL,
+        source TEXT NOT NULL,
+        url TEXT NOT NULL,
+        file TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        etag TEXT,
+        last_modified TEXT,
+        seconds REAL NOT NULL,
+        tries INTEGER NOT NULL,
+        good INTEGER NOT NULL
+    , columns TEXT);
+INSERT INTO "cqc_fetches" VALUES(1,'x','/files','2026-01-01T02:00:00.000+00:00','homecare','https://x/a.csv','cqc_homecare_20260101_020304Z.csv',10,2,'ab','"e"',NULL,0.5,2,1,NULL);
+CREATE TABLE csc_children (
+        id INTEGER PRIMARY KEY,
+        receiver INTEGER NOT NULL,
+        child BLOB NOT NULL,
+        held BLOB,
+        receipt TEXT,
+        in_doubt BLOB,
+        reset TEXT,
+        table_id INTEGER,
+        row_id INTEGER,
+        person BLOB,
+        unwritten BLOB,
+        write_back TEXT,
+        fingerprint BLOB,
+        status TEXT,
+        row_state TEXT,
+        at TEXT NOT NULL, skeleton BLOB, owed INTEGER, overruled INTEGER,
+        UNIQUE (receiver, child)
+    );
+INSERT INTO "csc_children" VALUES(1,1,X'921DF2FEF5B7784D2E779AD8D7C3D72FA03AB518',X'68617368','receipt SYN1',NULL,NULL,1,7,NULL,NULL,NULL,NULL,NULL,NULL,'2026-01-01T02:00:00.000+00:00',NULL,NULL,NULL);
+INSERT INTO "csc_children" VALUES(2,1,X'664A27A9E93061950618C0751ACFD6FF0FC29E8B',NULL,NULL,X'646F756274',NULL,1,8,NULL,NULL,NULL,NULL,NULL,NULL,'2026-01-01T02:00:00.000+00:00',NULL,NULL,NULL);
+CREATE TABLE csc_keys (fingerprint BLOB NOT NULL);
+INSERT INTO "csc_keys" VALUES(X'DD630A267D5152021908E838369B9771');
+CREATE TABLE csc_receivers (
+        id INTEGER PRIMARY KEY, address TEXT NOT NULL, la_code TEXT NOT NULL, taken_over INTEGER, UNIQUE (address, la_code)
+    );
+INSERT INTO "csc_receivers" VALUES(1,'https://council.example/api','301',NULL);
+CREATE TABLE csc_tables (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, receiver INTEGER REFERENCES csc_receivers (id)
+    );
+INSERT INTO "csc_tables" VALUES(1,'db#children',1);
+CREATE TABLE csc_walks (
+        receiver INTEGER NOT NULL, table_id INTEGER NOT NULL, usual INTEGER NOT NULL, orphans INTEGER, at TEXT,
+        PRIMARY KEY (receiver, table_id)
+    );
+CREATE TABLE hospital_batches (
+        batch_id TEXT PRIMARY KEY, holder TEXT NOT NULL, parent TEXT, place INTEGER, active INTEGER NOT NULL DEFAULT 0,
+        suspect REAL, host TEXT
+    );
+INSERT INTO "hospital_batches" VALUES('33333333-3333-4333-8333-333333333333','22222222-2222-4222-8222-222222222222',NULL,NULL,0,NULL,NULL);
+CREATE TABLE hospital_contents (content TEXT PRIMARY KEY, suspect REAL, host TEXT) WITHOUT ROWID;
+INSERT INTO "hospital_contents" VALUES('key',NULL,NULL);
+CREATE TABLE hospital_directories (
+        address TEXT PRIMARY KEY, started REAL NOT NULL, counted INTEGER NOT NULL, closed REAL NOT NULL
+    );
+INSERT INTO "hospital_directories" VALUES('https://directory.example',100.0,20,0.0);
+CREATE TABLE hospital_rows (
+        batch_id TEXT NOT NULL, place INTEGER NOT NULL, state TEXT NOT NULL, hospital_id INTEGER,
+        attempts INTEGER NOT NULL, unanswered INTEGER NOT NULL, given_up REAL, host TEXT, seconds REAL, code TEXT,
+        PRIMARY KEY (batch_id, place)
+    ) WITHOUT ROWID
+    ;
+INSERT INTO "hospital_rows" VALUES('33333333-3333-4333-8333-333333333333',0,'created',70,1,0,NULL,NULL,0.5,NULL);
+INSERT INTO "hospital_rows" VALUES('33333333-3333-4333-8333-333333333333',1,'unknown',NULL,1,1,5.0,'synthetic',NULL,'no_answer');
+CREATE TABLE hospital_uploads (
+        run_id TEXT PRIMARY KEY, upload TEXT NOT NULL, occurrence INTEGER NOT NULL, path TEXT NOT NULL,
+        rows TEXT NOT NULL, size INTEGER NOT NULL
+    , plan TEXT);
+INSERT INTO "hospital_uploads" VALUES('22222222-2222-4222-8222-222222222222','key',0,'/file.csv','rows',20,NULL);
+CREATE TABLE items (
+        run_id TEXT NOT NULL,
+        key TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        started_at TEXT,
+        ended_at TEXT,
+        code TEXT,
+        message TEXT,
+        PRIMARY KEY (run_id, key)
+    ) WITHOUT ROWID;
+INSERT INTO "items" VALUES('11111111-1111-4111-8111-111111111111','7','done',1,NULL,'2026-01-01T02:00:00.000+00:00',NULL,NULL);
+INSERT INTO "items" VALUES('22222222-2222-4222-8222-222222222222','1','done',1,NULL,'2026-01-02T02:00:00.000+00:00',NULL,NULL);
+INSERT INTO "items" VALUES('22222222-2222-4222-8222-222222222222','2','unknown',1,NULL,'2026-01-02T02:00:00.000+00:00','no_answer',NULL);
+CREATE TABLE parts (part TEXT PRIMARY KEY, version INTEGER NOT NULL);
+INSERT INTO "parts" VALUES('runs',3);
+INSERT INTO "parts" VALUES('cqc',2);
+INSERT INTO "parts" VALUES('csc key',1);
+INSERT INTO "parts" VALUES('csc',2);
+INSERT INTO "parts" VALUES('hospitals',2);
+INSERT INTO "parts" VALUES('clock',1);
+INSERT INTO "parts" VALUES('trouble',1);
+CREATE TABLE run_batches (
+        run_id TEXT NOT NULL, place INTEGER NOT NULL, batch_id TEXT NOT NULL, PRIMARY KEY (run_id, place)
+    ) WITHOUT ROWID;
+INSERT INTO "run_batches" VALUES('22222222-2222-4222-8222-222222222222',0,'33333333-3333-4333-8333-333333333333');
+CREATE TABLE run_reports (run_id TEXT PRIMARY KEY, report TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE runs (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id TEXT NOT NULL UNIQUE,
+        command TEXT NOT NULL,
+        target TEXT NOT NULL,
+        batch_id TEXT,
+        state TEXT NOT NULL,
+        started_at TEXT NOT NULL,
+        ended_at TEXT,
+        pid INTEGER NOT NULL,
+        host TEXT NOT NULL,
+        options TEXT NOT NULL,
+        counts TEXT NOT NULL DEFAULT '{}',
+        total INTEGER,
+        step TEXT NOT NULL DEFAULT '',
+        exit_code INTEGER,
+        error_code TEXT,
+        error TEXT,
+        hint TEXT,
+        log_file TEXT,
+        continued_by TEXT
+    );
+INSERT INTO "runs" VALUES(1,'11111111-1111-4111-8111-111111111111','csc-submit','table',NULL,'done','2026-01-01T02:00:00.000+00:00','2026-01-01T02:00:00.000+00:00',11,'synthetic','{"full": false}','{"done": 1}',1,'',0,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "runs" VALUES(2,'22222222-2222-4222-8222-222222222222','hospitals-bulk','key','33333333-3333-4333-8333-333333333333','resumable','2026-01-02T02:00:00.000+00:00','2026-01-02T02:00:00.000+00:00',12,'synthetic','{"key": "key"}','{"done": 1, "pending": 1}',2,'',130,NULL,NULL,NULL,NULL,NULL);
+CREATE TABLE trouble (
+        command TEXT PRIMARY KEY, code INTEGER NOT NULL, passes INTEGER NOT NULL, told INTEGER NOT NULL
+    ) WITHOUT ROWID
+    ;
+INSERT INTO "trouble" VALUES('csc-submit',12,1,12);
+CREATE INDEX runs_by_target ON runs (command, target, seq);
+CREATE INDEX cqc_fetches_by_source ON cqc_fetches (folder, source, good, id)
+    ;
+CREATE INDEX csc_children_by_row ON csc_children (table_id, row_id);
+CREATE INDEX csc_children_to_write ON csc_children (table_id) WHERE write_back IS NOT NULL
+    ;
+CREATE INDEX hospital_uploads_by_path ON hospital_uploads (path);
+CREATE INDEX hospital_uploads_by_rows ON hospital_uploads (rows);
+CREATE INDEX hospital_batches_by_parent ON hospital_batches (parent) WHERE parent IS NOT NULL;
+CREATE INDEX run_batches_by_id ON run_batches (batch_id);
+CREATE INDEX csc_children_by_receipt ON csc_children (receipt) WHERE receipt IS NOT NULL;
+CREATE INDEX csc_children_owed ON csc_children (owed) WHERE owed IS NOT NULL;
+CREATE INDEX csc_children_in_doubt ON csc_children (receiver) WHERE in_doubt IS NOT NULL;
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('runs',2);
+INSERT INTO "sqlite_sequence" VALUES('cqc_fetches',1);
+COMMIT;
