@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _SETTINGS_INTRO = """\
 # Settings
 
-A flag beats the environment, the environment beats the env file, the env file beats the default.
+A flag takes precedence over the environment, the environment over the env file, the env file over the default.
 
 The env file is the one named with `--env-file` (or in `DATAFLOWS_ENV_FILE`), else `.env` in the working folder (unless
 that folder belongs to Windows, where Task Scheduler starts programs), else `.env` beside the exe. A relative `DATA_DIR`
@@ -52,9 +52,9 @@ write the operator's columns of `therapists`. `patient_consents` and `patient_re
 def env_example() -> str:
     """The text of .env.example: every setting, grouped by flow; those with a default are shown with it."""
     lines = [
-        "# Settings of dataflows. Copy this file to .env and fill in what is yours.",
-        "# A flag beats the environment, which beats this file, which beats the default.",
-        "# Write values as they are, without quotes. Lines that begin with # are remarks; those that",
+        "# Settings of dataflows. Copy this file to .env and fill in your values.",
+        "# A flag takes precedence over the environment, the environment over this file, this file over the default.",
+        "# Write values without quotes. Lines that begin with # are comments; those that",
         "# hold a setting show its default.",
         "# This file was written by tools/generate.py from the code.",
     ]

@@ -106,7 +106,7 @@ def test_failures_with_what_to_do(world: World) -> None:
     with world.serving() as served:
         served.upload("/hospitals/bulk", world.write(3))
         found = page(served)
-        assert "Broken off, can be resumed" in found.text
+        assert "Interrupted, can be resumed" in found.text
         [link] = [one["href"] for one in found.all("a") if re.fullmatch(r"/runs/[0-9a-f-]{36}", one["href"] or "")]
         assert link is not None
         detail = page(served, link)

@@ -33,29 +33,32 @@ def register(app: typer.Typer) -> None:
 def cqc_fetch(
     context: typer.Context,
     sources: Annotated[
-        list[str] | None, typer.Option("--source", help="Only this source; may be given several times.")
+        list[str] | None, typer.Option("--source", help="Fetch only this source; may be repeated.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", readable=False, help="Folder for the files (default: DATA_DIR).")
     ] = None,
     changes: Annotated[
-        bool, typer.Option("--changes", help="Also write what is new, gone and changed since the last good file.")
+        bool, typer.Option("--changes", help="Also list what is new, gone or changed since the last good file.")
     ] = False,
     merged: Annotated[
-        bool, typer.Option("--merged", help="Also write the union of the sources, one row per location.")
+        bool, typer.Option("--merged", help="Also write one file of all sources, one row per location.")
     ] = False,
     skip_unchanged: Annotated[
         bool, typer.Option("--skip-unchanged", help="Do not save a file that is the same as the last one.")
     ] = False,
     accept_shrink: Annotated[
-        bool, typer.Option("--accept-shrink", help="A file with under half the records of the last one is right.")
+        bool, typer.Option("--accept-shrink", help="Accept a file with under half the records of the last one.")
     ] = False,
     allow_ragged: Annotated[
-        int, typer.Option("--allow-ragged", min=0, help="Take so many records of another width than the header.")
+        int,
+        typer.Option("--allow-ragged", min=0, help="Accept up to this many records with too few or too many columns."),
     ] = 0,
     keep_days: Annotated[
         int | None,
-        typer.Option("--keep-days", min=0, max=36_500, help="Remove files of ours older than this; 0: none."),
+        typer.Option(
+            "--keep-days", min=0, max=36_500, help="Remove downloads older than this many days (0: keep all)."
+        ),
     ] = None,
     dry_run: DryRun = False,
     workers: Workers = None,
@@ -63,8 +66,8 @@ def cqc_fetch(
 ) -> None:
     """Download the CSV exports of the Care Quality Commission.
 
-    A file gets its final name only when it is whole and right, so whatever carries such a name can be built upon.
-    Running the command again fetches again; nothing is ever overwritten.
+    A file gets its final name only when it is complete and valid, so a file with such a name can be relied on.
+    Running the command again downloads again; nothing is ever overwritten.
     """
     call = invocation(context).begin(COMMAND, as_json)
     settings = call.settings(cqc_keep_days=keep_days)

@@ -31,50 +31,50 @@ def csc_submit(
     context: typer.Context,
     mode: Annotated[
         Literal["auto", "full"] | None,
-        typer.Option("--mode", help="auto: only what changed, where that is safe. full: whole children."),
+        typer.Option("--mode", help="auto: send only what changed, where that is safe. full: send whole records."),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Send at most so many children.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Send at most this many children.")] = None,
     child: Annotated[
-        str | None, typer.Option("--child", help="Only this child: its la_child_id, else its person_id.")
+        str | None, typer.Option("--child", help="Only this child, by la_child_id or else by person_id.")
     ] = None,
     resend: Annotated[
-        bool, typer.Option("--resend", help="With --child: send it whole after a purge, whatever its status.")
+        bool, typer.Option("--resend", help="With --child: purge it and send it whole, whatever its status.")
     ] = False,
     purge: Annotated[
-        bool, typer.Option("--purge", help="With --child: purge a child that is deleted, or that no row names.")
+        bool, typer.Option("--purge", help="With --child: purge a child that is deleted or has no row.")
     ] = False,
     purge_orphans: Annotated[
-        bool, typer.Option("--purge-orphans", help="Purge the children at the API that no row names any more.")
+        bool, typer.Option("--purge-orphans", help="Purge the children at the API that no longer have a row.")
     ] = False,
     retry_errors: Annotated[
-        bool, typer.Option("--retry-errors/--no-retry-errors", help="Also rows that ended in error before.")
+        bool, typer.Option("--retry-errors/--no-retry-errors", help="Whether to include rows that failed before.")
     ] = True,
     dry_run: DryRun = False,
     out: Annotated[
-        Path | None, typer.Option("--out", readable=False, help="With --dry-run: write the batches into this folder.")
+        Path | None, typer.Option("--out", readable=False, help="With --dry-run: write the batches to this folder.")
     ] = None,
     show: Annotated[
-        int | None, typer.Option("--show", help="Print what would be sent for the row of this id; terminal only.")
+        int | None, typer.Option("--show", help="Print what would be sent for the row with this id; terminal only.")
     ] = None,
     requeue: Annotated[
-        bool, typer.Option("--requeue", help="Send every row whole, such as to a receiver that is new.")
+        bool, typer.Option("--requeue", help="Send every row whole, for example to a new receiver.")
     ] = False,
     takeover: Annotated[
-        bool, typer.Option("--takeover", help="Go on with a table that another machine, tool or key sent before.")
+        bool, typer.Option("--takeover", help="Take over a table that another machine, tool or key has sent.")
     ] = False,
     rehearsal: Annotated[
         bool, typer.Option("--rehearsal", help="Send to a test receiver; write nothing back.")
     ] = False,
     allow_mass_delete: Annotated[
-        bool, typer.Option("--allow-mass-delete", help="Lift CSC_MAX_DELETE_PERCENT for this run.")
+        bool, typer.Option("--allow-mass-delete", help="Ignore CSC_MAX_DELETE_PERCENT for this run.")
     ] = False,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Send pending children to the DfE CSC API.
 
-    Only what changed since the last acknowledged submission is sent, unless that is not known for sure. A row that is
-    reloaded meanwhile stays pending. Running the command again goes on where an interrupted run stopped.
+    Only what has changed since the last acknowledged submission is sent, or the whole child where that is uncertain. A
+    row that is reloaded meanwhile stays pending. Running the command again continues where an interrupted run stopped.
     """
     call = invocation(context).begin(COMMAND, as_json)
     _refuse_contradictions(dry_run=dry_run, out=out, requeue=requeue, takeover=takeover, rehearsal=rehearsal)

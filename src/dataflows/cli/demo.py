@@ -37,16 +37,16 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     context: typer.Context,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder, and say where it is.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder and say where it is.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the program at work, on made-up data.
+    """Show the program at work on made-up data.
 
-    Reads no settings, writes into a temporary folder only, and nothing leaves this machine. Starts stand-ins for the
-    remote services and runs all five flows, each once more after some data has changed and some calls are broken:
-    csc-submit (children change, calls fail), hospitals-bulk (answers are lost, a run breaks off and is resumed),
-    patient-import (objects wait, people come again), therapist-import (the files of a week later, one cut off) and
-    cqc-fetch (files come whole, change, break off). Checks every figure of all runs, and what is there in the end.
+    Reads no settings, writes only to a temporary folder, and sends nothing outside this machine. Starts stand-ins for
+    the remote services and runs all five flows, each again after data has changed and calls have been made to fail:
+    csc-submit (children change, calls fail), hospitals-bulk (answers are lost, a run is interrupted and resumed),
+    patient-import (objects have to wait, people register again), therapist-import (files a week later, one cut short)
+    and cqc-fetch (files arrive whole, change, break off). Checks the figures of every run and the result at the end.
     """
     call = invocation(context).begin(COMMAND, as_json)
     try:
@@ -91,7 +91,7 @@ def _report(call: Invocation, stage: Stage, lines: list[ResultLine], folder: _Fo
         output.note(f'look at it with: dataflows --data-dir "{folder.path}" runs list')
     if findings.differences:
         output.note(f"hint: {_HINT}")
-    found = f"{len(findings.differences)} differ" if findings.differences else "all as they must be"
+    found = f"{len(findings.differences)} differ" if findings.differences else "all as expected"
     return output.ended(f"{len(stage.runs)} runs, {findings.checked} checks, {found}", code)
 
 

@@ -43,14 +43,14 @@ def test_db(
     context: typer.Context,
     target: Annotated[
         Literal["staging", "practice"] | None,
-        typer.Option("--target", help="The database to check; without it, every one that is configured."),
+        typer.Option("--target", help="The database to check (default: every configured one)."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Check the database connections.
 
-    Says driver, server version and latency, and whether this account can read and write (what is written is taken
-    back). staging: the staging table of csc-submit. practice: the database of patients and therapists.
+    Reports the driver, server version and latency, and whether this account can read and write (test writes are
+    rolled back). staging: the staging table of csc-submit. practice: the database of patients and therapists.
     """
     from dataflows.checks import DATABASES
 
@@ -61,16 +61,16 @@ def test_endpoint(
     context: typer.Context,
     target: Annotated[
         Literal["csc", "hospitals", "cqc", "bucket", "mail", "kafka", "healthchecks"] | None,
-        typer.Option("--target", help="The service to check; without it, every one that is configured."),
+        typer.Option("--target", help="The service to check (default: every configured one)."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check the services and the credentials for them.
+    """Check the services and their credentials.
 
-    csc: fetches a token, then asks the API whether it accepts it; says round-trip time, certificate issuer and proxy.
-    hospitals: wakes the Directory. cqc: looks at the beginning of each export. bucket: asks for the rights to list, get
-    and delete, and whether the bucket keeps what is deleted. mail: logs in, asks whether a message would be taken.
-    kafka: asks for the topics. healthchecks: asks whether the hosts can be reached. No record, mail, event or ping is
+    csc: gets a token and checks that the API accepts it; reports round-trip time, certificate issuer and proxy.
+    hospitals: wakes the Directory. cqc: reads the start of each export. bucket: checks the rights to list, get and
+    delete, and whether the bucket keeps deleted objects. mail: logs in and checks that a message would be accepted.
+    kafka: looks for the topics. healthchecks: checks that the hosts can be reached. No record, mail, event or ping is
     sent, and nothing is deleted.
     """
     from dataflows.checks import SERVICES
@@ -94,7 +94,7 @@ def test_schema(
 ) -> None:
     """Check the columns of the staging table.
 
-    A missing column fails; another type or length is a warning with the statement that would mend it.
+    A missing column fails; a different type or length is a warning, with the statement that would correct it.
     """
     from dataflows.checks import check_schema
 
@@ -113,7 +113,7 @@ def _create_table(call: Invocation, settings: Settings) -> None:
         table.create_table(engine, settings.table_name)
     finally:
         engine.dispose()
-    call.output.note(f"the table {settings.table_name} is there")
+    call.output.note(f"the table {settings.table_name} exists")
 
 
 def _run(call: Invocation, checks: Iterable[Check]) -> int:

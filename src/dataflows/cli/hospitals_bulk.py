@@ -36,20 +36,21 @@ def register(app: typer.Typer) -> None:
 def hospitals_bulk(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", readable=False, help="A CSV with the columns name, address and phone.")
+        Path,
+        typer.Argument(metavar="FILE", readable=False, help="A CSV file with the columns name, address and phone."),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only, and report on it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the file and report on it.")] = False,
     skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Leave out rows that are wrong or refused; exit code 3.")
+        bool, typer.Option("--skip-invalid", help="Leave out rows that are invalid or refused (exit code 3).")
     ] = False,
     max_rows: Annotated[
-        int | None, typer.Option("--max-rows", min=0, max=10_000, help="Most rows of a file (0: 10,000).")
+        int | None, typer.Option("--max-rows", min=0, max=10_000, help="The most rows a file may have (0: 10,000).")
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, max=20, help="Rows that are activated together.")
+        int, typer.Option("--batch-size", min=1, max=20, help="How many rows are activated together.")
     ] = 20,
     again: Annotated[
-        bool, typer.Option("--again", help="Create the same rows once more. Needs the journal of this machine.")
+        bool, typer.Option("--again", help="Create the same rows a second time. Needs this machine's journal.")
     ] = False,
     replace_earlier: Annotated[
         bool, typer.Option("--replace", help="First remove what an unfinished run of this file created.")
@@ -57,10 +58,10 @@ def hospitals_bulk(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Create the hospitals of a CSV in the Directory.
+    """Create the hospitals listed in a CSV file in the Hospital Directory.
 
     Every row is created once, and a batch is activated only when it is complete. Running the command again with the
-    same rows goes on where an interrupted run stopped, and does nothing when everything is there.
+    same rows continues where an interrupted run stopped, and does nothing if every hospital is already there.
     """
     call = invocation(context).begin(COMMAND, as_json)
     settings = call.settings(max_concurrent_requests=workers, max_csv_size=max_rows)

@@ -37,7 +37,7 @@ class _InOrder(typer.core.TyperGroup):
 app = typer.Typer(
     name=PROGRAM,
     cls=_InOrder,
-    help="Move care-sector data between files, databases and official APIs, without losing or doubling a record.",
+    help="Move care-sector data between files, databases and official APIs, without losing or duplicating a record.",
     epilog=epilog("dataflows csc-submit --dry-run", "dataflows csc-submit --help"),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -52,20 +52,23 @@ def before_command(
     *,
     env_file: Annotated[
         Path | None,
-        typer.Option(envvar="DATAFLOWS_ENV_FILE", readable=False, help="Read this env file and no other."),
+        typer.Option(
+            envvar="DATAFLOWS_ENV_FILE", readable=False, help="Read this env file instead of looking for one."
+        ),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(readable=False, help="Folder for journal, locks and logs (DATA_DIR).")
+        Path | None, typer.Option(readable=False, help="Folder for the journal, locks and logs (DATA_DIR).")
     ] = None,
     chosen: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting for this call alone; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting for this command only; may be repeated."),
     ] = None,
     job: Annotated[str | None, typer.Option("--job", hidden=True)] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None,
-        typer.Option(help="How much goes into the log file (LOG_LEVEL)."),
+        typer.Option(help="How much to write to the log file (LOG_LEVEL)."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show errors and the last line only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors and the last line.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show every item.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours (also: NO_COLOR).")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,

@@ -79,9 +79,11 @@ def _variable(way: tuple[str, ...], parameter: Any) -> Variable:
     )
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, whatever happens.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; send and change nothing.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, max=32, help="Requests under way at the same time.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, even after an error.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; nothing is sent or changed.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, max=32, help="How many requests to make at the same time.")
+]
 
 _HELP_WIDTH = 74
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")

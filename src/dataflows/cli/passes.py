@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from dataflows.runs.runner import Job, Report
     from dataflows.settings import Settings
 
-Watching = Annotated[bool, typer.Option("--watch", help="Go on until stopped: one pass after the other.")]
-Every = Annotated[str, typer.Option("--every", help="With --watch: from pass to pass, such as 15m, 1h or 1d.")]
+Watching = Annotated[bool, typer.Option("--watch", help="Keep running until stopped, pass after pass.")]
+Every = Annotated[str, typer.Option("--every", help="With --watch: how often to run, such as 15m, 1h or 1d.")]
 EVERY = "1h"
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

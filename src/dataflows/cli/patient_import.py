@@ -35,26 +35,26 @@ def patient_import(
     every: Every = EVERY,
     pattern: Annotated[
         str | None,
-        typer.Option("--pattern", help="Regular expression for names of registrations, in place of the usual form."),
+        typer.Option("--pattern", help="Regular expression for the names of registrations, if not the usual one."),
     ] = None,
     retry: Annotated[
-        str | None, typer.Option("--retry", help="Try this failed object again: its hash, or its name.")
+        str | None, typer.Option("--retry", help="Retry this failed object, given by its hash or its name.")
     ] = None,
-    retry_dead: Annotated[bool, typer.Option("--retry-dead", help="Try everything again that was given up.")] = False,
+    retry_dead: Annotated[bool, typer.Option("--retry-dead", help="Retry every object that was given up on.")] = False,
     from_copies: Annotated[
         Path | None,
-        typer.Option("--from-copies", readable=False, help="Import local copies from this folder, after a restore."),
+        typer.Option("--from-copies", readable=False, help="After a restore: import the local copies in this folder."),
     ] = None,
     show: Annotated[
-        str | None, typer.Option("--show", help="Print the name of the object behind a hash; on a terminal only.")
+        str | None, typer.Option("--show", help="Print the object name that a hash stands for; on a terminal only.")
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Move patient registrations from the bucket into the database.
 
-    An object is deleted only when its bytes are on disk and its registration is committed. Whatever breaks it off,
-    running the command again goes on where it stopped; nothing is imported twice.
+    An object is deleted only once its bytes are on disk and its registration is committed. If the run is interrupted
+    for any reason, running the command again continues where it stopped; nothing is imported twice.
     """
     call = invocation(context).begin(COMMAND, as_json)
     _refuse_contradictions(

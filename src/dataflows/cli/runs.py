@@ -15,7 +15,9 @@ from dataflows.errors import AlreadyRunning, ExitCode, WrongUsage
 if TYPE_CHECKING:
     from dataflows.runs.journal import Item, Journal, RunRecord
 
-RunId = Annotated[str, typer.Argument(metavar="ID", help="A run id or batch id, or a unique beginning of one.")]
+RunId = Annotated[
+    str, typer.Argument(metavar="ID", help="A run id or batch id; its first characters will do if they are unique.")
+]
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS)
 _AGE = re.compile(r"(\d{1,9})([dhm])", re.ASCII)
 _LONGEST = timedelta(days=100 * 365)
@@ -30,7 +32,7 @@ _IN_JSON = {"state": "status"}
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="The history of runs; resume what was interrupted.", no_args_is_help=True)
+    group = typer.Typer(help="Show earlier runs; resume interrupted ones.", no_args_is_help=True)
     group.command("list", epilog=epilog("dataflows runs list --resumable", codes=_CODES))(list_runs)
     group.command(
         "show",
@@ -51,8 +53,8 @@ def register(app: typer.Typer) -> None:
 
 def list_runs(
     context: typer.Context,
-    resumable: Annotated[bool, typer.Option("--resumable", help="Only runs that wait to be resumed.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 20,
+    resumable: Annotated[bool, typer.Option("--resumable", help="Only runs that can be resumed.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List runs, newest first."""
@@ -74,7 +76,7 @@ def list_runs(
 def show(
     context: typer.Context,
     run_id: RunId,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep reporting until the run ends.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="List every item that failed.")] = False,
     check: Annotated[
         bool,
@@ -82,7 +84,7 @@ def show(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show one run: how far it is or how it ended, and its items that failed."""
+    """Show one run: how far it has got or how it ended, and which items failed."""
     call = invocation(context).begin("runs show", as_json)
     journal = _journal(call)
     record = journal.find(run_id)
@@ -131,7 +133,7 @@ def _checked(call: Invocation, journal: Journal, record: RunRecord) -> list[dict
 
 
 def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
-    """Go on with a run that was interrupted."""
+    """Continue a run that was interrupted."""
     call = invocation(context).begin("runs resume", as_json)
     journal = _journal(call)
     record = journal.find(run_id)
@@ -151,13 +153,14 @@ def abandon(
     context: typer.Context,
     run_id: RunId,
     delete_active: Annotated[
-        bool, typer.Option("--delete-active", help="Also delete hospitals that are live. Of hospitals-bulk only.")
+        bool, typer.Option("--delete-active", help="hospitals-bulk only: also delete hospitals that are live.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take a run off the list of those to be resumed.
+    """Take a run off the list of resumable runs.
 
-    What it did stays done. Only of hospitals-bulk, what is not active yet is removed from the Hospital Directory.
+    What it has done stays done, except for hospitals-bulk: hospitals that are not active yet are removed from the
+    Hospital Directory.
     """
     call = invocation(context).begin("runs abandon", as_json)
     journal = _journal(call)
@@ -183,7 +186,7 @@ def prune(
     older_than: Annotated[str, typer.Option("--older-than", help="An age, such as 30d, 12h or 90m.")] = "90d",
     as_json: Json = False,
 ) -> None:
-    """Forget old runs. Resumable runs and everything acknowledged by a receiver are kept."""
+    """Remove old runs from the history. Resumable runs and receivers' acknowledgements are kept."""
     call = invocation(context).begin("runs prune", as_json)
     age = _AGE.fullmatch(older_than)
     if age is None:

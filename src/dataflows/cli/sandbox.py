@@ -37,77 +37,90 @@ def register(app: typer.Typer) -> None:
 def sandbox(
     context: typer.Context,
     *,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Listen here (0: any free port).")] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on (0: any free one).")] = 0,
     mail_port: Annotated[
-        int, typer.Option("--mail-port", min=0, max=65535, help="The mailbox listens here (0: any free port).")
+        int, typer.Option("--mail-port", min=0, max=65535, help="Port of the mail server (0: any free one).")
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same faults.")] = 0,
     model: Annotated[
-        Literal["merge", "replace"], typer.Option("--model", help="What the receiver does with absent attributes.")
+        Literal["merge", "replace"],
+        typer.Option("--model", help="How the receiver treats attributes that are not sent."),
     ] = "merge",
     write_env: Annotated[
-        Path | None, typer.Option("--write-env", readable=False, help="Write the settings into this env file.")
+        Path | None, typer.Option("--write-env", readable=False, help="Write the settings to this env file.")
     ] = None,
-    latency_ms: Annotated[float, typer.Option("--latency-ms", min=0, help="Every answer waits so long.")] = 0,
-    jitter_ms: Annotated[float, typer.Option("--jitter-ms", min=0, help="And up to so much longer.")] = 0,
+    latency_ms: Annotated[float, typer.Option("--latency-ms", min=0, help="Delay every answer by this long.")] = 0,
+    jitter_ms: Annotated[
+        float, typer.Option("--jitter-ms", min=0, help="Delay it by up to this much more, at random.")
+    ] = 0,
     error_share: Annotated[
-        float, typer.Option("--error-share", min=0, max=1, help="Share of the requests that get an error.")
+        float, typer.Option("--error-share", min=0, max=1, help="Share of requests answered with an error.")
     ] = 0,
     error_status: Annotated[
-        int | None, typer.Option("--error-status", min=400, max=599, help="Which error (503; the Directory: 500).")
+        int | None,
+        typer.Option(
+            "--error-status", min=400, max=599, help="The status of these errors (default: 503, the Directory 500)."
+        ),
     ] = None,
     retry_after: Annotated[
-        str, typer.Option("--retry-after", help="Retry-After of errors and rate limits, whatever it says.")
+        str, typer.Option("--retry-after", help="Retry-After header of errors and rate limits, sent as given.")
     ] = "",
     drop_share: Annotated[
-        float, typer.Option("--drop-share", min=0, max=1, help="Share of connections that end before the commit.")
+        float, typer.Option("--drop-share", min=0, max=1, help="Share of connections closed before anything is stored.")
     ] = 0,
     lost_answer_share: Annotated[
-        float, typer.Option("--lost-answer-share", min=0, max=1, help="Share committed, but never answered.")
+        float,
+        typer.Option("--lost-answer-share", min=0, max=1, help="Share of requests carried out but never answered."),
     ] = 0,
     cut_share: Annotated[
-        float, typer.Option("--cut-share", min=0, max=1, help="Share of the answers that break off.")
+        float, typer.Option("--cut-share", min=0, max=1, help="Share of answers that break off half-way.")
     ] = 0,
     silent_share: Annotated[
-        float, typer.Option("--silent-share", min=0, max=1, help="Share of the requests that stay without answer.")
+        float, typer.Option("--silent-share", min=0, max=1, help="Share of requests that never get an answer.")
     ] = 0,
     rate_limit: Annotated[
         float, typer.Option("--rate-limit", min=0, help="Requests per second; more get 429 (0: no limit).")
     ] = 0,
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Records per request; more get 413.")] = 100,
-    token_seconds: Annotated[int, typer.Option("--token-seconds", min=1, help="How long a token is good.")] = 3600,
+    token_seconds: Annotated[int, typer.Option("--token-seconds", min=1, help="How long a token is valid.")] = 3600,
     create_ms: Annotated[
-        float, typer.Option("--create-ms", min=0, help="The Directory takes so long to create a hospital.")
+        float, typer.Option("--create-ms", min=0, help="How long the Directory takes to create a hospital.")
     ] = 5_000,
     wake_ms: Annotated[
-        float, typer.Option("--wake-ms", min=0, help="The Directory sleeps, and needs so long to wake up.")
+        float, typer.Option("--wake-ms", min=0, help="The Directory is asleep and takes this long to wake up.")
     ] = 0,
     creates_per_minute: Annotated[
-        int, typer.Option("--creates-per-minute", min=0, help="The Directory's limit of creates (0: none).")
+        int, typer.Option("--creates-per-minute", min=0, help="The Directory's limit on creates (0: none).")
     ] = 30,
     calls_per_minute: Annotated[
-        int, typer.Option("--calls-per-minute", min=0, help="Its limit of other calls, per path (0: none).")
+        int,
+        typer.Option("--calls-per-minute", min=0, help="The Directory's limit on other calls to one path (0: none)."),
     ] = 50,
     fault: Annotated[
         list[str] | None,
-        typer.Option("--fault", metavar="NAME=VALUE", help="Any of /_sandbox/faults, as receiver.late_share=0.1."),
+        typer.Option(
+            "--fault", metavar="NAME=VALUE", help="Any fault of /_sandbox/faults, such as receiver.late_share=0.1."
+        ),
     ] = None,
     bad_hash_share: Annotated[
-        float, typer.Option("--bad-hash-share", min=0, max=1, help="Share of the bucket's downloads with a wrong hash.")
+        float,
+        typer.Option("--bad-hash-share", min=0, max=1, help="Share of the bucket's downloads with a wrong checksum."),
     ] = 0,
     schema: Annotated[
         Path | None,
-        typer.Option("--schema", readable=False, help="DfE's openapi.json whose attribute rules hold, as CSC_SCHEMA."),
+        typer.Option(
+            "--schema", readable=False, help="The openapi.json with the attribute rules to apply, as in CSC_SCHEMA."
+        ),
     ] = None,
     lean: Annotated[
-        bool, typer.Option("--lean", help="Check and remember nothing but what is stored: for measuring speed.")
+        bool, typer.Option("--lean", help="Keep only what is stored and check nothing: for measuring speed.")
     ] = False,
 ) -> None:
-    """Run stand-ins for the services, on this machine.
+    """Run stand-ins for the services on this machine.
 
     For rehearsals and tests: the receiver applies DfE's attribute rules and keeps what it is sent in memory. Prints
-    the settings that point the commands at it and runs until Ctrl-C. What arrived is shown under /_sandbox, where
-    faults can also be changed while it runs.
+    the settings that point the commands at it, and runs until Ctrl-C. Under /_sandbox you can see what has arrived
+    and change faults while it runs.
     """
     call = invocation(context).begin(COMMAND)
     _refuse_to_overwrite(write_env)

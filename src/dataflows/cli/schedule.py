@@ -51,39 +51,40 @@ def schedule(
     ] = None,
     *,
     daily: Annotated[
-        str | None, typer.Option("--daily", metavar="HH:MM", help="Start it at this time of the machine.")
+        str | None, typer.Option("--daily", metavar="HH:MM", help="Start it every day at this local time.")
     ] = None,
     weekly: Annotated[
         str | None, typer.Option("--weekly", metavar="'DAY HH:MM'", help="Start it once a week, such as 'fri 09:00'.")
     ] = None,
     every: Annotated[
-        str | None, typer.Option("--every", metavar="1h", help="Start it every so often, counted from midnight.")
+        str | None, typer.Option("--every", metavar="1h", help="Start it at this interval, counted from midnight.")
     ] = None,
     stop_after: Annotated[
-        int, typer.Option("--stop-after", min=1, max=23, help="End a run that takes longer, in hours.")
+        int, typer.Option("--stop-after", min=1, max=23, help="Stop a run that takes longer than this many hours.")
     ] = 6,
     account: Annotated[
         str | None, typer.Option("--account", help="Run it as this account, such as LA\\svc-csc.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="What the scheduler calls it (default: the job), for a second one.")
+        str | None,
+        typer.Option("--name", help="Its name in the scheduler (default: the job); needed for a second one."),
     ] = None,
     form: Annotated[
         Literal["task-scheduler", "systemd", "cron"] | None,
-        typer.Option("--format", help="For which scheduler (default: the one of this machine)."),
+        typer.Option("--format", help="The scheduler to write for (default: this machine's)."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", readable=False, help="Write into this file instead of stdout.")
+        Path | None, typer.Option("--out", readable=False, help="Write to this file instead of stdout.")
     ] = None,
-    install: Annotated[bool, typer.Option("--install", help="Register it with the scheduler of this machine.")] = False,
-    listing: Annotated[bool, typer.Option("--list", help="Show what was installed so.")] = False,
-    remove: Annotated[str | None, typer.Option("--remove", metavar="NAME", help="Take an installed one away.")] = None,
+    install: Annotated[bool, typer.Option("--install", help="Register it with this machine's scheduler.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List what was installed with --install.")] = False,
+    remove: Annotated[str | None, typer.Option("--remove", metavar="NAME", help="Remove an installed one.")] = None,
 ) -> None:
-    """Print what starts a job by the clock, with whole paths, or install it.
+    """Print what a scheduler needs to start a job, with full paths, or install it.
 
-    Task Scheduler gets a task that runs whether somebody is logged on or not and never twice at a time; elsewhere it
-    is a systemd service with its timer, or a cron line. What stands only in the environment of this console is written
-    along, but never a secret. Without --install nothing is changed: the last lines say how to do it.
+    For Task Scheduler this is a task that runs whether or not anyone is logged on, and never twice at once; elsewhere
+    it is a systemd service with its timer, or a cron line. Settings that only this console's environment has are
+    included, but never a secret. Without --install nothing is changed: the last lines say how to install it.
     """
     call = invocation(context).begin(COMMAND)
     chosen = form or ("task-scheduler" if sys.platform == "win32" else "systemd")

@@ -39,18 +39,19 @@ def serve(
         typer.Option("--port", min=0, max=65535, help="Listen on this port (APP_PORT, PORT; 8000). 0: any free one."),
     ] = None,
     allow_anonymous: Annotated[
-        bool, typer.Option("--allow-anonymous", help="Serve hospitals to everyone who can connect, without a token.")
+        bool,
+        typer.Option("--allow-anonymous", help="Serve the hospital routes without a token to anyone who can connect."),
     ] = False,
     watching: Annotated[
         str, typer.Option("--watch", help="Also run these imports: patients (every hour), therapists (every week).")
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Serve the jobs by HTTP, and a page to watch all runs.
+    """Serve the jobs over HTTP, with a page that shows all runs.
 
-    The API of the CQC and hospital jobs, as Zapier, Render and scripts call it. Every route calls the job of the
-    command, so runs are listed, watched and resumed alike. The run page is /runs, the description of all routes /docs.
-    Another time for an import: --watch patients=15m,therapists=1d.
+    This is the API of the CQC and hospital jobs, for Zapier, Render and scripts. Every route runs the same job as the
+    command, so its runs can be listed, followed and resumed in the same way. The run page is at /runs, the description
+    of all routes at /docs. To run an import at other intervals: --watch patients=15m,therapists=1d.
     """
     call = invocation(context).begin(COMMAND, as_json)
     wished = _imports(watching)

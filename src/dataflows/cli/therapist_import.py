@@ -45,18 +45,20 @@ def therapist_import(
     watching: Watching = False,
     every: Every = EVERY,
     reprocess: Annotated[
-        bool, typer.Option("--reprocess", help="Import files again that were imported before.")
+        bool, typer.Option("--reprocess", help="Import files again even if they were imported before.")
     ] = False,
     allow_mass_delete: Annotated[
-        bool, typer.Option("--allow-mass-delete", help="Believe files that delete over 20 % of an area at once.")
+        bool, typer.Option("--allow-mass-delete", help="Accept files that delete over 20% of an area at once.")
     ] = False,
     dry_run: DryRun = False,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=32, help="Files that are read at the same time.")] = 2,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=32, help="How many files to read at the same time.")
+    ] = 2,
     as_json: Json = False,
 ) -> None:
-    """Bring the scraper's therapist files into the database.
+    """Import the scraper's therapist files into the database.
 
-    Per ZIP code the file of the newest date counts; files stay where they are. A file is imported whole or not at all,
+    For each ZIP code the newest file counts; files stay where they are. A file is imported completely or not at all,
     and running the command again imports only what is new or has changed.
     """
     call = invocation(context).begin(COMMAND, as_json)
