@@ -23,7 +23,9 @@ VALUES = 200_000
 """The most values, keys and brackets in one text (a page of 1,000 objects has 15,000)."""
 
 _ALIKE, _NO_BRACKETS = bytes.maketrans(b"{}", b"[]"), bytes(set(range(256)) - set(b"[]{}"))
-_NO_MARKS = bytes.maketrans(b",:[]{}", b" " * 6)
+_NO_MARKS = bytes(set(range(256)) - set(b'[]{}"'))
+_AS_DIGITS = bytes(0x30 if byte in b"-+.0123456789eE" else 0x20 for byte in range(256))
+_LONG_NUMBER = b"0" * (NUMBER + 1)
 _JSON = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[\[{]")
 _LONG = re.compile(rb"(?<![0-9])[0-9]{%d}" % NUMBER)
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]|[-+.0-9eE]++|[tfn]', re.DOTALL)
@@ -49,11 +51,15 @@ def check(text: bytes) -> None:
 
 
 def _is_surely_within(text: bytes) -> bool:
-    """Whether a few steps over the whole text show it, which cost a tenth of a scan; where they do not, it may be."""
-    end, outside = _outside_strings(text)
-    brackets, words = outside.translate(_ALIKE, _NO_BRACKETS), outside.translate(_NO_MARKS).split()
-    most = text.count(b'"') // 2 + len(brackets) + 2 * len(words)  # the scan takes a word such as true for two values
-    if end < len(text) or most > VALUES or max(map(len, words), default=0) > NUMBER:
+    """Whether a few steps over the whole text show it, a tenth of a scan's; where they do not, it still may be.
+
+    Of each string the two marks are left, next to each other unless there are brackets in it.
+    """
+    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
+    brackets = plain.translate(_ALIKE, _NO_MARKS).replace(b'""', b"")
+    strings = plain.count(b'"') // 2
+    scalars = plain.count(b",") + 1 - (strings - plain.count(b":"))  # at most: not each comma and colon separates
+    if b'"' in brackets or strings + len(brackets) + scalars > VALUES or _LONG_NUMBER in plain.translate(_AS_DIGITS):
         return False
     for _ in range(DEEPEST):
         brackets = brackets.replace(b"[]", b"")  # takes the innermost level away
@@ -82,7 +88,7 @@ LONGEST = 1_000_000
 
 _SECRET = secrets.token_hex(16)  # nobody can write it into a file
 _MARKS = {code: f"{_SECRET} {code}" for code in ("too_deep", "too_long", "unstorable")}
-_LONG_NUMBER = 1000  # digits; the parser makes exact numbers up to 4,300 of them, and crashes above
+_ODD_DIGITS = 1000  # digits; the parser makes exact numbers up to 4,300 of them, and crashes above
 _NUMBER = b"0123456789+-.eE"
 
 _STRING_END = re.compile(rb"(?:[^\"\\]++|\\.)*+", re.DOTALL)
@@ -91,7 +97,7 @@ _PART = re.compile(
     rb'|[^"\[\]{}0-9+\-.eE]++',
     re.DOTALL,
 )
-_ODD_NUMBER = re.compile(rb"[0-9+\-.eE]{%d}|[0-9.][eE][+-]?[0-9]{6}" % _LONG_NUMBER)
+_ODD_NUMBER = re.compile(rb"[0-9+\-.eE]{%d}|[0-9.][eE][+-]?[0-9]{6}" % _ODD_DIGITS)
 _NO_NUMBERS = bytes.maketrans(bytes(set(range(256)) - set(_NUMBER)), b" " * (256 - len(set(_NUMBER))))
 _SHORT = 8  # no number of fewer characters is odd
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from dataflows.events import Event
 from dataflows.flows.practice.patients import objects
-from dataflows.flows.practice.patients.bucket import PatientBucket
+from dataflows.flows.practice.patients.bucket import BucketClient, PatientBucket
 from dataflows.flows.practice.patients.objects import BackupFolder, Deletion, ListedObject, Vanished, read_copy
 from dataflows.flows.practice.patients.recording import ReceivedRegistration, copy_of, record
 from dataflows.flows.practice.patients.registration import (
@@ -30,6 +33,9 @@ from dataflows.flows.practice.patients.tracking import (
     Tracking,
 )  # fmt: skip
 
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
+
 COPIES = "file:"
 """What stands in the place of a bucket's name for local copies; no bucket can be called so."""
 
@@ -44,6 +50,21 @@ class Intake:
     report: ObjectReporter
     rule: objects.Rule
     max_bytes: int
+
+    @classmethod
+    @contextmanager
+    def opened(
+        cls,
+        settings: Settings,
+        tracking: Tracking,
+        copies: BackupFolder,
+        report: ObjectReporter,
+        rule: objects.Rule,
+        broken_off: Callable[[], bool],
+    ) -> Iterator[Self]:
+        """An intake, with the connections to the bucket of the settings; ``broken_off`` ends a wait for it."""
+        with closing(BucketClient(settings, tracking.policy, tracking.may_write, broken_off)) as client:
+            yield cls(PatientBucket(client), tracking, copies, report, rule, settings.patient_max_bytes)
 
     def take(self, about: ListedObject, tracked: TrackedObject | None) -> Event:
         """Bring one object as far as it goes; ``tracked`` is what is known of it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,6 @@ from dataflows.events import Event, Planned, Step
 from dataflows.flows.practice import passes
 from dataflows.flows.practice.passes import UNANSWERED_IN_A_ROW, ImportPass, Job, Notice, target
 from dataflows.flows.practice.patients import objects
-from dataflows.flows.practice.patients.bucket import BucketClient, PatientBucket
 from dataflows.flows.practice.patients.emptiness import emptiness
 from dataflows.flows.practice.patients.intake import Intake, RehearsedIntake
 from dataflows.flows.practice.patients.objects import BackupFolder, files_in
@@ -86,20 +84,16 @@ class _PatientImport(ImportPass[Options]):
 
     def work(self) -> Iterator[Event]:
         """Import the local copies, or what is in the bucket."""
-        tracking, settings = self.tracking, self.settings
         kind, rule = RehearsedIntake if self.options.dry_run else Intake, objects.rule(self.options.pattern)
-        with closing(
-            BucketClient(settings, tracking.policy, tracking.may_write, self.run.stop.grace_is_over)
-        ) as client:
-            bucket = PatientBucket(client)
-            intake = kind(bucket, tracking, self.copies, self.report, rule, settings.patient_max_bytes)
+        broken_off = self.run.stop.grace_is_over
+        with kind.opened(self.settings, self.tracking, self.copies, self.report, rule, broken_off) as intake:
             if self.options.from_copies is not None:
                 yield from self._from_copies(self.options.from_copies, intake)
                 return
             if not self.options.dry_run:
-                yield from emptiness(tracking.engine, self.copies, self.run, self.post)
+                yield from emptiness(self.tracking.engine, self.copies, self.run, self.post)
                 self._forgive()
-            yield from self._from_bucket(bucket, intake)
+            yield from self._from_bucket(intake)
 
     def _forgive(self) -> None:
         if self.options.retry_dead:
@@ -107,9 +101,9 @@ class _PatientImport(ImportPass[Options]):
         if self.options.retry is not None:
             self.tracking.forgive_one(self.options.retry, self.report.key)
 
-    def _from_bucket(self, bucket: PatientBucket, intake: Intake) -> Iterator[Event]:
+    def _from_bucket(self, intake: Intake) -> Iterator[Event]:
         yield Step("listing the bucket")
-        listing = bucket.objects()
+        bucket, listing = intake.bucket, intake.bucket.objects()
         if not self.options.dry_run:
             self.run.clock.shows(max((one.moment for one in listing.objects), default=None))
         tracked = self.tracking.of_listed(listing)
