@@ -12,7 +12,7 @@ from dataflows.runs import nights
 from dataflows.runs.journal import DONE, PARTIAL, RESUMABLE, Item, Journal
 from dataflows.runs.nights import JobStatus, Verdict
 from dataflows.runs.runner import WARNINGS
-from dataflows.runs.schedules import InstalledJob, InstalledJobs, Recurrence
+from dataflows.runs.schedules import InstalledJob, Recurrence
 
 DAY = timedelta(days=1)
 
@@ -139,18 +139,6 @@ def test_two_jobs_of_one_command_are_told_apart_by_their_names(night: Night) -> 
     night.ran("csc-submit", job="LA 998")
     jobs = installed("LA 998", 3, command="csc-submit"), installed("LA 999", 3, command="csc-submit")
     assert night.verdicts(*jobs) == [("LA 999", "missing"), ("LA 998", "well")]
-
-
-def test_installed_jobs_are_kept_by_name_until_they_are_removed(night: Night) -> None:
-    jobs = InstalledJobs(night.journal)
-    jobs.add("csc-submit", "csc-submit", Recurrence(time(2, 0)))
-    jobs.add("csc-submit", "csc-submit", Recurrence(time(3, 30), weekday=4))
-    jobs.add("LA 998", "csc-submit", Recurrence(every="15min"))
-    assert [(one.name, str(one.recurrence)) for one in jobs.all()] == [
-        ("LA 998", "every 15min"), ("csc-submit", "every Friday at 03:30"),
-    ]  # fmt: skip
-    jobs.remove("LA 998")
-    assert [one.name for one in jobs.all()] == ["csc-submit"]
 
 
 @pytest.mark.parametrize(
