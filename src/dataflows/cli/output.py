@@ -100,6 +100,13 @@ class Output:
         """Whether a person sees stdout. Only then the item behind a hash may be shown."""
         return sys.stdout.isatty()
 
+    @property
+    def width(self) -> int:
+        """How many characters a line of stdout has room for: those of the terminal; in a file as many as it takes."""
+        import shutil
+
+        return shutil.get_terminal_size((80, 24)).columns if self.on_terminal else 10_000
+
     # -- endings
 
     def finish(self, outcome: Outcome, as_json: bool = False, show: Callable[[Report], None] | None = None) -> int:

@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
-import re
 import time
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dataflows.cli.options import RESUMES, Invocation, Json, epilog, invocation
+from dataflows.cli.run_views import (
+    ITEMS_SHOWN,
+    difference_document,
+    difference_lines,
+    failed_items,
+    print_log,
+    print_run,
+    run_document,
+    run_line,
+    run_lines,
+    write_failed,
+)
+from dataflows.cli.spans import age
 from dataflows.errors import AlreadyRunning, ExitCode, WrongUsage
 
 if TYPE_CHECKING:
-    from dataflows.runs.journal import Item, Journal, RunRecord
+    from dataflows.runs.journal import Journal, RunRecord
 
+State = Literal["running", "done", "partial", "failed", "resumable", "abandoned"]
 RunId = Annotated[
     str, typer.Argument(metavar="ID", help="A run id or batch id; its first characters will do if they are unique.")
 ]
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS)
-_AGE = re.compile(r"(\d{1,9})([dhm])", re.ASCII)
-_LONGEST = timedelta(days=100 * 365)
 _FOLLOW_EVERY_SECONDS = 0.5
-_ITEMS_SHOWN = 20
-_FACTS = (
-    *("run_id", "command", "state", "exit_code", "batch_id", "started_at", "ended_at"),
-    *("total", "counts", "step", "continued_by", "log_file"),
-)
-_IN_JSON = {"state": "status"}
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="Show earlier runs; resume interrupted ones.", no_args_is_help=True)
-    group.command("list", epilog=epilog("dataflows runs list --resumable", codes=_CODES))(list_runs)
+    group.command(
+        "list",
+        epilog=epilog(
+            "dataflows runs list --resumable", "dataflows runs list --command csc-submit --since 7d", codes=_CODES
+        ),
+    )(list_runs)
     group.command(
         "show",
         epilog=epilog(
-            "dataflows runs show 7f3a1c22 --follow", codes=(*_CODES, ExitCode.SOME_FAILED, ExitCode.SERVICE_DOWN)
+            "dataflows runs show 7f3a1c22 --follow",
+            "dataflows runs show 7f3a1c22 --csv failed.csv",
         ),
     )(show)
+    group.command("diff", epilog=epilog("dataflows runs diff 7f3a1c22", codes=_CODES))(diff)
     group.command("resume", epilog=epilog("dataflows runs resume 7f3a1c22"))(resume)
     group.command(
         "abandon",
@@ -53,61 +66,113 @@ def register(app: typer.Typer) -> None:
 
 def list_runs(
     context: typer.Context,
-    resumable: Annotated[bool, typer.Option("--resumable", help="Only runs that can be resumed.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many.")] = 20,
+    resumable: Annotated[bool, typer.Option("--resumable", help="Only runs that wait to be resumed.")] = False,
+    command: Annotated[
+        str | None, typer.Option("--command", metavar="NAME", help="Only runs of this command, such as csc-submit.")
+    ] = None,
+    state: Annotated[State | None, typer.Option("--state", help="Only runs in this state.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="7d", help="Only runs that began in the last 7d, 12h or 90min.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List runs, newest first."""
     call = invocation(context).begin("runs list", as_json)
+    _check_command(context, command)
+    began = datetime.now(UTC) - age(since, "--since") if since else None
     journal = _journal(call)
-    found = journal.runs(state="resumable" if resumable else None, limit=limit)
+    found = journal.runs(state="resumable" if resumable else state, command=command, since=began, limit=limit)
     if call.output.as_json:
-        items = [_document(record) for record in found]
+        items = [run_document(record) for record in found]
         call.output.document({"run_id": None, "status": "done", "exit_code": 0, "items": items, "error": None})
-    elif found:
-        rows = [
-            (r.run_id[:8], r.command, r.state, _local(r.started_at), _lasted(r), _counts(r), r.error_code or "")
-            for r in found
-        ]
-        call.output.table(("run", "command", "state", "started", "lasted", "items", "error"), rows)
+    else:
+        for line in run_lines(found, call.output.width):
+            call.output.say(line)
     raise typer.Exit(call.output.ended(f"{len(found)} run{'s' * (len(found) != 1)}"))
+
+
+def _check_command(context: typer.Context, command: str | None) -> None:
+    known = context.find_root().command.list_commands(context)  # type: ignore[attr-defined]
+    if command is not None and command not in known:
+        raise WrongUsage("--command names no command of this program", hint=f"one of {', '.join(known)}")
 
 
 def show(
     context: typer.Context,
     run_id: RunId,
-    follow: Annotated[bool, typer.Option("--follow", help="Keep reporting until the run ends.")] = False,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends, and end with its code.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="List every item that failed.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the failed items into this file, as CSV.")
+    ] = None,
+    log: Annotated[bool, typer.Option("--log", help="Print the log of the run.")] = False,
+    exit_status: Annotated[bool, typer.Option("--exit-status", help="End with the exit code of the run.")] = False,
     check: Annotated[
         bool,
         typer.Option("--check", help="Compare with the Hospital Directory; exit code 3 if it differs."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show one run: how far it has got or how it ended, and which items failed."""
+    """Show one run: how far it is or how it ended and why, and its items that failed."""
     call = invocation(context).begin("runs show", as_json)
     journal = _journal(call)
     record = journal.find(run_id)
     if follow:
         record = _followed(call, journal, record)
-    failures = _failures(journal, record, everything=failed)
-    beside = _beside(call, journal, record)
+    failures = failed_items(journal, record, everything=failed or csv is not None)
     findings = _checked(call, journal, record) if check else None
-    code = ExitCode.SOME_FAILED if findings else ExitCode.OK
+    if csv is not None:
+        write_failed(csv, failures)
     if call.output.as_json:
         items = [{"key": i.key, "state": i.state, "code": i.code, "message": i.message} for i in failures]
-        call.output.document({**_document(record), "items": items, **beside, **({"check": findings} if check else {})})
+        found = {"check": findings} if check else {}
+        beside = {"report": journal.report(record.run_id), **_beside(call, journal, record)}
+        call.output.document({**run_document(record), "items": items, **beside, **found})
+    elif log:
+        print_log(call.output, record)
     else:
-        _print(call, journal, record, failures)
+        print_run(call.output, journal, record, failures if failed else failures[:ITEMS_SHOWN])
+    code = ExitCode.SOME_FAILED if findings else _code(record, wanted=follow or exit_status)
     raise typer.Exit(call.output.ended("1 run shown", code))
 
 
+def _code(record: RunRecord, *, wanted: bool) -> ExitCode:
+    return ExitCode(record.exit_code or 0) if wanted else ExitCode.OK
+
+
+def diff(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
+    """Compare a run with the one before of the same target: new errors, those that are gone, the counts."""
+    from dataflows.runs.nights import difference
+
+    call = invocation(context).begin("runs diff", as_json)
+    journal = _journal(call)
+    record = journal.find(run_id)
+    earlier = journal.runs(command=record.command, target=record.target, before=record.seq, limit=1)
+    if not earlier:
+        raise WrongUsage(
+            f"run {record.run_id[:8]} is the first of its target that is known",
+            hint=f"see it alone: dataflows runs show {record.run_id[:8]}",
+        )
+    found = difference(journal, record, earlier[0])
+    if call.output.as_json:
+        call.output.document(difference_document(record, earlier[0], found))
+    else:
+        for line in difference_lines(record, earlier[0], found):
+            call.output.say(line)
+    raise typer.Exit(call.output.ended(f"{len(found.new)} new, {len(found.gone)} gone, {found.kept} as before"))
+
+
 def _followed(call: Invocation, journal: Journal, record: RunRecord) -> RunRecord:
-    """Tell how far a run is, whenever that changes, until it ends."""
+    """Tell how far a run is, whenever that changes, until it ends; if another run goes on with it, until that one ends."""
     shown = ""
-    while record.state == "running":
-        if _line(record) != shown:
-            shown = _line(record)
+    while record.state == "running" or record.continued_by:
+        if record.continued_by:
+            record = journal.find(record.continued_by)
+            continue
+        if run_line(record) != shown:
+            shown = run_line(record)
             call.output.note(shown)
         time.sleep(_FOLLOW_EVERY_SECONDS)
         _see_what_died(call, journal)
@@ -177,31 +242,39 @@ def abandon(
         raise WrongUsage(f"run {record.run_id[:8]} is {record.state}: there is nothing to abandon", hint="")
     journal.set_state(record.run_id, "abandoned")
     if call.output.as_json:
-        call.output.document(_document(journal.find(record.run_id)))
+        call.output.document(run_document(journal.find(record.run_id)))
     raise typer.Exit(call.output.ended(f"run {record.run_id[:8]} abandoned"))
 
 
 def prune(
     context: typer.Context,
-    older_than: Annotated[str, typer.Option("--older-than", help="An age, such as 30d, 12h or 90m.")] = "90d",
+    older_than: Annotated[str, typer.Option("--older-than", help="An age, such as 30d, 12h or 90min.")] = "90d",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove old runs from the history. Resumable runs and receivers' acknowledgements are kept."""
+    """Forget old runs. Resumable runs and everything acknowledged by a receiver are kept."""
     call = invocation(context).begin("runs prune", as_json)
-    age = _AGE.fullmatch(older_than)
-    if age is None:
-        raise WrongUsage(f"--older-than {older_than!r} is not a valid age", hint="write it as 30d, 12h or 90m")
-    limit = timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[age[2]]: int(age[1])})
-    if limit > _LONGEST:
-        raise WrongUsage(f"--older-than {older_than} is over 100 years", hint="write it as 30d, 12h or 90m")
+    limit = age(older_than, "--older-than")
     from dataflows.cli import hospitals_bulk
 
     journal = _journal(call)
-    gone = journal.prune(older_than=_age(journal, limit))
+    limit = _age(journal, limit)
+    old = journal.prunable(older_than=limit)
+    _ask(call, old, older_than, yes=yes)
+    gone = journal.prune(older_than=limit)
     hospitals_bulk.sweep(call, journal)
     if call.output.as_json:
         call.output.document({"run_id": None, "status": "done", "exit_code": 0, "pruned": gone, "error": None})
     raise typer.Exit(call.output.ended(f"{gone} run{'s' * (gone != 1)} forgotten"))
+
+
+def _ask(call: Invocation, old: int, older_than: str, *, yes: bool) -> None:
+    """Say what would be forgotten; on a terminal nothing is without a yes."""
+    if old == 0 or yes or call.output.as_json or not call.output.on_terminal:
+        return
+    call.output.note(f"{old} run{'s' * (old != 1)} ended more than {older_than} ago and would be forgotten")
+    if not typer.confirm("Forget them?", err=True):
+        raise typer.Exit(call.output.ended("nothing was forgotten"))
 
 
 def _age(journal: Journal, asked: timedelta) -> timedelta:
@@ -225,70 +298,3 @@ def _see_what_died(call: Invocation, journal: Journal) -> None:
     from dataflows.runs.history import see_what_died
 
     see_what_died(journal, (call.loaded or call.settings()).data_dir)
-
-
-def _failures(journal: Journal, record: RunRecord, *, everything: bool) -> list[Item]:
-    found = journal.items(record.run_id, state="failed", limit=1000 if everything else _ITEMS_SHOWN)
-    while everything and len(found) % 1000 == 0 and found:
-        more = journal.items(record.run_id, state="failed", after=found[-1].key)
-        if not more:
-            break
-        found += more
-    return found
-
-
-def _print(call: Invocation, journal: Journal, record: RunRecord, failures: list[Item]) -> None:
-    facts = [
-        ("run", record.run_id),
-        ("command", record.command),
-        (
-            "state",
-            record.state if not record.continued_by else f"{record.state}, continued by {record.continued_by[:8]}",
-        ),
-        ("started", f"{_local(record.started_at)} by process {record.pid} on {record.host}"),
-        ("lasted", _lasted(record)),
-        ("items", _counts(record)),
-        ("exit code", "" if record.exit_code is None else str(record.exit_code)),
-        ("error", record.error or ""),
-        ("hint", record.hint or ""),
-        ("log", record.log_file or ""),
-    ]
-    call.output.table(("", ""), [fact for fact in facts if fact[1]])
-    if failures:
-        rows = [(item.key, item.code or "", item.message or "") for item in failures]
-        call.output.table(("failed item", "code", "message"), rows)
-    total = journal.item_counts(record.run_id).get("failed", 0)
-    if total > len(failures):
-        call.output.note(f"and {total - len(failures)} more: dataflows runs show {record.run_id[:8]} --failed")
-
-
-def _document(record: RunRecord) -> dict[str, object]:
-    error = None
-    if record.error_code:
-        error = {"code": record.error_code, "message": record.error or "", "hint": record.hint or ""}
-    facts = {_IN_JSON.get(name, name): getattr(record, name) for name in _FACTS}
-    return {**facts, "error": error}
-
-
-def _line(record: RunRecord) -> str:
-    of = f" of {record.total}" if record.total else ""
-    return f"run {record.run_id[:8]} {record.command}: {_counts(record)}{of}; {record.step or 'working'}"
-
-
-def _counts(record: RunRecord) -> str:
-    from dataflows.cli.wording import counts_in_words
-
-    return counts_in_words(record.counts)
-
-
-def _local(moment: str) -> str:
-    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _lasted(record: RunRecord) -> str:
-    from dataflows.cli.wording import took
-
-    if record.ended_at is None:
-        return ""
-    length = datetime.fromisoformat(record.ended_at) - datetime.fromisoformat(record.started_at)
-    return took(max(0.0, length.total_seconds()))

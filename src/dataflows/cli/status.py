@@ -57,9 +57,8 @@ def standing(settings: Settings, back: timedelta) -> list[JobStatus]:
     since = now - back
     with closing(Journal.open(settings.data_dir)) as journal:
         see_what_died(journal, settings.data_dir)
-        runs = [run for run in journal.runs(limit=_MOST_RUNS) if nights.started(run) >= since - _LOOKED_BACK]
         return nights.jobs_of(
-            runs,
+            journal.runs(since=since - _LOOKED_BACK, limit=_MOST_RUNS),
             InstalledJobs(journal).all(),
             now=now,
             since=since,

@@ -252,11 +252,28 @@ class RunStore(ABC):
             )
 
     def runs(
-        self, *, state: str | None = None, command: str | None = None, limit: int = -1, skip: int = 0
+        self,
+        *,
+        state: str | None = None,
+        command: str | None = None,
+        target: str | None = None,
+        since: datetime | None = None,
+        before: int | None = None,
+        limit: int = -1,
+        skip: int = 0,
     ) -> list[RunRecord]:
-        """Return runs, newest first; only those of a state or a command where that is given."""
-        chosen = "state = coalesce(?, state) AND command = coalesce(?, command) ORDER BY seq DESC LIMIT ? OFFSET ?"
-        return self._records(chosen, state, command, limit, skip)
+        """Return runs, newest first; only those of a state, a command, a target where that is given.
+
+        Args:
+            since: those that began then or later (aware).
+            before: those whose ``seq`` is lower.
+        """
+        chosen = (
+            "state = coalesce(?, state) AND command = coalesce(?, command) AND target = coalesce(?, target)"
+            " AND started_at >= ? AND seq < coalesce(?, seq + 1) ORDER BY seq DESC LIMIT ? OFFSET ?"
+        )
+        began = since.astimezone(UTC).isoformat(timespec="milliseconds") if since else ""
+        return self._records(chosen, state, command, target, began, before, limit, skip)
 
     def run(self, run_id: str) -> RunRecord | None:
         """Return the run with just this id."""
@@ -297,13 +314,16 @@ class RunStore(ABC):
         command: str | None = None,
     ) -> int:
         """Forget runs that ended longer ago than ``older_than``; returns how many. Resumable runs are kept."""
-        limit = (datetime.now(UTC) - older_than).isoformat(timespec="milliseconds")
-        chosen = f"ended_at < ? AND state NOT IN ({', '.join('?' * len(keep))}) AND command = coalesce(?, command)"
-        values = (limit, *keep, command)
+        chosen, values = _old(older_than, keep, command)
         with self.transaction() as db:
             for table in ("items", "run_batches", "run_reports"):
                 db.execute(f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM runs WHERE {chosen})", values)  # noqa: S608
             return db.execute(f"DELETE FROM runs WHERE {chosen}", values).rowcount  # noqa: S608
+
+    def prunable(self, *, older_than: timedelta) -> int:
+        """Return how many runs ``prune`` would forget."""
+        chosen, values = _old(older_than, frozenset({RUNNING, RESUMABLE}), None)
+        return int(self._rows(f"SELECT count(*) FROM runs WHERE {chosen}", *values)[0][0])  # noqa: S608
 
     # --- items ------------------------------------------------------------------------------------------------
 
@@ -318,11 +338,13 @@ class RunStore(ABC):
             )
 
     def items(self, run_id: str, *, state: str | None = None, limit: int = 1000, after: str = "") -> list[Item]:
-        """Return items of a run in the order of their keys, one bounded page after the key ``after``."""
-        chosen = "SELECT key, state, attempts, code, message, started_at FROM items WHERE run_id = ? AND key > ?"
+        """Return items of a run in the order of their keys, numbers as numbers; a bounded page after the key ``after``."""
+        chosen = "SELECT key, state, attempts, code, message, started_at FROM items WHERE run_id = ?"
+        behind = "(length(key), key) > (length(?), ?)"
         of_state = " AND state = ?" if state else ""
-        values = (run_id, after, *((state,) if state else ()), limit)
-        return [Item(*row) for row in self._rows(f"{chosen}{of_state} ORDER BY key LIMIT ?", *values)]
+        values = (run_id, after, after, *((state,) if state else ()), limit)
+        rows = self._rows(f"{chosen} AND {behind}{of_state} ORDER BY length(key), key LIMIT ?", *values)
+        return [Item(*row) for row in rows]
 
     def item_counts(self, run_id: str) -> dict[str, int]:
         """Return how many items of a run are in each state."""
@@ -339,3 +361,9 @@ class RunStore(ABC):
 
 def _record(values: dict[str, Any]) -> RunRecord:
     return RunRecord(**{**values, "options": json.loads(values["options"]), "counts": json.loads(values["counts"])})
+
+
+def _old(older_than: timedelta, keep: frozenset[str], command: str | None) -> tuple[str, tuple[object, ...]]:
+    limit = (datetime.now(UTC) - older_than).isoformat(timespec="milliseconds")
+    chosen = f"ended_at < ? AND state NOT IN ({', '.join('?' * len(keep))}) AND command = coalesce(?, command)"
+    return chosen, (limit, *keep, command)
