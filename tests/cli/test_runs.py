@@ -106,7 +106,7 @@ def test_a_run_for_one_child_names_nobody_so_it_is_run_again_by_hand(
     assert "the same command again" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("age", "code"), [("30d", 0), ("12h", 0), ("5m", 0), ("soon", 2), ("5", 2), ("-5d", 2)])
+@pytest.mark.parametrize(("age", "code"), [("30d", 0), ("12h", 0), ("5min", 0), ("5m", 2), ("soon", 2), ("5", 2), ("-5d", 2)])
 def test_prune_wants_an_age(journal: Journal, age: str, code: int) -> None:
     assert main(["runs", "prune", f"--older-than={age}"]) == code
 

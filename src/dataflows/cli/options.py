@@ -207,6 +207,8 @@ class Invocation:
 
         assert self._log is not None, "order() comes first"
         self._log.log_start(order.command)
+        if order.options.get("dry_run"):
+            self.output.note("dry run: nothing is sent, and nothing is changed")
         outcome = run_job(order, job, listener)
         self._log.log_end(outcome)
         return outcome

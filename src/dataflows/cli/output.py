@@ -117,17 +117,19 @@ class Output:
         from dataflows.cli.wording import columns_of, counts_in_words, facts_of, outcome_document
 
         self.close()
+        dry_run = bool(outcome.report.get("dry_run"))
         if as_json or self.as_json:
             self.document(outcome_document(outcome))
         elif show is not None and outcome.report and not self.quiet:
             show(outcome.report)
-        elif not self.quiet and (facts := facts_of(outcome.report)):
+        elif not self.quiet and (facts := facts_of(outcome.report, dry_run=dry_run)):
             self._out("\n".join(columns_of(facts)))
         self._list_failures(outcome.run_id)
         if outcome.error is not None:
             self._explain(outcome.error)
         run = f"run {outcome.run_id[:8]} " if outcome.run_id else ""
-        text = f"{run}{outcome.command}: {counts_in_words(outcome.counts)}"
+        would = "dry run, would be " if dry_run else ""
+        text = f"{run}{outcome.command}: {would}{counts_in_words(outcome.counts)}"
         self._sum_up(text, outcome.exit_code, seconds=outcome.seconds, log_file=outcome.log_file)
         return int(outcome.exit_code)
 

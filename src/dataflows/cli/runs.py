@@ -105,7 +105,8 @@ def show(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends, and end with its code.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="List every item that failed.")] = False,
     csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write the failed items into this file, as CSV.")
+        Path | None,
+        typer.Option("--csv", metavar="FILE", readable=False, help="Write the failed items into this file."),
     ] = None,
     log: Annotated[bool, typer.Option("--log", help="Print the log of the run.")] = False,
     exit_status: Annotated[bool, typer.Option("--exit-status", help="End with the exit code of the run.")] = False,
@@ -165,7 +166,7 @@ def diff(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
 
 
 def _followed(call: Invocation, journal: Journal, record: RunRecord) -> RunRecord:
-    """Tell how far a run is, whenever that changes, until it ends; if another run goes on with it, until that one ends."""
+    """Tell how far a run is, whenever that changes, until it ends, or the run that goes on with it."""
     shown = ""
     while record.state == "running" or record.continued_by:
         if record.continued_by:

@@ -71,13 +71,15 @@ def counts_in_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {_WORDS.get(name, name)}" for name, count in shown.items())
 
 
-def facts_of(report: Mapping[str, object], prefix: str = "") -> list[list[str]]:
+def facts_of(report: Mapping[str, object], prefix: str = "", *, dry_run: bool = False) -> list[list[str]]:
     """A report as lines of name and value; lists are for the JSON document only."""
     facts: list[list[str]] = []
     for name, value in report.items():
-        label = f"{prefix}{name.replace('_', ' ')}"
+        if name == "dry_run":
+            continue
+        label = "would send" if dry_run and name == "sent" else f"{prefix}{name.replace('_', ' ')}"
         if isinstance(value, Mapping):
-            facts += facts_of(value, f"{label} ")
+            facts += facts_of(value, f"{label} ", dry_run=dry_run)
         elif value == 0 and name not in _ALWAYS:
             continue
         elif value is not None and not isinstance(value, (list, tuple)):

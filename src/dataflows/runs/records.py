@@ -338,7 +338,7 @@ class RunStore(ABC):
             )
 
     def items(self, run_id: str, *, state: str | None = None, limit: int = 1000, after: str = "") -> list[Item]:
-        """Return items of a run in the order of their keys, numbers as numbers; a bounded page after the key ``after``."""
+        """Return items of a run by their keys, numbers as numbers: one bounded page after the key ``after``."""
         chosen = "SELECT key, state, attempts, code, message, started_at FROM items WHERE run_id = ?"
         behind = "(length(key), key) > (length(?), ?)"
         of_state = " AND state = ?" if state else ""

@@ -135,6 +135,8 @@ class _JobRunner:
         self._run_id = run_id
         clock = Clock(self._journal, run_id)
         run = Run(run_id, self._journal, order.data_dir, self._take, self._stop, clock=clock)
+        if order.options.get("dry_run"):
+            run.report["dry_run"] = True
         with signals(run.stop, self._stopping):
             self._events(run, job)
         if jumped := clock.jumped:
