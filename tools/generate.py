@@ -38,8 +38,8 @@ _PRACTICE_INTRO = """\
 # The practice database
 
 `patient-import` and `therapist-import` share it: PostgreSQL, or SQLite as the embedded default (`IMPORT_DATABASE_URL`).
-The program creates the tables, and upgrades them to the newest version (now {version}) at the start of each import; the
-version is in the table `dataflows_practice_version`. The newest one is shown below, as PostgreSQL writes it.
+The program creates the tables, and upgrades them to the newest version (now {version}) at the start of each import;
+the version is in the table `dataflows_practice_version`. The newest one is shown below, as PostgreSQL writes it.
 
 Text columns have no length limit; limits are set by validation, so that both databases agree. Times are `timestamptz` in
 PostgreSQL, and UTC as text in SQLite. Running numbers are `INTEGER PRIMARY KEY` in SQLite.

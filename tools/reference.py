@@ -25,8 +25,8 @@ after it. Every option of a command has a variable, for the environment or the e
 _PROGRAM_INTRO = """\
 ## csc_api_pipeline
 
-A second program for `csc-submit`, also started as `python -m api_pipeline`. Its commands are those of `dataflows`, with the
-same options and exit codes; without a command it does `run`. Options of the program work here too."""
+A second program for `csc-submit`, also started as `python -m api_pipeline`. Its commands are those of `dataflows`,
+with the same options and exit codes; without a command it does `run`. Options of the program work here too."""
 _MESSAGES_INTRO = """\
 # Every message
 
