@@ -41,8 +41,8 @@ _PRACTICE_INTRO = """\
 The program creates the tables, and upgrades them to the newest version (now {version}) at the start of each import;
 the version is in the table `dataflows_practice_version`. The newest one is shown below, as PostgreSQL writes it.
 
-Text columns have no length limit; limits are set by validation, so that both databases agree. Times are `timestamptz` in
-PostgreSQL, and UTC as text in SQLite. Running numbers are `INTEGER PRIMARY KEY` in SQLite.
+Text columns have no length limit; limits are set by validation, so that both databases agree. Times are `timestamptz`
+in PostgreSQL, and UTC as text in SQLite. Running numbers are `INTEGER PRIMARY KEY` in SQLite.
 
 Give the program's account the right to create tables in its schema. Other programs may read what they like, and
 write the operator's columns of `therapists`. `patient_consents` and `patient_registrations` are only ever added to.
