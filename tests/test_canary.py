@@ -213,7 +213,7 @@ class Night(World):
 
     def leaks(self) -> list[str]:
         """Where canaries turned up: files of the data folder and their names, and what the program said."""
-        for token in self.box.token._good:
+        for token in self.box.token._good_until:
             self.canaries.names[token] = "token"
         files = [path for path in self.data.rglob("*") if path.is_file()]
         contents = {str(path.relative_to(self.data)): path.read_bytes() for path in files}

@@ -26,25 +26,25 @@ that folder belongs to Windows, where Task Scheduler starts programs), else `.en
 is taken from the folder of that file; without one it is `%PROGRAMDATA%\\dataflows` on Windows and the user's data
 folder elsewhere. A relative `--data-dir` is taken from the working folder.
 
-Write values without quotes, or in single quotes: in double quotes a backslash has a special meaning. A remark may
-follow a value after a blank and `#`, except after `DB_CONNECTION_STRING` and `IMPORT_DATABASE_URL`, whose lines are
-taken whole. Empty values count as not set. An unknown key is a warning, a key that looks like a slip of the pen is an
+Write values without quotes, or in single quotes: in double quotes a backslash has a special meaning. A comment
+may follow a value after a blank and `#`, except after `DB_CONNECTION_STRING` and `IMPORT_DATABASE_URL`, whose lines are
+used as they are. Empty values count as not set. An unknown key causes a warning, a key that looks misspelt is an
 error."""
 _OPTIONS = """\
-Every option of a command has a variable as well, for the environment or the env file, named by rule:
-`DATAFLOWS_<COMMAND>_<OPTION>`, such as `DATAFLOWS_CSC_SUBMIT_WORKERS`. It counts as the option itself, so it beats a
-setting that means the same. [Commands](commands.md) lists them beside the options."""
+Every option of a command also has a variable, for the environment or the env file, whose name follows a rule:
+`DATAFLOWS_<COMMAND>_<OPTION>`, such as `DATAFLOWS_CSC_SUBMIT_WORKERS`. It works like the option itself, so it
+overrides a setting that means the same. [Commands](commands.md) lists them beside the options."""
 _PRACTICE_INTRO = """\
 # The practice database
 
 `patient-import` and `therapist-import` share it: PostgreSQL, or SQLite as the embedded default (`IMPORT_DATABASE_URL`).
-The program makes the tables, and brings them to the newest version (now {version}) at the start of each import; the
-version is in the table `dataflows_practice_version`. What follows is the newest one, in PostgreSQL's words.
+The program creates the tables, and upgrades them to the newest version (now {version}) at the start of each import;
+the version is in the table `dataflows_practice_version`. The newest one is shown below, as PostgreSQL writes it.
 
-Text has no limit of length; limits are a matter of validation, so that both databases agree. Moments are `timestamptz`
-in PostgreSQL, and UTC as text in SQLite. Numbers that count up are `INTEGER PRIMARY KEY` in SQLite.
+Text columns have no length limit; limits are set by validation, so that both databases agree. Times are `timestamptz`
+in PostgreSQL, and UTC as text in SQLite. Running numbers are `INTEGER PRIMARY KEY` in SQLite.
 
-Give the account of the program the right to make tables in its schema. Other programs may read what they like, and
+Give the program's account the right to create tables in its schema. Other programs may read what they like, and
 write the operator's columns of `therapists`. `patient_consents` and `patient_registrations` are only ever added to.
 `identity_key`, `email_key` and `name_key` are SHA-256 of what was normalised, so that no index holds a name."""
 

@@ -20,14 +20,13 @@ NOTE = "<!-- Written by tools/generate.py from the code. Change the code, then r
 _COMMANDS_INTRO = """\
 # Commands
 
-What `dataflows COMMAND --help` says, on one page. Options of the program stand before the command, options of a
-command behind it. Every option of a command has a variable, for the environment or the env file; it counts as the
-option itself."""
+What `dataflows COMMAND --help` says, on one page. Options of the program go before the command, options of a command
+after it. Every option of a command has a variable, for the environment or the env file, which works like the option."""
 _PROGRAM_INTRO = """\
 ## csc_api_pipeline
 
-A second program for the first flow, also `python -m api_pipeline`. Its commands are those of `dataflows`, with the same
-options and exit codes; without a command it does `run`. Options of the program work here too."""
+A second program for `csc-submit`, also started as `python -m api_pipeline`. Its commands are those of `dataflows`,
+with the same options and exit codes; without a command it does `run`. Options of the program work here too."""
 _MESSAGES_INTRO = """\
 # Every message
 

@@ -83,7 +83,7 @@ def test_create_makes_the_embedded_table(checks: Put, tmp_path: Path, capsys: Ca
     assert len(columns) == 1
     if sys.platform != "win32":
         assert stat.S_IMODE((tmp_path / "data" / "staging.db").stat().st_mode) == 0o600
-    assert "the table ssd_api_data_staging is there" in capsys.readouterr().err
+    assert "the table ssd_api_data_staging exists" in capsys.readouterr().err
 
 
 def test_an_embedded_table_that_cannot_be_made_is_told(checks: Put, tmp_path: Path, capsys: Capture) -> None:

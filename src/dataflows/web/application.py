@@ -32,7 +32,7 @@ def make_app(context: ServerContext, *, watch: Mapping[str, float] | None = None
     app = FastAPI(
         title="dataflows", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None,
         redirect_slashes=False,  # to an address with the Host header in it; Bounds takes the slash away
-        description="The CQC exports and hospitals in bulk, by the same jobs as the commands.",
+        description="CQC exports and hospitals in bulk, by the same jobs as the commands.",
     )  # fmt: skip
     app.state.context = context
     for part in (watching.router, cqc.router, hospitals.router, batches.router):

@@ -91,7 +91,7 @@ class BatchStatus(BaseModel):
     responses=responses(400, 401, 403, 408, 409, 413, 422, 500, 502),
 )
 async def upload_csv(request: Request, context: Context, again: Again = False) -> JSONResponse:
-    """Take in a CSV of up to 1,000 hospitals and answer at once; its rows are created in the background."""
+    """Accept a CSV of up to 1,000 hospitals and answer at once; its rows are created in the background."""
     validation = await context.uploads.read(request, _validated)
     with bulk.speaking_http():
         started = await bulk.start(context, validation, again=again)
@@ -106,14 +106,14 @@ async def upload_csv(request: Request, context: Context, again: Again = False) -
 
 @router.get("/{batch_id}/progress", response_model=BatchProgress, responses=responses(401, 403, 404, 422, 500))
 def progress(request: Request, context: Context, batch_id: BatchId) -> dict[str, Any]:
-    """How far a batch is; also when another process carries it."""
+    """How far a batch has got, even if another process is handling it."""
     record = bulk.of_batch(context, batch_id)
     return _facts(context, record, batch_id, _looks(request).latest(record.run_id))
 
 
 @router.get("/{batch_id}/status", response_model=BatchStatus, responses=responses(401, 403, 404, 422, 500))
 def status(request: Request, context: Context, batch_id: BatchId) -> dict[str, Any]:
-    """How a batch ended, with its hospitals; of an ended one the Directory is asked what it has not any more."""
+    """How a batch ended, with its hospitals; of a finished one the Directory is asked which it no longer has."""
     record = bulk.of_batch(context, batch_id)
     deleted = _looks(request).gone(context, record) if record.state in (DONE, PARTIAL) else set()
     return _facts(context, record, batch_id, deleted)

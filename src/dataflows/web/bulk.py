@@ -27,8 +27,8 @@ COMMAND = job.COMMAND
 STATUS_URL = "/hospitals/progress/{batch_id}"
 _LOOK_SECONDS = 0.05
 
-BatchId = Annotated[str, InPath(description="The id of a batch: the one that the upload was answered with.")]
-Again = Annotated[bool, Query(description="Create the same rows once more, as a new batch.")]
+BatchId = Annotated[str, InPath(description="The id of the batch, as given in the answer to the upload.")]
+Again = Annotated[bool, Query(description="Create the same rows a second time, as a new batch.")]
 
 _GO_ON = "POST /hospitals/resume/{batch} goes on; DELETE /hospitals/batch/{batch}/abandon takes it back"
 _HINTS = {

@@ -42,7 +42,7 @@ class RunAnswer(BaseModel):
 
 
 class Underway(BaseModel):
-    """It goes on; ``status_url`` tells how it ends."""
+    """It is still running; ``status_url`` says how it ends."""
 
     status: str
     run_id: str
@@ -78,7 +78,7 @@ async def run(context: Context, wait: Wait = None) -> Response:
     dependencies=[Depends(with_token)],
 )
 def run_status(context: Context, run_id: str) -> Response:
-    """How a run ended, in the words of POST /run; 202 while it goes on."""
+    """How a run ended, in the same form as POST /run; 202 while it is still running."""
     record = context.run(run_id)
     if record is None or record.command != COMMAND:
         raise unknown("run")
@@ -108,7 +108,7 @@ def latest_file(context: Context, source: str) -> Response:
     dependencies=[Depends(with_token_in_address)],
 )
 def file(context: Context, filename: str) -> Response:
-    """A file that a run has named: another one may lie there under a name of that kind, and is not ours to give."""
+    """A file that a run has named; other files in the folder are not served, whatever their names."""
     folder = context.settings.data_dir
     named = History(context.journal, job.target(folder)).names(COMMAND, filename)
     return _attached(file_of(folder, filename) if named else None)

@@ -146,20 +146,20 @@ async def upload(request: Request, context: Context, wait: Wait = None, again: A
     responses=responses(400, 401, 403, 408, 413, 422, 500),
 )
 async def validate(request: Request, context: Context) -> dict[str, Any]:
-    """Judge a CSV; nothing is kept and nothing is sent."""
+    """Check a CSV; nothing is kept and nothing is sent."""
     look = partial(table.validate, max_rows=context.settings.max_csv_size)
     return (await context.uploads.read(request, look)).document()
 
 
 @router.get("/progress/{batch_id}", response_model=ProgressAnswer, responses=responses(401, 403, 404, 422, 500))
 def progress(context: Context, batch_id: BatchId) -> JSONResponse:
-    """How far a batch is, row by row; also when another process carries it."""
+    """How far a batch has got, row by row, even if another process is handling it."""
     return JSONResponse(bulk.document(context, bulk.of_batch(context, batch_id)))
 
 
 @router.post("/progress/cleanup", response_model=CleanupAnswer, responses=responses(401, 403, 500))
 def cleanup(context: Context) -> CleanupAnswer:
-    """Forget runs of hospitals that ended more than 24 hours ago. What can be resumed is kept."""
+    """Remove hospital runs that ended more than 24 hours ago; resumable ones are kept."""
     removed = context.journal.prune(older_than=PROGRESS_KEPT, command=bulk.COMMAND)
     earlier.sweep(context.journal, context.settings.data_dir)
     return CleanupAnswer(message=f"{removed} runs forgotten", removed=removed)
@@ -167,7 +167,7 @@ def cleanup(context: Context) -> CleanupAnswer:
 
 @router.get("/resumable", response_model=list[ResumableBatch], responses=responses(401, 403, 500))
 def resumable(context: Context) -> list[dict[str, Any]]:
-    """The batches that broke off and can be resumed."""
+    """The batches that were interrupted and can be resumed."""
     context.see_what_died()
     return [
         report.resumable(record, found)
@@ -178,7 +178,7 @@ def resumable(context: Context) -> list[dict[str, Any]]:
 
 @router.post("/resume/{batch_id}", response_model=BulkAnswer, responses=responses(401, 403, 404, 409, 422, 500, 502))
 async def resume(context: Context, batch_id: BatchId) -> JSONResponse:
-    """Go on with a batch that broke off, and answer when that is done; rows that were done before are not listed."""
+    """Continue an interrupted batch and answer when it is done; rows that were already done are not listed."""
     record = await run_in_threadpool(bulk.of_batch, context, batch_id)
     if record.state != RESUMABLE:
         with bulk.speaking_http(batch_id):
@@ -197,7 +197,7 @@ async def resume(context: Context, batch_id: BatchId) -> JSONResponse:
     responses=responses(401, 403, 404, 409, 422, 500, 502),
 )
 async def abandon(context: Context, batch_id: BatchId) -> AbandonAnswer:
-    """Remove from the Directory what a batch that broke off created. What is live is left alone."""
+    """Remove from the Directory what an interrupted batch created; live hospitals are left alone."""
     record = await run_in_threadpool(bulk.of_batch, context, batch_id)
     if record.state not in (RESUMABLE, "abandoned"):
         with bulk.speaking_http(batch_id):

@@ -21,7 +21,7 @@ from dataflows.web.context import ServerContext
 
 Wait = Annotated[
     float | None,
-    Query(ge=0, le=3600, description="Answer after so many seconds at the latest, with 202 while it still goes on."),
+    Query(ge=0, le=3600, description="Answer after this many seconds at the latest, with 202 if it is still running."),
 ]
 
 T = TypeVar("T")
