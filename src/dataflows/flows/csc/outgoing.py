@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dataflows.errors import DataflowsError, ServiceDown
 from dataflows.events import Event
-from dataflows.flows.csc.batches import BatchHandler, SentBatch
+from dataflows.flows.csc.answers import BatchHandler, SentBatch
 from dataflows.flows.csc.decisions import (
     Contradicted,
     Decision,

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dataflows.events import Done, Event, Failed, Pending, Skipped, Warned
-from dataflows.flows.csc.answers import RecordAnswer, RecordVerdict
-from dataflows.flows.csc.batches import SentBatch
+from dataflows.flows.csc.answers import RecordAnswer, RecordVerdict, SentBatch
 from dataflows.flows.csc.decisions import RESET_NEEDED, Contradicted, InvalidRow, Submission, Superseded, Unchanged
 from dataflows.flows.csc.reading import CONTRADICTED, INVALID, SUPERSEDED, WITHHELD
 from dataflows.flows.csc.table import RowUpdate

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dataflows.flows.csc.answers import RecordAnswer, RecordVerdict
-from dataflows.flows.csc.batches import BatchFileWriter, BatchHandler, SentBatch
+from dataflows.flows.csc.answers import BatchFileWriter, BatchHandler, RecordAnswer, RecordVerdict, SentBatch
 from dataflows.flows.csc.connection import open_api
 from dataflows.flows.csc.decisions import Submission
 from dataflows.flows.csc.records import Doubt, Receipt, WriteBack, digest
