@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,11 @@ from dataflows.flows.csc.outgoing import Outgoing
 from dataflows.flows.csc.recording import Recorder
 from dataflows.flows.csc.removals import Removals
 from dataflows.flows.csc.sending import open_handler
-from dataflows.flows.csc.staging import StagingTable
-from dataflows.flows.csc.workspace import Workspace
+from dataflows.flows.csc.workspace import Workspace, address
 from dataflows.runs.garbage import rare_collections
 from dataflows.runs.runner import Run
 
 if TYPE_CHECKING:
-    from dataflows.flows.csc.table import StagedRow
     from dataflows.settings import Settings
 
 __all__ = ["Options", "options_from_json", "options_to_json", "submit", "target"]
@@ -42,7 +40,7 @@ def submit(settings: Settings, options: Options) -> Callable[[Run], Iterator[Eve
 
 def target(settings: Settings) -> str:
     """Name what a run locks and what acknowledgements belong to: the staging table in its database."""
-    return StagingTable.address(settings)
+    return address(settings)
 
 
 class _Submit:
@@ -90,7 +88,7 @@ class _Submit:
         self.workspace.names.expect(ids)
         out = self._outgoing(ids)
         yield Step("sending")
-        yield from out.send(self.planner.decide(page) for page in self._counted(staging.pages(ids)))
+        yield from out.send(self.planner.decide(page) for page in self.recorder.read(staging.pages(ids)))
         if not out.is_over():
             yield from self.removals.look_for_orphans()
             self.removals.owed.recall()
@@ -106,18 +104,13 @@ class _Submit:
         yield Step("sending")
         if by_hand is None:
             owed.owe(child.owed())
-            yield from out.send(self.planner.decide(page) for page in self._counted(pages))
+            yield from out.send(self.planner.decide(page) for page in self.recorder.read(pages))
         else:
             yield from out.send([child.decide(by_hand)])
             yield from self.recorder.recorded(wait=True)
             yield from self.recorder.superseded(child.set_aside())
         if not out.is_over():
             yield from self.removals.send(out)
-
-    def _counted(self, pages: Iterable[list[StagedRow]]) -> Iterator[list[StagedRow]]:
-        for page in pages:
-            self.recorder.counts["rows"] += len(page)
-            yield page
 
     def _outgoing(self, ids: Sequence[int]) -> Outgoing:
         """Open the way out. Before any row leaves, it is proven that rows can be written, and access that is refused

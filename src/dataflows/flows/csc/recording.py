@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from dataflows.events import Done, Event, Failed, Pending, Skipped, Warned
 from dataflows.flows.csc.answers import RecordAnswer, RecordVerdict, SentBatch
@@ -17,6 +17,8 @@ from dataflows.runs.journal import Item, Journal
 if TYPE_CHECKING:
     from dataflows.flows.csc.workspace import Workspace
     from dataflows.runs.runner import Run
+
+T = TypeVar("T")
 
 _REFUSED = "nothing is lost or sent twice; compare the table with what is needed: dataflows test-schema"
 
@@ -37,6 +39,12 @@ class Recorder:
         """Return the one of a run."""
         staging, acks = workspace.staging, workspace.acks
         return cls(StagingWriter(staging, acks) if workspace.options.writes else NullWriter(), run.journal, run.id)
+
+    def read(self, pages: Iterable[list[T]]) -> Iterator[list[T]]:
+        """Count the rows of pages on their way."""
+        for page in pages:
+            self.counts["rows"] += len(page)
+            yield page
 
     def carried(self, sent: SentBatch) -> Iterator[Event]:
         """Record a batch that came back."""

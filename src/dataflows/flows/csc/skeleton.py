@@ -11,7 +11,7 @@ number of items and their ids. What a bit means follows from the schema, so a bl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -172,11 +172,8 @@ def _form(layout: _Layout, names: tuple[str, ...]) -> _Form:
     single = tuple(name for name in names if name in layout.single)
     listed = tuple(name for name in names if name in layout.listed)
     unknown = set(others).difference(single, listed, ("purge",))
-    return _Form(_bits(layout, names), others, single, listed, _UNKNOWN if unknown else 0)
-
-
-def _bits(layout: _Layout, names: Iterable[str]) -> int:
-    return sum(layout.own.get(name, 0) for name in names)
+    fields = sum(layout.own.get(name, 0) for name in names)
+    return _Form(fields, others, single, listed, _UNKNOWN if unknown else 0)
 
 
 def _object(layout: _Layout, payload: Mapping[str, Any], hasher: blake2b) -> ObjectSkeleton:
@@ -188,7 +185,7 @@ def _object(layout: _Layout, payload: Mapping[str, Any], hasher: blake2b) -> Obj
             del own[name]
     if [] in own.values():  # an empty list says no more than an absent one
         own = {name: value for name, value in own.items() if value != []}
-        fields = _bits(layout, own)
+        fields = _form(layout, tuple(own)).fields
     content = hasher.copy()
     content.update(orjson.dumps(own, option=orjson.OPT_SORT_KEYS))
     one = ObjectSkeleton(fields | form.unknown, content.digest(), {}, {})

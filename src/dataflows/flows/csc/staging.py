@@ -54,12 +54,10 @@ class StagingTable:
         """Open the table that the settings name. Raises SettingUnusable: there is no such database."""
         return cls(open_engine(settings), settings.table_name)
 
-    @staticmethod
-    def address(settings: Settings) -> str:
-        """Name it by the settings, without asking the database: what a run locks."""
-        engine = open_engine(settings)
-        engine.dispose()
-        return f"{identity(engine.url)}#{staging_table(settings.table_name).fullname.lower()}"
+    @property
+    def address(self) -> str:
+        """The table and its database as the settings name them."""
+        return f"{identity(self._engine.url)}#{self.table.fullname.lower()}"
 
     @cached_property
     def identity(self) -> TableIdentity:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from dataflows.settings import Settings
 
 
+def address(settings: Settings) -> str:
+    """Name the staging table by the settings, without asking the database: what a run locks."""
+    staging = StagingTable.open(settings)
+    staging.engine.dispose()
+    return staging.address
+
+
 class Workspace:
     """The table and what is known of it, for one run with its options; closed by ``closing``.
 
