@@ -12,8 +12,7 @@ from dataflows.cli.options import RESUMES, DryRun, Invocation, Json, Workers, ep
 from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from dataflows.flows.csc.by_hand import ByHand
-    from dataflows.flows.csc.job import Options
+    from dataflows.flows.csc.options import ByHand, Options
 
 COMMAND = "csc-submit"
 
@@ -136,7 +135,7 @@ def _refuse_contradictions(*, dry_run: bool, out: Path | None, requeue: bool, ta
 
 
 def _by_hand(child: str | None, *, resend: bool, purge: bool, purge_orphans: bool) -> ByHand | None:
-    from dataflows.flows.csc.by_hand import ByHand
+    from dataflows.flows.csc.options import ByHand
 
     if resend and purge:
         raise WrongUsage("--resend and --purge exclude each other", hint="take one of them")

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from dataflows.errors import DataflowsError
 from dataflows.flows.csc import job
-from dataflows.flows.csc.by_hand import ByHand
+from dataflows.flows.csc.options import ByHand
 from dataflows.sandbox.model import CLIENT_ID, CLIENT_SECRET, SCOPE
 from dataflows.sandbox.receiver import LA_CODE, SUPPLIER_KEY
 from dataflows.settings import Secret, Settings

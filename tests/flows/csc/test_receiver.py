@@ -11,7 +11,8 @@ import pytest
 import responses
 
 from dataflows.errors import AlreadyRunning, ServiceDown
-from dataflows.flows.csc.receiver import BatchAnswer, CscApi, RecordVerdict, RequestPacer
+from dataflows.flows.csc.answers import BatchAnswer, RecordVerdict
+from dataflows.flows.csc.receiver import CscApi, RequestPacer
 from dataflows.remote.retry import RetryPolicy
 from dataflows.remote.session import make_session
 from tests.remote.loopback import settings

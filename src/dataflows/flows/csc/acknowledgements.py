@@ -46,7 +46,7 @@ class Acknowledgements:
         self, journal: Journal, cipher: IdentifierCipher, place: Place, schema: ChildSchema | None = None
     ) -> None:
         self.schema = schema or built_in()
-        self._journal = journal
+        self.journal = self._journal = journal
         self._cipher = cipher
         self._skeleton_key = cipher.hash_key("csc skeletons")
         self.table = ClaimedTable(journal, place)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 from dataflows.errors import WrongUsage
 from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.decisions import Decision, Superseded
+from dataflows.flows.csc.options import ByHand
 from dataflows.flows.csc.planning import Planner
 from dataflows.flows.csc.reading import name_in, read_row
 from dataflows.flows.csc.staging import StagingTable
 from dataflows.flows.csc.table import StagedRow
 
 _AGAIN = "to send it again: add --resend; to remove a child that is deleted, or that no row names: add --purge"
-
-
-class ByHand(StrEnum):
-    """What is asked for: the child whole after a purge, whatever its status; or its purge."""
-
-    RESEND = "resend"
-    PURGE = "purge"
 
 
 class OneChild:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from dataflows.flows.csc.delta import Payload, Sending
-from dataflows.flows.csc.records import Doubt, Reset
+from dataflows.flows.csc.baseline import Basis
+from dataflows.flows.csc.delta import ChildPlan, Payload, Sending, deletion
+from dataflows.flows.csc.reading import Reading
+from dataflows.flows.csc.records import PURGED, Ack, Doubt, Reset
+from dataflows.flows.csc.schema import canonical
 from dataflows.flows.csc.skeleton import Skeleton
 from dataflows.flows.csc.table import StagedRow
 
@@ -20,14 +23,6 @@ class ResetRule(StrEnum):
     OBJECT = "object"
     CHILD = "child"
     NEVER = "never"
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How requests are built: ``full`` sends whole children instead of deltas."""
-
-    full: bool = False
-    reset: ResetRule = ResetRule.OBJECT
 
 
 @dataclass(slots=True)
@@ -50,10 +45,41 @@ class Submission:
     by_hand: bool = False
     overruled: int | None = None
 
+    @classmethod
+    def of(cls, basis: Basis, plan: ChildPlan, goal: bytes, *, full: bool) -> Submission:
+        """Make the requests of a plan; ``full``: a child that is reset is sent whole, too."""
+        reading, ack = basis.reading, basis.ack
+        scope = _scope(plan, ack)
+        return cls(
+            reading.row,
+            reading.name or "",
+            basis.child,
+            goal,
+            plan.sending,
+            tuple(_text(part, reading) for part in (plan.first, plan.body) if part is not None),
+            _former(basis.child, ack),
+            payload=reading.payload or {},
+            skeleton=basis.current,
+            reset=scope,
+            delta=plan.sending is Sending.DELTA or (scope is Reset.OBJECT and not full),
+        )
+
+    @classmethod
+    def purge(cls, row: StagedRow | None, ids: Payload, child: bytes, ack: Ack | None) -> Submission:
+        """Make the purge of a child, of which ``ids`` holds the identifiers."""
+        name, body = str(ids["la_child_id"]), canonical(deletion(ids))
+        former, reset = _former(child, ack), _reset(ack)
+        return cls(row, name, child, PURGED, Sending.DELETE, (body,), former, reset=reset, guarded=True)
+
+    @property
+    def removes(self) -> bool:
+        """Whether nothing is left of the child afterwards."""
+        return self.sending is Sending.DELETE
+
     @property
     def purges_first(self) -> bool:
         """Whether its first request purges the whole child."""
-        return self.sending is Sending.DELETE or (self.reset is Reset.CHILD and len(self.requests) > 1)
+        return self.removes or (self.reset is Reset.CHILD and len(self.requests) > 1)
 
     @property
     def key(self) -> str:
@@ -117,3 +143,23 @@ class Former:
 
 
 Decision: TypeAlias = Submission | InvalidRow | Contradicted | Superseded | Unchanged | DeferredRow | Former
+
+
+def _text(part: Payload, reading: Reading) -> bytes:
+    """Return the text of a request: a child that is sent as it stands in its row was written when it was read."""
+    return reading.text if part is reading.payload else canonical(part)
+
+
+def _former(child: bytes, ack: Ack | None) -> Doubt:
+    return Doubt(child, ack.in_doubt, ack.reset) if ack else Doubt(child, None, None)
+
+
+def _reset(ack: Ack | None) -> Reset | None:
+    return Reset(ack.reset) if ack and ack.reset else None
+
+
+def _scope(plan: ChildPlan, ack: Ack | None) -> Reset | None:
+    """Return which reset is pending while the requests of a plan are under way."""
+    if plan.first is None:
+        return _reset(ack)
+    return Reset.CHILD if plan.first.get("purge") is True else Reset.OBJECT

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dataflows.errors import DataflowsError, ServiceDown
 from dataflows.events import Event
+from dataflows.flows.csc.answers import BatchHandler, SentBatch
 from dataflows.flows.csc.decisions import (
     Contradicted,
     Decision,
@@ -19,8 +20,6 @@ from dataflows.flows.csc.decisions import (
 )
 from dataflows.flows.csc.purges import OwedPurges
 from dataflows.flows.csc.recording import Recorder
-from dataflows.flows.csc.scratch import Deferred
-from dataflows.flows.csc.sending import BatchHandler, BatchSender, SentBatch
 from dataflows.runs import pool
 from dataflows.runs.flow import UNANSWERED_IN_A_ROW, Halt
 
@@ -35,7 +34,6 @@ class Outgoing:
     handler: BatchHandler
     recorder: Recorder
     owed: OwedPurges
-    deferred: Deferred
     stop: pool.Stop
     size: int
     workers: int
@@ -67,9 +65,9 @@ class Outgoing:
         if self.stopped is not None:
             raise self.stopped
         if self.unanswered:
-            why = self.handler.receiver.last_failure if isinstance(self.handler, BatchSender) else ""
             raise ServiceDown(
-                f"the CSC API does not answer (the last {self.unanswered} batches in a row): {why}",
+                f"the CSC API does not answer (the last {self.unanswered} batches in a row):"
+                f" {self.handler.last_failure}",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
             )
 
@@ -99,7 +97,7 @@ class Outgoing:
         aside.extend(recorder.invalid([one for one in page if isinstance(one, InvalidRow)]))
         aside.extend(recorder.superseded([one for one in page if isinstance(one, Superseded)]))
         aside.extend(recorder.contradicted([one for one in page if isinstance(one, Contradicted)]))
-        self.deferred.keep_rows(one.row.id for one in page if isinstance(one, DeferredRow))
+        self.owed.deferred.keep_rows(one.row.id for one in page if isinstance(one, DeferredRow))
         wanted = [one for one in page if isinstance(one, Submission)]
         if self.left is not None:
             wanted = wanted[: self.left]

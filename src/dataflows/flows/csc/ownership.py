@@ -63,6 +63,17 @@ def cipher_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> Id
     return cipher
 
 
+def named_children(data_dir: Path, journal: Journal | None, *, takeover: bool) -> tuple[Journal, IdentifierCipher]:
+    """Return a journal with the cipher that its children are named with: of a rehearsal (None), both are forgotten.
+
+    Raises:
+        SettingUnusable: as ``cipher_of``.
+    """
+    if journal is None:
+        return Journal.in_memory(), IdentifierCipher.forgotten()
+    return journal, cipher_of(data_dir, journal, takeover=takeover)
+
+
 # --- the table ----------------------------------------------------------------------------------------------------
 
 

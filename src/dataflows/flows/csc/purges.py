@@ -82,7 +82,7 @@ class OwedPurges:
     def __init__(self, acks: Acknowledgements, speakers: Speakers, deferred: Deferred, *, keeps: bool) -> None:
         self._acks = acks
         self._speakers = speakers
-        self._deferred = deferred
+        self.deferred = self._deferred = deferred
         self._keeps = keeps
 
     def owe(self, children: Iterable[bytes]) -> None:

@@ -1,108 +1,22 @@
-"""The CSC API: one request for a batch, the answers to it, and what both mean."""
+"""The CSC API: a batch is one request, taken apart where it is refused."""
 
 from __future__ import annotations
 
 import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-import orjson
-
 from dataflows.errors import AccessRefused, AlreadyRunning, DataflowsError, Interrupted, ServiceDown, SettingUnusable
+from dataflows.flows.csc.answers import BatchAnswer, RecordAnswer, RecordVerdict, receipts, refusal, stopping, suspects
 from dataflows.flows.csc.schema import ChildSchema, built_in
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import Reply, Session, send
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
-
-
-_INDEX = re.compile(r"\[(\d{1,3})\]")
-# as DfE's service was seen to write them: a moment and a UUID, or the UUID alone
-_RECEIPT = re.compile(r"(?:[0-9][0-9T_:.-]{5,30}_)?[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}(?:\.json)?")
-
-
-class RecordVerdict(StrEnum):
-    """What became of one record."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"  # the API says no to this very record
-    UNANSWERED = "unanswered"  # it may have arrived
-    NOT_SENT = "not sent"  # it is known that nothing changed
-
-
-@dataclass(frozen=True, slots=True)
-class RecordAnswer:
-    """The verdict on one record: ``detail`` is its receipt, or our own words for the refusal; ``code`` names it."""
-
-    verdict: RecordVerdict
-    detail: str = ""
-    code: str = ""
-
-
-@dataclass(slots=True)
-class BatchAnswer:
-    """The answers to a batch, in its order; ``stop`` is what forbids to go on with the run."""
-
-    answers: list[RecordAnswer]
-    stop: DataflowsError | None = None
-
-
-def receipts(reply: Reply, count: int) -> list[RecordAnswer]:
-    """Read the receipts of an accepted batch (csc.md: one per record, or one for all, or none with 204)."""
-    if reply.status == 204:
-        return [RecordAnswer(RecordVerdict.ACCEPTED, f"accepted without receipt {uuid.uuid4()}")] * count
-    try:
-        document = orjson.loads(reply.body)
-    except ValueError:
-        document = None
-    if isinstance(document, str) and document:
-        return [RecordAnswer(RecordVerdict.ACCEPTED, _kept_receipt(document))] * count
-    if isinstance(document, list) and len(document) == count and all(isinstance(one, str) and one for one in document):
-        return [RecordAnswer(RecordVerdict.ACCEPTED, _kept_receipt(one)) for one in document]
-    words = f"API error ({reply.status}): {_kept(document)} for {count} records"
-    return [RecordAnswer(RecordVerdict.UNANSWERED, words, code="bad_receipts")] * count
-
-
-def _kept_receipt(text: str) -> str:
-    """Return a receipt as it is; of a text in another form, which may repeat a record, only that there was one."""
-    return text if _RECEIPT.fullmatch(text) else f"accepted with a receipt of unknown form {uuid.uuid4()}"
-
-
-def _kept(document: object) -> str:
-    """Describe receipts of the wrong count; they are kept where they look like receipts and nothing else."""
-    if not isinstance(document, list):
-        return "no list of receipts"
-    kept = [one for one in document if isinstance(one, str) and _RECEIPT.fullmatch(one)][:5]
-    listed = ", ".join(kept)
-    return f"{len(document)} receipts ({listed})" if kept else f"{len(document)} receipts"
-
-
-def refusal(reply: Reply, schema: ChildSchema) -> RecordAnswer:
-    """Put the refusal of a single record into our own words; of the far side's text only attribute paths are kept."""
-    words = {
-        403: "a firewall in front of the API refuses the record (ids that contain 0x are known to do this)",
-        413: "the record is too large",
-    }.get(reply.status, "the record is refused")
-    text = reply.body[:20_000].decode("utf-8", "replace") if reply.status != 403 else ""
-    paths = schema.attribute_paths(text)
-    about = f": {', '.join(paths[:5])}" if paths else ""
-    return RecordAnswer(
-        RecordVerdict.REFUSED, f"API error ({reply.status}): {words}{about}", code=f"api_{reply.status}"
-    )
-
-
-def suspects(reply: Reply, count: int) -> set[int]:
-    """Return the indexes that a refusal names, when they are some but not all of the batch."""
-    text = reply.body[:200_000].decode("utf-8", "replace")
-    named = {int(number) for number in _INDEX.findall(text)}
-    return named if named and max(named) < count and len(named) < count else set()
-
 
 SERVICE = "the CSC API"
 
@@ -148,6 +62,7 @@ class RequestCounts:
     """What the client did, for the report."""
 
     requests: int = 0
+    retries: int = 0
     in_flight: int = 0
     most_in_flight: int = 0
     seconds: float = 0.0
@@ -165,6 +80,10 @@ class RequestCounts:
         with self.lock:
             self.in_flight -= 1
             self.seconds += seconds
+
+    def report(self) -> dict[str, int]:
+        """Return the figures that the report of a run shows."""
+        return {"requests": self.requests, "retries": self.retries, "most_in_flight": self.most_in_flight}
 
 
 class RequestPacer:
@@ -184,6 +103,20 @@ class RequestPacer:
             turn = max(self._next, time.monotonic())
             self._next = turn + self._interval
         self._stop.wait(max(0.0, turn - time.monotonic()))
+
+
+@dataclass
+class _Left:
+    """Whether any attempt of one request may have reached the service; a ``probe`` carries nothing that could."""
+
+    probe: bool = False
+    ever: bool = False
+
+    def note(self, *, arrived: bool) -> None:
+        self.ever = self.ever or (arrived and not self.probe)
+
+    def answer(self, code: str) -> RecordAnswer:
+        return RecordAnswer(RecordVerdict.UNANSWERED if self.ever else RecordVerdict.NOT_SENT, code=code)
 
 
 class _Unanswered(Exception):
@@ -266,10 +199,17 @@ class CscApi:
         Raises:
             _Unanswered: it was not, or the answer forbids to go on.
         """
-        body = b"[" + b",".join(bodies) + b"]"
         left = _Left()
+        reply = self._answered(b"[" + b",".join(bodies) + b"]", left)
+        if reply.status == 403:
+            self._firewall_or_refused()
+        if stop := stopping(reply.status):
+            raise _Unanswered(left.answer(stop.code), stop)
+        return reply
+
+    def _answered(self, body: bytes, left: _Left) -> Reply:
         try:
-            reply = self.policy.call(lambda: self._attempt(body, left), SERVICE)
+            return self.policy.call(lambda: self._attempt(body, left), SERVICE)
         except ServiceDown as error:
             self.last_failure = error.message
             raise _Unanswered(left.answer("no_answer")) from error
@@ -277,11 +217,6 @@ class CscApi:
             raise _Unanswered(left.answer("interrupted")) from error
         except (AccessRefused, AlreadyRunning, SettingUnusable) as error:
             raise _Unanswered(left.answer(error.code), error) from error
-        if reply.status == 403:
-            self._firewall_or_refused()
-        if stop := _stopping(reply.status):
-            raise _Unanswered(left.answer(stop.code), stop)
-        return reply
 
     def _attempt(self, body: bytes, left: _Left) -> Reply:
         token = self._token(self.tokens.token, left)
@@ -331,42 +266,11 @@ class CscApi:
         Raises:
             _Unanswered: access is refused, or the question got no answer.
         """
-        left = _Left()
-        try:
-            probe = self.policy.call(lambda: self._attempt(b"[]", left), SERVICE)
-        except ServiceDown as error:
-            raise _Unanswered(RecordAnswer(RecordVerdict.NOT_SENT, code="no_answer")) from error
-        except Interrupted as error:
-            raise _Unanswered(RecordAnswer(RecordVerdict.NOT_SENT, code="interrupted")) from error
-        except DataflowsError as error:
-            raise _Unanswered(RecordAnswer(RecordVerdict.NOT_SENT, code=error.code), error) from error
+        left = _Left(probe=True)
+        probe = self._answered(b"[]", left)
         if probe.status == 403:
             refused = AccessRefused(
                 f"{SERVICE} refuses access (403)",
                 hint="check SUPPLIER_KEY, LA_CODE and that DfE has admitted this supplier: dataflows test-endpoint",
             )
-            raise _Unanswered(RecordAnswer(RecordVerdict.NOT_SENT, code=refused.code), refused)
-
-
-@dataclass
-class _Left:
-    """Whether any attempt of one request may have reached the service."""
-
-    ever: bool = False
-
-    def note(self, *, arrived: bool) -> None:
-        self.ever = self.ever or arrived
-
-    def answer(self, code: str) -> RecordAnswer:
-        return RecordAnswer(RecordVerdict.UNANSWERED if self.ever else RecordVerdict.NOT_SENT, code=code)
-
-
-def _stopping(status: int) -> DataflowsError | None:
-    """Return what ends the run: a status that no other batch would escape."""
-    if 300 <= status < 400:
-        return SettingUnusable(f"{SERVICE} redirects ({status})", hint="put the final address into API_ENDPOINT")
-    if status in (404, 405, 410, 415):
-        return SettingUnusable(
-            f"{SERVICE} does not know this address or method ({status})", hint="check API_ENDPOINT and LA_CODE"
-        )
-    return None
+            raise _Unanswered(left.answer(refused.code), refused)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from dataflows.events import Done, Event, Failed, Pending, Skipped, Warned
+from dataflows.flows.csc.answers import RecordAnswer, RecordVerdict, SentBatch
 from dataflows.flows.csc.decisions import RESET_NEEDED, Contradicted, InvalidRow, Submission, Superseded, Unchanged
 from dataflows.flows.csc.reading import CONTRADICTED, INVALID, SUPERSEDED, WITHHELD
-from dataflows.flows.csc.receiver import RecordAnswer, RecordVerdict
-from dataflows.flows.csc.sending import SentBatch
-from dataflows.flows.csc.table import StagedRow
-from dataflows.flows.csc.writers import ResultWriter, is_known
+from dataflows.flows.csc.table import RowUpdate
+from dataflows.flows.csc.writers import NullWriter, ResultWriter, StagingWriter
 from dataflows.runs.journal import Item, Journal
+
+if TYPE_CHECKING:
+    from dataflows.flows.csc.workspace import Workspace
+    from dataflows.runs.runner import Run
+
+T = TypeVar("T")
 
 _REFUSED = "nothing is lost or sent twice; compare the table with what is needed: dataflows test-schema"
 
@@ -24,20 +30,27 @@ class Recorder:
         self._writer = writer
         self._journal = journal
         self._run_id = run_id
+        self.prove, self.close = writer.prove, writer.close
         self.counts: Counter[str] = Counter()
         self._reasons: set[str] = set()  # why rows could not be written: each reason is told once
 
-    def carried(self, carried: SentBatch) -> Iterator[Event]:
+    @classmethod
+    def of(cls, workspace: Workspace, run: Run) -> Recorder:
+        """Return the one of a run."""
+        staging, acks = workspace.staging, workspace.acks
+        return cls(StagingWriter(staging, acks) if workspace.options.writes else NullWriter(), run.journal, run.id)
+
+    def read(self, pages: Iterable[list[T]]) -> Iterator[list[T]]:
+        """Count the rows of pages on their way."""
+        for page in pages:
+            self.counts["rows"] += len(page)
+            yield page
+
+    def carried(self, sent: SentBatch) -> Iterator[Event]:
         """Record a batch that came back."""
-        pairs = list(zip(carried.submissions, carried.answers, strict=True))
-        accepted = [(s, a) for s, a in pairs if a.verdict is RecordVerdict.ACCEPTED]
-        refused = [
-            (s.row, a.detail)
-            for s, a in pairs
-            if a.detail and a.verdict is not RecordVerdict.ACCEPTED and s.row is not None
-        ]
-        self._writer.sent(accepted)
-        self._writer.errors(refused)
+        pairs = list(zip(sent.submissions, sent.answers, strict=True))
+        self._writer.sent([(s, a) for s, a in pairs if a.verdict is RecordVerdict.ACCEPTED])
+        self._writer.errors([RowUpdate(s.row, a.words) for s, a in pairs if a.words and s.row is not None])
         self.counts["batches"] += 1
         for submission, answer in pairs:
             self._count(submission, answer)
@@ -48,6 +61,12 @@ class Recorder:
         """Count what became of rows in the table; with ``wait`` of all rows that were handed over so far."""
         for one in self._writer.recorded(wait=wait):
             self.counts["reloaded"] += one.reloaded
+            yield from self.unwritten(one.refused)
+
+    def replayed(self) -> Iterator[Event]:
+        """Make the updates of the table that an earlier run could not make."""
+        for one in self._writer.replay():
+            self.counts["replayed"] += one.reloaded
             yield from self.unwritten(one.refused)
 
     def unwritten(self, refused: Mapping[int, str]) -> Iterator[Event]:
@@ -64,15 +83,15 @@ class Recorder:
         counts[submission.sending.value] += 1
         counts["untrusted"] += submission.untrusted
         counts["sent"] += answer.verdict is RecordVerdict.ACCEPTED
-        refused = bool(answer.detail) and answer.verdict is not RecordVerdict.ACCEPTED
-        counts["refused"] += refused
-        counts["failed"] += refused
+        counts["refused"] += answer.words is not None
+        counts["failed"] += answer.words is not None
 
     def _event(self, submission: Submission, answer: RecordAnswer) -> Event:
         if answer.verdict is RecordVerdict.ACCEPTED:
             return Done(submission.key, submission.sending.value)
-        if answer.detail:
-            return self._failed(submission.key, submission.row, answer.code, answer.detail, written=answer.detail)
+        if answer.words:
+            known = submission.row is not None and submission.row.says(answer.words)
+            return self._failed(submission.key, answer.code, answer.words, known=known)
         return Pending(submission.key, answer.code)
 
     def unchanged(self, rows: Sequence[Unchanged]) -> Iterator[Event]:
@@ -92,26 +111,27 @@ class Recorder:
         self.counts["withheld"] += withheld
         self.counts["invalid"] += len(rows) - withheld
         self.counts["failed"] += len(rows)
-        messages = [(one.row, f"{WITHHELD if one.code == RESET_NEEDED else INVALID}{one.message}") for one in rows]
-        self._writer.errors(messages)
+        updates = [
+            RowUpdate(one.row, f"{WITHHELD if one.code == RESET_NEEDED else INVALID}{one.message}") for one in rows
+        ]
+        self._writer.errors(updates)
         items = [Item(str(one.row.id), "failed", 0, one.code, one.message) for one in rows]
         self._journal.record(self._run_id, items)
-        for one, (row, message) in zip(rows, messages, strict=True):
-            yield self._failed(str(row.id), row, one.code, one.message, written=message)
+        for one, update in zip(rows, updates, strict=True):
+            yield self._failed(str(one.row.id), one.code, one.message, known=one.row.says(update.response))
 
     def contradicted(self, rows: Sequence[Contradicted]) -> Iterator[Event]:
         """Record children of whom the table says two things."""
         if not rows:
             return
         self.counts["contradicted"] += len(rows)
-        self._writer.errors([(one.row, f"{CONTRADICTED}{one.message}") for one in rows if one.row is not None])
+        self._writer.errors([RowUpdate(one.row, f"{CONTRADICTED}{one.message}") for one in rows if one.row is not None])
         items = [Item(one.key, "pending", 0, "contradicted", one.message) for one in rows]
         self._journal.record(self._run_id, items)
         for one in rows:
             yield Pending(one.key, "contradicted")
 
-    def _failed(self, key: str, row: StagedRow | None, code: str, message: str, *, written: str) -> Failed:
-        known = row is not None and is_known(row, written)
+    def _failed(self, key: str, code: str, message: str, *, known: bool) -> Failed:
         self.counts["known_errors" if known else "new_errors"] += 1
         return Failed(key, code, message, known=known)
 
@@ -120,7 +140,7 @@ class Recorder:
         if not rows:
             return
         self.counts["superseded"] += len(rows)
-        self._writer.errors([(one.row, f"{SUPERSEDED}{one.by}") for one in rows])
+        self._writer.errors([RowUpdate(one.row, f"{SUPERSEDED}{one.by}") for one in rows])
         self._journal.record(self._run_id, [Item(str(one.row.id), "skipped", 0, "superseded") for one in rows])
         for one in rows:
             yield Skipped(str(one.row.id), f"superseded by row {one.by}")

@@ -107,6 +107,10 @@ class Ack(NamedTuple):
         """Whether an answer is missing, or a reset was begun and not finished."""
         return self.in_doubt is not None or self.reset is not None
 
+    def is_repeated_by(self, goal: bytes) -> bool:
+        """Tell whether sending the payload of this hash only repeats what was never answered."""
+        return self.in_doubt == goal and self.reset != Reset.CHILD
+
     @property
     def purged(self) -> bool:
         """Whether the receiver acknowledged that this child is gone."""

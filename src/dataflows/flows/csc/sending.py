@@ -5,134 +5,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from dataflows.errors import DataflowsError
-from dataflows.flows.csc.acknowledgements import Acknowledgements
+from dataflows.flows.csc.answers import BatchFileWriter, BatchHandler, RecordAnswer, RecordVerdict, SentBatch
+from dataflows.flows.csc.connection import open_api
 from dataflows.flows.csc.decisions import Submission
-from dataflows.flows.csc.delta import Sending
-from dataflows.flows.csc.receiver import CscApi, RecordAnswer, RecordVerdict, RequestPacer, children_url
 from dataflows.flows.csc.records import Doubt, Receipt, WriteBack, digest
-from dataflows.remote.oauth import TokenSource
-from dataflows.remote.retry import RetryPolicy
-from dataflows.remote.session import make_session
-from dataflows.runs.journal import Item, now
-from dataflows.runs.pool import Stop
-from dataflows.runs.runner import Run
-from dataflows.store.files import private_folder, write_whole
 
 if TYPE_CHECKING:
-    from dataflows.settings import Settings
+    from dataflows.flows.csc.receiver import CscApi
+    from dataflows.flows.csc.workspace import Workspace
+    from dataflows.runs.runner import Run
 
 # another row speaks, or says something else
 CHANGED_MEANWHILE = RecordAnswer(RecordVerdict.NOT_SENT, code="speaker_changed")
-_STATES = {
-    RecordVerdict.ACCEPTED: "done",
-    RecordVerdict.REFUSED: "failed",
-    RecordVerdict.UNANSWERED: "unknown",
-    RecordVerdict.NOT_SENT: "pending",
-}
 
 
-@dataclass(slots=True)
-class SentBatch:
-    """A batch with its answers. ``stop`` forbids to go on; ``answered`` is False when the service said nothing."""
-
-    submissions: Sequence[Submission]
-    answers: list[RecordAnswer]
-    stop: DataflowsError | None = None
-
-    @property
-    def answered(self) -> bool:
-        return any(answer.code != "no_answer" for answer in self.answers)
-
-
-class BatchHandler(Protocol):
-    """Brings batches to their goal."""
-
-    def carry(self, batch: Sequence[Submission]) -> SentBatch:
-        """Send a batch and record the answers."""
-
-
-def open_api(settings: Settings, stop: Stop, policy: RetryPolicy, closing: ExitStack, *, workers: int) -> CscApi:
-    """Return the CSC API, with a first token: access that is refused is known before anything is touched.
-
-    Args:
-        closing: closes its connections.
-
-    Raises:
-        SettingUnusable: a setting of the API is missing.
-        AccessRefused: the token endpoint does not accept our credentials.
-        ServiceDown: it does not answer.
-    """
-    settings.require("SUPPLIER_KEY", "TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE")
-    session, for_tokens = (make_session(settings, count, stop.grace_is_over) for count in (workers, 1))
-    closing.callback(session.close)
-    closing.callback(for_tokens.close)
-    tokens = TokenSource(settings, for_tokens, policy)
-    tokens.token()
-    return CscApi(
-        url=children_url(settings),
-        supplier_key=settings.supplier_key.reveal() if settings.supplier_key else "",
-        session=session,
-        tokens=tokens,
-        policy=policy,
-        timeout=(settings.http_connect_timeout_seconds, settings.http_timeout_seconds),
-        pace=RequestPacer(settings.csc_min_interval_ms / 1000, stop),
+def open_handler(workspace: Workspace, run: Run) -> BatchHandler:
+    """Return what batches are given to: the receiver, or files in a dry run. Raises as ``open_api``."""
+    options = workspace.options
+    if options.dry_run:
+        return BatchFileWriter(options.out)
+    api = open_api(
+        workspace.settings,
+        run,
+        workspace.closing,
+        workers=options.workers,
+        may_send=workspace.table_lock.check,
+        figures=workspace.figures,
+        schema=workspace.acks.schema,
     )
+    return BatchSender(api, workspace, run)
 
 
 @dataclass
 class BatchSender:
-    """Sends batches to the receiver. ``table`` is False in rehearsals: no row waits for an update then.
-
-    ``still_right`` is asked before anything leaves whether the purges of a batch are still what the table wants.
-    """
+    """Sends batches to the receiver."""
 
     receiver: CscApi
-    acks: Acknowledgements
+    workspace: Workspace
     run: Run
-    still_right: Callable[[Sequence[Submission]], list[bool]]
-    table: bool = True
+
+    def __post_init__(self) -> None:
+        self._acks, self._still_right = self.workspace.acks, self.workspace.planner.still_right
+        self._rehearsal = self.workspace.options.rehearsal  # no row waits for an update then
+
+    @property
+    def last_failure(self) -> str:
+        """Why the last batch was not answered."""
+        return self.receiver.last_failure
 
     def carry(self, batch: Sequence[Submission]) -> SentBatch:
         """Send a batch, request by request where a child needs several, and record what was answered."""
-        began = now()
-        leaves = (
-            self.still_right(batch) if any(submission.purges_first for submission in batch) else [True] * len(batch)
-        )
-        self.acks.mark(_doubt(one, self.acks) for one, right in zip(batch, leaves, strict=True) if right)
-        carried = SentBatch(
-            batch, [RecordAnswer(RecordVerdict.ACCEPTED) if right else CHANGED_MEANWHILE for right in leaves]
-        )
-        reached = [0 if right else -1 for right in leaves]
+        sent = SentBatch(batch, [RecordAnswer(RecordVerdict.ACCEPTED)] * len(batch), [0] * len(batch))
+        if any(submission.purges_first for submission in batch):
+            for index, right in enumerate(self._still_right(batch)):
+                if not right:
+                    sent.answers[index], sent.reached[index] = CHANGED_MEANWHILE, -1
+        self._acks.mark(self._doubt(one) for one, turns in zip(batch, sent.reached, strict=True) if turns == 0)
         for turn in range(max(len(submission.requests) for submission in batch)):
-            self._send_turn(turn, carried, reached)
-        self._settle(carried, reached, began)
-        return carried
+            self._send_turn(turn, sent)
+        self._settle(sent)
+        return sent
 
-    def _send_turn(self, turn: int, carried: SentBatch, reached: list[int]) -> None:
+    def _send_turn(self, turn: int, sent: SentBatch) -> None:
         going = [
             index
-            for index, submission in enumerate(carried.submissions)
-            if len(submission.requests) > turn and reached[index] == turn
+            for index, submission in enumerate(sent.submissions)
+            if len(submission.requests) > turn and sent.reached[index] == turn
         ]
-        if carried.stop is not None or not going:
+        if sent.stop is not None or not going:
             return
-        delivery = self.receiver.deliver([carried.submissions[index].requests[turn] for index in going])
-        carried.stop = delivery.stop
+        delivery = self.receiver.deliver([sent.submissions[index].requests[turn] for index in going])
+        sent.stop = delivery.stop
         for index, answer in zip(going, delivery.answers, strict=True):
-            carried.answers[index] = answer
-            reached[index] += answer.verdict is RecordVerdict.ACCEPTED
+            sent.answers[index] = answer
+            sent.reached[index] += answer.verdict is RecordVerdict.ACCEPTED
 
-    def _settle(self, carried: SentBatch, reached: list[int], began: str) -> None:
+    def _settle(self, sent: SentBatch) -> None:
         receipts: list[Receipt] = []
         restored: list[Doubt] = []
-        for submission, answer, turns in zip(carried.submissions, carried.answers, reached, strict=True):
+        for submission, answer, turns in zip(sent.submissions, sent.answers, sent.reached, strict=True):
             if turns == len(submission.requests):
                 receipts.append(self._receipt(submission, answer))
             elif turns > 0 and answer.verdict is not RecordVerdict.UNANSWERED:
@@ -140,25 +95,26 @@ class BatchSender:
                 restored.append(Doubt(submission.child, None, submission.reset))
             elif turns == 0 and answer.verdict is not RecordVerdict.UNANSWERED:
                 restored.append(submission.former)
-        items = [
-            Item(s.key, _STATES[a.verdict], len(s.requests) if turns >= 0 else 0, a.code or None, _told(a), began)
-            for s, a, turns in zip(carried.submissions, carried.answers, reached, strict=True)
-        ]
-        self.acks.settle(receipts, restored, self.run, items)
+        self._acks.settle(receipts, restored, self.run, sent.items())
+
+    def _doubt(self, submission: Submission) -> Doubt:
+        row = submission.row
+        if row is None:
+            return Doubt(submission.child, submission.goal, submission.reset)
+        return Doubt(submission.child, submission.goal, submission.reset, row.id, self._acks.person(row.person_id))
 
     def _receipt(self, submission: Submission, answer: RecordAnswer) -> Receipt:
         row, child = submission.row, submission.child
         if row is None:
             return Receipt(child, submission.goal, answer.detail)
-        kind = WriteBack.DELTA if submission.delta else WriteBack.FULL
         return Receipt(
             child,
             submission.goal,
             answer.detail,
             row.id,
-            self.acks.person(row.person_id),
+            self._acks.person(row.person_id),
             digest(row.response),
-            (WriteBack.DELETE if submission.sending is Sending.DELETE else kind) if self.table else None,
+            None if self._rehearsal else _write_back(submission),
             row.fingerprint,
             row.status,
             row.row_state,
@@ -169,35 +125,11 @@ class BatchSender:
     def _skeleton(self, submission: Submission) -> bytes | None:
         if submission.payload is None:
             return None
-        skeleton = submission.skeleton or self.acks.skeleton(submission.payload)
-        return self.acks.close_skeleton(submission.child, skeleton)
+        skeleton = submission.skeleton or self._acks.skeleton(submission.payload)
+        return self._acks.close_skeleton(submission.child, skeleton)
 
 
-def _doubt(submission: Submission, acks: Acknowledgements) -> Doubt:
-    row = submission.row
-    if row is None:
-        return Doubt(submission.child, submission.goal, submission.reset)
-    return Doubt(submission.child, submission.goal, submission.reset, row.id, acks.person(row.person_id))
-
-
-def _told(answer: RecordAnswer) -> str | None:
-    """Return our words for a record that was not accepted; a receipt is in the table."""
-    return answer.detail if answer.detail and answer.verdict is not RecordVerdict.ACCEPTED else None
-
-
-@dataclass
-class BatchFileWriter:
-    """Writes what would be sent as ``batch-NNNNN.json`` (``--dry-run``); without a folder it only counts."""
-
-    folder: Path | None
-    written: int = 0
-
-    def carry(self, batch: Sequence[Submission]) -> SentBatch:
-        """Write one file per request that the batch would make."""
-        for turn in range(max(len(submission.requests) for submission in batch)):
-            bodies = [s.requests[turn] for s in batch if len(s.requests) > turn]
-            self.written += 1
-            if self.folder is not None:
-                private_folder(self.folder)
-                write_whole(self.folder / f"batch-{self.written:05}.json", b"[" + b",\n".join(bodies) + b"]\n")
-        return SentBatch(batch, [RecordAnswer(RecordVerdict.ACCEPTED)] * len(batch))
+def _write_back(submission: Submission) -> WriteBack:
+    if submission.removes:
+        return WriteBack.DELETE
+    return WriteBack.DELTA if submission.delta else WriteBack.FULL

@@ -11,7 +11,7 @@ number of items and their ids. What a bit means follows from the schema, so a bl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -172,24 +172,25 @@ def _form(layout: _Layout, names: tuple[str, ...]) -> _Form:
     single = tuple(name for name in names if name in layout.single)
     listed = tuple(name for name in names if name in layout.listed)
     unknown = set(others).difference(single, listed, ("purge",))
-    return _Form(_bits(layout, names), others, single, listed, _UNKNOWN if unknown else 0)
-
-
-def _bits(layout: _Layout, names: Iterable[str]) -> int:
-    return sum(layout.own.get(name, 0) for name in names)
+    fields = sum(layout.own.get(name, 0) for name in names)
+    return _Form(fields, others, single, listed, _UNKNOWN if unknown else 0)
 
 
 def _object(layout: _Layout, payload: Mapping[str, Any], hasher: blake2b) -> ObjectSkeleton:
     form = _form(layout, tuple(payload))
-    fields, own = form.fields, dict(payload)
-    for name in form.others:
-        del own[name]
+    fields, own = form.fields, payload
+    if form.others:
+        own = dict(payload)
+        for name in form.others:
+            del own[name]
     if [] in own.values():  # an empty list says no more than an absent one
         own = {name: value for name, value in own.items() if value != []}
-        fields = _bits(layout, own)
+        fields = _form(layout, tuple(own)).fields
     content = hasher.copy()
     content.update(orjson.dumps(own, option=orjson.OPT_SORT_KEYS))
     one = ObjectSkeleton(fields | form.unknown, content.digest(), {}, {})
+    if not form.others:
+        return one
     for name in form.listed:
         one.fields |= _add_items(layout, name, payload[name], hasher, one)
     for name in form.single:
@@ -220,20 +221,20 @@ def _add_items(layout: _Layout, name: str, value: object, hasher: blake2b, to: O
 
 
 def _write(layout: _Layout, one: ObjectSkeleton, parts: list[bytes]) -> None:
-    mask = one.fields
-    for name in one.single:
+    mask, single, listed = one.fields, one.single, one.listed
+    for name in single:
         mask |= layout.single[name][0]
-    for name in one.listed:
+    for name in listed:
         mask |= layout.listed[name][0]
     parts += (mask.to_bytes(layout.width, "little"), one.digest)
-    if one.single:
+    if single:
         for name, (_, below) in layout.single.items():
-            if name in one.single:
-                _write(below, one.single[name], parts)
-    if one.listed:
+            if name in single:
+                _write(below, single[name], parts)
+    if listed:
         for name, (_, below, _) in layout.listed.items():
-            if name in one.listed:
-                _write_items(below, one.listed[name], parts)
+            if name in listed:
+                _write_items(below, listed[name], parts)
 
 
 def _write_items(layout: _Layout, items: Mapping[str, ObjectSkeleton], parts: list[bytes]) -> None:
@@ -241,7 +242,10 @@ def _write_items(layout: _Layout, items: Mapping[str, ObjectSkeleton], parts: li
     for item_id, item in items.items():
         text = item_id.encode()
         parts += (_number(len(text)), text)
-        _write(layout, item, parts)
+        if item.single or item.listed:
+            _write(layout, item, parts)
+        else:  # most have nothing below
+            parts += (item.fields.to_bytes(layout.width, "little"), item.digest)
 
 
 def _number(value: int) -> bytes:

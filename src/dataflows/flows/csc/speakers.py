@@ -1,4 +1,4 @@
-"""Who speaks for a child, and which children a row named before."""
+"""Who speaks for a child."""
 
 from __future__ import annotations
 
@@ -10,78 +10,8 @@ from typing import NamedTuple
 from dataflows.flows.csc.acknowledgements import Acknowledgements
 from dataflows.flows.csc.indexes import UNDECIDED
 from dataflows.flows.csc.names import NamedRows, Seeming
-from dataflows.flows.csc.reading import Reading, name_in, says_nothing, seems_to_name, shows_it_was_sent
-from dataflows.flows.csc.records import Ack
-from dataflows.flows.csc.schema import ChildSchema
-
-
-class Renames:
-    """Finds which children rows named before."""
-
-    def __init__(self, acks: Acknowledgements) -> None:
-        self._acks = acks
-        self._schema = acks.schema
-
-    def of(self, readings: Sequence[Reading], acks: Mapping[bytes, Ack]) -> list[bytes]:
-        """Return the children that these rows named before and that the API holds, or may hold.
-
-        Whether a row speaks for them now is not asked here.
-
-        Args:
-            readings: rows that name somebody now.
-            acks: what is known of those children.
-        """
-        keys = {reading.row.id: self._acks.key(reading.name or "") for reading in readings}
-        # a row that shows its own child's receipt needs no look-up
-        strange = [r for r in readings if (ack := acks.get(keys[r.row.id])) is None or ack.receipt != r.row.response]
-        found = [*self._by_previous(readings), *self._by_row(readings, keys), *self._by_receipt(strange)]
-        return sorted({child for row_id, child in found if child != keys[row_id]})
-
-    def _by_previous(self, readings: Sequence[Reading]) -> list[tuple[int, bytes]]:
-        named = [(reading, former_name(reading, self._schema)) for reading in readings]
-        former = [(reading, self._acks.key(name)) for reading, name in named if name is not None]
-        acks = self._acks.of([child for _, child in former])
-        return [(reading.row.id, child) for reading, child in former if _is_there(reading, acks.get(child))]
-
-    def _by_row(self, readings: Sequence[Reading], keys: Mapping[int, bytes]) -> list[tuple[int, bytes]]:
-        persons = {reading.row.id: reading.row.person_id for reading in readings if reading.row.person_id}
-        # after the loader emptied and filled the table, an id may belong to somebody else
-        return [
-            (row_id, child)
-            for row_id, child, person in self._acks.held_from_rows(list(persons))
-            if child != keys[row_id] and person == self._acks.person(persons[row_id])
-        ]
-
-    def _by_receipt(self, readings: Sequence[Reading]) -> list[tuple[int, bytes]]:
-        shown = {r.row.id: r for r in readings if r.row.response and not says_nothing(r.row.response)}
-        acks = self._acks.of_receipts({str(reading.row.response) for reading in shown.values()})
-        found: list[tuple[int, bytes]] = []
-        for row_id, reading in shown.items():
-            ack = acks.get(str(reading.row.response))
-            if ack is not None and _may_hold(ack):
-                found.append((row_id, ack.child))
-        return found
-
-
-def former_name(reading: Reading, schema: ChildSchema) -> str | None:
-    """Return the la_child_id of the previous payload when it is another child's."""
-    previous = reading.row.previous
-    if not previous or previous == reading.row.payload or seems_to_name(previous, reading.name or ""):
-        return None
-    former = name_in(previous, schema)
-    return former if former != reading.name else None
-
-
-def _may_hold(ack: Ack) -> bool:
-    return ack.holds or ack.in_doubt is not None
-
-
-def _is_there(reading: Reading, ack: Ack | None) -> bool:
-    """Tell whether the API may hold a child that a previous payload names (it may only ever have been staged)."""
-    if ack is None or ack.knows_nothing:
-        return shows_it_was_sent(reading.row)
-    return _may_hold(ack)
-
+from dataflows.flows.csc.reading import Reading
+from dataflows.flows.csc.staging import StagingTable
 
 _AT_ONCE = 20  # rows of one child that are read in one go, highest first
 
@@ -115,29 +45,34 @@ class Speakers:
     """Answers who speaks."""
 
     def __init__(self, names: NamedRows) -> None:
-        self._names = names
+        self.names = names
+
+    @classmethod
+    def of_table(cls, staging: StagingTable, acks: Acknowledgements) -> Speakers:
+        """Return those of a staging table."""
+        return cls(NamedRows(staging, acks.journal, staging.engine, acks.schema))
 
     def of(self, page: Sequence[Reading], names: Iterable[str] | None = None) -> dict[str, SpeakingRows]:
         """Return who speaks for these children, or for all whom the rows of a page name, which was read just now."""
         wanted = {reading.name for reading in page if reading.name} if names is None else set(names)
         if not wanted:
-            self._names.note(page)
+            self.names.note(page)
             return {}
-        found = self._resolve(wanted, page, self._names.find(wanted, page))
+        found = self._resolve(wanted, page, self.names.find(wanted, page))
         # beside a row that speaks and stands for its child, none below it matters
         unsure = {name for name, one in found.items() if one.reading is None or one.reading.goes}
-        if unsure and self._names.complete():
-            found |= self._resolve(unsure, page, self._names.find(unsure, page))
+        if unsure and self.names.complete():
+            found |= self._resolve(unsure, page, self.names.find(unsure, page))
         return found
 
     def now(self, names: Iterable[str]) -> dict[str, SpeakingRows]:
         """Return who speaks for these children at this moment (csc.md: asked again before a purge leaves)."""
         wanted = set(names)
-        return self._resolve(wanted, (), self._names.find_now(wanted)) if wanted else {}
+        return self._resolve(wanted, (), self.names.find_now(wanted)) if wanted else {}
 
     def rows_of(self, name: str) -> list[Reading]:
         """Return every row that names a child, highest id first."""
-        found = self._names.readings(one.row_id for one in self._names.find_now([name]))
+        found = self.names.readings(one.row_id for one in self.names.find_now([name]))
         return sorted((one for one in found if one.name == name), key=lambda one: one.row.id, reverse=True)
 
     def _resolve(
@@ -169,7 +104,7 @@ class Speakers:
     def _read_what_matters(self, names: Set[str], groups: Mapping[str, _Group]) -> None:
         """Read rows until none is left that could change an answer; as a rule there is none at all."""
         while unread := {row_id for name in names for row_id in groups[name.lower()].unread(name)}:
-            found = {reading.row.id: reading for reading in self._names.readings(unread)}
+            found = {reading.row.id: reading for reading in self.names.readings(unread)}
             for key in {name.lower() for name in names}:
                 groups[key].take(unread, found)
 

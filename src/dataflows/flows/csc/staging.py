@@ -9,16 +9,21 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from dataflows.errors import SettingUnusable
 from dataflows.flows.csc import indexes
 from dataflows.flows.csc.reading import shows_its_purge
-from dataflows.flows.csc.table import RowUpdate, StagedRow, TableIdentity, identified, staging_table
+from dataflows.flows.csc.records import Place
+from dataflows.flows.csc.table import RowUpdate, StagedRow, TableIdentity, identified, open_engine, staging_table
 from dataflows.flows.csc.write_back import RowOutcome, TableWriter, Written
+from dataflows.store.database import DatabaseLock, identity
 from dataflows.store.failures import in_statements, in_transaction
+
+if TYPE_CHECKING:
+    from dataflows.settings import Settings
 
 PAGE = 1000
 _STREAMED = 20 * PAGE  # ids; more than that are not held twice
@@ -30,7 +35,7 @@ class StagingTable:
     """Reads and updates one staging table."""
 
     def __init__(self, engine: sa.Engine, name: str) -> None:
-        self._engine = engine
+        self.engine = self._engine = engine
         self._named = name
         self.table = staging_table(name)
         columns = self.table.c
@@ -45,15 +50,29 @@ class StagingTable:
         )
         self._writer = TableWriter(engine, self.table)
 
+    @classmethod
+    def open(cls, settings: Settings) -> StagingTable:
+        """Open the table that the settings name. Raises SettingUnusable: there is no such database."""
+        return cls(open_engine(settings), settings.table_name)
+
     @property
-    def url(self) -> sa.URL:
-        """The address of its database, as the engine shows it."""
-        return self._engine.url
+    def address(self) -> str:
+        """The table and its database as the settings name them."""
+        return f"{identity(self._engine.url)}#{self.table.fullname.lower()}"
 
     @cached_property
     def identity(self) -> TableIdentity:
         """Which table this is, however it is spelled. Raises SettingUnusable where it is missing."""
         return identified(self._engine, self._named)
+
+    def lock(self, name: str) -> DatabaseLock:
+        """Return a lock that keeps others off the table; of them, what is called so."""
+        return DatabaseLock(self._engine, f"{name} {self.identity.table}", database=self.identity.place)
+
+    def place(self, receiver: str, la_code: str) -> Place:
+        """Say where children go to, and which table they come from, however it is spelled."""
+        former = f"{identity(self._engine.url)}#{self._named.lower()}"  # as earlier versions named it
+        return Place(receiver, la_code, self.identity.key, former)
 
     # --- reading ----------------------------------------------------------------------------------------------
 

@@ -237,6 +237,10 @@ class StagedRow(NamedTuple):
         """Whether an earlier run ended this row in error."""
         return (self.status or "").strip().lower() == "error"
 
+    def says(self, error: str | None) -> bool:
+        """Tell whether it ended in this very error."""
+        return self.failed and self.response == error
+
     @property
     def waiting(self) -> bool:
         """Whether there may be something to do about the row: pending or in error with a payload, or deleted."""

@@ -13,14 +13,11 @@ from operator import or_
 from typing import Generic, Protocol, TypeVar
 
 from dataflows.errors import DataflowsError
-from dataflows.flows.csc import delta
 from dataflows.flows.csc.acknowledgements import Acknowledgements
+from dataflows.flows.csc.answers import RecordAnswer
+from dataflows.flows.csc.baseline import sent_as_delta
 from dataflows.flows.csc.decisions import Submission, Unchanged
-from dataflows.flows.csc.delta import Sending
-from dataflows.flows.csc.reading import child_of
-from dataflows.flows.csc.receiver import RecordAnswer
 from dataflows.flows.csc.records import Owed, WriteBack
-from dataflows.flows.csc.schema import canonical
 from dataflows.flows.csc.staging import StagingTable
 from dataflows.flows.csc.table import RowUpdate, StagedRow
 from dataflows.flows.csc.write_back import RowOutcome, Written
@@ -122,8 +119,14 @@ class ResultWriter(Protocol):
     def unchanged(self, rows: Sequence[Unchanged]) -> None:
         """Write that rows needed nothing."""
 
-    def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> None:
+    def errors(self, rows: Sequence[RowUpdate]) -> None:
         """Write why rows were not sent."""
+
+    def replay(self) -> Iterator[WriteResult]:
+        """Make the updates that an earlier run could not make, in pages."""
+
+    def prove(self, row_id: int) -> None:
+        """Make sure, before anything is sent, that rows can be written. Raises as ``translated``."""
 
     def recorded(self, *, wait: bool = False) -> Iterator[WriteResult]:
         """Yield what became of rows; with ``wait`` of all that were handed over. Raises what writing raised."""
@@ -143,7 +146,7 @@ class StagingWriter:
     def sent(self, carried: Sequence[tuple[Submission, RecordAnswer]]) -> None:
         """Write that children were acknowledged; a row reloaded meanwhile stays as its loader left it."""
         changes = {s.child: _change(s, s.row, answer) for s, answer in carried if s.row is not None}
-        deleted = {s.child for s, _ in carried if s.sending is Sending.DELETE}
+        deleted = {s.child for s, _ in carried if s.removes}
         self._write(
             {child: change.row.id for child, change in changes.items()},
             (RowOutcome.DELETED, [changes[child] for child in changes if child in deleted]),
@@ -166,9 +169,9 @@ class StagingWriter:
             ),
         )
 
-    def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> None:
+    def errors(self, rows: Sequence[RowUpdate]) -> None:
         """Write why rows were not sent; what a row says already is not written again."""
-        news = [RowUpdate(row, message) for row, message in rows if not is_known(row, message)]
+        news = [update for update in rows if not update.row.says(update.response)]
         if news:
             self._acks.overwritten([(row.id, row.response, message) for row, message, _ in news])
             self._write({}, (RowOutcome.ERROR, news))
@@ -202,6 +205,10 @@ class StagingWriter:
             for _ in self.recorded():
                 pass
 
+    def prove(self, row_id: int) -> None:
+        """Make sure, before anything is sent, that rows can be written. Raises as ``translated``."""
+        self._staging.prove_writable(row_id)
+
     def replay(self) -> Iterator[WriteResult]:
         """Make the updates that an earlier run could not make, in pages."""
         for page in self._acks.owed():
@@ -221,15 +228,8 @@ class StagingWriter:
     def _owed_change(self, owed: Owed, rows: dict[int, StagedRow]) -> RowUpdate:
         row = rows[owed.row_id]
         guarded = row._replace(status=owed.status, row_state=owed.row_state)
-        return RowUpdate(guarded, owed.receipt, self._partial(row) if owed.write_back == WriteBack.DELTA else None)
-
-    def _partial(self, row: StagedRow) -> str | None:
-        """Work out once more, for people, what was sent: the row still shows what it was before."""
-        before, after = child_of(row.previous), child_of(row.payload)
-        if before is None or after is None:
-            return None
-        body = delta.changes(self._acks.skeleton(before), after).body
-        return canonical(body).decode() if body is not None else None
+        partial = sent_as_delta(self._acks, row) if owed.write_back == WriteBack.DELTA else None
+        return RowUpdate(guarded, owed.receipt, partial)
 
 
 class NullWriter:
@@ -241,8 +241,15 @@ class NullWriter:
     def unchanged(self, rows: Sequence[Unchanged]) -> None:
         """Leave the table alone."""
 
-    def errors(self, rows: Sequence[tuple[StagedRow, str]]) -> None:
+    def errors(self, rows: Sequence[RowUpdate]) -> None:
         """Leave the table alone."""
+
+    def replay(self) -> Iterator[WriteResult]:
+        """Do nothing."""
+        return iter(())
+
+    def prove(self, row_id: int) -> None:
+        """Do nothing."""
 
     def recorded(self, *, wait: bool = False) -> Iterator[WriteResult]:
         """Tell nothing."""
@@ -250,10 +257,6 @@ class NullWriter:
 
     def close(self, *, drop: bool = False) -> None:
         """Do nothing."""
-
-
-def is_known(row: StagedRow, message: str) -> bool:
-    return row.failed and row.response == message
 
 
 def _change(submission: Submission, row: StagedRow, answer: RecordAnswer) -> RowUpdate:
