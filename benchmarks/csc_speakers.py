@@ -65,7 +65,7 @@ def set_pending(engine: sa.Engine, count: int) -> None:
         ids = [highest - n * step for n in range(count)]
         for start in range(0, count, 500):
             some = table.c.id.in_(ids[start : start + 500])
-            connection.execute(table.update().where(some).values(submission_status="Pending", api_response=None))
+            connection.execute(table.update().where(some).values(submission_status="Pending", api_response=sa.null()))
 
 
 def add_indexes(engine: sa.Engine) -> None:
