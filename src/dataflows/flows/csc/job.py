@@ -17,13 +17,12 @@ from dataflows.flows.csc.names import NamedRows
 from dataflows.flows.csc.outgoing import Outgoing
 from dataflows.flows.csc.ownership import cipher_of, settle_ownership
 from dataflows.flows.csc.planning import Planner
-from dataflows.flows.csc.purges import Guard, Orphans, OwedPurges
+from dataflows.flows.csc.purges import Deferred, Guard, Orphans, OwedPurges
 from dataflows.flows.csc.receiver import RequestCounts, children_url
 from dataflows.flows.csc.recording import Recorder
 from dataflows.flows.csc.records import Place
 from dataflows.flows.csc.removals import Removals
 from dataflows.flows.csc.schema import load_schema
-from dataflows.flows.csc.scratch import Deferred
 from dataflows.flows.csc.sending import BatchFileWriter, BatchSender, open_api
 from dataflows.flows.csc.staging import StagingTable
 from dataflows.flows.csc.table import StagedRow, open_engine, staging_table

@@ -17,9 +17,8 @@ from dataflows.flows.csc.decisions import (
     Superseded,
     Unchanged,
 )
-from dataflows.flows.csc.purges import OwedPurges
+from dataflows.flows.csc.purges import Deferred, OwedPurges
 from dataflows.flows.csc.recording import Recorder
-from dataflows.flows.csc.scratch import Deferred
 from dataflows.flows.csc.sending import BatchHandler, BatchSender, SentBatch
 from dataflows.runs import pool
 from dataflows.runs.flow import UNANSWERED_IN_A_ROW, Halt
