@@ -11,6 +11,8 @@ from dataflows.flows.csc.names import NamedRows
 from dataflows.flows.csc.scratch import Deferred
 from dataflows.flows.csc.speakers import Speakers
 
+__all__ = ["Deferred", "Guard", "Orphans", "OwedPurges"]
+
 
 @dataclass
 class Orphans:
