@@ -55,7 +55,7 @@ def _is_surely_within(text: bytes) -> bool:
 
     Of each string the two marks are left, next to each other unless there are brackets in it.
     """
-    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
+    plain = _without_escapes(text)
     brackets = plain.translate(_ALIKE, _NO_MARKS).replace(b'""', b"")
     strings = plain.count(b'"') // 2
     scalars = plain.count(b",") + 1 - (strings - plain.count(b":"))  # at most: not each comma and colon separates
@@ -64,6 +64,11 @@ def _is_surely_within(text: bytes) -> bool:
     for _ in range(DEEPEST):
         brackets = brackets.replace(b"[]", b"")  # takes the innermost level away
     return not brackets
+
+
+def _without_escapes(text: bytes) -> bytes:
+    """The same, so that every quotation mark begins or ends a string."""
+    return text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
 
 
 def _scan(text: bytes) -> None:
@@ -210,8 +215,7 @@ def _outside_strings(data: bytes) -> tuple[int, bytes]:
 
     ``data`` has to begin outside of strings.
     """
-    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
-    parts = plain.split(b'"')
+    parts = _without_escapes(data).split(b'"')
     return len(data) if len(parts) % 2 else _last_mark(data), b"".join(parts[::2])
 
 

@@ -14,21 +14,12 @@ from dataclasses import dataclass
 
 from dataflows.errors import DataflowsError, Interrupted, ServiceDown
 from dataflows.events import Event
+from dataflows.flows.hospitals import records
 from dataflows.flows.hospitals.batch import Ask, Batch, QuestionKind
 from dataflows.flows.hospitals.directory import DirectoryApi
 from dataflows.flows.hospitals.ledger import BatchStore, CreateWindow
 from dataflows.flows.hospitals.plan import UploadPlan
 from dataflows.flows.hospitals.progress import ProgressReporter
-from dataflows.flows.hospitals.records import (
-    SERVICE,
-    Created,
-    DirectoryRecord,
-    HospitalRefused,
-    Inventory,
-    NotSent,
-    Unknown,
-    is_outage,
-)
 from dataflows.flows.hospitals.workers import Answered, RequestFailure, RequestWorker
 from dataflows.runs import pool
 from dataflows.runs.flow import Halt
@@ -95,11 +86,11 @@ class Dispatcher:
         self._shut_until = 0.0
         self._outage = OutageDetector(self._settle)
         self._changed = 0.0
-        self.inventory: Inventory | None = None
+        self.inventory: records.Inventory | None = None
         self.halted: DataflowsError | None = None
 
     @property
-    def final(self) -> Inventory | None:
+    def final(self) -> records.Inventory | None:
         """The latest list of everything, where nothing was changed since it left."""
         return self.inventory if self.inventory and self.inventory.started >= self._changed else None
 
@@ -211,12 +202,12 @@ class Dispatcher:
             self._on_failure(ask, batches, outcome.error, answered)
         elif ask.kind is QuestionKind.CREATE:
             yield from self._on_created(answered)
-        elif isinstance(outcome, (list, Inventory)):
+        elif isinstance(outcome, (list, records.Inventory)):
             self._outage.answered()
             self._on_look(batches, outcome, answered)
         else:
             status = outcome if isinstance(outcome, int) else None
-            self._on_answer(status is not None and status < 500, f"{SERVICE} gave no answer", answered)
+            self._on_answer(status is not None and status < 500, f"{records.SERVICE} gave no answer", answered)
             ask.batch.on_response(ask, status)
         for batch in batches:
             yield from self._after(batch, answered.ended)
@@ -225,15 +216,15 @@ class Dispatcher:
         yield from self._reporter.progress(self._open)
 
     def _on_look(
-        self, batches: Sequence[Batch], outcome: list[DirectoryRecord] | Inventory, answered: Answered
+        self, batches: Sequence[Batch], outcome: list[records.DirectoryRecord] | records.Inventory, answered: Answered
     ) -> None:
         if isinstance(outcome, list):
             batches[0].on_look(outcome, answered.started, answered.ended)
             return
         self.inventory = outcome
         for batch in batches:  # one after the other: a row that leaves one of them need not leave the next
-            records, wider = outcome.batch(batch.batch_id), self._plan.wider_look(batch, outcome)
-            batch.on_look(records, answered.started, answered.ended, wider)
+            seen, wider = outcome.batch(batch.batch_id), self._plan.wider_look(batch, outcome)
+            batch.on_look(seen, answered.started, answered.ended, wider)
 
     def _after(self, batch: Batch, now: float) -> Iterator[Event]:
         self._batches.note(batch)
@@ -245,10 +236,10 @@ class Dispatcher:
 
     def _on_failure(self, ask: Ask, batches: Sequence[Batch], error: DataflowsError, answered: Answered) -> None:
         """A request that ended in an error: fatal ones halt the run, a look without an answer ends its batches."""
-        down = is_outage(error)
+        down = records.is_outage(error)
         if ask.kind is QuestionKind.CREATE:
             self._creating.discard(ask)
-            ask.batch.on_created(ask, NotSent(error.code), answered.ended)
+            ask.batch.on_created(ask, records.NotSent(error.code), answered.ended)
         elif down:
             for batch in batches:
                 batch.on_look_failed(error)
@@ -259,21 +250,21 @@ class Dispatcher:
 
     def _on_created(self, answered: Answered) -> Iterator[Event]:
         ask, outcome = answered.ask, answered.outcome
-        assert isinstance(outcome, (Created, HospitalRefused, NotSent, Unknown))
+        assert isinstance(outcome, (records.Created, records.HospitalRefused, records.NotSent, records.Unknown))
         self._creating.discard(ask)
         ask.batch.on_created(ask, outcome, answered.ended)
         match outcome:
-            case Created(_, seconds):
+            case records.Created(_, seconds):
                 self._settle.saw(seconds)
                 self._outage.answered()
-            case HospitalRefused():
+            case records.HospitalRefused():
                 self._outage.answered()
                 yield self._reporter.refused(ask)
-            case NotSent(limited=True):
+            case records.NotSent(limited=True):
                 self._outage.answered()
                 self._window.refused()
                 self._shut(time.monotonic())
-            case NotSent(error=error) | Unknown(error=error) if error is not None:
+            case records.NotSent(error=error) | records.Unknown(error=error) if error is not None:
                 self._on_answer(False, error.message, answered)
             case _:
                 pass
@@ -298,7 +289,7 @@ class Dispatcher:
         """
         now = time.monotonic()
         for ask in self._creating:
-            ask.batch.on_created(ask, Unknown("no_answer") if ask.left else NotSent("stopped"), now)
+            ask.batch.on_created(ask, records.Unknown("no_answer") if ask.left else records.NotSent("stopped"), now)
             self._batches.note(ask.batch)
         self._creating.clear()
         code = self.halted.code if self.halted else "interrupted"
