@@ -212,13 +212,13 @@ def report(rows: int, found: Sequence[tuple[Setting, str, Measured]]) -> None:
 def shares(rows: int, settings: dict[str, str]) -> dict[str, float]:
     """CPU seconds per stage of a run of whole children, in this process, one worker."""
     from dataflows.cli.main import main
-    from dataflows.flows.csc import acknowledgements, planning, reading, receiver, speakers, staging
+    from dataflows.flows.csc import acknowledgements, decisions, planning, reading, receiver, speakers, staging
 
     spent: defaultdict[str, float] = defaultdict(float)
     _timed(spent, "validation", planning, "broken_rules")
     _timed(spent, "reading JSON", reading, "_read")
     _timed(spent, "hashing", reading, "text_hash")
-    _timed(spent, "serialising", planning, "canonical")
+    _timed(spent, "serialising", decisions, "canonical")
     _timed(spent, "HTTP", receiver, "send")
     _timed(spent, "table: read", staging.StagingTable, "_read")
     _timed(spent, "table: write back", staging.StagingTable, "record")
