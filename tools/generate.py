@@ -1,5 +1,5 @@
-"""Write what follows from the code: .env.example, and in docs the pages on settings, exit codes, commands, messages
-and the practice database.
+"""Write what follows from the code: .env.example, and in docs the pages on settings, exit codes, commands and
+the practice database, and the messages on that of troubleshooting.
 
 ``python tools/generate.py`` writes them; with ``--check`` it writes nothing and fails when one is out of date.
 """
@@ -10,7 +10,8 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from reference import NOTE, commands_page, grid, messages_page
+from reasons import troubleshooting_page
+from reference import NOTE, commands_page, grid
 
 from dataflows.errors import ExitCode
 from dataflows.settings import Family, Spec, families, table
@@ -153,7 +154,7 @@ FILES = {
     "docs/settings.md": settings_page,
     "docs/exit-codes.md": exit_codes_page,
     "docs/commands.md": commands_page,
-    "docs/messages.md": messages_page,
+    "docs/troubleshooting.md": troubleshooting_page,
     "docs/practice-database.md": practice_page,
 }
 

@@ -1,15 +1,12 @@
-"""The pages that follow from the commands and the messages of the code; tools/generate.py writes them."""
+"""The pages that follow from the commands; tools/generate.py writes them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from typing import Any
 
 import typer
-from messages import Message, messages
-from sources import HTTP, WARNING
 
 from api_pipeline.__main__ import _COMMANDS, _HELP
 from dataflows.cli.main import app
@@ -27,13 +24,6 @@ _PROGRAM_INTRO = """\
 
 A second program for `csc-submit`, also started as `python -m api_pipeline`. Its commands are those of `dataflows`,
 with the same options and exit codes; without a command it does `run`. Options of the program work here too."""
-_MESSAGES_INTRO = """\
-# Every message
-
-An error is two lines on stderr: what happened, and a hint what to do. With `--json` both are in `error`. This page
-lists them all by exit code, with … for what is only known when it happens; one that ends an item and not the run stands
-under the code that belongs to its kind. Warnings, after which a run goes on, come last.
-[Troubleshooting](troubleshooting.md) says for each what is behind it."""
 
 
 def commands_page() -> str:
@@ -49,33 +39,10 @@ def commands_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def messages_page() -> str:
-    """The text of docs/messages.md."""
-    lines = [NOTE, "", _MESSAGES_INTRO]
-    known = messages()
-    for group, heading in _groups():
-        same = [one for one in known if one.group == group]
-        rows = [(_code(text), "<br>".join(_escaped(hint) for hint in hints)) for text, hints in _merged(same)]
-        lines += ["", f"## {heading}", "", *grid(("message", "hint"), rows)] if rows else []
-    return "\n".join(lines) + "\n"
-
-
-def _groups() -> Iterator[tuple[ExitCode | str, str]]:
-    yield from ((code, f"{int(code)}: {code.meaning}") for code in ExitCode)
-    yield HTTP, "Answers of the HTTP service"
-    yield WARNING, "Warnings"
-
-
 def grid(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     """A Markdown table."""
     body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body]]
-
-
-def _merged(same: Iterable[Message]) -> Iterator[tuple[str, list[str]]]:
-    in_order = sorted(same, key=lambda one: (one.text.lstrip("… :-`"), one.text))
-    for text, several in groupby(in_order, key=lambda one: one.text):
-        yield text, sorted({hint for one in several for hint in one.hints})
 
 
 def _all(way: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -121,10 +88,6 @@ def _end(epilog: str) -> list[str]:
 
 def _prose(text: str) -> str:
     return _escaped(re.sub(r"(?<!\n)\n(?!\n)", " ", text or ""))
-
-
-def _code(text: str) -> str:
-    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def _escaped(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import IntEnum
+from typing import Self
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -15,6 +16,11 @@ def printable(text: str, keep: str = "") -> str:
 
 def _escaped(character: str) -> str:
     return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"  # JSON writes this one as it is
+
+
+def marked(message: str, reason: str | None) -> str:
+    """A message with its reason behind it, under which the documentation answers it."""
+    return f"{message} [{reason}]" if reason else message
 
 
 class ExitCode(IntEnum):
@@ -56,7 +62,8 @@ _MEANINGS = {
 class DataflowsError(Exception):
     """Something an operator can understand and act on: what happened (the message) and what to do (the hint).
 
-    Neither text may hold personal data or a far side's own words.
+    Neither text may hold personal data or a far side's own words. ``code`` is the kind, one for each class; ``reason``
+    names the situation in stable words, whatever the message says, and docs/troubleshooting.md has an entry for it.
     """
 
     exit_code: ExitCode = ExitCode.BUG
@@ -64,10 +71,22 @@ class DataflowsError(Exception):
     resumable: bool = False
     """The run that it ended can go on, whatever its exit code says."""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
+        self.reason = reason
         self.hint = hint
+
+    def __copy__(self) -> Self:
+        """The same error for another thread to raise: an exception would copy itself from its message alone."""
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    @property
+    def entry(self) -> dict[str, str]:
+        """The error as JSON has it."""
+        return {"code": self.code, "reason": self.reason, "message": self.message, "hint": self.hint}
 
 
 class WrongUsage(DataflowsError):
@@ -108,8 +127,10 @@ class ServiceDown(DataflowsError):
     exit_code = ExitCode.SERVICE_DOWN
     code = "service_down"
 
-    def __init__(self, message: str, *, hint: str = "", wait: float | None = None, sent: bool = True) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, message: str, *, reason: str, hint: str = "", wait: float | None = None, sent: bool = True
+    ) -> None:
+        super().__init__(message, reason=reason, hint=hint)
         self.wait = wait
         self.sent = sent
 

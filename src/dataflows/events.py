@@ -41,13 +41,15 @@ class Skipped:
 class Failed:
     """One item did not reach its goal. ``code`` is a stable name; ``message`` names path and rule, never a value.
 
-    ``known`` is True when the very same failure was already reported by an earlier run.
+    ``reason`` is that of the error behind it, if there is one. ``known`` is True when the very same failure was already
+    reported by an earlier run.
     """
 
     key: str
     code: str
     message: str
     known: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,11 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something the operator should know; the run goes on."""
+    """Something the operator should know; the run goes on. ``reason`` is as that of an error."""
 
     message: str
     hint: str = ""
+    reason: str = field(kw_only=True)
 
 
 Event: TypeAlias = Planned | Step | Done | Skipped | Failed | Pending | Retrying | Waiting | Reached | Warned

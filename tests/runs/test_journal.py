@@ -106,3 +106,20 @@ def test_a_disk_that_is_full_when_the_journal_is_made(
     monkeypatch.setattr(f"dataflows.store.files.os.{name}", full)
     with pytest.raises(ServiceDown, match="the disk is full, the data folder cannot be written"):
         Journal.open(tmp_path / "new")
+
+
+def test_an_error_is_kept_with_its_reason_and_one_of_an_older_version_without(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    run_id = journal.start("csc-submit", "t", options={})
+    journal.finish(run_id, "failed", 10, {}, SettingUnusable("no LA_CODE", reason="setting-missing", hint="set it"))
+    kept = {"code": "setting_unusable", "reason": "setting-missing", "message": "no LA_CODE", "hint": "set it"}
+    found = journal.run(run_id)
+    assert found is not None
+    assert found.error_entry == kept
+    journal.close()
+    with sqlite3.connect(tmp_path / "journal.db") as db:  # as the version before it was
+        db.executescript("ALTER TABLE runs DROP COLUMN reason; UPDATE parts SET version = 3 WHERE part = 'runs'")
+    db.close()
+    found = Journal.open(tmp_path).run(run_id)
+    assert found is not None
+    assert found.error_entry == kept | {"reason": ""}

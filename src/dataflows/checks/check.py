@@ -27,6 +27,7 @@ class Check:
     text: str
     hint: str = ""
     exit_code: ExitCode = ExitCode.OK
+    reason: str = ""
 
 
 class Attempt:
@@ -45,7 +46,7 @@ class Attempt:
         except DataflowsError as error:
             self.failed.add(name)
             code = error.exit_code if error.exit_code in _FARTHER else ExitCode.SETTINGS
-            return Check(name, False, error.message, error.hint, code)
+            return Check(name, False, error.message, error.hint, code, error.reason)
         return Check(name, True, found) if isinstance(found, str) else found
 
 

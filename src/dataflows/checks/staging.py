@@ -89,10 +89,10 @@ class _Staging(Opened):
     def column(self, name: str) -> Check:
         there = self._columns[name]
         if there.there is None:
-            return Check(f"column {name}", False, "is missing", there.mend, ExitCode.SETTINGS)
+            return Check(f"column {name}", False, "is missing", there.mend, ExitCode.SETTINGS, reason="column-unfit")
         if there.refused:
             text = f"is {there.there}, and cannot be used: {there.refused}"
-            return Check(f"column {name}", False, text, there.mend, ExitCode.SETTINGS)
+            return Check(f"column {name}", False, text, there.mend, ExitCode.SETTINGS, reason="column-unfit")
         if there.fits:
             return Check(f"column {name}", True, there.there)
         return Check(f"column {name}", True, f"warning: is {there.there}, wanted is {there.wanted}", there.mend)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from dataflows.cli.options import Invocation, Json, epilog, invocation
-from dataflows.errors import ExitCode
+from dataflows.errors import ExitCode, marked
 
 if TYPE_CHECKING:
     from dataflows.checks import Check, Target
@@ -137,14 +137,15 @@ def gravest(codes: Iterable[ExitCode]) -> ExitCode:
 
 
 def _show(call: Invocation, check: Check) -> None:
-    call.output.say(f"{_MARKS[check.passed]}  {check.name}  {check.text}")
+    call.output.say(f"{_MARKS[check.passed]}  {check.name}  {marked(check.text, check.reason)}")
     if check.hint:
         call.output.say(f"      hint: {check.hint}")
 
 
 def _document(checks: list[Check], code: ExitCode) -> dict[str, object]:
-    items = [{"name": c.name, "passed": c.passed, "text": c.text, "hint": c.hint} for c in checks]
+    items = [{"name": c.name, "passed": c.passed, "text": c.text, "hint": c.hint, "reason": c.reason} for c in checks]
     worst = next((c for c in checks if c.passed is False and c.exit_code is code), None)
-    error = worst and {"code": "check_failed", "message": f"{worst.name}: {worst.text}", "hint": worst.hint}
+    message = worst and f"{worst.name}: {worst.text}"
+    error = worst and {"code": "check_failed", "reason": worst.reason, "message": message, "hint": worst.hint}
     status = "failed" if worst else "done"
     return {"run_id": None, "status": status, "exit_code": int(code), "items": items, "error": error}

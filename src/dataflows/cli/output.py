@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dataflows.cli.wording import write_line
-from dataflows.errors import DataflowsError, ExitCode, printable
+from dataflows.errors import DataflowsError, ExitCode, marked, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,13 +57,13 @@ class Output:
             self._watch = Watch(self.command, quiet=self.quiet, color=self.color, detail=detail)
             self._live = True
         if isinstance(event, Warned):
-            self.warn(event.message, event.hint)
+            self.warn(event.message, event.hint, reason=event.reason)
         self._watch.take(event)
 
-    def warn(self, message: str, hint: str = "") -> None:
+    def warn(self, message: str, hint: str = "", *, reason: str) -> None:
         """Tell the operator something that does not stop the command."""
         if not self.quiet:
-            self._err(f"warning: {message}", "yellow")
+            self._err(f"warning: {marked(message, reason)}", "yellow")
             if hint:
                 self._err(f"hint: {hint}")
 
@@ -188,9 +188,9 @@ class Output:
 
     def _explain(self, error: DataflowsError) -> None:
         if error.exit_code is ExitCode.BUG:
-            self._err(f"error: {error.message}; {error.hint}", "red")
+            self._err(f"error: {marked(error.message, error.reason)}; {error.hint}", "red")
             return
-        self._err(f"error: {error.message}", "red")
+        self._err(f"error: {marked(error.message, error.reason)}", "red")
         if error.hint:
             self._err(f"hint: {error.hint}")
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from dataflows.cli.wording import named, span, write_line
+from dataflows.errors import marked
 from dataflows.events import Done, Event, Failed, Pending, Planned, Reached, Retrying, Skipped, Step, Tally, Waiting
 
 LINE_EVERY_SECONDS = 5.0
@@ -262,8 +263,8 @@ class Failures:
 def item_line(event: Event) -> str:
     """The line of an event about a single item, empty for other events."""
     match event:
-        case Failed(key=key, code=code, message=message, known=known):
-            return f"failed  {named(key)}  {code}  {message}{'  (known)' if known else ''}"
+        case Failed(key=key, code=code, message=message, known=known, reason=reason):
+            return f"failed  {named(key)}  {code}  {marked(message, reason)}{'  (known)' if known else ''}"
         case Done(key=key, note=note):
             return f"done  {named(key)}  {note}".rstrip()
         case Skipped(key=key, why=why):

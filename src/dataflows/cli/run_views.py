@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataflows.errors import WrongUsage
+from dataflows.errors import WrongUsage, marked
 
 if TYPE_CHECKING:
     from dataflows.cli.output import Output
@@ -59,11 +59,8 @@ def _outcome(record: RunRecord) -> str:
 
 def run_document(record: RunRecord) -> dict[str, object]:
     """Return a run as it stands in JSON documents."""
-    error = None
-    if record.error_code:
-        error = {"code": record.error_code, "message": record.error or "", "hint": record.hint or ""}
     facts = {_IN_JSON.get(name, name): getattr(record, name) for name in _FACTS}
-    return {**facts, "dry_run": bool(record.options.get("dry_run")), "error": error}
+    return {**facts, "dry_run": bool(record.options.get("dry_run")), "error": record.error_entry}
 
 
 def run_line(record: RunRecord) -> str:
@@ -101,7 +98,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         ("lasted", _lasted(record)),
         ("items", _counts(record)),
         ("exit code", "" if record.exit_code is None else str(record.exit_code)),
-        ("error", record.error or ""),
+        ("error", marked(record.error or "", record.reason)),
         ("hint", record.hint or ""),
         ("log", record.log_file or ""),
     ]

@@ -42,14 +42,7 @@ def took(seconds: float) -> str:
 
 def failure_document(error: DataflowsError) -> dict[str, object]:
     """The JSON document of a command that could not run."""
-    return {"run_id": None, "status": "failed", "exit_code": int(error.exit_code), "error": error_entry(error)}
-
-
-def error_entry(error: DataflowsError | None) -> dict[str, str] | None:
-    """The ``error`` of a JSON document."""
-    if error is None:
-        return None
-    return {"code": error.code, "message": error.message, "hint": error.hint}
+    return {"run_id": None, "status": "failed", "exit_code": int(error.exit_code), "error": error.entry}
 
 
 def outcome_document(outcome: Outcome) -> dict[str, object]:
@@ -62,7 +55,7 @@ def outcome_document(outcome: Outcome) -> dict[str, object]:
         "counts": outcome.counts,
         "seconds": round(outcome.seconds, 3),
     }
-    return {**head, **outcome.report, "error": error_entry(outcome.error)}
+    return {**head, **outcome.report, "error": outcome.error and outcome.error.entry}
 
 
 def counts_in_words(counts: Mapping[str, int]) -> str:

@@ -178,7 +178,7 @@ def _pieces(response: BaseHTTPResponse, bounds: RequestBounds) -> Iterator[bytes
         except (Stopped, TooLarge):
             raise
         except ServiceDown as error:
-            raise BrokenOff(error.message, hint=error.hint) from None
+            raise BrokenOff(error.message, reason=error.reason, hint=error.hint) from None
         if not piece:
             return
         yield piece

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dataflows import __version__
-from dataflows.errors import DataflowsError, printable
+from dataflows.errors import DataflowsError, marked, printable
 from dataflows.events import Done, Event, Failed, Pending, Planned, Reached, Retrying, Skipped, Step, Waiting, Warned
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class RunLog(logging.Handler):
 
     def log_error(self, error: DataflowsError) -> None:
         """Write what an operator is told."""
-        log.error("%s: %s (%s)", error.code, error.message, error.hint)
+        log.error("%s: %s (%s)", error.code, marked(error.message, error.reason), error.hint)
 
     def log_event(self, event: Event) -> None:
         """Write one event of a job; those of single items that went well only at level debug."""

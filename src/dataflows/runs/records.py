@@ -65,6 +65,7 @@ SCHEMA = (
     """
     CREATE TABLE run_reports (run_id TEXT PRIMARY KEY, report TEXT NOT NULL) WITHOUT ROWID;
     """,
+    "ALTER TABLE runs ADD COLUMN reason TEXT;",
 )
 _LARGEST_REPORT = 256 * 1024  # characters; what is larger tells of single items, and those the journal has anyway
 
@@ -109,6 +110,15 @@ class RunRecord:
     hint: str | None
     log_file: str | None
     continued_by: str | None
+    reason: str | None
+
+    @property
+    def error_entry(self) -> dict[str, str] | None:
+        """The error as JSON has it; of a run of an older version it has no reason."""
+        if self.error_code is None:
+            return None
+        said = {"reason": self.reason or "", "message": self.error or "", "hint": self.hint or ""}
+        return {"code": self.error_code, **said}
 
 
 _COLUMNS = tuple(one.name for one in fields(RunRecord))
@@ -175,14 +185,14 @@ class RunStore(ABC):
         Earlier resumable runs of the same command and target are closed when this one came to its end or is the one
         to resume from now on; a run that was refused (settings, access) closes nothing.
         """
-        said = (error.code, error.message, error.hint) if error else (None, None, None)
+        said = tuple(error.entry.values()) if error else (None,) * 4
         text = json.dumps(report, default=str) if report else ""
         with self.transaction() as db:
             if text and len(text) <= _LARGEST_REPORT:
                 db.execute("INSERT OR REPLACE INTO run_reports VALUES (?, ?)", (run_id, text))
             db.execute(
                 "UPDATE runs SET state = ?, ended_at = ?, exit_code = ?, counts = ?, step = '',"
-                " error_code = ?, error = ?, hint = ? WHERE run_id = ?",
+                " error_code = ?, reason = ?, error = ?, hint = ? WHERE run_id = ?",
                 (state, now(), exit_code, json.dumps(counts), *said, run_id),
             )
             if state in (DONE, PARTIAL, RESUMABLE) or error is None:

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from dataflows.errors import DataflowsError, ExitCode
+from dataflows.errors import DataflowsError, ExitCode, marked
 from dataflows.runs.journal import Journal
 
 FAILURES = 5
@@ -139,7 +139,9 @@ def telling(
     try:
         code = run()
     except DataflowsError as error:
-        _noted(data_dir, command, int(error.exit_code), tell, patience, (error.message, error.hint))
+        _noted(
+            data_dir, command, int(error.exit_code), tell, patience, (marked(error.message, error.reason), error.hint)
+        )
         raise
     _noted(data_dir, command, code, tell, patience)
     return code
@@ -162,4 +164,4 @@ def _noted(
 
 def _said(journal: Journal, command: str) -> tuple[str, str]:
     latest = journal.runs(command=command, limit=1)
-    return (latest[0].error or "", latest[0].hint or "") if latest else ("", "")
+    return (marked(latest[0].error or "", latest[0].reason), latest[0].hint or "") if latest else ("", "")

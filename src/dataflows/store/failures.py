@@ -171,6 +171,7 @@ class _Kind(NamedTuple):
     error: type[DataflowsError]
     words: str
     hint: str
+    reason: str
     states: tuple[str, ...] = ()
     numbers: frozenset[int] = frozenset()
     texts: tuple[str, ...] = ()
@@ -276,7 +277,7 @@ def _meaning(error: exc.DBAPIError, name: str) -> DataflowsError:
     details = [f" ({state})" if state else ""]
     if server := getattr(error.orig, "server", None):  # set by the engine (store.database)
         details.insert(0, f" (server {server})")
-    return kind.error(f"{name}: {kind.words}{''.join(details)}", hint=kind.hint)
+    return kind.error(f"{name}: {kind.words}{''.join(details)}", reason=kind.reason, hint=kind.hint)
 
 
 def _kind(error: exc.DBAPIError) -> _Kind:

@@ -30,7 +30,7 @@ def _app_of_environment() -> FastAPI:
     """
     import logging
 
-    from dataflows.errors import DataflowsError
+    from dataflows.errors import DataflowsError, marked
     from dataflows.runs.logs import RunLog
     from dataflows.settings import load
     from dataflows.store.umask import close_to_others
@@ -44,7 +44,7 @@ def _app_of_environment() -> FastAPI:
         settings = load()
         access = Access(settings.run_token)
     except DataflowsError as error:
-        server.error("%s\nhint: %s", error.message, error.hint)
+        server.error("%s\nhint: %s", marked(error.message, error.reason), error.hint)
         raise SystemExit(int(error.exit_code)) from None
     for warning in settings.warnings:
         server.warning("%s", warning)

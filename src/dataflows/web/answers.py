@@ -38,9 +38,10 @@ log = logging.getLogger("dataflows.web")
 
 
 class Explained(BaseModel):
-    """What happened, and what to do."""
+    """What happened, and what to do; ``reason`` names the situation, and the documentation has an entry for it."""
 
     code: str
+    reason: str
     message: str
     hint: str
 
@@ -61,6 +62,7 @@ class HttpRefusal(Exception):
         code: str,
         message: str,
         *,
+        reason: str,
         hint: str = "",
         detail: list[dict[str, Any]] | None = None,
         more: Mapping[str, object] | None = None,
@@ -70,7 +72,7 @@ class HttpRefusal(Exception):
         self.status = status
         self.content: dict[str, object] = {
             "detail": detail or message,
-            "error": {"code": code, "message": message, "hint": hint},
+            "error": {"code": code, "reason": reason, "message": message, "hint": hint},
             **(more or {}),
         }
         self.headers = dict(headers or {})
@@ -85,7 +87,9 @@ def refusal(error: DataflowsError, **more: object) -> HttpRefusal:
     wait = error.wait if isinstance(error, ServiceDown) else None
     headers = {} if wait is None else {"Retry-After": str(round(wait))}
     status = STATUSES[error.exit_code]
-    return HttpRefusal(status, error.code, error.message, hint=error.hint, more=more, headers=headers)
+    return HttpRefusal(
+        status, error.code, error.message, reason=error.reason, hint=error.hint, more=more, headers=headers
+    )
 
 
 @contextmanager
@@ -145,7 +149,7 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_")
-    return HttpRefusal(error.status_code, code, phrase, headers=error.headers).response()
+    return HttpRefusal(error.status_code, code, phrase, reason="http-status", headers=error.headers).response()
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

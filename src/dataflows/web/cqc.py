@@ -13,7 +13,7 @@ from dataflows.errors import ExitCode
 from dataflows.flows.cqc import job
 from dataflows.flows.cqc.folder import file_of
 from dataflows.flows.cqc.history import History
-from dataflows.runs.journal import RUNNING, RunRecord
+from dataflows.runs.journal import RUNNING
 from dataflows.web.answers import STATUSES, Explained, HttpRefusal, WholeFile, responses, unknown
 from dataflows.web.context import Context, with_token, with_token_in_address
 from dataflows.web.jobs import JobRequest, Wait, settled, start
@@ -67,8 +67,7 @@ async def run(context: Context, wait: Wait = None) -> Response:
         return _underway(started.run_id)
     outcome = started.ended.result()
     error = outcome.error
-    explained = Explained(code=error.code, message=error.message, hint=error.hint) if error else None
-    return _answer(started.run_id, outcome.report, outcome.exit_code, explained)
+    return _answer(started.run_id, outcome.report, outcome.exit_code, Explained(**error.entry) if error else None)
 
 
 @router.get(
@@ -84,8 +83,11 @@ def run_status(context: Context, run_id: str) -> Response:
         raise unknown("run")
     if record.state == RUNNING:
         return _underway(record.run_id, record.step)
+    entry = record.error_entry
     code = ExitCode(record.exit_code) if record.exit_code is not None else ExitCode.INTERRUPTED
-    return _answer(record.run_id, context.journal.report(record.run_id) or {}, code, _explained(record))
+    return _answer(
+        record.run_id, context.journal.report(record.run_id) or {}, code, Explained(**entry) if entry else None
+    )
 
 
 @router.get(
@@ -130,12 +132,8 @@ def _answer(run_id: str, report: dict[str, Any], code: ExitCode, error: Explaine
     """Seed 000's document where the run got so far (its failures stand in it), else what kept it from that."""
     headers = {"X-Run-Id": run_id}
     if not report.get("results") or code is ExitCode.INTERRUPTED:
-        error = error or Explained(code="interrupted", message="the run broke off", hint="POST /run again")
-        raise HttpRefusal(STATUSES[code], error.code, error.message, hint=error.hint, headers=headers)
+        error = error or _BROKE_OFF
+        raise HttpRefusal(
+            STATUSES[code], error.code, error.message, reason=error.reason, hint=error.hint, headers=headers
+        )
     return JSONResponse(RunAnswer.model_validate(report).model_dump(), headers=headers)
-
-
-def _explained(record: RunRecord) -> Explained | None:
-    if record.error_code is None:
-        return None
-    return Explained(code=record.error_code, message=record.error or "", hint=record.hint or "")

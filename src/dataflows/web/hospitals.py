@@ -227,7 +227,7 @@ def _answer(started: Started, without: Collection[int] = ()) -> JSONResponse:
         fields["batches"] = facts["batches"]
     if error is not None:
         hint = bulk.hint_of(error.code, error.hint, str(fields["batch_id"]))
-        fields["error"] = {"code": error.code, "message": error.message, "hint": hint}
+        fields["error"] = error.entry | {"hint": hint}
     return JSONResponse(fields, STATUSES[outcome.exit_code], {"X-Run-Id": started.run_id})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from dataflows.errors import DataflowsError, ExitCode
+from dataflows.errors import DataflowsError, ExitCode, marked
 from dataflows.flows.practice.alarms import reported
 from dataflows.flows.practice.patients import job as patients
 from dataflows.flows.practice.therapists import job as therapists
@@ -79,7 +79,7 @@ def _one_pass(context: ServerContext, what: Import) -> int:
     try:
         return reported(context.settings, what.command, lambda: _run(context, what), watching=True)
     except DataflowsError as error:
-        log.error("%s: %s (%s)", what.command, error.message, error.hint)
+        log.error("%s: %s (%s)", what.command, marked(error.message, error.reason), error.hint)
         return int(error.exit_code)
     except Exception:
         log.exception("unexpected error in a pass of %s", what.command)

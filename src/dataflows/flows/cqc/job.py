@@ -190,7 +190,7 @@ class _Fetch:
         self.errors[name] = error
         self.results[name] = Result(error=error.message, code=error.code, tries=missed.tries)
         self.history.failed(self.run.id, name, missed.tries, error.code, error.message)
-        yield Failed(name, error.code, error.message)
+        yield Failed(name, error.code, error.message, reason=error.reason)
 
     # --- what is made from the files --------------------------------------------------------------------------
 

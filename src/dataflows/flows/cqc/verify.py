@@ -42,8 +42,8 @@ class UnfitFile(DataflowsError):
 
     exit_code = ExitCode.BAD_INPUT
 
-    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, code: str, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, reason=reason, hint=hint)
         self.code = code
 
 

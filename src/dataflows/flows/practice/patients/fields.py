@@ -23,8 +23,8 @@ class NotARegistration(DataflowsError):
 
     exit_code = ExitCode.SOME_FAILED
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, code: str, message: str, *, reason: str) -> None:
+        super().__init__(message, reason=reason)
         self.code = code
 
 

@@ -187,4 +187,6 @@ def _checked(data: bytes, made: datetime, max_bytes: int, token: str | None) -> 
     try:
         return read(data, max_bytes=max_bytes, token=token).dated(made)
     except NotARegistration as error:
-        return NotARegistration(error.code, error.message)  # a new one: what led to the other quotes the file
+        return NotARegistration(
+            error.code, error.message, reason=error.reason
+        )  # a new one: what led to the other quotes the file

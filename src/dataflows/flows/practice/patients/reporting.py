@@ -100,7 +100,7 @@ class ObjectReporter:
     def failed(self, name: str, why: NotARegistration, *, status: str = FAILED, known: bool = False) -> Event:
         """An object that cannot be imported; ``known``: it failed so before."""
         self.tally.counts[status] += 1
-        event = Failed(self.key(name), why.code, why.message, known=known)
+        event = Failed(self.key(name), why.code, why.message, known=known, reason=why.reason)
         return self._event(event, name, "failed", why.code, why.message)
 
     def pending(self, name: str, code: str) -> Event:
