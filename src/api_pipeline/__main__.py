@@ -47,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return dataflows([*before, "csc-submit", *rest])
     command = _COMMANDS.get(rest[0])
     if command is None:
-        error = WrongUsage(f"{_program()} has no such command", hint=f"one of {', '.join(_SHOWN)}; see --help")
+        error = WrongUsage(
+            f"{_program()} has no such command",
+            reason="command-missing",
+            hint=f"one of {', '.join(_SHOWN)}; see --help",
+        )
         return report_failure(error, arguments)
     return dataflows([*before, *command.split(), *rest[1:]])
 

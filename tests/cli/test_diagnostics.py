@@ -29,11 +29,12 @@ class MadeUp:
     text: str
     hint: str = ""
     exit_code: ExitCode = ExitCode.OK
+    reason: str = ""
 
 
 FOUND = (
     MadeUp("driver", True, "ODBC Driver 18"),
-    MadeUp("connection", False, "db.example.org does not answer", "is the VPN up?", ExitCode.SERVICE_DOWN),
+    MadeUp("connection", False, "db.example.org does not answer", "is the VPN up?", ExitCode.SERVICE_DOWN, "no-answer"),
     MadeUp("write", None, "no connection"),
 )
 
@@ -45,7 +46,7 @@ def test_each_check_is_a_line(command: str, checks: Put, capsys: Capture) -> Non
     out, err = capsys.readouterr()
     assert out.splitlines() == [
         "ok    driver  ODBC Driver 18",
-        "FAIL  connection  db.example.org does not answer",
+        "FAIL  connection  db.example.org does not answer [no-answer]",
         "      hint: is the VPN up?",
         "skip  write  no connection",
     ]
@@ -58,7 +59,7 @@ def test_as_json(checks: Put, capsys: Capture) -> None:
     assert main(["test-db", "--json"]) == 13
     document = json.loads(capsys.readouterr().out)
     assert (document["status"], document["exit_code"], document["run_id"]) == ("failed", 13, None)
-    assert document["items"][2] == {"name": "write", "passed": None, "text": "no connection", "hint": ""}
+    assert document["items"][2] == {"name": "write", "passed": None, "text": "no connection", "hint": "", "reason": ""}
     assert document["error"]["message"] == "connection: db.example.org does not answer"
 
 

@@ -91,10 +91,10 @@ def raising(error: BaseException) -> Callable[[Settings], Iterator[object]]:
 
 
 def test_an_error_of_ours_is_two_lines_and_its_code(checks: Put, capsys: Capture) -> None:
-    checks(raising(ServiceDown("db.example.org:1433 does not answer", hint="try again later")))
+    checks(raising(ServiceDown("db.example.org:1433 does not answer", reason="test", hint="try again later")))
     assert main(["test-db"]) == 13
     lines = capsys.readouterr().err.splitlines()
-    assert lines[:2] == ["error: db.example.org:1433 does not answer", "hint: try again later"]
+    assert lines[:2] == ["error: db.example.org:1433 does not answer [test]", "hint: try again later"]
     assert lines[2].startswith("test-db: not done in ")
 
 
@@ -104,7 +104,7 @@ def test_a_bug_is_one_line_with_the_log(checks: Put, tmp_path: Path, capsys: Cap
     out, err = capsys.readouterr()
     (log,) = (tmp_path / "data" / "logs").iterdir()
     assert out == ""
-    assert err.splitlines()[0] == f"error: this is a bug in dataflows; please report it with the log: {log}"
+    assert err.splitlines()[0] == f"error: this is a bug in dataflows [bug]; please report it with the log: {log}"
     assert "Traceback" not in err
     assert "Ada" not in err + log.read_text(encoding="utf-8")
     assert "ZeroDivisionError" in log.read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ def test_ctrl_c_outside_a_run(checks: Put, as_json: bool, capsys: Capture) -> No
     checks(raising(KeyboardInterrupt()))
     assert main(["test-db", "--json"] if as_json else ["test-db"]) == 130
     out, err = capsys.readouterr()
-    assert err.startswith("error: interrupted\nhint: ")
+    assert err.startswith("error: interrupted [interrupted]\nhint: ")
     assert not as_json or json.loads(out)["error"]["code"] == "interrupted"
 
 
@@ -153,7 +153,7 @@ def test_a_folder_that_takes_no_log_is_an_error_of_two_lines(tmp_path: Path, cap
     (tmp_path / "logs").touch()
     assert main(["--data-dir", str(tmp_path), "cqc-fetch"]) == 10
     first, second, *_ = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"error: the log cannot be used: .* \(.*\)", first)
+    assert re.fullmatch(r"error: the log cannot be used: .* \(.*\) \[data-folder-unusable\]", first)
     assert second == "hint: check DATA_DIR and its permissions"
 
 

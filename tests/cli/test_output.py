@@ -87,25 +87,29 @@ def test_only_the_first_twenty_failures_are_listed(capsys: Capture) -> None:
 
 
 def test_an_error_of_the_run_is_two_lines(capsys: Capture) -> None:
-    error = AccessRefused("token endpoint answered 401", hint="check CLIENT_ID and CLIENT_SECRET")
+    error = AccessRefused("token endpoint answered 401", reason="test", hint="check CLIENT_ID and CLIENT_SECRET")
     assert output().finish(outcome(ExitCode.ACCESS_REFUSED, error)) == 12
     assert capsys.readouterr().err.splitlines()[:2] == [
-        "error: token endpoint answered 401",
+        "error: token endpoint answered 401 [test]",
         "hint: check CLIENT_ID and CLIENT_SECRET",
     ]
 
 
 def test_a_bug_is_one_line(capsys: Capture) -> None:
-    error = Bug("unexpected KeyError: this is a bug in dataflows", hint="please report it with the log: x.log")
+    error = Bug(
+        "unexpected KeyError: this is a bug in dataflows", reason="bug", hint="please report it with the log: x.log"
+    )
     output().finish(outcome(ExitCode.BUG, error))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "error: unexpected KeyError: this is a bug in dataflows; please report it with the log: x.log"
+    assert (
+        lines[0] == "error: unexpected KeyError: this is a bug in dataflows [bug]; please report it with the log: x.log"
+    )
     assert len(lines) == 2
 
 
 def test_quiet_keeps_errors_and_the_last_line(capsys: Capture) -> None:
     made = output(quiet=True)
-    for event in (Warned("the clock is slow"), failed(17)):
+    for event in (Warned("the clock is slow", reason="test"), failed(17)):
         made.listener(event)
     made.finish(outcome(ExitCode.SOME_FAILED))
     out, err = capsys.readouterr()
@@ -121,25 +125,30 @@ def test_verbose_shows_every_item(capsys: Capture) -> None:
 
 
 def test_warnings_go_to_stderr(capsys: Capture) -> None:
-    output().listener(Warned("12 purges held back", "look, then: --allow-mass-delete"))
+    output().listener(Warned("12 purges held back", "look, then: --allow-mass-delete", reason="test"))
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "warning: 12 purges held back\nhint: look, then: --allow-mass-delete\n")
+    assert (out, err) == ("", "warning: 12 purges held back [test]\nhint: look, then: --allow-mass-delete\n")
 
 
 def test_what_kept_a_command_from_running(capsys: Capture) -> None:
-    assert output().failed(SettingUnusable("LA_CODE is not set", hint="add it to .env")) == 10
+    assert output().failed(SettingUnusable("LA_CODE is not set", reason="test", hint="add it to .env")) == 10
     lines = capsys.readouterr().err.splitlines()
-    assert lines[:2] == ["error: LA_CODE is not set", "hint: add it to .env"]
+    assert lines[:2] == ["error: LA_CODE is not set [test]", "hint: add it to .env"]
     assert lines[2].startswith("csc-submit: not done in 0.0 s -> exit 10")
 
 
 def test_what_kept_a_command_from_running_as_json(capsys: Capture) -> None:
-    output(as_json=True).failed(SettingUnusable("LA_CODE is not set", hint="add it to .env"))
+    output(as_json=True).failed(SettingUnusable("LA_CODE is not set", reason="test", hint="add it to .env"))
     assert json.loads(capsys.readouterr().out) == {
         "run_id": None,
         "status": "failed",
         "exit_code": 10,
-        "error": {"code": "setting_unusable", "message": "LA_CODE is not set", "hint": "add it to .env"},
+        "error": {
+            "code": "setting_unusable",
+            "reason": "test",
+            "message": "LA_CODE is not set",
+            "hint": "add it to .env",
+        },
     }
 
 
@@ -150,9 +159,9 @@ def test_a_table_in_plain_columns(capsys: Capture) -> None:
 
 def test_no_control_characters_where_nobody_looks(capsys: Capture) -> None:
     made = output(verbose=True)
-    for event in (Warned("w", "h"), failed(1), Done("2")):
+    for event in (Warned("w", "h", reason="test"), failed(1), Done("2")):
         made.listener(event)
-    made.finish(outcome(ExitCode.SOME_FAILED, SettingUnusable("e", hint="h")))
+    made.finish(outcome(ExitCode.SOME_FAILED, SettingUnusable("e", reason="test", hint="h")))
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err
     assert "\r" not in out + err

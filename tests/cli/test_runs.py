@@ -34,11 +34,13 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict
 def test_list_tells_the_newest_first(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = run(journal, "a"), run(journal, "b")
     journal.finish(first, DONE, 0, {"done": 3}, None)
-    journal.finish(second, RESUMABLE, 13, {"done": 1}, ServiceDown("the CSC API does not answer", hint="later"))
+    journal.finish(
+        second, RESUMABLE, 13, {"done": 1}, ServiceDown("the CSC API does not answer", reason="test", hint="later")
+    )
     code, document = told(capsys, "list")
     assert (code, [item["run_id"] for item in document["items"]]) == (0, [second, first])
     assert document["items"][0]["error"] == {
-        "code": "service_down", "message": "the CSC API does not answer", "hint": "later",
+        "code": "service_down", "reason": "test", "message": "the CSC API does not answer", "hint": "later",
     }  # fmt: skip
     _, document = told(capsys, "list", "--resumable")
     assert [item["run_id"] for item in document["items"]] == [second]
@@ -106,7 +108,9 @@ def test_a_run_for_one_child_names_nobody_so_it_is_run_again_by_hand(
     assert "the same command again" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("age", "code"), [("30d", 0), ("12h", 0), ("5min", 0), ("5m", 2), ("soon", 2), ("5", 2), ("-5d", 2)])
+@pytest.mark.parametrize(
+    ("age", "code"), [("30d", 0), ("12h", 0), ("5min", 0), ("5m", 2), ("soon", 2), ("5", 2), ("-5d", 2)]
+)
 def test_prune_wants_an_age(journal: Journal, age: str, code: int) -> None:
     assert main(["runs", "prune", f"--older-than={age}"]) == code
 

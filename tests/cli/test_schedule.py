@@ -20,7 +20,8 @@ from xmlschema import XMLSchema
 
 from dataflows.cli import installing, timers
 from dataflows.cli.main import main
-from dataflows.cli.timers import Recurrence, Timer
+from dataflows.cli.timers import Timer
+from dataflows.runs.schedules import Recurrence
 
 Capture = pytest.CaptureFixture[str]
 NAMESPACE = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"

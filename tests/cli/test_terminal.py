@@ -21,8 +21,8 @@ output = Output(color=sys.argv[1] == "color")
 output.command = "csc-submit"
 for event in (Planned(2, "rows"), Done("1")):
     output.listener(event)
-output.warn("the receiver is slow")
-output.failed(SettingUnusable("LA_CODE is not set"))
+output.warn("the receiver is slow", reason="test")
+output.failed(SettingUnusable("LA_CODE is not set", reason="test"))
 """
 
 
@@ -32,7 +32,8 @@ from dataflows.cli.output import Output
 from dataflows.errors import ServiceDown
 first = Output(as_json=True)
 for _ in range(2):
-    (first.anew() if sys.argv[1] == "watching" else first).failed(ServiceDown("the bucket does not answer"))
+    output = first.anew() if sys.argv[1] == "watching" else first
+    output.failed(ServiceDown("the bucket does not answer", reason="test"))
 """
 
 

@@ -239,7 +239,7 @@ def test_a_busy_service_says_how_long_to_wait(fetch: Fetch, told: str, wait: flo
 
 def test_what_the_taker_raises_ends_the_download(fetch: Fetch) -> None:
     def refuse(_: bytes) -> None:
-        raise DataflowsError("unfit")
+        raise DataflowsError("unfit", reason="test")
 
     limits = DownloadLimits(time.monotonic() + 5, 10_000_000)
     with serving(reply(200, BODY)) as server, pytest.raises(DataflowsError, match="unfit"):

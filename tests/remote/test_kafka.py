@@ -149,7 +149,7 @@ def test_brokers_that_do_not_let_us_publish_are_told(practice: sa.Engine, broker
 @ONE_DATABASE
 def test_without_the_lock_nothing_more_is_published(practice: sa.Engine, brokers: Brokers, settings: Settings) -> None:
     fill(practice, "a", "a", "a")
-    asked = iter([None, AlreadyRunning("another run has taken over")])
+    asked = iter([None, AlreadyRunning("another run has taken over", reason="test")])
 
     def check() -> None:
         if error := next(asked):

@@ -111,7 +111,7 @@ def test_a_token_is_renewed_before_its_end(source: TokenSource, clock: list[floa
 
 
 def test_an_early_renewal_that_fails_leaves_the_good_token(source: TokenSource, clock: list[float]) -> None:
-    left = with_grants(source, Grant("old", 4600, 3600), ServiceDown("503"), Grant("new", 9000, 3600))
+    left = with_grants(source, Grant("old", 4600, 3600), ServiceDown("503", reason="test"), Grant("new", 9000, 3600))
     source.token()
     clock[0] = 4400
     assert [source.token() for _ in range(3)] == ["old"] * 3
@@ -121,7 +121,7 @@ def test_an_early_renewal_that_fails_leaves_the_good_token(source: TokenSource, 
 
 
 def test_a_token_that_ended_is_not_used(source: TokenSource, clock: list[float]) -> None:
-    with_grants(source, Grant("old", 1060, 60), ServiceDown("503"), Grant("new", 9000, 3600))
+    with_grants(source, Grant("old", 1060, 60), ServiceDown("503", reason="test"), Grant("new", 9000, 3600))
     source.token()
     clock[0] = 1061
     assert source.token() == "new"

@@ -35,7 +35,7 @@ class Clockless(threading.Event):
 
 def failing(times: int, error: Exception | None = None) -> Callable[[], str]:
     """A call that fails so often before it succeeds."""
-    left = [error or ServiceDown("down")] * times
+    left = [error or ServiceDown("down", reason="test")] * times
 
     def call() -> str:
         if left:
@@ -70,7 +70,15 @@ def test_the_last_failure_is_told_when_attempts_are_used_up(policy: RetryPolicy,
     assert len(stop.waits) == 7
 
 
-@pytest.mark.parametrize("error", [AccessRefused("no"), Blocked("no way"), ValueError("bug"), Interrupted("stop")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        AccessRefused("no", reason="test"),
+        Blocked("no way", reason="test"),
+        ValueError("bug"),
+        Interrupted("stop", reason="test"),
+    ],
+)
 def test_nothing_else_is_tried_again(policy: RetryPolicy, stop: Clockless, error: Exception) -> None:
     with pytest.raises(type(error)):
         policy.call(failing(1, error), "service")
@@ -95,14 +103,14 @@ def test_waits_are_spread_over_their_whole_range(stop: Clockless) -> None:
 def test_the_service_is_obeyed_up_to_the_ceiling(
     policy: RetryPolicy, stop: Clockless, asked: float, waited: float
 ) -> None:
-    policy.call(failing(1, ServiceDown("busy", wait=asked)), "service")
+    policy.call(failing(1, ServiceDown("busy", reason="test", wait=asked)), "service")
     assert stop.waits == [waited]
 
 
 def test_a_wait_that_would_pass_the_deadline_is_not_begun(stop: Clockless) -> None:
     policy = RetryPolicy(attempts=8, deadline=5, max_wait=60, stop=stop)
     with pytest.raises(ServiceDown):
-        policy.call(failing(1, ServiceDown("busy", wait=10)), "service")
+        policy.call(failing(1, ServiceDown("busy", reason="test", wait=10)), "service")
     assert stop.waits == []
 
 
@@ -120,7 +128,7 @@ def test_a_stop_does_not_keep_from_a_first_attempt(policy: RetryPolicy, stop: Cl
 def test_each_wait_is_told(stop: Clockless) -> None:
     told: list[Retrying] = []
     policy = RetryPolicy(8, 300, 60, stop, told.append)
-    policy.call(failing(2, ServiceDown("service answered 503", wait=2)), "DfE CSC API")
+    policy.call(failing(2, ServiceDown("service answered 503", reason="test", wait=2)), "DfE CSC API")
     assert told == [
         Retrying("DfE CSC API", 2, 2.0, "service answered 503"),
         Retrying("DfE CSC API", 3, 2.0, "service answered 503"),

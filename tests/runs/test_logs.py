@@ -72,8 +72,8 @@ def test_our_messages_are_written_out(log: RunLog) -> None:
 
 
 def test_what_the_operator_is_told_is_in_the_log(log: RunLog) -> None:
-    log.log_error(ServiceDown("the receiver does not answer", hint="run the command again later"))
-    assert lines(log)[0]["message"] == "service_down: the receiver does not answer (run the command again later)"
+    log.log_error(ServiceDown("the receiver does not answer", reason="test", hint="run the command again later"))
+    assert lines(log)[0]["message"] == "service_down: the receiver does not answer [test] (run the command again later)"
 
 
 def test_events_of_items_that_went_well_are_for_debug(log: RunLog) -> None:
@@ -107,7 +107,7 @@ def test_a_traceback_has_places_and_kinds_but_no_foreign_text(log: RunLog) -> No
         try:
             raise KeyError(PERSONAL)
         except KeyError as error:
-            raise ServiceDown("the receiver does not answer") from error
+            raise ServiceDown("the receiver does not answer", reason="test") from error
     except ServiceDown as error:
         assert log.crash(error) == log.path
     outer, inner = lines(log)[0]["traceback"]

@@ -30,7 +30,7 @@ class Night:
         run_id = self.journal.start(command, target, options=options)
         self.journal.record(run_id, [Item(key, "failed", code="refused") for key in failed])
         state = {0: DONE, 3: PARTIAL}.get(code, RESUMABLE)
-        error = ServiceDown("the receiver is down", hint="run again later") if code == 13 else None
+        error = ServiceDown("the receiver is down", reason="test", hint="run again later") if code == 13 else None
         report = {WARNINGS: [{"message": warned, "hint": ""}]} if warned else {}
         self.journal.finish(run_id, state, code, {"done": 1, "failed": len(failed)}, error, report)
         return run_id

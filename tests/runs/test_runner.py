@@ -39,8 +39,8 @@ FAILURE = Failed("2", "invalid", "sex: at most 1 character")
         ((Skipped("1"), FAILURE), None, 3, "partial"),
         ((Done("1"), Pending("2", "mass_delete")), None, 3, "partial"),
         ((FAILURE,), None, 4, "failed"),
-        ((Done("1"),), AccessRefused("401"), 12, "failed"),
-        ((Done("1"), FAILURE), ServiceDown("503"), 13, "resumable"),
+        ((Done("1"),), AccessRefused("401", reason="test"), 12, "failed"),
+        ((Done("1"), FAILURE), ServiceDown("503", reason="test"), 13, "resumable"),
         ((), ZeroDivisionError("secret"), 1, "resumable"),
     ],
 )
@@ -54,7 +54,7 @@ def test_exit_code_and_state_follow_from_what_happened(
 
 
 def test_an_error_says_itself_whether_its_run_can_go_on(tmp_path: Path) -> None:
-    error = AccessRefused("401, after some rows were sent")
+    error = AccessRefused("401, after some rows were sent", reason="test")
     error.resumable = True
     outcome = play(tmp_path, Done("1"), error=error)
     assert (outcome.exit_code, outcome.state) == (12, "resumable")
@@ -68,7 +68,7 @@ def test_a_bug_is_told_without_what_it_says(tmp_path: Path) -> None:
 
 
 def test_the_report_survives_an_early_end(tmp_path: Path) -> None:
-    assert play(tmp_path, Done("1"), error=ServiceDown("503")).report == {"rows": 1}
+    assert play(tmp_path, Done("1"), error=ServiceDown("503", reason="test")).report == {"rows": 1}
 
 
 def test_a_second_run_of_the_same_target_is_refused(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class _Endpoint:
         if reply.status == 200 and not _is_the_api(reply.body):
             raise SettingUnusable(
                 "API_ENDPOINT answers 200 with something that is not JSON",
+                reason="csc-not-json",
                 hint="check API_ENDPOINT; a proxy or a sign-in page may also stand in between",
             )
         if reply.status in (200, 204, 400):
@@ -96,12 +97,16 @@ def _is_the_api(body: bytes) -> bool:
 def _refusal(status: int) -> DataflowsError:
     text = f"the API answered {status} to an empty batch"
     if status == 401:
-        return AccessRefused(text, hint="check SCOPE and SUPPLIER_KEY, and that DfE has admitted CLIENT_ID")
+        return AccessRefused(
+            text, reason="csc-access", hint="check SCOPE and SUPPLIER_KEY, and that DfE has admitted CLIENT_ID"
+        )
     if status == 403:
-        return AccessRefused(text, hint="check SUPPLIER_KEY and LA_CODE, and that DfE has admitted this supplier")
+        return AccessRefused(
+            text, reason="csc-access", hint="check SUPPLIER_KEY and LA_CODE, and that DfE has admitted this supplier"
+        )
     if status in (408, 429) or status >= 500:
-        return ServiceDown(text, hint="run again later")
-    return SettingUnusable(text, hint="check API_ENDPOINT and LA_CODE")
+        return ServiceDown(text, reason="csc-access", hint="run again later")
+    return SettingUnusable(text, reason="csc-access", hint="check API_ENDPOINT and LA_CODE")
 
 
 _SHOWN = 30

@@ -79,7 +79,11 @@ class _DirectoryCheck:
 
     def batches(self) -> str:
         if self._directory.look(str(uuid.uuid4())):
-            raise ServiceDown("the Directory shows records in a batch that nobody made", hint="look at it in a browser")
+            raise ServiceDown(
+                "the Directory shows records in a batch that nobody made",
+                reason="hospitals-stand-in",
+                hint="look at it in a browser",
+            )
         return "a batch that nobody made is answered as such"
 
     def close(self) -> None:
@@ -100,7 +104,11 @@ def check_healthchecks(settings: Settings) -> Iterator[Check]:
 def _addresses(settings: Settings) -> str:
     count = len(settings.healthcheck_urls)
     if not count:
-        raise SettingUnusable("HEALTHCHECK_URL_<JOB> is not set", hint="such as HEALTHCHECK_URL_PATIENT_IMPORT")
+        raise SettingUnusable(
+            "HEALTHCHECK_URL_<JOB> is not set",
+            reason="health-check-host",
+            hint="such as HEALTHCHECK_URL_PATIENT_IMPORT",
+        )
     return f"{count} set"
 
 
@@ -111,5 +119,5 @@ def _reached(line: LazySession, address: str) -> str:
     try:
         reply = line.ask("HEAD", root)
     except ServiceDown as error:  # its text names the host, its hint does not
-        raise ServiceDown("the host cannot be reached", hint=error.hint) from None
+        raise ServiceDown("the host cannot be reached", reason="health-check-host", hint=error.hint) from None
     return f"the host answers in {1000 * reply.seconds:.0f} ms, {line.proxy(root)}; it was told nothing"

@@ -82,7 +82,9 @@ class _Staging(Opened):
 
         name, found = self._settings.table_name, findings(self.engine, self.table())
         if found is None:
-            raise SettingUnusable(f"{name} is not there", hint="check TABLE_NAME, and: dataflows test-db")
+            raise SettingUnusable(
+                f"{name} is not there", reason="table-missing", hint="check TABLE_NAME, and: dataflows test-db"
+            )
         self._columns = {finding.column: finding for finding in found}
         return f"{name} is there"
 

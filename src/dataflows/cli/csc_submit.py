@@ -121,15 +121,19 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
 
 def _refuse_contradictions(*, dry_run: bool, out: Path | None, requeue: bool, takeover: bool, rehearsal: bool) -> None:
     if out is not None and not dry_run:
-        raise WrongUsage("--out goes with --dry-run", hint="add --dry-run, or leave --out away")
+        raise WrongUsage(
+            "--out goes with --dry-run", reason="out-without-dry-run", hint="add --dry-run, or leave --out away"
+        )
     if takeover and (requeue or rehearsal):
         raise WrongUsage(
             "--takeover goes neither with --requeue nor with --rehearsal",
+            reason="csc-takeover-options",
             hint="--takeover: this receiver was sent the table before; --requeue: it is new",
         )
     if requeue and (dry_run or rehearsal):
         raise WrongUsage(
             "--requeue changes the table: it goes neither with --dry-run nor with --rehearsal",
+            reason="requeue-dry-run",
             hint="look first with --dry-run alone; a rehearsal sends every row whole anyway",
         )
 
@@ -138,11 +142,15 @@ def _by_hand(child: str | None, *, resend: bool, purge: bool, purge_orphans: boo
     from dataflows.flows.csc.options import ByHand
 
     if resend and purge:
-        raise WrongUsage("--resend and --purge exclude each other", hint="take one of them")
+        raise WrongUsage("--resend and --purge exclude each other", reason="csc-child-options", hint="take one of them")
     if child is None and (resend or purge):
-        raise WrongUsage("--resend and --purge are for one child", hint="add --child ID")
+        raise WrongUsage("--resend and --purge are for one child", reason="csc-child-options", hint="add --child ID")
     if child is not None and purge_orphans:
-        raise WrongUsage("--purge-orphans is for the whole table", hint="for one child: --child ID --purge")
+        raise WrongUsage(
+            "--purge-orphans is for the whole table",
+            reason="csc-child-options",
+            hint="for one child: --child ID --purge",
+        )
     if resend:
         return ByHand.RESEND
     return ByHand.PURGE if purge else None
@@ -153,7 +161,9 @@ def _show(call: Invocation, options: Options, row_id: int) -> int:
 
     if not call.output.on_terminal:
         raise WrongUsage(
-            "--show prints a child's record, so it works on a terminal only", hint="run it in a console window"
+            "--show prints a child's record, so it works on a terminal only",
+            reason="show-needs-terminal",
+            hint="run it in a console window",
         )
     settings = call.loaded or call.settings()
     for line in inspection.of_row(settings, options, row_id):

@@ -68,6 +68,7 @@ def carried_settings(settings: Settings, job: str, variables: Collection[str]) -
     if secrets:
         raise SettingUnusable(
             f"only the environment of this console says {', '.join(secrets)}, and the job would start without",
+            reason="schedule-secret",
             hint="write what is secret into the env file and name it: dataflows --env-file PATH schedule ...",
         )
     return _one_line_each(carried)
@@ -106,7 +107,9 @@ def _one_line_each(carried: dict[str, str]) -> dict[str, str]:
     for name, value in carried.items():
         if any(character < " " for character in value):
             raise SettingUnusable(
-                f"{name} holds a line break or another control character", hint="write it into the env file instead"
+                f"{name} holds a line break or another control character",
+                reason="schedule-value",
+                hint="write it into the env file instead",
             )
     return carried
 
@@ -149,6 +152,7 @@ def scheduler(form: str) -> Scheduler:
     if shutil.which(program) is None:
         raise SettingUnusable(
             f"this machine has no scheduler of this kind: {program} is missing",
+            reason="scheduler-missing",
             hint="choose another scheduler with --format, or leave out --install",
         )
     return kind()
@@ -182,7 +186,11 @@ class TaskScheduler:
 
     def install(self, timer: Timer, text: str) -> str:
         if timer.account is None:
-            raise WrongUsage("--install needs the account that the task runs as", hint="such as --account LA\\svc-csc")
+            raise WrongUsage(
+                "--install needs the account that the task runs as",
+                reason="schedule-account",
+                hint="such as --account LA\\svc-csc",
+            )
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "task.xml")
             write_whole(file, task_file(text))
@@ -241,7 +249,11 @@ class Crontab:
 
     def install(self, timer: Timer, text: str) -> str:
         if timer.account is not None:
-            raise WrongUsage("a crontab belongs to one account", hint="run this as that account, without --account")
+            raise WrongUsage(
+                "a crontab belongs to one account",
+                reason="schedule-account",
+                hint="run this as that account, without --account",
+            )
         self._write([*self._others(timer.name), f"{_MARK}{timer.name}", text])
         return f"cron starts {timer.name} {timer.recurrence}"
 
@@ -275,7 +287,7 @@ class Crontab:
 def _refuse_unknown(name: str, names: Sequence[str]) -> None:
     if name not in names:
         shown = f"installed are: {', '.join(names)}" if names else "nothing is installed"
-        raise WrongUsage(f"no timer of this name was installed: {name}", hint=shown)
+        raise WrongUsage(f"no timer of this name was installed: {name}", reason="timer-unknown", hint=shown)
 
 
 def _call(command: list[str], *, asks: bool = False) -> str:
@@ -306,4 +318,6 @@ def _run(command: list[str], text: str = "", *, asks: bool = False) -> subproces
 
 def _no_right(message: str) -> AccessRefused:
     who = "an administrator's console" if sys.platform == "win32" else "sudo"
-    return AccessRefused(message, hint=f"run the same command with {who}; or print it without --install")
+    return AccessRefused(
+        message, reason="scheduler-refused", hint=f"run the same command with {who}; or print it without --install"
+    )

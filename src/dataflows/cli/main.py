@@ -158,7 +158,9 @@ def _ours(error: BaseException, call: Invocation) -> DataflowsError:
         return error
     if isinstance(error, typer.TyperException):
         return _explained(error, call)
-    return Interrupted("interrupted", hint="what can go on is shown by: dataflows runs list --resumable")
+    return Interrupted(
+        "interrupted", reason="interrupted", hint="what can go on is shown by: dataflows runs list --resumable"
+    )
 
 
 def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
@@ -172,16 +174,20 @@ def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
 
         commands = tuple(path.split()[1:])
         name = variable_name(commands, max(parameter.opts, key=len))
-        return SettingUnusable(f"{name}: {message}", hint=f"correct or remove the variable; see: {path} --help")
+        return SettingUnusable(
+            f"{name}: {message}", reason="option-variable", hint=f"correct or remove the variable; see: {path} --help"
+        )
     if context is not None and message.startswith(("Usage:", "Missing command")):
         names = ", ".join(context.command.commands)
-        return WrongUsage(f"{path} needs a command", hint=f"one of {names}; see: {path} --help")
+        return WrongUsage(
+            f"{path} needs a command", reason="command-missing", hint=f"one of {names}; see: {path} --help"
+        )
     if message.startswith("Got unexpected extra argument"):  # it may be a child's identifier
-        return WrongUsage(f"{path} takes no such argument", hint=f"see: {path} --help")
+        return WrongUsage(f"{path} takes no such argument", reason="argument-unknown", hint=f"see: {path} --help")
     option = getattr(error, "option_name", "")
     if option in _global_options() and option in call.arguments and path != PROGRAM:
-        return WrongUsage(message, hint=f"{option} goes before the command: {PROGRAM} {option} ...")
-    return WrongUsage(message, hint=f"see: {path} --help")
+        return WrongUsage(message, reason="usage", hint=f"{option} goes before the command: {PROGRAM} {option} ...")
+    return WrongUsage(message, reason="usage", hint=f"see: {path} --help")
 
 
 def _set(path: Path | None) -> Path | None:

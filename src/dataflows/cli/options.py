@@ -142,7 +142,9 @@ class Invocation:
             name, equals, value = setting.partition("=")
             if not equals or not _NAME.fullmatch(name):
                 raise WrongUsage(
-                    "--set takes NAME=VALUE", hint="such as --set LA_CODE=998; .env.example lists the names"
+                    "--set takes NAME=VALUE",
+                    reason="set-format",
+                    hint="such as --set LA_CODE=998; .env.example lists the names",
                 )
             self._open.enter_context(environment(name, value))
 
@@ -167,7 +169,7 @@ class Invocation:
         self.loaded = load(self.env_file, self.data_dir, flags, options=self.variables)
         self.output.data_dir = self.loaded.data_dir
         for warning in self.loaded.warnings:
-            self.output.warn(warning)
+            self.output.warn(warning, reason="env-file-advice")
         return self.loaded
 
     def order(self, settings: Settings, target: str, options: Mapping[str, object], *, resumable: bool = True) -> Order:

@@ -154,7 +154,9 @@ class Output:
     def crashed(self, log_file: Path | None, as_json: bool = False) -> int:
         """Print one line about a bug; the traceback is in the log. Returns 1."""
         error = DataflowsError(
-            "this is a bug in dataflows", hint=f"please report it with the log: {log_file or 'none could be written'}"
+            "this is a bug in dataflows",
+            reason="bug",
+            hint=f"please report it with the log: {log_file or 'none could be written'}",
         )
         error.code = "bug"
         return self.failed(error, as_json)

@@ -58,7 +58,9 @@ def seconds(text: str) -> float:
     """
     found = _SPAN.fullmatch(text.strip().lower())
     if found is None or not float(found[1]):
-        raise WrongUsage(f"--every {text!r} is not a valid duration", hint="write it as 90s, 15m, 1h or 1d")
+        raise WrongUsage(
+            f"--every {text!r} is not a valid duration", reason="duration-format", hint="write it as 90s, 15m, 1h or 1d"
+        )
     return float(found[1]) * _UNITS[found[2]]
 
 

@@ -93,18 +93,23 @@ def _refuse_contradictions(*, watching: bool, retry: bool, copies: bool, dry_run
     if watching and (retry or copies or dry_run):
         raise WrongUsage(
             "--watch goes with neither --dry-run nor --retry, --retry-dead or --from-copies",
+            reason="pass-options",
             hint="run that once by itself; the watching process need not be stopped",
         )
     if retry and (copies or dry_run):
         raise WrongUsage(
-            "--retry and --retry-dead go neither with --dry-run nor with --from-copies", hint="leave one of them away"
+            "--retry and --retry-dead go neither with --dry-run nor with --from-copies",
+            reason="pass-options",
+            hint="leave one of them away",
         )
 
 
 def _show(call: Invocation, wanted: str, folder: Path | None) -> int:
     if not call.output.on_terminal:
         raise WrongUsage(
-            "--show prints a person's name, so it works on a terminal only", hint="run it in a console window"
+            "--show prints a person's name, so it works on a terminal only",
+            reason="show-needs-terminal",
+            hint="run it in a console window",
         )
     from dataflows.flows.practice.patients import inspection
 

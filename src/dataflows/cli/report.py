@@ -47,7 +47,9 @@ def report(context: typer.Context, since: Since = "24h", dry_run: DryRun = False
     settings = call.settings()
     if not (settings.report_email or settings.report_url or dry_run):
         raise SettingUnusable(
-            "nobody is named to whom the report goes", hint="set REPORT_EMAIL, or REPORT_URL for a webhook"
+            "nobody is named to whom the report goes",
+            reason="report-no-recipient",
+            hint="set REPORT_EMAIL, or REPORT_URL for a webhook",
         )
     jobs = standing(settings, age(since, "--since"))
     if dry_run:
@@ -98,7 +100,11 @@ def _mail(settings: Settings, run: Run, jobs: Sequence[JobStatus]) -> None:
     message = mail.Message(subject(jobs), text(settings, jobs), is_report=True)
     result = mail.post(settings, message, settings.data_dir, stop=run.stop)
     if result.why and not result.sent:
-        raise ServiceDown(f"the report could not be sent: {result.why}", hint="dataflows test-endpoint --target mail")
+        raise ServiceDown(
+            f"the report could not be sent: {result.why}",
+            reason="report-not-sent",
+            hint="dataflows test-endpoint --target mail",
+        )
 
 
 def _call(settings: Settings, run: Run, jobs: Sequence[JobStatus]) -> None:
@@ -120,9 +126,11 @@ def _call(settings: Settings, run: Run, jobs: Sequence[JobStatus]) -> None:
         reply = send(session, "POST", url, headers={"Content-Type": "application/json"}, body=body)
         raise_for_service(reply, _WEBHOOK)
         if reply.status in (401, 403):
-            raise AccessRefused(f"{_WEBHOOK} answered {reply.status}", hint="check REPORT_URL")
+            raise AccessRefused(f"{_WEBHOOK} answered {reply.status}", reason="report-webhook", hint="check REPORT_URL")
         if not 200 <= reply.status < 300:
-            raise SettingUnusable(f"{_WEBHOOK} answered {reply.status}", hint="check REPORT_URL")
+            raise SettingUnusable(
+                f"{_WEBHOOK} answered {reply.status}", reason="report-webhook", hint="check REPORT_URL"
+            )
 
     try:
         RetryPolicy(_ATTEMPTS, _SECONDS, _WAIT, run.stop).call(once, _WEBHOOK)

@@ -114,6 +114,7 @@ def print_log(output: Output, record: RunRecord) -> None:
     if path is None or not path.is_file():
         raise WrongUsage(
             f"run {record.run_id[:8]} has no log any more",
+            reason="runs-no-log",
             hint=f"what the journal knows: dataflows runs show {record.run_id[:8]}",
         )
     with path.open("rb") as stream:
@@ -151,7 +152,9 @@ def write_failed(path: Path, failures: Sequence[Item]) -> None:
         write_whole(path, text.getvalue().encode("utf-8-sig"))
     except OSError as error:
         raise WrongUsage(
-            f"{path} cannot be written ({error.strerror})", hint="choose another place for --csv"
+            f"{path} cannot be written ({error.strerror})",
+            reason="schedule-out-unwritable",
+            hint="choose another place for --csv",
         ) from None
 
 

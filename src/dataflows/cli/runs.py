@@ -95,7 +95,9 @@ def list_runs(
 def _check_command(context: typer.Context, command: str | None) -> None:
     known = context.find_root().command.list_commands(context)  # type: ignore[attr-defined]
     if command is not None and command not in known:
-        raise WrongUsage("--command names no command of this program", hint=f"one of {', '.join(known)}")
+        raise WrongUsage(
+            "--command names no command of this program", reason="runs-no-command", hint=f"one of {', '.join(known)}"
+        )
 
 
 def show(
@@ -154,6 +156,7 @@ def diff(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
     if not earlier:
         raise WrongUsage(
             f"run {record.run_id[:8]} is the first of its target that is known",
+            reason="runs-first",
             hint=f"see it alone: dataflows runs show {record.run_id[:8]}",
         )
     found = difference(journal, record, earlier[0])
@@ -194,7 +197,9 @@ def _checked(call: Invocation, journal: Journal, record: RunRecord) -> list[dict
     from dataflows.cli import hospitals_bulk
 
     if record.command != hospitals_bulk.COMMAND:
-        raise WrongUsage(f"--check is for runs of {hospitals_bulk.COMMAND}", hint="leave it out")
+        raise WrongUsage(
+            f"--check is for runs of {hospitals_bulk.COMMAND}", reason="check-not-hospitals", hint="leave it out"
+        )
     return hospitals_bulk.check(call, journal, record)
 
 
@@ -208,10 +213,13 @@ def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None
         by = f", continued by run {record.continued_by[:8]}" if record.continued_by else ""
         raise WrongUsage(
             f"run {record.run_id[:8]} is {record.state}{by}: there is nothing to resume",
+            reason="run-not-resumable",
             hint=f"to run the command anew: dataflows {record.command}",
         )
     if record.command not in RESUMES:
-        raise WrongUsage(f"runs of {record.command} cannot be resumed", hint="run the command again")
+        raise WrongUsage(
+            f"runs of {record.command} cannot be resumed", reason="nothing-to-resume", hint="run the command again"
+        )
     raise typer.Exit(RESUMES[record.command](call, record.options))
 
 
@@ -233,14 +241,20 @@ def abandon(
     record = journal.find(run_id)
     if record.state == "running":
         raise AlreadyRunning(
-            f"run {record.run_id[:8]} is running (process {record.pid})", hint="stop it first, or wait for its end"
+            f"run {record.run_id[:8]} is running (process {record.pid})",
+            reason="run-at-work",
+            hint="stop it first, or wait for its end",
         )
     from dataflows.cli import hospitals_bulk
 
     if record.command == hospitals_bulk.COMMAND and (delete_active or record.state in ("resumable", "abandoned")):
         raise typer.Exit(hospitals_bulk.abandon(call, journal, record, delete_active=delete_active))
     if record.state != "resumable":
-        raise WrongUsage(f"run {record.run_id[:8]} is {record.state}: there is nothing to abandon", hint="")
+        raise WrongUsage(
+            f"run {record.run_id[:8]} is {record.state}: there is nothing to abandon",
+            reason="run-not-resumable",
+            hint="",
+        )
     journal.set_state(record.run_id, "abandoned")
     if call.output.as_json:
         call.output.document(run_document(journal.find(record.run_id)))

@@ -154,12 +154,18 @@ def _begin_with(box: Sandbox, text: str) -> None:
     where, _, value = text.partition("=")
     service, _, name = where.rpartition(".")
     if service not in box.faults:
-        raise WrongUsage(f"--fault {text[:100]}: no such service", hint=f"the services are {', '.join(box.faults)}")
+        raise WrongUsage(
+            f"--fault {text[:100]}: no such service",
+            reason="sandbox-options",
+            hint=f"the services are {', '.join(box.faults)}",
+        )
     faults = box.faults[service]
     try:
         faults.begin_with(**{name: faults.read(name, value)})
     except ValueError as error:
-        raise WrongUsage(f"--fault {text[:100]}: {error}", hint="GET /_sandbox/faults shows all of them") from None
+        raise WrongUsage(
+            f"--fault {text[:100]}: {error}", reason="sandbox-options", hint="GET /_sandbox/faults shows all of them"
+        ) from None
 
 
 def _serve(call: Invocation, box: Sandbox, write_env: Path | None) -> int:
@@ -182,7 +188,9 @@ def _listen(box: Sandbox) -> None:
         box.start()
     except OSError:
         raise WrongUsage(
-            f"cannot listen at {box.url} or for mail", hint="a port is taken: choose another, or leave it out"
+            f"cannot listen at {box.url} or for mail",
+            reason="sandbox-options",
+            hint="a port is taken: choose another, or leave it out",
         ) from None
 
 
@@ -208,5 +216,7 @@ def _refuse_to_overwrite(write_env: Path | None) -> None:
         return
     if not write_env.is_file() or not write_env.read_bytes().startswith(_MARK.encode()):
         raise WrongUsage(
-            f"{write_env} already exists and was not written by this command", hint="give --write-env another name"
+            f"{write_env} already exists and was not written by this command",
+            reason="sandbox-options",
+            hint="give --write-env another name",
         )

@@ -91,7 +91,11 @@ def schedule(
     if listing or remove is not None:
         raise typer.Exit(_installed(call, chosen, remove))
     if job is None:
-        raise WrongUsage("schedule needs a job", hint="such as: dataflows schedule csc-submit --daily 02:00")
+        raise WrongUsage(
+            "schedule needs a job",
+            reason="schedule-incomplete",
+            hint="such as: dataflows schedule csc-submit --daily 02:00",
+        )
     _refuse_half_paths(_check_job(context, job, options or []))
     timer = _timer(call, job, options or [], _recurrence(daily, weekly, every), stop_after, account, name)
     if install:
@@ -152,9 +156,15 @@ def _check_job(context: Any, job: str, options: list[str]) -> list[Path]:
     group = context.find_root().command
     known = [name for name in group.list_commands(context) if name not in _NO_JOBS]
     if job not in known:
-        raise WrongUsage("there is no such job to schedule", hint=f"one of {', '.join(known)}")
+        raise WrongUsage(
+            "there is no such job to schedule", reason="schedule-incomplete", hint=f"one of {', '.join(known)}"
+        )
     if any(character < " " for word in options for character in word):
-        raise WrongUsage("an option of the job holds a line break or another control character", hint="take it out")
+        raise WrongUsage(
+            "an option of the job holds a line break or another control character",
+            reason="schedule-value",
+            hint="take it out",
+        )
     given = group.commands[job].make_context(job, list(options), parent=context.find_root()).params.values()
     single = [value for value in given if isinstance(value, Path)]
     return single + [
@@ -166,7 +176,11 @@ def _refuse_half_paths(paths: list[Path]) -> None:
     """A scheduler starts the job in another folder, where the same words would mean another file."""
     for path in paths:  # the task can be for another machine than this one
         if not PureWindowsPath(str(path)).is_absolute() and not path.is_absolute():
-            raise WrongUsage(f"{path} is not a full path", hint="give it from its drive or root, such as D:\\cqc")
+            raise WrongUsage(
+                f"{path} is not a full path",
+                reason="schedule-path",
+                hint="give it from its drive or root, such as D:\\cqc",
+            )
 
 
 def _recurrence(daily: str | None, weekly: str | None, every: str | None) -> Recurrence:
@@ -181,13 +195,19 @@ def _recurrence(daily: str | None, weekly: str | None, every: str | None) -> Rec
     given = [reader for reader in readers if reader[1] is not None]
     if len(given) != 1:
         raise WrongUsage(
-            "schedule needs one of --daily, --weekly and --every", hint="such as --daily 02:00 or --weekly 'fri 09:00'"
+            "schedule needs one of --daily, --weekly and --every",
+            reason="schedule-incomplete",
+            hint="such as --daily 02:00 or --weekly 'fri 09:00'",
         )
     option, text, read, meaning = given[0]
     try:
         return read(text or "")
     except ValueError:
-        raise WrongUsage(f"the schedule's {option} must be {meaning}", hint="see: dataflows schedule --help") from None
+        raise WrongUsage(
+            f"the schedule's {option} must be {meaning}",
+            reason="schedule-incomplete",
+            hint="see: dataflows schedule --help",
+        ) from None
 
 
 def _timer(
@@ -209,6 +229,7 @@ def _timer(
         call.output.warn(
             "no env file was found, so the job will look for one when it starts",
             "name it: dataflows --env-file PATH schedule ...",
+            reason="schedule-no-env-file",
         )
     before = ["--env-file", str(env_file)] if env_file else []
     before += ["--data-dir", str(settings.data_dir)] if settings.origins["data_dir"] in ("flag", "environment") else []
@@ -224,9 +245,17 @@ def _timer(
 
 def _check_names(account: str | None, name: str | None) -> None:
     if account is not None and not _ACCOUNT.fullmatch(account):
-        raise WrongUsage("--account is not the name of an account", hint="such as LA\\svc-csc, or svc-csc on Linux")
+        raise WrongUsage(
+            "--account is not the name of an account",
+            reason="schedule-value",
+            hint="such as LA\\svc-csc, or svc-csc on Linux",
+        )
     if name is not None and not _NAME.fullmatch(name):
-        raise WrongUsage("--name may hold letters, digits, blanks and . ( ) _ -", hint="such as 'csc-submit LA 998'")
+        raise WrongUsage(
+            "--name may hold letters, digits, blanks and . ( ) _ -",
+            reason="schedule-value",
+            hint="such as 'csc-submit LA 998'",
+        )
 
 
 def _program() -> tuple[str, ...]:
@@ -254,7 +283,9 @@ def _write(path: Path, chosen: str, text: str) -> None:
         write_whole(path, data)
     except OSError as error:
         raise WrongUsage(
-            f"{path} cannot be written ({error.strerror})", hint="choose another place for --out"
+            f"{path} cannot be written ({error.strerror})",
+            reason="schedule-out-unwritable",
+            hint="choose another place for --out",
         ) from None
 
 

@@ -96,7 +96,9 @@ def _imports(wished: str) -> dict[str, float]:
         name, _, span = part.partition("=")
         if name not in spans:
             raise WrongUsage(
-                f"--watch {name!r} is not an import", hint="one of patients, therapists, or both with a comma"
+                f"--watch {name!r} is not an import",
+                reason="serve-watch",
+                hint="one of patients, therapists, or both with a comma",
             )
         found[name] = seconds(span or spans[name])
     return found
@@ -108,7 +110,9 @@ def _require_extra() -> None:
         import uvicorn
     except ImportError as error:
         raise SettingUnusable(
-            f"serve needs packages that are not installed ({error.name})", hint='pip install "dataflows[serve]"'
+            f"serve needs packages that are not installed ({error.name})",
+            reason="serve-not-installed",
+            hint='pip install "dataflows[serve]"',
         ) from None
     del fastapi, uvicorn
 
@@ -117,6 +121,7 @@ def _refuse_strangers(settings: Settings, *, local: bool, allow_anonymous: bool)
     if not local and settings.run_token is None and not allow_anonymous:
         raise SettingUnusable(
             f"RUN_TOKEN is not set, and {settings.app_host} can be reached from other machines",
+            reason="run-token-needed",
             hint="set RUN_TOKEN; or listen on 127.0.0.1; or, where nobody else can connect: --allow-anonymous",
         )
 
@@ -126,11 +131,11 @@ def _announce(call: Invocation, settings: Settings, sockets: list[socket.socket]
 
     address = server.address_of(sockets)
     if settings.run_token is not None and len(settings.run_token.reveal().strip()) < _SHORT:
-        call.output.warn(f"RUN_TOKEN has under {_SHORT} characters: it can be guessed")
+        call.output.warn(f"RUN_TOKEN has under {_SHORT} characters: it can be guessed", reason="run-token-guessable")
     if settings.run_token is None:
-        call.output.warn("RUN_TOKEN is not set, so /run and /files answer 500")
+        call.output.warn("RUN_TOKEN is not set, so /run and /files answer 500", reason="run-token-missing")
     if allow_anonymous:
-        call.output.warn("whoever can connect can create hospitals and read their names")
+        call.output.warn("whoever can connect can create hospitals and read their names", reason="run-token-guessable")
     call.output.note(f"serving on {address}, runs on {address}/runs; stop with Ctrl-C")
 
 

@@ -19,13 +19,19 @@ def age(text: str, option: str) -> timedelta:
     """
     found = _AGE.fullmatch(text.strip().lower())
     if found is None:
-        raise WrongUsage(f"{option} {text!r} is not a valid age", hint="write it as 30d, 12h or 90min")
+        raise WrongUsage(
+            f"{option} {text!r} is not a valid age", reason="age-invalid", hint="write it as 30d, 12h or 90min"
+        )
     number, unit = int(found[1]), found[2]
     if unit == "m":
         raise WrongUsage(
-            f"{option} {text!r} may mean months or minutes", hint=f"write it as {number * 30}d or {number}min"
+            f"{option} {text!r} may mean months or minutes",
+            reason="age-invalid",
+            hint=f"write it as {number * 30}d or {number}min",
         )
     length = timedelta(**{{"d": "days", "h": "hours", "min": "minutes"}[unit]: number})
     if length > _LONGEST:
-        raise WrongUsage(f"{option} {text} is over 100 years", hint="write it as 30d, 12h or 90min")
+        raise WrongUsage(
+            f"{option} {text} is over 100 years", reason="age-invalid", hint="write it as 30d, 12h or 90min"
+        )
     return length

@@ -64,7 +64,9 @@ def therapist_import(
     call = invocation(context).begin(COMMAND, as_json)
     if watching and (dry_run or reprocess):
         raise WrongUsage(
-            "--watch goes with neither --dry-run nor --reprocess", hint="run that once by itself, without --watch"
+            "--watch goes with neither --dry-run nor --reprocess",
+            reason="pass-options",
+            hint="run that once by itself, without --watch",
         )
     from dataflows.flows.practice.therapists import job
 
@@ -101,7 +103,9 @@ def _from_working_folder(paths: list[Path]) -> tuple[Path, ...]:
 
     for path in paths:
         if not path.expanduser().is_absolute() and working_folder() is None:
-            raise WrongUsage(f"{path} is relative", hint="give the whole path, such as C:\\scraper\\20250708")
+            raise WrongUsage(
+                f"{path} is relative", reason="path-relative", hint="give the whole path, such as C:\\scraper\\20250708"
+            )
     return tuple(path.expanduser().absolute() for path in paths)
 
 

@@ -250,7 +250,11 @@ def _target(url: str) -> tuple[str, str, int]:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         if parts.scheme in ("http", "https") and parts.hostname:
             return parts.scheme, parts.hostname, port
-    raise SettingUnusable("an address is not of the form https://host/path", hint="check the addresses in the settings")
+    raise SettingUnusable(
+        "an address is not of the form https://host/path",
+        reason="setting-form",
+        hint="check the addresses in the settings",
+    )
 
 
 def _path(url: str) -> str:

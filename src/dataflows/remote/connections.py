@@ -78,7 +78,9 @@ class RequestBounds:
         """Seconds that the next step may wait. Raises TimeoutError when there are none left, and Stopped."""
         if self.broken_off is not None and self.broken_off():
             raise Stopped(
-                f"the run is stopping, so {self.host} is not waited for", hint="go on with: dataflows runs resume"
+                f"the run is stopping, so {self.host} is not waited for",
+                reason="run-stopping",
+                hint="go on with: dataflows runs resume",
             )
         left = min(self.until, quiet_until) - time.monotonic()
         if left <= 0:
@@ -93,7 +95,9 @@ class RequestBounds:
         """The error for an answer of more bytes than ``limit``."""
         what = "the header of the answer" if limit == LARGEST_HEAD else "the answer"
         return TooLarge(
-            f"{what} from {self.host} is larger than {limit} bytes", hint="check the address in the settings"
+            f"{what} from {self.host} is larger than {limit} bytes",
+            reason="answer-unusable",
+            hint="check the address in the settings",
         )
 
 

@@ -105,13 +105,16 @@ def download(
             response.raw.release_conn()
         return DownloadResult(response.status_code, response.headers, size, time.monotonic() - began)
     except Stopped:
-        raise Interrupted("the download was broken off", hint="go on with: dataflows runs resume") from None
+        raise Interrupted(
+            "the download was broken off", reason="interrupted", hint="go on with: dataflows runs resume"
+        ) from None
     except ServiceDown:
         if time.monotonic() < limits.until:
             raise
         spent = round(time.monotonic() - began, 1)
         raise ServiceDown(
             f"{shown(url)} had not sent the whole file when its time was up (after {spent:g} s)",
+            reason="cqc-incomplete",
             hint="try again later; CQC_DEADLINE_SECONDS is the limit",
         ) from None
 
@@ -131,7 +134,7 @@ def _followed(
             return response, url
         response.raw.close()
         url = further
-    raise NotFollowed(f"{shown(url)} redirects in a circle", hint="check the address of the source")
+    raise NotFollowed(f"{shown(url)} redirects in a circle", reason="cqc-moved", hint="check the address of the source")
 
 
 def _further(url: str, response: requests.Response) -> str | None:
@@ -149,6 +152,7 @@ def _next(url: str, location: str) -> str:
             return target
     raise NotFollowed(
         f"{shown(url)} redirects to another host or off https, which is not followed",
+        reason="cqc-moved",
         hint="look at the address in a browser; if the file has moved, set its CQC_URL_<NAME>",
     )
 
@@ -191,7 +195,9 @@ def _unpacked(response: BaseHTTPResponse, pieces: Iterator[bytes], host: str) ->
     if encoding in _GZIP:
         return _gunzipped(pieces, host)
     raise UnknownEncoding(
-        f"{host} packed the file in a way that was not asked for", hint="check the address of the source"
+        f"{host} packed the file in a way that was not asked for",
+        reason="cqc-moved",
+        hint="check the address of the source",
     )
 
 
@@ -210,9 +216,11 @@ def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
                 packed = member.unconsumed_tail or member.unused_data
                 member = None if member.eof else member
     except zlib.error:
-        raise BrokenOff(f"the gzip stream of {host} is damaged", hint="try again later") from None
+        raise BrokenOff(
+            f"the gzip stream of {host} is damaged", reason="cqc-incomplete", hint="try again later"
+        ) from None
     if member is not None:
-        raise BrokenOff(f"the gzip stream of {host} has no end", hint="try again later")
+        raise BrokenOff(f"the gzip stream of {host} has no end", reason="cqc-incomplete", hint="try again later")
 
 
 def _some(piece: bytes) -> Iterator[bytes]:
@@ -221,4 +229,8 @@ def _some(piece: bytes) -> Iterator[bytes]:
 
 
 def _oversized(host: str, limit: int) -> Oversized:
-    return Oversized(f"the file of {host} is larger than {limit} bytes", hint="if this is right, raise CQC_MAX_BYTES")
+    return Oversized(
+        f"the file of {host} is larger than {limit} bytes",
+        reason="cqc-too-large",
+        hint="if this is right, raise CQC_MAX_BYTES",
+    )

@@ -36,29 +36,32 @@ def not_connected(error: NotConnected, host: str, proxy: str | None, seconds: fl
         text, hint = f"{through} did not take a connection within {seconds:g} s", "check the network and the firewall"
     else:
         text, hint = f"{through} cannot be reached", "check that the service runs, the address, and the firewall"
-    return ServiceDown(text, hint=hint, sent=False)
+    return ServiceDown(text, reason="host-unreachable", hint=hint, sent=False)
 
 
 def no_answer(error: Exception, host: str, seconds: float) -> ServiceDown:
     """The error for a request that left, wholly or in part, and got no answer: what became of it is unknown."""
     if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
-        return ServiceDown(f"{host} did not answer within {seconds:g} s", hint=_LATER)
+        return ServiceDown(f"{host} did not answer within {seconds:g} s", reason="no-answer", hint=_LATER)
     if isinstance(_innermost(error), http.client.HTTPException) and not _hung_up(error):
-        return ServiceDown(f"{host} did not answer in HTTP", hint="check the address in the settings")
-    return ServiceDown(f"{host} closed the connection without an answer", hint=_LATER)
+        return ServiceDown(
+            f"{host} did not answer in HTTP", reason="answer-unusable", hint="check the address in the settings"
+        )
+    return ServiceDown(f"{host} closed the connection without an answer", reason="no-answer", hint=_LATER)
 
 
 def broken_answer(error: Exception, host: str, seconds: float) -> ServiceDown:
     """The error for an answer that began and did not come to its end."""
     if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
-        return ServiceDown(f"the answer from {host} did not end within {seconds:g} s", hint=_LATER)
-    return ServiceDown(f"the answer from {host} broke off", hint=_LATER)
+        return ServiceDown(f"the answer from {host} did not end within {seconds:g} s", reason="no-answer", hint=_LATER)
+    return ServiceDown(f"the answer from {host} broke off", reason="no-answer", hint=_LATER)
 
 
 def monstrous(host: str) -> ServiceDown:
     """The error for JSON that is not parsed, lest the parser dies of it."""
     return ServiceDown(
         f"the answer from {host} is nested too deeply or holds too much to be read",
+        reason="answer-unusable",
         hint="check the address in the settings",
     )
 
@@ -67,6 +70,7 @@ def unsendable(host: str) -> SettingUnusable:
     """The error for a header or address that HTTP cannot carry. The value stays unsaid: it may be a secret."""
     return SettingUnusable(
         f"a request to {host} has a character that HTTP does not allow in its address or headers",
+        reason="header-character",
         hint="look for line ends, blanks and letters beyond ASCII in the addresses, keys and secrets of the settings",
     )
 
@@ -75,6 +79,7 @@ def proxy_wants_login(proxy: str | None) -> Blocked:
     """The error for 407: the proxy turned the request away before it reached the service."""
     return Blocked(
         f"the proxy {proxy} wants a login" if proxy else "a proxy on the way wants a login (407)",
+        reason="proxy-refused",
         hint="put it into the address: HTTPS_PROXY=http://user:password@host:port, or exempt the service by NO_PROXY",
         sent=False,
     )
@@ -85,8 +90,10 @@ def _tunnel(status: int, host: str, proxy: str | None) -> ServiceDown:
         return proxy_wants_login(proxy)
     text = f"the proxy {proxy} answered {status} when asked for {host}"
     if status >= 500:
-        return ServiceDown(text, hint=_LATER, sent=False)
-    return Blocked(text, hint="ask for the host to be allowed there, or exempt it by NO_PROXY", sent=False)
+        return ServiceDown(text, reason="proxy-refused", hint=_LATER, sent=False)
+    return Blocked(
+        text, reason="proxy-refused", hint="ask for the host to be allowed there, or exempt it by NO_PROXY", sent=False
+    )
 
 
 def _tls(error: Exception, host: str) -> ServiceDown:
@@ -95,13 +102,14 @@ def _tls(error: Exception, host: str) -> ServiceDown:
         why = getattr(inner, "verify_message", "") or "not for this host"
         return Blocked(
             f"the TLS certificate of {host} is not accepted: {why}",
+            reason="tls-certificate",
             hint="for a private authority (or a proxy that opens TLS) let REQUESTS_CA_BUNDLE name its PEM file",
             sent=False,
         )
     if isinstance(inner, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return ServiceDown(f"{host} hung up during the TLS handshake", hint=_LATER, sent=False)
+        return ServiceDown(f"{host} hung up during the TLS handshake", reason="tls-handshake", hint=_LATER, sent=False)
     hint = "check https against http and the port in the address; a proxy in between may also answer without TLS"
-    return Blocked(f"no TLS connection to {host} could be negotiated", hint=hint, sent=False)
+    return Blocked(f"no TLS connection to {host} could be negotiated", reason="tls-handshake", hint=hint, sent=False)
 
 
 def _innermost(error: BaseException) -> BaseException:

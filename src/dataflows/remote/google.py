@@ -84,6 +84,7 @@ def _credentials(settings: Settings, tokens: Session) -> Any:
         except OSError as error:  # of the file; a run would take it for a bucket that is away
             raise SettingUnusable(
                 f"GOOGLE_APPLICATION_CREDENTIALS cannot be read ({error.strerror}): {path}",
+                reason="google-credentials",
                 hint="name the key file of a service account, and let this account read it",
             ) from None
     return google.auth.default(scopes=[_SCOPE], request=_LookUp(tokens))[0]

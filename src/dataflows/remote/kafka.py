@@ -44,6 +44,7 @@ def require_kafka(settings: Settings) -> None:
     if settings.kafka_bootstrap_servers and find_spec("confluent_kafka") is None:
         raise SettingUnusable(
             "KAFKA_BOOTSTRAP_SERVERS is set, and the library for Kafka is not installed",
+            reason="kafka-not-installed",
             hint="install the extra: pip install dataflows[kafka], or remove the setting",
         )
 
@@ -94,6 +95,7 @@ def look(settings: Settings, seconds: float = 10.0) -> tuple[int, set[str]]:
     except KafkaException as error:
         raise ServiceDown(
             f"the brokers did not answer ({error.args[0].name()})",
+            reason="kafka-no-answer",
             hint="check KAFKA_BOOTSTRAP_SERVERS, and the firewall",
         ) from None
     return len(found.brokers), {name for name, topic in found.topics.items() if topic.error is None}

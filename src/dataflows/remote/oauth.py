@@ -171,7 +171,9 @@ def _authority(endpoint: str) -> str:
 def _raise_for_trouble(reply: Reply) -> None:
     raise_for_service(reply, "the token endpoint")
     if reply.status >= 500:
-        raise ServiceDown(f"the token endpoint answered {reply.status}", hint="try again later")
+        raise ServiceDown(
+            f"the token endpoint answered {reply.status}", reason="token-service-down", hint="try again later"
+        )
 
 
 def _document(reply: Reply) -> dict[str, Any]:
@@ -191,6 +193,7 @@ def _grant(document: dict[str, Any], status: int, asked: float) -> Grant:
     if status in (400, 401, 403):
         raise AccessRefused(
             f"the token endpoint answered {status}: {_why(document)}",
+            reason="token-refused",
             hint="check TOKEN_ENDPOINT, CLIENT_ID, CLIENT_SECRET and SCOPE, then: dataflows test-endpoint",
         )
     raise _no_token_endpoint(status)
@@ -209,6 +212,7 @@ def _why(document: dict[str, Any]) -> str:
 def _no_token_endpoint(status: int) -> SettingUnusable:
     return SettingUnusable(
         f"TOKEN_ENDPOINT does not behave like a token endpoint (status {status})",
+        reason="token-endpoint-wrong",
         hint="it looks like https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token; a proxy or a sign-in page may"
         " also stand in between",
     )
@@ -323,7 +327,9 @@ def _refuse_open_http(endpoint: str) -> None:
     parts = urlsplit(endpoint)
     if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise SettingUnusable(
-            "TOKEN_ENDPOINT is not https", hint="http would show the secret on the way; it is for this machine only"
+            "TOKEN_ENDPOINT is not https",
+            reason="token-endpoint-not-https",
+            hint="http would show the secret on the way; it is for this machine only",
         )
 
 

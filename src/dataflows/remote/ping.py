@@ -73,7 +73,7 @@ def _send(session: Session, url: str, until: float, stop: threading.Event | None
     reply = send(session, "GET", url, headers={}, timeout=timeout, max_bytes=64 * 1024, broken_off=broken_off)
     raise_for_service(reply, "the health check")
     if not 200 <= reply.status < 300:
-        raise DataflowsError(f"the health check answered {reply.status}")
+        raise DataflowsError(f"the health check answered {reply.status}", reason="health-check")
 
 
 def _address(url: str, what: What) -> str:

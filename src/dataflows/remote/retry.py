@@ -80,7 +80,9 @@ class RetryPolicy:
         if self.stop is None:
             time.sleep(seconds)
         elif self.stop.wait(seconds):
-            raise Interrupted("interrupted while waiting to try again", hint="go on with: dataflows runs resume")
+            raise Interrupted(
+                "interrupted while waiting to try again", reason="interrupted", hint="go on with: dataflows runs resume"
+            )
 
     def _report(self, service: str, state: tenacity.RetryCallState) -> None:
         if self.on_retry:
@@ -96,7 +98,7 @@ def raise_for_service(reply: Reply, service: str, *, retry_statuses: Collection[
         return
     there = _http_date(reply.headers.get("Date", ""))
     wait = parse_retry_after(reply.headers.get("Retry-After"), time.time() if there is None else there)
-    raise ServiceDown(f"{service} answered {reply.status}", hint="try again later", wait=wait)
+    raise ServiceDown(f"{service} answered {reply.status}", reason="service-error", hint="try again later", wait=wait)
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

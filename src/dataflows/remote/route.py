@@ -44,6 +44,7 @@ def _private(bundle: Path) -> ssl.SSLContext:
         why = "holds no certificate" if isinstance(error, ssl.SSLError) else "cannot be read"
         raise SettingUnusable(
             f"REQUESTS_CA_BUNDLE {why}: {bundle}",
+            reason="ca-bundle",
             hint="give the path of a PEM file with the certificates to trust, or remove the setting",
         ) from None
 
@@ -84,6 +85,7 @@ def proxy_for(scheme: str, host: str, port: int, known: Mapping[str, str]) -> st
             return found
     raise SettingUnusable(
         f"the proxy for {scheme} addresses is not given as http://host:port",
+        reason="proxy-form",
         hint=f"check {scheme.upper()}_PROXY; SOCKS proxies and proxy scripts (PAC) are not supported",
     )
 

@@ -105,13 +105,15 @@ class MailServer:
                 self._envelope(self._smtp.rcpt(recipient)[0], "recipient", "check NOTIFY_EMAIL")
                 self._smtp.rset()
         except _Answered as answer:
-            raise ServiceDown(f"{self.where} answered {answer.code}", hint=KEPT) from None
+            raise ServiceDown(f"{self.where} answered {answer.code}", reason="mail-server", hint=KEPT) from None
 
     def _envelope(self, code: int, whom: str, hint: str) -> None:
         if code // 100 == 4:
-            raise ServiceDown(f"{self.where} does not want the {whom} now ({code})", hint="run again later")
+            raise ServiceDown(
+                f"{self.where} does not want the {whom} now ({code})", reason="mail-address", hint="run again later"
+            )
         if code // 100 != 2:
-            raise SettingUnusable(f"{self.where} refuses the {whom} ({code})", hint=hint)
+            raise SettingUnusable(f"{self.where} refuses the {whom} ({code})", reason="mail-address", hint=hint)
 
     def take(self, sender: str, recipient: str, data: bytes) -> None:
         """Hand over one message; when this returns, the server has said that it takes care of it.
@@ -124,7 +126,7 @@ class MailServer:
             with _translated(self.where):
                 self._smtp.sendmail(sender, [recipient], data)
         except _Answered as answer:
-            raise MessageRefused(f"{self.where} refused the message ({answer.code})") from None
+            raise MessageRefused(f"{self.where} refused the message ({answer.code})", reason="mail-refused") from None
 
 
 @contextmanager
@@ -154,7 +156,7 @@ def connected(settings: Settings, stop: threading.Event | None) -> Iterator[Mail
                 smtp = _opened(settings, host, port, bounds)
                 _log_in(smtp, settings, where)
         except _Answered as answer:
-            raise ServiceDown(f"{where} answered {answer.code}", hint=KEPT) from None
+            raise ServiceDown(f"{where} answered {answer.code}", reason="mail-server", hint=KEPT) from None
         yield MailServer(smtp, where)
         with suppress(OSError, smtplib.SMTPException, ServiceDown):
             smtp.quit()
@@ -181,13 +183,17 @@ def _log_in(smtp: _BoundedSmtp, settings: Settings, where: str) -> None:
         return
     if not isinstance(smtp.sock, ssl.SSLSocket) and not _is_here(smtp.sock):
         raise SettingUnusable(
-            f"{where} was not given SMTP_PASSWORD, which would travel in the clear", hint="set SMTP_STARTTLS=true"
+            f"{where} was not given SMTP_PASSWORD, which would travel in the clear",
+            reason="mail-login",
+            hint="set SMTP_STARTTLS=true",
         )
     password = settings.smtp_password.reveal() if settings.smtp_password else ""
     try:
         smtp.login(settings.smtp_user, password)
     except smtplib.SMTPAuthenticationError:
-        raise AccessRefused(f"{where} does not accept the login", hint="check SMTP_USER and SMTP_PASSWORD") from None
+        raise AccessRefused(
+            f"{where} does not accept the login", reason="mail-login", hint="check SMTP_USER and SMTP_PASSWORD"
+        ) from None
 
 
 class _Answered(Exception):
@@ -207,25 +213,28 @@ def _translated(where: str) -> Iterator[None]:
         raise _Answered(next((code for code, _ in error.recipients.values()), 0)) from None
     except smtplib.SMTPNotSupportedError:
         raise SettingUnusable(
-            f"{where} does not offer what the settings ask for", hint="check SMTP_STARTTLS, SMTP_PORT and SMTP_USER"
+            f"{where} does not offer what the settings ask for",
+            reason="mail-login",
+            hint="check SMTP_STARTTLS, SMTP_PORT and SMTP_USER",
         ) from None
     except smtplib.SMTPServerDisconnected:
-        raise ServiceDown(f"{where} closed the connection or fell silent", hint=KEPT) from None
+        raise ServiceDown(f"{where} closed the connection or fell silent", reason="mail-server", hint=KEPT) from None
     except smtplib.SMTPResponseException as error:
         raise _Answered(error.smtp_code) from None
     except TooLarge:
-        raise ServiceDown(f"{where} answers without an end", hint=KEPT) from None
+        raise ServiceDown(f"{where} answers without an end", reason="mail-server", hint=KEPT) from None
     except TimeoutError:
-        raise ServiceDown(f"{where} did not answer in time", hint=KEPT) from None
+        raise ServiceDown(f"{where} did not answer in time", reason="mail-server", hint=KEPT) from None
     except Stopped:
-        raise ServiceDown("the run is stopping", hint=KEPT) from None
+        raise ServiceDown("the run is stopping", reason="mail-server", hint=KEPT) from None
     except ssl.SSLCertVerificationError as error:
         raise ServiceDown(
             f"the TLS certificate of {where} is not accepted: {error.verify_message or 'not for this host'}",
+            reason="tls-certificate",
             hint="for a private authority let REQUESTS_CA_BUNDLE name its PEM file",
         ) from None
     except (OSError, smtplib.SMTPException, ValueError):
-        raise ServiceDown(f"{where} cannot be reached or talked to", hint=KEPT) from None
+        raise ServiceDown(f"{where} cannot be reached or talked to", reason="mail-server", hint=KEPT) from None
 
 
 def _literal(sock: socket.socket | None) -> str:

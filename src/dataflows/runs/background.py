@@ -120,10 +120,13 @@ class Background:
 
     def _refuse_more(self) -> None:
         if self._stopping:
-            raise ServiceDown("the server is about to stop", hint="try again when it is back", wait=30.0)
+            raise ServiceDown("the server is about to stop", reason="busy", hint="try again when it is back", wait=30.0)
         if len(self._stops) >= MOST_TAKEN_IN:
             raise ServiceDown(
-                f"{MOST_TAKEN_IN} jobs are at work or waiting", hint="try again when some have ended", wait=30.0
+                f"{MOST_TAKEN_IN} jobs are at work or waiting",
+                reason="busy",
+                hint="try again when some have ended",
+                wait=30.0,
             )
 
     def _run(self, work: BackgroundJob, job: Job, run_log: RunLog) -> None:
@@ -169,7 +172,9 @@ class Background:
             yield Step("waiting for its turn")
             while not slots.acquire(timeout=_TICK):
                 if run.stop.is_set():
-                    raise Interrupted("stopped before its turn", hint=f"dataflows runs resume {run.id[:8]}")
+                    raise Interrupted(
+                        "stopped before its turn", reason="interrupted", hint=f"dataflows runs resume {run.id[:8]}"
+                    )
         try:
             if not run.stop.is_set():
                 yield from job(run)
@@ -246,4 +251,6 @@ class Background:
             with self._lock:
                 self._threads.discard(thread)
                 undo()
-            raise ServiceDown("the machine is too busy for another job", hint="try again later", wait=30.0) from None
+            raise ServiceDown(
+                "the machine is too busy for another job", reason="busy", hint="try again later", wait=30.0
+            ) from None

@@ -127,6 +127,7 @@ class Journal(RunStore):
             if have > len(steps):
                 raise SettingUnusable(
                     f"the journal was written by a newer version of dataflows ({part} {have})",
+                    reason="journal-newer",
                     hint="install that version again, or name another DATA_DIR",
                 )
             for step in steps[have:]:
@@ -170,13 +171,17 @@ def _explained(path: Path | None) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise ServiceDown("the journal is locked by another process", hint="run again in a minute") from error
+            raise ServiceDown(
+                "the journal is locked by another process", reason="journal-locked", hint="run again in a minute"
+            ) from error
         if _code(error) == sqlite3.SQLITE_ERROR:  # SQLite does not understand a statement of ours: that is a bug
             raise
         if path is not None and (known := sqlite_unusable(error, path, "the journal")) is not None:
             raise known from error
         raise SettingUnusable(
-            f"the journal cannot be used: {path}", hint="check DATA_DIR: does it exist, is there space, may we write?"
+            f"the journal cannot be used: {path}",
+            reason="data-folder-unusable",
+            hint="check DATA_DIR: does it exist, is there space, may we write?",
         ) from error
     except OSError as error:
         hint = "set DATA_DIR to a local folder that this account may write"
@@ -185,7 +190,9 @@ def _explained(path: Path | None) -> Iterator[None]:
         if _code(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise  # such as a constraint of ours: a bug
         raise BadInput(
-            f"the journal is damaged: {path}", hint="move it away; the next run sends full payloads"
+            f"the journal is damaged: {path}",
+            reason="journal-damaged",
+            hint="move it away; the next run sends full payloads",
         ) from error
 
 

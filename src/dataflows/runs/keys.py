@@ -44,7 +44,7 @@ class IdentifierCipher:
         except OSError as error:
             raise unusable(path, error, _WHAT, _RESTORE) from None
         except ValueError as error:
-            raise SettingUnusable(f"{_WHAT} cannot be used: {path}", hint=_RESTORE) from error
+            raise SettingUnusable(f"{_WHAT} cannot be used: {path}", reason="journal-damaged", hint=_RESTORE) from error
 
     @classmethod
     def forgotten(cls) -> IdentifierCipher:

@@ -36,7 +36,9 @@ def only_one(data_dir: Path, command: str, target: str) -> Iterator[None]:
             lock.acquire(timeout=_A_GLANCE, poll_interval=_A_GLANCE / 10)
     except Timeout:
         raise AlreadyRunning(
-            f"{command} is already running{_holder(path)}", hint="wait for its end, or: dataflows runs list"
+            f"{command} is already running{_holder(path)}",
+            reason="already-running",
+            hint="wait for its end, or: dataflows runs list",
         ) from None
     try:
         with _explained(path):

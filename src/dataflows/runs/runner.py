@@ -32,6 +32,7 @@ _WARNINGS_KEPT = 50
 
 _JUMPED = Warned(
     f"the clock is more than {AHEAD.days} days after the newest thing that is known: nothing was removed for its age",
+    reason="clock-jumped",
     hint="look at the clock of this machine; if it is right, a later run removes what is old",
 )
 
@@ -167,16 +168,19 @@ class _JobRunner:
             for event in job(run):
                 self._take(event)
             if run.stop.is_set():
-                self._error = Interrupted("stopped before its end", hint=resume)
+                self._error = Interrupted("stopped before its end", reason="interrupted", hint=resume)
         except DataflowsError as error:  # a stop that was asked for outranks it (contract, exit codes)
-            besides = Interrupted(f"stopped before its end; besides: {error.message}", hint=resume)
+            besides = Interrupted(
+                f"stopped before its end; besides: {error.message}", reason="interrupted", hint=resume
+            )
             self._error = besides if run.stop.is_set() and not isinstance(error, Interrupted) else error
         except KeyboardInterrupt:
-            self._error = Interrupted("stopped at once", hint=resume)
+            self._error = Interrupted("stopped at once", reason="interrupted", hint=resume)
         except Exception as error:
             log.exception("unexpected %s", type(error).__name__)
             self._error = Bug(
                 f"unexpected {type(error).__name__}: this is a bug in dataflows",
+                reason="bug",
                 hint=f"please report it with the log: {self._order.log_file or 'none was written'}",
             )
 
@@ -193,7 +197,9 @@ class _JobRunner:
 
     def _stopping(self) -> None:
         # from a thread of its own: the signal may have come in the middle of showing another event
-        notice = Warned("stopping once the requests under way are answered", hint="again to stop at once")
+        notice = Warned(
+            "stopping once the requests under way are answered", reason="stopping", hint="again to stop at once"
+        )
         threading.Thread(target=self._take, args=(notice,), daemon=True).start()
 
     def _notice(self, event: Event) -> None:

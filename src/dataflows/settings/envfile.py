@@ -58,7 +58,11 @@ def find(named: Path | None) -> Path | None:
     """
     if named is not None:
         if not _is_file(named):
-            raise SettingUnusable(f"the env file {named} does not exist", hint="check the path given to --env-file")
+            raise SettingUnusable(
+                f"the env file {named} does not exist",
+                reason="file-unreadable",
+                hint="check the path given to --env-file",
+            )
         return named.absolute()
     return next((folder / ".env" for folder in _usual_folders() if _is_file(folder / ".env")), None)
 
@@ -75,7 +79,9 @@ def read(path: Path) -> dict[str, str]:
         with path.open(encoding="utf-8-sig") as stream:
             bindings = list(parse_stream(stream))
     except UnicodeDecodeError:
-        raise SettingUnusable(f"{path} is not UTF-8 text", hint="save the file as UTF-8 in your editor") from None
+        raise SettingUnusable(
+            f"{path} is not UTF-8 text", reason="not-utf8", hint="save the file as UTF-8 in your editor"
+        ) from None
     except OSError as error:
         raise _unreadable(path, error) from None
     values: dict[str, str] = {}
@@ -86,6 +92,7 @@ def read(path: Path) -> dict[str, str]:
         if binding.error or binding.key is None or binding.value is None:
             raise SettingUnusable(
                 f"line {line} of {path} is not KEY=value",
+                reason="env-file-line",
                 hint="write the setting on one line, or put # before a remark",
             )
         values[binding.key] = _value(binding.key, binding.value, binding.original.string, f"line {line} of {path}")
@@ -121,7 +128,9 @@ def _is_file(path: Path) -> bool:
 
 def _unreadable(path: Path, error: OSError) -> SettingUnusable:
     return SettingUnusable(
-        f"{path} cannot be read ({error.strerror})", hint="check its permissions for the account that runs this"
+        f"{path} cannot be read ({error.strerror})",
+        reason="file-unreadable",
+        hint="check its permissions for the account that runs this",
     )
 
 
@@ -137,6 +146,7 @@ def _value(key: str, parsed: str, original: str, where: str) -> str:
     if any(character < " " for character in parsed):
         raise SettingUnusable(
             f"{key} on {where} holds a line break or another control character",
+            reason="env-file-line",
             hint="a backslash in double quotes has a special meaning: use single quotes, or none",
         )
     return parsed.strip()

@@ -103,6 +103,7 @@ def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> d
             except ValueError:
                 raise SettingUnusable(
                     f"{name.upper()} ({_whence(origin, path)}) must be {family.rule}",
+                    reason="setting-invalid",
                     hint="correct the value; .env.example lists every setting",
                 ) from None
     return {entry: Secret(value) if family.secret else value for entry, value in sorted(found.items())}
@@ -127,6 +128,7 @@ def _checked(
     # outside the except block: pydantic's error shows the values, so nothing may lead to it
     raise SettingUnusable(
         "; ".join(f"{specs[name].name} ({_whence(origins[name], path)}) must be {specs[name].rule}" for name in wrong),
+        reason="setting-invalid",
         hint="correct the value; .env.example lists every setting",
     )
 
@@ -209,7 +211,9 @@ def _check_keys(written: Mapping[str, str], options: Collection[str], path: Path
             continue
         near = get_close_matches(key, known, n=1, cutoff=0.8)
         if near and not _is_variant(key, near[0]):
-            raise SettingUnusable(f"{key} in {path} is not a setting", hint=f"did you mean {near[0]}?")
+            raise SettingUnusable(
+                f"{key} in {path} is not a setting", reason="setting-unknown", hint=f"did you mean {near[0]}?"
+            )
         name = key if _NAME.fullmatch(key) and written[key.lower()] != "=" else "a line"
         warnings.append(f"{name} in {path} is not a setting of this program and was ignored")
     return tuple(warnings)
@@ -258,6 +262,7 @@ def _from_working_folder(value: Path) -> Path:
     if folder is None and not value.is_absolute():
         raise SettingUnusable(
             f"--data-dir {value} is relative, and the working folder belongs to Windows",
+            reason="path-relative",
             hint="give the whole path, such as C:\\dataflows",
         )
     return _tidy((folder or Path()) / value)

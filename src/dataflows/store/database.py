@@ -78,6 +78,7 @@ def connect(
     except (ArgumentError, NoSuchModuleError, ValueError):
         missing = SettingUnusable(
             f"{name} is neither an ODBC string nor a database URL",
+            reason="database-url",
             hint="such as Driver={ODBC Driver 18 for SQL Server};Server=...;Database=...;Trusted_Connection=yes,"
             " postgresql+psycopg://user@host/database or sqlite:///C:/data/staging.db",
         )
@@ -131,9 +132,10 @@ def _no_driver_named(name: str, words: Mapping[str, str]) -> SettingUnusable:
     driver = "Driver={ODBC Driver 18 for SQL Server};"
     foreign = [f"{_ADO_NET[key]}= instead of {key}=" for key in words if key in _ADO_NET]
     if not foreign:
-        return SettingUnusable(f"{name} names no driver", hint=f"write in front of it: {driver}")
+        return SettingUnusable(f"{name} names no driver", reason="odbc-string", hint=f"write in front of it: {driver}")
     return SettingUnusable(
         f"{name} is a connection string for .NET programs, and ODBC has other words",
+        reason="odbc-string",
         hint=f"write {driver} in front of it, and {', '.join(foreign)} (yes, not True or SSPI)",
     )
 
@@ -256,6 +258,7 @@ def _no_library(name: str, error: ImportError) -> SettingUnusable:
         return no_odbc(name)
     return SettingUnusable(
         f"{name} wants a database library that is not installed",
+        reason="database-url",
         hint="use postgresql+psycopg://, mssql+pyodbc:// or sqlite:///, whose libraries come with this program",
     )
 

@@ -145,7 +145,9 @@ def translated(name: str) -> Iterator[None]:
     except exc.DBAPIError as error:
         raise _meaning(error, name) from None
     except exc.TimeoutError:
-        raise ServiceDown(f"{name}: no database connection became free in time", hint=_LATER) from None
+        raise ServiceDown(
+            f"{name}: no database connection became free in time", reason="database-down", hint=_LATER
+        ) from None
 
 
 _LATER = "run again later; to see more: dataflows test-db"
@@ -186,70 +188,81 @@ class _Kind(NamedTuple):
 _KINDS = (  # the first that fits; the numbers are those of sys.messages, the negative ones Schannel's
     _Kind(
         SettingUnusable, "the certificate of the database server is not trusted", _CERTIFICATE,
-        (), frozenset({-2146893019, -2146893022, -2146893048}),
-        (r"certificate verify failed", r"certificate chain was issued by an authority", r"ssl provider:.*certificate"),
+        reason="database-certificate", numbers=frozenset({-2146893019, -2146893022, -2146893048}),
+        texts=(r"certificate verify failed", r"certificate chain was issued by an authority",
+            r"ssl provider:.*certificate"),
     ),
     _Kind(
         AccessRefused, "no Kerberos ticket or Windows identity for the database server", _TICKET,
-        (), frozenset({851968, -2146893042, -2146893053}),
-        ("sspi provider", "sspi context", "no kerberos credentials", "could not initiate gssapi"),
+        reason="database-ticket", numbers=frozenset({851968, -2146893042, -2146893053}),
+        texts=("sspi provider", "sspi context", "no kerberos credentials", "could not initiate gssapi"),
     ),
     _Kind(
-        AccessRefused, "the database server does not admit this machine", _RULES, (), frozenset({40615, 40914}),
+        AccessRefused, "the database server does not admit this machine", _RULES, reason="database-firewall",
+        numbers=frozenset({40615, 40914}),
     ),
     _Kind(
         AccessRefused, "the database does not accept our login", _LOGIN,
-        ("28",), frozenset({916, 4064, 18401, 18452, 18456, 18470, 18486, 18487, 18488, 40532}),
-        ("password authentication failed", "no pg_hba.conf entry", "no password supplied", 'role ".*" does not exist'),
+        reason="database-login", states=("28",),
+        numbers=frozenset({916, 4064, 18401, 18452, 18456, 18470, 18486, 18487, 18488, 40532}),
+        texts=("password authentication failed", "no pg_hba.conf entry", "no password supplied",
+            'role ".*" does not exist'),
     ),
     _Kind(
         SettingUnusable, "the database can only be read (a replica, or set to read-only)", _REPLICA,
-        ("25006",), frozenset({978, 3906, 3908}),
+        reason="database-read-only", states=("25006",), numbers=frozenset({978, 3906, 3908}),
     ),
     _Kind(
         AccessRefused, "this account may not read or write there", _GRANT,
-        ("42501", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_PERM"), frozenset({229, 230, 262, 297, 300, 371}),
+        reason="database-rights", states=("42501", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_PERM"),
+        numbers=frozenset({229, 230, 262, 297, 300, 371}),
     ),
     _Kind(
         SettingUnusable, "there is no such database", "check its name or path in the connection string",
-        ("3D", "SQLITE_CANTOPEN"), frozenset({911, 4060}), ('^(?!.*relation).*database ".*" does not exist',),
+        reason="database-missing", states=("3D", "SQLITE_CANTOPEN"), numbers=frozenset({911, 4060}),
+        texts=('^(?!.*relation).*database ".*" does not exist',),
     ),
     _Kind(
         SettingUnusable, "the database file is damaged, or is not a database", "check its path, or restore a backup",
-        ("SQLITE_NOTADB", "SQLITE_CORRUPT"),
+        reason="database-file", states=("SQLITE_NOTADB", "SQLITE_CORRUPT"),
     ),
     _Kind(
         SettingUnusable, "the database has no such table", "check TABLE_NAME: dataflows test-schema",
-        ("42P01", "42S02", "3F"), frozenset({208, 4902}), ("no such table",),
+        reason="table-missing", states=("42P01", "42S02", "3F"), numbers=frozenset({208, 4902}),
+        texts=("no such table",),
     ),
     _Kind(
         SettingUnusable, "the table lacks a column that is needed", _SCHEMA,
-        ("42703", "42S22"), frozenset({207}), ("no such column", "has no column"),
+        reason="column-unfit", states=("42703", "42S22"), numbers=frozenset({207}),
+        texts=("no such column", "has no column"),
     ),
     _Kind(
         ServiceDown, "the table is locked by another program", "run again when the loader has ended",
-        ("55P03", "40", "SQLITE_BUSY", "SQLITE_LOCKED"), frozenset({1204, 1205, 1222, 3960}), again=True,
+        reason="table-locked", states=("55P03", "40", "SQLITE_BUSY", "SQLITE_LOCKED"),
+        numbers=frozenset({1204, 1205, 1222, 3960}), again=True,
     ),
     _Kind(
         ServiceDown, "the disk of the database is full", "make room, then run again",
-        ("53100", "SQLITE_FULL"), frozenset({1101, 1105, 9002, 40544}),
+        reason="database-file", states=("53100", "SQLITE_FULL"), numbers=frozenset({1101, 1105, 9002, 40544}),
     ),
     _Kind(
         RowRefused, "a trigger of the table refuses what is written", _TRIGGER,
-        ("P0001",), frozenset({3609, 3616, 50000}),
+        reason="row-not-writable", states=("P0001",), numbers=frozenset({3609, 3616, 50000}),
     ),
     _Kind(
         RowRefused, "a column cannot hold what is to be written", _SCHEMA,
-        ("22", "23", "42804", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG"),
-        frozenset({206, 245, 257, 271, 306, 402, 515, 547, 2601, 2627, 2628, 8102, 8114, 8115, 8116, 8152, 8169}),
+        reason="column-unfit", states=("22", "23", "42804", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG"),
+        numbers=frozenset({206, 245, 257, 271, 306, 402, 515, 547, 2601, 2627, 2628, 8102, 8114, 8115, 8116, 8152,
+            8169}),
     ),
     _Kind(
         ServiceDown, "the database server is short of memory", _LATER,
-        ("53200",), frozenset({701, 802, 8645, 8651, 8657, 40549}),
+        reason="database-restarting", states=("53200",), numbers=frozenset({701, 802, 8645, 8651, 8657, 40549}),
     ),
     _Kind(
         ServiceDown, "the database server shuts down, starts or changes its replica", _LATER,
-        ("57P",), frozenset({921, 922, 927, 976, 983, 6005, 6006, 17142, 18461, 40613}),
+        reason="database-restarting", states=("57P",),
+        numbers=frozenset({921, 922, 927, 976, 983, 6005, 6006, 17142, 18461, 40613}),
     ),
 )
 # fmt: on
@@ -257,10 +270,11 @@ _DOWN = _Kind(
     ServiceDown,
     "the database cannot be reached or cannot work now",
     _LATER,
-    ("08", "53", "57", "58", "HYT", "HY008", "SQLITE_IOERR"),
-    frozenset({233, 10053, 10054, 10060, 10061, 10928, 10929, 40143, 40197, 40501, 49918, 49919, 49920}),
+    reason="database-down",
+    states=("08", "53", "57", "58", "HYT", "HY008", "SQLITE_IOERR"),
+    numbers=frozenset({233, 10053, 10054, 10060, 10061, 10928, 10929, 40143, 40197, 40501, 49918, 49919, 49920}),
 )
-_BUG = _Kind(StatementRefused, "the database refuses a statement", "please report this")
+_BUG = _Kind(StatementRefused, "the database refuses a statement", "please report this", reason="bug")
 
 
 def may_work_again(error: exc.DBAPIError) -> bool:
@@ -313,6 +327,7 @@ def no_driver(name: str) -> SettingUnusable:
     installed = ", ".join(sorted(pyodbc.drivers())) or "none"
     return SettingUnusable(
         f"the ODBC driver or data source that {name} names is not installed; installed drivers: {installed}",
+        reason="odbc-driver-missing",
         hint="install Microsoft's ODBC Driver 18 for SQL Server, or name one of the installed drivers",
     )
 
@@ -322,5 +337,6 @@ def no_odbc(name: str) -> SettingUnusable:
     how = "apt-get install unixodbc" if sys.platform.startswith("linux") else "install the ODBC driver manager"
     return SettingUnusable(
         f"{name} needs ODBC, and this machine has no ODBC manager",
+        reason="odbc-driver-missing",
         hint=f"{how}, and Microsoft's ODBC Driver 18 for SQL Server",
     )

@@ -36,7 +36,9 @@ def unusable(path: Path, error: OSError, what: str, hint: str) -> DataflowsError
     """
     if error.errno in _FULL:
         return full(path, what)
-    return foreign(path, error, what) or SettingUnusable(f"{what} cannot be used: {path} ({error.strerror})", hint=hint)
+    return foreign(path, error, what) or SettingUnusable(
+        f"{what} cannot be used: {path} ({error.strerror})", reason="data-folder-unusable", hint=hint
+    )
 
 
 def foreign(path: Path, error: OSError, what: str) -> SettingUnusable | None:
@@ -47,7 +49,9 @@ def foreign(path: Path, error: OSError, what: str) -> SettingUnusable | None:
 
 def full(path: Path, what: str) -> ServiceDown:
     """The error for a disk that is full, or a quota that is used up."""
-    return ServiceDown(f"the disk is full, {what} cannot be written: {path}", hint="make room, then run again")
+    return ServiceDown(
+        f"the disk is full, {what} cannot be written: {path}", reason="disk-full", hint="make room, then run again"
+    )
 
 
 def of_another_account(path: Path, what: str) -> SettingUnusable:
@@ -55,6 +59,7 @@ def of_another_account(path: Path, what: str) -> SettingUnusable:
     me = account()
     return SettingUnusable(
         f"{what} cannot be used: {path} belongs to {_owner(path)}, and this is {me}",
+        reason="data-folder-owner",
         hint=f"give DATA_DIR with all in it to {me} (as administrator), and run the jobs as that account only",
     )
 
@@ -194,7 +199,9 @@ def refuse_network_share(folder: Path) -> None:
     """Raise SettingUnusable when ``folder`` lies on a network share (SQLite's WAL corrupts there)."""
     if _on_network(folder):
         raise SettingUnusable(
-            f"the data folder is on a network share: {folder}", hint="set DATA_DIR to a folder on a local disk"
+            f"the data folder is on a network share: {folder}",
+            reason="data-folder-on-share",
+            hint="set DATA_DIR to a folder on a local disk",
         )
 
 

@@ -39,6 +39,7 @@ class DatabaseLock:
             if not self._hold.take():
                 raise AlreadyRunning(
                     f"another run works on the same data{self._hold.holder()}",
+                    reason="database-lock-held",
                     hint="wait for its end; it may run on another machine that uses the same database",
                 )
 
@@ -56,6 +57,7 @@ class DatabaseLock:
                 raise AlreadyRunning(
                     f"the database session that held the lock was lost, and another run has taken over"
                     f"{self._hold.holder()}",
+                    reason="database-lock-lost",
                     hint="nothing more is sent; what is left over is taken up by the other run, or by the next one",
                 )
 

@@ -68,7 +68,9 @@ def refuse_missing(path: Path, name: str) -> None:
     """Raise SettingUnusable when a database file is not there, or is another account's and closed to this one."""
     _refuse_foreign(path)
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder may not be entered
-        raise SettingUnusable(f"there is no database file {path}", hint=f"check {name}") from None
+        raise SettingUnusable(
+            f"there is no database file {path}", reason="database-missing", hint=f"check {name}"
+        ) from None
 
 
 def open_to_all(path: Path) -> list[Path]:

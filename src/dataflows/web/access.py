@@ -97,7 +97,13 @@ class Guesses:
             return
         if found.waiting >= MOST_IN_LINE:
             wait = {"Retry-After": str(max(1, round(MOST_IN_LINE * WAIT_SECONDS)))}
-            raise HttpRefusal(429, "too_many_guesses", "too many wrong tokens came from this address", headers=wait)
+            raise HttpRefusal(
+                429,
+                "too_many_guesses",
+                "too many wrong tokens came from this address",
+                reason="too-many-guesses",
+                headers=wait,
+            )
         found.waiting += 1
         try:
             async with found.turn:
@@ -164,6 +170,7 @@ class Access:
         if self.token is not None and len(self.token.reveal().strip()) < SHORTEST_TOKEN:
             raise SettingUnusable(
                 f"RUN_TOKEN has under {SHORTEST_TOKEN} characters",
+                reason="run-token-short",
                 hint='make one with: python -c "import secrets; print(secrets.token_urlsafe(24))"',
             )
 
@@ -200,7 +207,11 @@ class Access:
         """
         if self.token is None:
             raise HttpRefusal(
-                500, "setting_unusable", "RUN_TOKEN is not set", hint="set it, and start the server again"
+                500,
+                "setting_unusable",
+                "RUN_TOKEN is not set",
+                reason="run-token-missing",
+                hint="set it, and start the server again",
             )
         if not self.shown(request, query=query):
             raise _unauthorised()
@@ -254,7 +265,12 @@ def is_loopback(host: str) -> bool:
 def _unauthorised() -> HttpRefusal:
     hint = f"send the value of RUN_TOKEN in the header {HEADER}"
     return HttpRefusal(
-        401, "unauthorised", "the token is missing or wrong", hint=hint, headers={"WWW-Authenticate": HEADER}
+        401,
+        "unauthorised",
+        "the token is missing or wrong",
+        reason="run-token-wrong",
+        hint=hint,
+        headers={"WWW-Authenticate": HEADER},
     )
 
 
@@ -269,7 +285,13 @@ def _refuse_strange_pages(request: Request) -> None:
     strange = origin is not None and _host_of(origin) != host and request.method not in _SAFE
     if not (name == "localhost" or is_loopback(name.strip("[]"))) or strange:
         hint = "call it as http://127.0.0.1, or set RUN_TOKEN and send it, or: dataflows serve --allow-anonymous"
-        raise HttpRefusal(403, "strange_page", "only programs of this machine are served without a token", hint=hint)
+        raise HttpRefusal(
+            403,
+            "strange_page",
+            "only programs of this machine are served without a token",
+            reason="local-only",
+            hint=hint,
+        )
 
 
 def _host_of(origin: str) -> str | None:

@@ -103,12 +103,14 @@ def as_refusals() -> Iterator[None]:
 
 def unknown(what: str, hint: str = "") -> HttpRefusal:
     """404: there is no such thing."""
-    return HttpRefusal(404, "not_found", f"no such {what}", hint=hint)
+    return HttpRefusal(404, "not_found", f"no such {what}", reason="not-found", hint=hint)
 
 
 def too_slow() -> HttpRefusal:
     """408: the body drips in."""
-    return HttpRefusal(408, "too_slow", "the request did not arrive in time", hint="send it in one go")
+    return HttpRefusal(
+        408, "too_slow", "the request did not arrive in time", reason="request-unusable", hint="send it in one go"
+    )
 
 
 class WholeFile(FileResponse):
@@ -156,10 +158,14 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     """A parameter that cannot be read. What was sent is not sent back: it may be a token in the wrong place."""
     assert isinstance(error, RequestValidationError)
     detail = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()]
-    return HttpRefusal(422, "invalid", "the request cannot be read", hint="see /docs", detail=detail).response()
+    return HttpRefusal(
+        422, "invalid", "the request cannot be read", reason="request-unusable", hint="see /docs", detail=detail
+    ).response()
 
 
 def bug(error: Exception) -> HttpRefusal:
     """500: what nobody foresaw goes to the log, and nothing of it into the answer."""
     log.error("unexpected %s", type(error).__name__, exc_info=error)
-    return HttpRefusal(500, "bug", "this is a bug in dataflows", hint="please report it with the log of the server")
+    return HttpRefusal(
+        500, "bug", "this is a bug in dataflows", reason="bug", hint="please report it with the log of the server"
+    )

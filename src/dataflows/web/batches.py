@@ -167,5 +167,12 @@ def _validated(path: FilePath) -> Validation:
             "msg": "CSV headers must be exactly: name,address,phone",
             "type": "invalid_headers",
         }
-        raise HttpRefusal(422, "invalid_headers", str(detail["msg"]), hint="correct the first line", detail=[detail])
+        raise HttpRefusal(
+            422,
+            "invalid_headers",
+            str(detail["msg"]),
+            reason="csv-errors",
+            hint="correct the first line",
+            detail=[detail],
+        )
     return bulk.validated(path, MOST_ROWS)

@@ -84,7 +84,9 @@ class Bounds:
     async def _serve(self, request: _Request) -> None:
         try:
             if self._under_way > MOST_REQUESTS and request.scope["path"] != "/health":
-                raise HttpRefusal(503, "busy", "too many requests at the same time", headers={"Retry-After": "5"})
+                raise HttpRefusal(
+                    503, "busy", "too many requests at the same time", reason="busy", headers={"Retry-After": "5"}
+                )
             request.refuse_ambiguous()
             request.refuse_declared()
             if not shows_token(request.scope, (_TOKEN_HEADER,)):
@@ -131,7 +133,13 @@ class _Request:
         """Refuse a body of two lengths: a proxy before us may have taken the other one (request smuggling)."""
         names = {name for name, _ in self.scope["headers"]}
         if {b"content-length", b"transfer-encoding"} <= names:
-            raise HttpRefusal(400, "ambiguous", "the request has two lengths", headers={"Connection": "close"})
+            raise HttpRefusal(
+                400,
+                "ambiguous",
+                "the request has two lengths",
+                reason="request-unusable",
+                headers={"Connection": "close"},
+            )
 
     def refuse_declared(self) -> None:
         """Refuse a body that says itself that it is too large, before any of it is read."""
@@ -182,4 +190,4 @@ def _without_slash(scope: Scope) -> Scope:
 
 
 def _too_large(most: int) -> HttpRefusal:
-    return HttpRefusal(413, "too_large", f"the request is larger than {most:,} bytes")
+    return HttpRefusal(413, "too_large", f"the request is larger than {most:,} bytes", reason="request-unusable")

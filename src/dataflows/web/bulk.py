@@ -77,7 +77,12 @@ def validated(path: Path, most_rows: int) -> Validation:
         detail = [_place(problem) for problem in found.problems] or [_empty()]
         message = f"the file has {len(detail)} error{'s' * (len(detail) != 1)}, so none of its rows is sent"
         raise HttpRefusal(
-            422, "bad_input", message, hint="correct the file; see POST /hospitals/validate", detail=detail
+            422,
+            "bad_input",
+            message,
+            reason="csv-errors",
+            hint="correct the file; see POST /hospitals/validate",
+            detail=detail,
         )
     return found
 

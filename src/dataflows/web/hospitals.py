@@ -182,7 +182,12 @@ async def resume(context: Context, batch_id: BatchId) -> JSONResponse:
     record = await run_in_threadpool(bulk.of_batch, context, batch_id)
     if record.state != RESUMABLE:
         with bulk.speaking_http(batch_id):
-            raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to resume")
+            raise HttpRefusal(
+                409,
+                "not_resumable",
+                f"the batch is {record.state}: there is nothing to resume",
+                reason="batch-not-resumable",
+            )
     before = await run_in_threadpool(bulk.document, context, record)
     done = {row["row"] for row in before["hospitals"] if row["status"] in report.PRESENT}
     with bulk.speaking_http(batch_id):
@@ -201,7 +206,12 @@ async def abandon(context: Context, batch_id: BatchId) -> AbandonAnswer:
     record = await run_in_threadpool(bulk.of_batch, context, batch_id)
     if record.state not in (RESUMABLE, "abandoned"):
         with bulk.speaking_http(batch_id):
-            raise HttpRefusal(409, "not_resumable", f"the batch is {record.state}: there is nothing to abandon")
+            raise HttpRefusal(
+                409,
+                "not_resumable",
+                f"the batch is {record.state}: there is nothing to abandon",
+                reason="batch-not-resumable",
+            )
     take_back = partial(earlier.abandon, context.settings, context.journal, record, lambda _: None, delete_active=False)
     with bulk.speaking_http(batch_id):
         done = await result(context.background.do(lambda stop: take_back(stop=stop), "abandon"))

@@ -88,7 +88,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError:
         raise SettingUnusable(
-            f"there is no address {host}", hint="set APP_HOST or --host to an address of this machine"
+            f"there is no address {host}",
+            reason="serve-address",
+            hint="set APP_HOST or --host to an address of this machine",
         ) from None
     sockets: list[socket.socket] = []
     why = ""
@@ -100,6 +102,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     if not sockets:
         raise SettingUnusable(
             f"cannot listen on {host} port {port}: {why.lower()}",
+            reason="serve-address",
             hint="is it another server's, or no address of this machine? see --host (APP_HOST) and --port (APP_PORT)",
         )
     return sockets
@@ -177,7 +180,9 @@ class Prompt(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, as every error is answered; in the middle of another answer there is no room."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            answer = HttpRefusal(400, "bad_request", "the request is not HTTP", hint="see /docs").response()
+            answer = HttpRefusal(
+                400, "bad_request", "the request is not HTTP", reason="request-unusable", hint="see /docs"
+            ).response()
             headers = [*answer.raw_headers, (b"connection", b"close")]
             start = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
             for event in (start, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):

@@ -76,7 +76,9 @@ class ReceivedUploads:
     async def _place(self) -> AsyncIterator[None]:
         """Wait for a place to arrive at; who brings next to nothing loses his to who waits."""
         if self._waiting >= MOST_WAITING:
-            raise HttpRefusal(503, "busy", "too many uploads at the same time", headers={"Retry-After": "10"})
+            raise HttpRefusal(
+                503, "busy", "too many uploads at the same time", reason="busy", headers={"Retry-After": "10"}
+            )
         self._waiting += 1
         room = asyncio.get_running_loop().call_later(ROOM_SECONDS, self._make_room)
         try:
@@ -146,7 +148,9 @@ async def form_of(request: Request, *, files: int, fields: int) -> AsyncIterator
     try:
         form = await request.form(max_files=files, max_fields=fields)
     except UnicodeError:  # "undefined" and "punycode" are character sets, too
-        raise HttpRefusal(400, "bad_request", "the form cannot be read", hint="send it as UTF-8") from None
+        raise HttpRefusal(
+            400, "bad_request", "the form cannot be read", reason="request-unusable", hint="send it as UTF-8"
+        ) from None
     try:
         yield form
     finally:
@@ -159,7 +163,12 @@ async def _saved(request: Request, path: Path) -> Path:
         if not isinstance(found, UploadFile):
             detail = [{"loc": ["body", FIELD], "msg": "Field required", "type": "missing"}]
             raise HttpRefusal(
-                422, "missing", "there is no file in the request", hint="send it as file=@...", detail=detail
+                422,
+                "missing",
+                "there is no file in the request",
+                reason="request-unusable",
+                hint="send it as file=@...",
+                detail=detail,
             )
         await run_in_threadpool(_copy, found, path)
     return path

@@ -40,7 +40,7 @@ def test_new_children_go_whole_and_the_table_says_so(world: World) -> None:
 
 def test_a_run_whose_lock_is_lost_sends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(_: DatabaseLock) -> None:
-        raise AlreadyRunning("another run has taken over")
+        raise AlreadyRunning("another run has taken over", reason="test")
 
     (row_id,) = world.stage(child(1))
     monkeypatch.setattr(DatabaseLock, "check", lost)

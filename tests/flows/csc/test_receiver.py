@@ -96,7 +96,7 @@ def test_without_its_lock_nothing_more_leaves(wire: responses.RequestsMock, tmp_
 
     def may_send() -> None:
         if not asked:
-            raise AlreadyRunning("the lock was lost")
+            raise AlreadyRunning("the lock was lost", reason="test")
         asked.pop()
 
     receiver = CscApi(
@@ -113,7 +113,7 @@ def test_without_its_lock_nothing_more_leaves(wire: responses.RequestsMock, tmp_
 
 @pytest.mark.parametrize("sent", [True, False])
 def test_what_never_left_is_told_from_what_may_have(wire: responses.RequestsMock, deliver: Deliver, sent: bool) -> None:
-    wire.post(URL, body=ServiceDown("gone", sent=sent))
+    wire.post(URL, body=ServiceDown("gone", reason="test", sent=sent))
     assert verdicts(deliver(1)) == [RecordVerdict.UNANSWERED if sent else RecordVerdict.NOT_SENT]
 
 

@@ -331,13 +331,13 @@ class Line:
     def look(self, batch_id: str) -> list[DirectoryRecord]:
         """The records of a batch."""
         if self._fate(LOOKS) == "dropped":
-            raise ServiceDown("no answer", hint="")
+            raise ServiceDown("no answer", reason="test", hint="")
         return self.snapshot(batch_id)
 
     def list_all(self) -> Inventory:
         """Everything."""
         if self._fate(LOOKS) == "dropped":
-            raise ServiceDown("no answer", hint="")
+            raise ServiceDown("no answer", reason="test", hint="")
         return Inventory(self.everything(), self.far.now)
 
     def everything(self) -> list[DirectoryRecord]:
@@ -373,7 +373,7 @@ class Line:
         fate = self._fate(CREATES)
         far.log(self.host.name, f"creates {hospital.name} in {batch_id[:4]}: {fate}")
         known: dict[str, CreateOutcome] = {
-            "not_sent": NotSent("not_reached", error=ServiceDown("not reached", hint="", sent=False)),
+            "not_sent": NotSent("not_reached", error=ServiceDown("not reached", reason="test", hint="", sent=False)),
             "limited": NotSent("rate_limit", limited=True),
         }
         if fate in known:
@@ -401,7 +401,7 @@ class Line:
             far.landings.append(landing)
             far.at(lands, lambda: far.land(landing))
         if fate not in ("ok", "slow", "restart"):
-            return ends, lambda: Unknown("no_answer", error=ServiceDown("no answer", hint=""))
+            return ends, lambda: Unknown("no_answer", error=ServiceDown("no answer", reason="test", hint=""))
         return ends, lambda: Created(landing.number, latency) if landing.number is not None else Unknown("answered_502")
 
     def _single(self, ask: Ask) -> tuple[float, Callable[[], Any]]:
@@ -436,7 +436,7 @@ class Line:
     def _look_in_time(self, batch_id: str | None) -> tuple[float, Callable[[], Any]]:
         far, fate, started = self.far, self._fate(LOOKS), self.far.now
         if fate == "dropped":
-            return far.now + PATIENCE, lambda: RequestFailure(ServiceDown("no answer", hint=""))
+            return far.now + PATIENCE, lambda: RequestFailure(ServiceDown("no answer", reason="test", hint=""))
         seconds = SLOW if fate == "slow" else QUICK
         answer: list[Any] = []
 
@@ -477,7 +477,7 @@ class _Copies:
 
     def read(self, key: str) -> FileContent:
         if key not in self._mine:
-            raise BadInput("gone", hint="")
+            raise BadInput("gone", reason="test", hint="")
         return self._mine[key]
 
     def sweep(self, wanted: set[str]) -> None:

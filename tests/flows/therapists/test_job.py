@@ -162,7 +162,7 @@ def test_a_lock_that_is_lost_lets_nothing_be_committed(world: World, monkeypatch
     from dataflows.errors import AlreadyRunning
 
     def lost(_lock: DatabaseLock) -> None:
-        raise AlreadyRunning("another run has taken over")
+        raise AlreadyRunning("another run has taken over", reason="test")
 
     world.put("52074.json", scrape(therapist()))
     monkeypatch.setattr(DatabaseLock, "check", lost)

@@ -45,7 +45,7 @@ def test_a_run_of_another_target_takes_nothing_over(journal: Journal) -> None:
 def test_a_refused_run_closes_nothing(journal: Journal) -> None:
     first = started(journal)
     second = started(journal)
-    journal.finish(second, "failed", 10, {}, SettingUnusable("no LA_CODE"))
+    journal.finish(second, "failed", 10, {}, SettingUnusable("no LA_CODE", reason="test"))
     assert journal.find(first).state == RESUMABLE
 
 
@@ -153,7 +153,7 @@ def test_a_run_is_read_back_as_it_was_written(journal: Journal) -> None:
         "sending",
     )
     assert (under_way.state, under_way.ended_at, under_way.exit_code) == (RUNNING, None, None)
-    journal.finish(run_id, "failed", 10, {"done": 8}, SettingUnusable("no LA_CODE", hint="set it"))
+    journal.finish(run_id, "failed", 10, {"done": 8}, SettingUnusable("no LA_CODE", reason="test", hint="set it"))
     ended = journal.find(run_id)
     assert (ended.state, ended.exit_code, ended.counts, ended.step) == ("failed", 10, {"done": 8}, "")
     assert (ended.error, ended.hint) == ("no LA_CODE", "set it")

@@ -82,7 +82,9 @@ def chosen(settings: Settings, names: Collection[str]) -> list[ExportSource]:
     for name in wanted:
         if name not in known:
             raise WrongUsage(
-                f"there is no source {name!r}", hint=f"known are {', '.join(known)}; CQC_URL_{name.upper()} adds one"
+                f"there is no source {name!r}",
+                reason="source-unknown",
+                hint=f"known are {', '.join(known)}; CQC_URL_{name.upper()} adds one",
             )
     return [known[name] for name in wanted]
 
@@ -99,10 +101,13 @@ def fetch(
     if arrival.status in (401, 403):
         raise AccessRefused(
             f"{host} answered {arrival.status}: it takes us for a robot, or keeps this file to itself",
+            reason="cqc-blocked",
             hint="look at the address in a browser; asking less often can help",
         )
     if arrival.status != 200:
-        raise Unavailable(f"{host} answered {arrival.status}", hint="check the address of the source")
+        raise Unavailable(
+            f"{host} answered {arrival.status}", reason="service-error", hint="check the address of the source"
+        )
     return arrival
 
 

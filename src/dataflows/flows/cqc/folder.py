@@ -77,6 +77,7 @@ class Folder:
         except OSError as error:
             raise foreign(self.path, error, "the output folder") or SettingUnusable(
                 f"the output folder cannot be written: {self.path} ({_why(error)})",
+                reason="folder-unusable",
                 hint="name another one with --output, or give this account the right to write there",
             ) from None
 
@@ -108,7 +109,7 @@ class Folder:
         left = 1 - self._clock().microsecond / 1_000_000
         threading.Event().wait(left)
         if self._stop.grace_is_over():
-            raise Interrupted("stopped before its end", hint="go on with: dataflows runs resume")
+            raise Interrupted("stopped before its end", reason="interrupted", hint="go on with: dataflows runs resume")
         return self._clock()
 
     def newest(self) -> datetime | None:
@@ -203,7 +204,11 @@ def _stamp(text: str) -> datetime | None:
 
 def not_written(error: OSError, what: str) -> NotWritten:
     """The error for a file that could not be written, in one line."""
-    return NotWritten(f"{what} cannot be written: {_why(error)}", hint="make room or name another folder with --output")
+    return NotWritten(
+        f"{what} cannot be written: {_why(error)}",
+        reason="cqc-not-written",
+        hint="make room or name another folder with --output",
+    )
 
 
 def _why(error: OSError) -> str:

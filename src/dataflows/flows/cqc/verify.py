@@ -104,7 +104,11 @@ class Verifier:
         if self._width:
             data = data[self._records(data) :]
             if len(data) > LONGEST_RECORD:
-                raise UnfitFile("quotes", f"a quotation mark near record {self._number()} is never closed")
+                raise UnfitFile(
+                    "quotes",
+                    f"a quotation mark near record {self._number()} is never closed",
+                    reason="cqc-broken-record",
+                )
         self._rest = data
 
     def finish(self) -> FileSummary:
@@ -115,7 +119,7 @@ class Verifier:
         data = data[self._records(data) :]
         self._read(data, last=True)
         if self.rows == 0:
-            raise UnfitFile("empty", "the file has a header and no record below it")
+            raise UnfitFile("empty", "the file has a header and no record below it", reason="cqc-incomplete")
         odd = self._odd
         assert odd is not None, "the header comes first"
         twice = odd.begins_again is not None and self.rows == 2 * odd.begins_again
@@ -134,7 +138,12 @@ class Verifier:
     def _refuse_markup(self, data: bytes) -> None:
         text = data.lstrip(_SPACE)
         if text.startswith(b"<"):
-            raise UnfitFile("html", "an HTML page came instead of a CSV file", hint="look at the address in a browser")
+            raise UnfitFile(
+                "html",
+                "an HTML page came instead of a CSV file",
+                reason="cqc-not-csv",
+                hint="look at the address in a browser",
+            )
         self._is_text = bool(text)
 
     def _below_header(self, data: bytes, *, last: bool) -> bytes:
@@ -150,11 +159,12 @@ class Verifier:
                 return data[start + used :]
             start = data.find(b"\n", start, end) + 1 or end
         if last and not data.strip(_SPACE):
-            raise BrokenOff("the file is empty", hint="try again later")
+            raise BrokenOff("the file is empty", reason="cqc-incomplete", hint="try again later")
         if last or data.count(b"\n", 0, end) >= HEADER_WITHIN or len(data) > _LONGEST_TOP:
             raise UnfitFile(
                 "header",
                 f"no header with names and CQC ids within the first {HEADER_WITHIN} lines",
+                reason="cqc-not-csv",
                 hint="the address may serve something else, or the layout has changed: look at it in a browser",
             )
         return data
@@ -195,7 +205,9 @@ class Verifier:
                         raise _cut("inside quotes") from None
                     return ended
                 raise UnfitFile(
-                    "quotes", f"record {self._number()} has a quotation mark where none may stand"
+                    "quotes",
+                    f"record {self._number()} has a quotation mark where none may stand",
+                    reason="cqc-broken-record",
                 ) from None
             if record is None:
                 return ended
@@ -217,6 +229,7 @@ class Verifier:
                 raise UnfitFile(
                     "ragged",
                     f"record {self._number()} has {len(record)} columns and the header {self._width}",
+                    reason="cqc-broken-record",
                     hint="look at the file in a browser; --allow-ragged N takes up to N such records",
                 )
         elif self._odd is not None and self._odd.is_no_record(record, self.rows):
@@ -270,6 +283,7 @@ def _refuse_other_export(header: Sequence[str]) -> None:
         raise UnfitFile(
             "layout",
             f"another of CQC's exports: most of its {len(header)} columns are not those of the search or the directory",
+            reason="cqc-other-export",
             hint="check the address of the source: only the search export and the weekly directory are read",
         )
 
@@ -308,4 +322,4 @@ def _first_record(text: bytes) -> tuple[list[str], int]:
 
 
 def _cut(where: str) -> BrokenOff:
-    return BrokenOff(f"the file ends {where}", hint="try again later")
+    return BrokenOff(f"the file ends {where}", reason="cqc-incomplete", hint="try again later")

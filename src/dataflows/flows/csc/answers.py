@@ -109,10 +109,14 @@ def suspects(reply: Reply, count: int) -> set[int]:
 def stopping(status: int) -> DataflowsError | None:
     """Return what ends the run: a status that no other batch would escape."""
     if 300 <= status < 400:
-        return SettingUnusable(f"the CSC API redirects ({status})", hint="put the final address into API_ENDPOINT")
+        return SettingUnusable(
+            f"the CSC API redirects ({status})", reason="csc-address", hint="put the final address into API_ENDPOINT"
+        )
     if status in (404, 405, 410, 415):
         return SettingUnusable(
-            f"the CSC API does not know this address or method ({status})", hint="check API_ENDPOINT and LA_CODE"
+            f"the CSC API does not know this address or method ({status})",
+            reason="csc-address",
+            hint="check API_ENDPOINT and LA_CODE",
         )
     return None
 

@@ -80,6 +80,7 @@ class ChildValidator:
         except SchemaError:
             raise SettingUnusable(
                 f"the schema document has a pattern that cannot be used: {_unusable_pattern(child)}",
+                reason="csc-schema",
                 hint="look-around and back references are not known here; without CSC_SCHEMA the built-in rules hold",
             ) from None
 

@@ -42,7 +42,7 @@ class OneChild:
         if pages or self.owed():
             return pages
         if rows:
-            raise WrongUsage("nothing of this child is pending", hint=_AGAIN)
+            raise WrongUsage("nothing of this child is pending", reason="csc-child-not-pending", hint=_AGAIN)
         raise _nothing_found()
 
     def owed(self) -> list[bytes]:
@@ -96,6 +96,7 @@ class OneChild:
         if standing.reading is None or not standing.reading.goes:
             raise WrongUsage(
                 "a row that is not deleted speaks for this child, so it is not purged",
+                reason="csc-child-not-deleted",
                 hint="let the loader mark it Deleted first, or send it again: add --resend instead",
             )
         others = [one.row for one in self._planner.speakers.rows_of(name) if one.living]
@@ -112,5 +113,6 @@ class OneChild:
 def _nothing_found() -> WrongUsage:
     return WrongUsage(
         "no row of the staging table is about this child or person",
+        reason="csc-child-unknown",
         hint="write the la_child_id as the table has it, letter for letter, else the person_id",
     )

@@ -81,10 +81,13 @@ def read_document(path: Path) -> Document:
     except OSError as error:
         raise SettingUnusable(
             f"CSC_SCHEMA cannot be read: {path} ({error.strerror})",
+            reason="csc-schema",
             hint="check the path, and the permissions for the account that runs this",
         ) from None
     if len(data) > _MOST_BYTES:
-        raise SettingUnusable(f"CSC_SCHEMA is larger than {_MOST_BYTES // 1024**2} MB: {path}", hint=_HINT)
+        raise SettingUnusable(
+            f"CSC_SCHEMA is larger than {_MOST_BYTES // 1024**2} MB: {path}", reason="csc-schema", hint=_HINT
+        )
     return parse_document(data)
 
 
@@ -198,4 +201,4 @@ def shown(name: str) -> str:
 
 
 def _unusable(what: str) -> SettingUnusable:
-    return SettingUnusable(f"the schema document {what}", hint=_HINT)
+    return SettingUnusable(f"the schema document {what}", reason="csc-schema", hint=_HINT)

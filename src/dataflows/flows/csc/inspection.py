@@ -40,7 +40,11 @@ def _explained(workspace: Workspace, row_id: int) -> Iterator[str]:
     planner = workspace.planner
     rows = workspace.staging.rows([row_id])
     if not rows:
-        raise WrongUsage(f"the staging table has no row {row_id}", hint="the id column of the table tells the row ids")
+        raise WrongUsage(
+            f"the staging table has no row {row_id}",
+            reason="row-unknown",
+            hint="the id column of the table tells the row ids",
+        )
     row = rows[0]
     yield f"row {row.id}: status {row.status}, row state {row.row_state}"
     *former, decision = planner.decide(rows)

@@ -132,6 +132,7 @@ class _Submit:
             yield Warned(
                 f"{counts['contradicted']} rows are contradicted: of one child, one row is deleted and another is not,"
                 " and nothing was sent for it",
+                reason="csc-contradicted",
                 hint="correct the table, or decide by hand: dataflows csc-submit --child ID --purge (or --resend)",
             )
         if options.child is None and not options.rehearsal:
@@ -139,6 +140,7 @@ class _Submit:
         if counts["untrusted"] and not (options.requeue or options.takeover or options.rehearsal):
             yield Warned(
                 f"{counts['untrusted']} children were sent whole because their baseline is not trusted",
+                reason="csc-baseline-untrusted",
                 hint="what vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
             )
 

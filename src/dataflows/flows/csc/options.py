@@ -56,6 +56,8 @@ def options_from_json(options: Mapping[str, object]) -> Options:
     """
     if options.get("one_child"):
         raise WrongUsage(
-            "this run was for one child, and the journal does not keep which", hint="run the same command again"
+            "this run was for one child, and the journal does not keep which",
+            reason="nothing-to-resume",
+            hint="run the same command again",
         )
     return flow.options_from_json(Options, options)

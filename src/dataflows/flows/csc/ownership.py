@@ -53,11 +53,15 @@ def cipher_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> Id
     claimed = ClaimedKey(journal)
     known, sample = claimed.known()
     if (known or sample) and not takeover and not (data_dir / KEY_FILE).exists():
-        raise SettingUnusable(f"the key of the journal is missing: {data_dir / KEY_FILE}", hint=_KEY_HINT)
+        raise SettingUnusable(
+            f"the key of the journal is missing: {data_dir / KEY_FILE}", reason="journal-key", hint=_KEY_HINT
+        )
     cipher = IdentifierCipher.of(data_dir)
     fits = cipher.key_fingerprint == known if known else sample is None or cipher.decrypt(sample) is not None
     if not fits and not takeover:
-        raise SettingUnusable(f"the journal was written with another key than {data_dir / KEY_FILE}", hint=_KEY_HINT)
+        raise SettingUnusable(
+            f"the journal was written with another key than {data_dir / KEY_FILE}", reason="journal-key", hint=_KEY_HINT
+        )
     if known is None or not fits:
         claimed.remember(cipher.key_fingerprint, archive=not fits)
     return cipher
@@ -90,10 +94,13 @@ def settle_ownership(
     elif requeue:
         rows = staging.requeue()  # first: else a kill in between would let the next run believe it was done
         acks.table.start_anew()
-        yield Warned(f"{rows} rows were set to pending; all of them are sent whole")
+        yield Warned(f"{rows} rows were set to pending; all of them are sent whole", reason="csc-requeued")
     elif takeover:
         acks.table.take_over()
-        yield Warned("this table belongs to this machine's journal now; everything pending is sent whole")
+        yield Warned(
+            "this table belongs to this machine's journal now; everything pending is sent whole",
+            reason="csc-taken-over",
+        )
     else:
         _require_own(acks, staging)
 
@@ -102,7 +109,9 @@ def _foreseen(acks: Acknowledgements, staging: StagingTable) -> Iterator[Event]:
     try:
         _require_own(acks, staging)
     except SettingUnusable as error:
-        yield Warned(f"without --dry-run this would end with 10: {error.message}", hint=error.hint)
+        yield Warned(
+            f"without --dry-run this would end with 10: {error.message}", reason="csc-dry-run-refused", hint=error.hint
+        )
 
 
 def _require_own(acks: Acknowledgements, staging: StagingTable) -> None:
@@ -121,6 +130,7 @@ def _require_own(acks: Acknowledgements, staging: StagingTable) -> None:
     if shown:
         raise SettingUnusable(
             "rows of this table show receipts of another machine or program, of which this journal knows nothing",
+            reason="csc-foreign-receipts",
             hint=_WAYS_ON,
         )
 
@@ -128,6 +138,7 @@ def _require_own(acks: Acknowledgements, staging: StagingTable) -> None:
 def _another_receiver(former: str) -> SettingUnusable:
     return SettingUnusable(
         f"this table was last sent to another receiver: {former}",
+        reason="csc-other-receiver",
         hint="correct API_ENDPOINT or LA_CODE, or send everything there: dataflows csc-submit --requeue",
     )
 

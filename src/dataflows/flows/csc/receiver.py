@@ -33,7 +33,9 @@ def children_url(settings: Settings) -> str:
         return base
     settings.require("LA_CODE")
     if not re.fullmatch(r"[0-9]{3}", str(settings.la_code)):
-        raise SettingUnusable("LA_CODE must be three digits", hint="the DfE code of your authority, such as 846")
+        raise SettingUnusable(
+            "LA_CODE must be three digits", reason="setting-form", hint="the DfE code of your authority, such as 846"
+        )
     return f"{base}/children_social_care_data/{settings.la_code}/children"
 
 
@@ -226,6 +228,7 @@ class CscApi:
         if reply.status == 401:
             raise AccessRefused(
                 f"{SERVICE} does not accept our token",
+                reason="csc-access",
                 hint="check SCOPE, SUPPLIER_KEY, LA_CODE: dataflows test-endpoint",
             )
         raise_for_service(reply, SERVICE)
@@ -271,6 +274,7 @@ class CscApi:
         if probe.status == 403:
             refused = AccessRefused(
                 f"{SERVICE} refuses access (403)",
+                reason="csc-access",
                 hint="check SUPPLIER_KEY, LA_CODE and that DfE has admitted this supplier: dataflows test-endpoint",
             )
             raise _Unanswered(left.answer(refused.code), refused)

@@ -75,7 +75,9 @@ class Recorder:
         for row_id, why in refused.items():
             if why not in self._reasons:
                 self._reasons.add(why)
-                yield Warned(f"row {row_id} cannot be written, and maybe others: {why}", hint=_REFUSED)
+                yield Warned(
+                    f"row {row_id} cannot be written, and maybe others: {why}", reason="row-not-writable", hint=_REFUSED
+                )
             yield Pending(str(row_id), "unwritten")
 
     def _count(self, submission: Submission, answer: RecordAnswer) -> None:

@@ -41,6 +41,7 @@ class Removals:
             if purge:
                 yield Warned(
                     "no orphan was purged: the table has rows that name nobody, or is under half its usual size",
+                    reason="csc-orphans-kept",
                     hint="look at the loader, and run it again when the table is as it should be",
                 )
             return
@@ -83,6 +84,7 @@ class Removals:
         yield Warned(
             f"{waiting} of {max(waiting, self.guard.held())} children would be removed{former}: they were left as they"
             " are, everything else was sent",
+            reason="csc-mass-delete",
             hint="look at the loader; if this is right: dataflows csc-submit --allow-mass-delete",
         )
 
@@ -100,5 +102,6 @@ class Removals:
         yield Warned(
             f"{count} children are at the API although no row names them"
             f"{f' (counted on {at[:10]})' if at else ''}; nobody said that they may go",
+            reason="csc-orphans",
             hint="if they are to go: dataflows csc-submit --purge-orphans" if few else "look at the loader first",
         )

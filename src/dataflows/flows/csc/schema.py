@@ -73,6 +73,7 @@ class ChildSchema:
         if child.type != "object" or not identified or not purgeable(child):
             raise SettingUnusable(
                 f"the schema document describes no child with {CHILD_ID} and purge",
+                reason="csc-schema",
                 hint="take openapi.json from DfE's repository as it is; without CSC_SCHEMA the built-in rules hold",
             )
         schema = cls(document.version, source, child)

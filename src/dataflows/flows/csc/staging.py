@@ -235,6 +235,7 @@ def _number(row_id: object) -> int:
     if not isinstance(row_id, int):
         raise SettingUnusable(
             "the id column of the staging table holds no whole numbers",
+            reason="row-id-type",
             hint="dataflows test-schema says what is needed",
         )
     return row_id

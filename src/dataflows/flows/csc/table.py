@@ -63,7 +63,9 @@ def _parts(name: str) -> list[str]:
         parts[1] = "dbo"
     if rest or not 1 <= len(parts) <= 3 or not all(parts):
         raise SettingUnusable(
-            f"TABLE_NAME is not a table name: {name!r}", hint="write it as table, schema.table or database.schema.table"
+            f"TABLE_NAME is not a table name: {name!r}",
+            reason="setting-form",
+            hint="write it as table, schema.table or database.schema.table",
         )
     return parts
 
@@ -97,7 +99,9 @@ def identified(engine: sa.Engine, name: str) -> TableIdentity:
     found = in_statements(engine, lambda connection: ask(connection, table))
     if found is None:
         raise SettingUnusable(
-            "DB_CONNECTION_STRING: the database has no such table", hint="check TABLE_NAME: dataflows test-schema"
+            "DB_CONNECTION_STRING: the database has no such table",
+            reason="table-missing",
+            hint="check TABLE_NAME: dataflows test-schema",
         )
     return found
 
@@ -181,6 +185,7 @@ def open_engine(settings: Settings, *, create: bool = False) -> sa.Engine:
     if not create and not embedded.exists():
         raise SettingUnusable(
             "DB_CONNECTION_STRING is not set, and there is no embedded staging.db in the data folder",
+            reason="setting-missing",
             hint="set it; or make an embedded table to try things out: dataflows test-schema --create",
         )
     return connect(f"sqlite:///{embedded}", create=create)
@@ -195,6 +200,7 @@ def create_table(engine: sa.Engine, name: str) -> None:
     if engine.dialect.name == "mssql":
         raise SettingUnusable(
             "the staging table of a SQL Server is made by the authority's own SQL, not by this tool",
+            reason="table-not-made-here",
             hint="run the loader's script, then: dataflows test-schema",
         )
     with translated("DB_CONNECTION_STRING"):

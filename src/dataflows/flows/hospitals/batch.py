@@ -305,7 +305,13 @@ class Batch(BatchRows):
             return
         self._passes += 1
         if self._passes > 2 * MOST_PASSES:
-            self.stop(ServiceDown(f"{INCONSISTENT}: surplus copies appear again and again", hint=RESUME_LATER))
+            self.stop(
+                ServiceDown(
+                    f"{INCONSISTENT}: surplus copies appear again and again",
+                    reason="hospitals-inconsistent",
+                    hint=RESUME_LATER,
+                )
+            )
             return
         self._doomed = [record for record in records if wider.inventory.may_be_deleted(record, self.batch_id)]
         self._doomed.sort(key=lambda record: record.id)
@@ -322,6 +328,12 @@ class Batch(BatchRows):
     def _activate(self) -> None:
         self._activations += 1
         if self._activations > MOST_PASSES:
-            self.stop(ServiceDown(f"{INCONSISTENT}: the batch does not become active", hint=RESUME_LATER))
+            self.stop(
+                ServiceDown(
+                    f"{INCONSISTENT}: the batch does not become active",
+                    reason="hospitals-inconsistent",
+                    hint=RESUME_LATER,
+                )
+            )
         else:
             self._phase = _Phase.ACTIVATING

@@ -69,11 +69,15 @@ class DirectoryApi:
                 self._session, "GET", f"{self._address}/", headers=_HEADERS, timeout=timeout, broken_off=stop.is_set
             )
         except Stopped:
-            raise Interrupted("stopped while the Directory woke up", hint="dataflows runs resume goes on") from None
+            raise Interrupted(
+                "stopped while the Directory woke up", reason="interrupted", hint="dataflows runs resume goes on"
+            ) from None
         except ServiceDown:
             if time.monotonic() < until:
                 raise
-            raise ServiceDown(f"{SERVICE} did not wake up within {seconds:g} s", hint="try again later") from None
+            raise ServiceDown(
+                f"{SERVICE} did not wake up within {seconds:g} s", reason="hospitals-down", hint="try again later"
+            ) from None
         _refuse_strange(reply, (200,))
         if not isinstance(_parsed(reply), dict):
             raise _not_a_directory("answers in another way than the Directory does")
@@ -173,7 +177,9 @@ def _outcome(reply: Reply, batch_id: str, hospital: Hospital) -> CreateOutcome:
     if status == 400:
         return Unknown("batch_full", lasting=False)
     if status == 408 or status >= 500:
-        return Unknown(f"answered_{status}", error=ServiceDown(f"{SERVICE} answered {status}", hint=""))
+        return Unknown(
+            f"answered_{status}", error=ServiceDown(f"{SERVICE} answered {status}", reason="hospitals-down", hint="")
+        )
     raise _no_access(status) if status in (401, 403) else _not_a_directory(f"answered a create with {status}")
 
 
@@ -236,26 +242,30 @@ def _refuse_strange(reply: Reply, usual: Sequence[int]) -> None:
         raise _no_access(reply.status)
     if reply.status not in usual:
         if reply.status >= 500:
-            raise ServiceDown(f"{SERVICE} answered {reply.status}", hint="try again later")
+            raise ServiceDown(f"{SERVICE} answered {reply.status}", reason="hospitals-down", hint="try again later")
         raise _not_a_directory(f"answered {reply.status}")
 
 
 def _unreadable() -> ServiceDown:
     return ServiceDown(
         f"{SERVICE} gave an answer that cannot be read",
+        reason="hospitals-down",
         hint="try again later; check EXTERNAL_API_BASE_URL",
     )
 
 
 def _no_access(status: int) -> AccessRefused:
     return AccessRefused(
-        f"{SERVICE} refuses access ({status})", hint="it wants no login: is there a proxy or a firewall in between?"
+        f"{SERVICE} refuses access ({status})",
+        reason="hospitals-access",
+        hint="it wants no login: is there a proxy or a firewall in between?",
     )
 
 
 def _not_a_directory(what: str) -> DataflowsError:
     return SettingUnusable(
         f"EXTERNAL_API_BASE_URL does not lead to the Hospital Directory: it {what}",
+        reason="hospitals-address",
         hint="check the address, its path too",
     )
 
@@ -290,7 +300,9 @@ def refuse_another_directory(settings: Settings, address: str) -> None:
     settings.require("EXTERNAL_API_BASE_URL")
     if directory_address(address) != directory_address(str(settings.external_api_base_url)):
         raise SettingUnusable(
-            f"that run was for the Directory at {address}", hint="set EXTERNAL_API_BASE_URL to that address"
+            f"that run was for the Directory at {address}",
+            reason="hospitals-other-directory",
+            hint="set EXTERNAL_API_BASE_URL to that address",
         )
 
 

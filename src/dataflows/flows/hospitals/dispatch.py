@@ -277,6 +277,7 @@ class Dispatcher:
         if self._outage.is_out and self.halted is None:
             self.halted = ServiceDown(
                 f"{why} (the last {self._outage.count} requests in a row had no answer)",
+                reason="hospitals-no-answer",
                 hint="what was sent is known or found out later: dataflows runs resume",
             )
 

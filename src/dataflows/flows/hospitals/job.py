@@ -102,7 +102,9 @@ def _checked(validation: Validation, run: Run, *, skip_invalid: bool) -> Iterato
     if not validation.is_valid and (validation.refused or not skip_invalid):
         count = validation.problem_count
         raise BadInput(
-            f"the file has {count} error{'s' * (count != 1)}, so none of its rows is sent", hint=_hint(validation)
+            f"the file has {count} error{'s' * (count != 1)}, so none of its rows is sent",
+            reason="csv-errors",
+            hint=_hint(validation),
         )
 
 
@@ -132,10 +134,15 @@ class OtherVersions:
         for left in self._found():
             short = left.run_id[:8]
             if left.alive:
-                raise AlreadyRunning(f"run {short} is at work on this file as it was before", hint="wait for its end")
+                raise AlreadyRunning(
+                    f"run {short} is at work on this file as it was before",
+                    reason="already-running",
+                    hint="wait for its end",
+                )
             if not self.options.replace:
                 raise BadInput(
                     f"run {short} of this file, as it was before, is unfinished; nothing was sent",
+                    reason="hospitals-earlier-run",
                     hint=f"remove what it created: add --replace; or finish it: dataflows runs resume {short}",
                 )
 
@@ -149,10 +156,11 @@ class OtherVersions:
             if done.live:
                 raise BadInput(
                     f"run {short} of this file, as it was before, is active at the Directory; nothing was sent",
+                    reason="hospitals-earlier-run",
                     hint=f"keep its hospitals: dataflows runs abandon {short}; to remove them add --delete-active",
                 )
             self.uploads.close(left.run_id, done.state)
-            yield Warned(f"run {short} abandoned, {done.deleted} records removed")
+            yield Warned(f"run {short} abandoned, {done.deleted} records removed", reason="hospitals-repaired")
 
     def _found(self) -> list[Leftover]:
         if self.options.resumed and not self.options.replace:

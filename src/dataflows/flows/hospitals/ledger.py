@@ -90,6 +90,7 @@ class BatchStore:
                 if mine != (target,) and is_running(self._data_dir, COMMAND, target):
                     raise AlreadyRunning(
                         f"run {run[:8]} is at work on a batch of this file",
+                        reason="already-running",
                         hint="wait for its end, or: dataflows runs list",
                     )
 

@@ -256,7 +256,11 @@ class UploadPlanner:
         """
         self._rounds += 1
         if self._rounds > MOST_ROUNDS:
-            raise ServiceDown(f"{INCONSISTENT}: hospitals vanish as often as they are created", hint=RESUME_LATER)
+            raise ServiceDown(
+                f"{INCONSISTENT}: hospitals vanish as often as they are created",
+                reason="hospitals-inconsistent",
+                hint=RESUME_LATER,
+            )
         plan, batches = self._plan, self._uploads.batches
         if self._is_new and plan.again:
             plan.number = self._next_occurrence(inventory)
@@ -306,6 +310,7 @@ class UploadPlanner:
             raise BadInput(
                 f"the Directory holds {inventory.total:,} hospitals and keeps {MOST_KEPT:,}:"
                 f" {more:,} more would make it forget the oldest",
+                reason="hospitals-full",
                 hint="remove hospitals there that nobody wants, or send fewer rows",
             )
 

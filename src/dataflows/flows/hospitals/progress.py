@@ -90,6 +90,7 @@ class ProgressReporter:
             yield Warned(
                 f"{len(rows)} row{'s' * (len(rows) != 1)} of this file came there by somebody else too in the same"
                 f" moments: row {named}",
+                reason="hospitals-doubled",
                 hint="nothing that is live was removed; look which of the two is to stay",
             )
 
@@ -128,12 +129,16 @@ def _row(entry: BatchEntry, batch: Batch, reason: str) -> Event:
 def _remarks(batch: Batch) -> Iterator[Warned]:
     if batch.deleted:
         plural = "s" * (batch.deleted != 1)
-        yield Warned(f"{batch.deleted} surplus cop{'ies' if plural else 'y'} removed from batch {batch.batch_id[:8]}")
+        yield Warned(
+            f"{batch.deleted} surplus cop{'ies' if plural else 'y'} removed from batch {batch.batch_id[:8]}",
+            reason="hospitals-repaired",
+        )
     if batch.left_alone:
         ids = ", ".join(map(str, sorted(batch.left_alone)[:5]))
         yield Warned(
             f"surplus copies are left in batch {batch.batch_id[:8]}, since they are active or share their id with"
             f" another hospital: record {ids}",
+            reason="hospitals-surplus",
             hint="look at these records at the Directory, and remove by hand what is not wanted",
         )
 

@@ -195,6 +195,7 @@ def foreign(records: Sequence[DirectoryRecord], batch_id: str) -> ForeignRecord:
     shown = ", ".join(str(record.id) for record in records[:5])
     return ForeignRecord(
         f"the Directory's batch {batch_id} holds what is no row of this file: record {shown}",
+        reason="hospitals-foreign-record",
         hint="nothing was changed there; find out who created it, remove it, then resume",
     )
 
@@ -202,6 +203,7 @@ def foreign(records: Sequence[DirectoryRecord], batch_id: str) -> ForeignRecord:
 def another_client(batch_id: str) -> AnotherClient:
     return AnotherClient(
         f"somebody else is creating records in batch {batch_id}: the same file, on another machine?",
+        reason="hospitals-other-client",
         hint="let the other one end, then: dataflows runs resume, which puts right what is there twice",
     )
 
@@ -209,6 +211,7 @@ def another_client(batch_id: str) -> AnotherClient:
 def rows_refused(count: int) -> RowsRefused:
     return RowsRefused(
         f"{SERVICE} refuses {count} row{'s' * (count != 1)}, so their batch stays inactive",
+        reason="hospitals-rows-refused",
         hint="correct the file and run it with --replace, or activate the others: the same command with --skip-invalid",
     )
 
@@ -218,11 +221,16 @@ def never_created(entries: Sequence[BatchEntry]) -> ServiceDown:
     answers = {entry.code or "" for entry in entries}
     status = answers.pop().removeprefix("answered_") if len(answers) == 1 else ""
     if not status.isdigit():
-        return ServiceDown(f"{INCONSISTENT}: rows stay missing however often they are sent", hint=RESUME_LATER)
+        return ServiceDown(
+            f"{INCONSISTENT}: rows stay missing however often they are sent",
+            reason="hospitals-inconsistent",
+            hint=RESUME_LATER,
+        )
     named = ", ".join(str(entry.row.number) for entry in entries[:ROWS_NAMED])
     more = f" and {len(entries) - ROWS_NAMED} more" if len(entries) > ROWS_NAMED else ""
     return ServiceDown(
         f"{SERVICE} answers {status} whenever row {named}{more} of the file is sent",
+        reason="hospitals-row-unanswered",
         hint="ask who runs the Directory what it has against that row, or leave it out; then: dataflows runs resume",
     )
 

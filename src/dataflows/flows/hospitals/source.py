@@ -119,7 +119,9 @@ class CsvSource:
         after = os.fstat(self._file.fileno())
         if (after.st_size, after.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns):
             raise BadInput(
-                f"{self._path} was changed while it was read", hint="wait until it is written, then try again"
+                f"{self._path} was changed while it was read",
+                reason="csv-file",
+                hint="wait until it is written, then try again",
             )
 
 
@@ -185,16 +187,26 @@ def _opened(path: Path) -> BinaryIO:
 
 def _refuse_special(path: Path, found: os.stat_result) -> None:
     if stat.S_ISDIR(found.st_mode):
-        raise BadInput(f"{path} is a folder", hint="name the CSV file in it")
+        raise BadInput(f"{path} is a folder", reason="csv-file", hint="name the CSV file in it")
     if not stat.S_ISREG(found.st_mode):
-        raise BadInput(f"{path} is not a file but a pipe or a device", hint="save the rows as a CSV file first")
+        raise BadInput(
+            f"{path} is not a file but a pipe or a device", reason="csv-file", hint="save the rows as a CSV file first"
+        )
 
 
 def _unreadable(path: Path, error: Exception) -> BadInput:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return BadInput(f"there is no file {path}", hint="check the path; a relative one begins at the working folder")
+        return BadInput(
+            f"there is no file {path}",
+            reason="csv-file",
+            hint="check the path; a relative one begins at the working folder",
+        )
     if isinstance(error, PermissionError):
         hint = "check the rights of this account" + ("; close it in other programs" if sys.platform == "win32" else "")
-        return BadInput(f"{path} may not be read", hint=hint)
+        return BadInput(f"{path} may not be read", reason="csv-file", hint=hint)
     reason = error.strerror if isinstance(error, OSError) else None
-    return BadInput(f"{path} cannot be read ({reason or 'not a path'})", hint="check the path and the disk")
+    return BadInput(
+        f"{path} cannot be read ({reason or 'not a path'})",
+        reason="file-unreadable",
+        hint="check the path and the disk",
+    )

@@ -284,6 +284,7 @@ class CopyFolder:
     def _unusable(self) -> BadInput:
         return BadInput(
             f"the kept copy of the rows is missing or damaged in {self._folder}",
+            reason="batch-copy-missing",
             hint="run the command again with the file: what is at the Directory is found again",
         )
 

@@ -45,7 +45,9 @@ def mailed(settings: Settings, run: Run, news: Callable[[], Notice | None]) -> I
         if result.is_safe:
             notice.sent()
     if result.why:
-        yield Warned(f"a mail was not sent: {result.why}", hint="it is tried again by the next run")
+        yield Warned(
+            f"a mail was not sent: {result.why}", reason="news-not-sent", hint="it is tried again by the next run"
+        )
 
 
 def published(
@@ -59,9 +61,16 @@ def published(
     run.report["events"] = {"published": drained.published, "waiting": drained.waiting}
     if drained.refused:
         what = "patients" if topic == "patient-events" else "therapists"
-        yield Warned(f"{drained.refused} events are refused by the brokers; those of the same {what} wait")
+        yield Warned(
+            f"{drained.refused} events are refused by the brokers; those of the same {what} wait",
+            reason="news-not-sent",
+        )
     if drained.why and not run.stop.is_set():
-        yield Warned(f"events were not published: {drained.why}", hint="they are tried again by the next run")
+        yield Warned(
+            f"events were not published: {drained.why}",
+            reason="news-not-sent",
+            hint="they are tried again by the next run",
+        )
 
 
 def summary(states: Sequence[str], news: Sequence[str]) -> str:

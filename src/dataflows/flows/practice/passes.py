@@ -130,7 +130,10 @@ class ImportPass(ABC, Generic[OptionsT]):
         with translated():
             current = is_current(engine)
         if not current:
-            yield Warned("the practice database would be made, or brought to the newest version of its tables")
+            yield Warned(
+                "the practice database would be made, or brought to the newest version of its tables",
+                reason="practice-database-new",
+            )
             engine.dispose()
             engine = _nowhere()
         with ExitStack() as stack:

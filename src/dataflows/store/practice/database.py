@@ -142,6 +142,7 @@ def open_engine(settings: Settings, *, as_it_is: bool = False) -> sa.Engine:
     if engine.dialect.name not in ("postgresql", "sqlite"):
         raise SettingUnusable(
             f"{SETTING} names a database of a kind that is not supported here",
+            reason="database-url",
             hint="use postgresql+psycopg://user:password@host/database, or sqlite:///C:/data/practice.db",
         )
     if engine.dialect.name == "sqlite":

@@ -70,6 +70,7 @@ def _newer(version: str) -> SettingUnusable:
     """Return the error for a database whose schema is of a version that this program does not know."""
     return SettingUnusable(
         f"the practice database was written by a newer version of dataflows (schema {version})",
+        reason="practice-database-newer",
         hint="install that version again, or let IMPORT_DATABASE_URL name another database",
     )
 
@@ -123,5 +124,6 @@ def _refuse_strangers(connection: sa.Connection, version: str | None) -> None:
     if strangers:
         raise SettingUnusable(
             f"the database has tables of another program with the names of ours: {', '.join(strangers)}",
+            reason="practice-tables-foreign",
             hint="let IMPORT_DATABASE_URL name a database, or a schema (options=-csearch_path=name), of its own",
         )

@@ -166,7 +166,7 @@ class BucketClient:
         except _vanished():
             pass
         if data is None:
-            raise Vanished("the object was deleted or replaced meanwhile")
+            raise Vanished("the object was deleted or replaced meanwhile", reason="object-gone")
         if wanted.crc32c and _crc32c(data) != wanted.crc32c:  # an answer without a checksum would pass the library
             raise damaged()
         return data
@@ -224,6 +224,7 @@ class PatientBucket:
         if self.unanswered and self._why is not None:
             raise ServiceDown(
                 f"the bucket does not answer (the last {self.unanswered} objects in a row): {self._why.message}",
+                reason="bucket-no-answer",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint --target bucket",
             )
 

@@ -24,7 +24,11 @@ def emptiness(engine: sa.Engine, copies: BackupFolder, run: Run, post: Callable[
     empty = EmptyDatabase.found(engine, copies, run)
     if empty is not None:
         run.report["empty_database"] = True
-        yield Warned(f"the practice database holds no registration, but {empty.signs}", hint=empty.hint)
+        yield Warned(
+            f"the practice database holds no registration, but {empty.signs}",
+            reason="practice-database-empty",
+            hint=empty.hint,
+        )
 
     def tell(_: TroubleNews) -> bool:
         return empty is None or post(empty.message())  # no mail is needed to say that it is over

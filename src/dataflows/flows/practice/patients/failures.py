@@ -31,19 +31,21 @@ def is_closed(error: DataflowsError) -> bool:
 
 def damaged() -> Damaged:
     """The error for a download with another checksum than the bucket's."""
-    return Damaged("a download does not have the checksum that the bucket says", hint=_LATER)
+    return Damaged("a download does not have the checksum that the bucket says", reason="bucket-no-answer", hint=_LATER)
 
 
 def unreadable() -> ServiceDown:
     """The error for an answer that is none of a bucket's."""
     return ServiceDown(
-        "the bucket gave an answer that cannot be read", hint="check STORAGE_EMULATOR_HOST, or run again later"
+        "the bucket gave an answer that cannot be read",
+        reason="bucket-no-answer",
+        hint="check STORAGE_EMULATOR_HOST, or run again later",
     )
 
 
 def endless() -> ServiceDown:
     """The error for a list that does not come to its end."""
-    return ServiceDown("the bucket's list of objects does not end", hint=_LATER)
+    return ServiceDown("the bucket's list of objects does not end", reason="bucket-no-answer", hint=_LATER)
 
 
 @contextmanager
@@ -85,9 +87,11 @@ def _of_the_library(error: Exception) -> DataflowsError | None:
     from urllib3.exceptions import HTTPError
 
     if isinstance(error, requests.exceptions.RequestException | HTTPError | OSError):
-        return ServiceDown("the bucket did not answer in time or to the end", hint=_LATER)
+        return ServiceDown("the bucket did not answer in time or to the end", reason="bucket-no-answer", hint=_LATER)
     if isinstance(error, ValueError):
-        return SettingUnusable("the bucket's client cannot be set up", hint="check GCS_BUCKET and the credentials")
+        return SettingUnusable(
+            "the bucket's client cannot be set up", reason="bucket-refused", hint="check GCS_BUCKET and the credentials"
+        )
     return unreadable() if _was_raised_by_others(error) else None
 
 
@@ -103,28 +107,34 @@ def _by_status(status: int, wait: float | None, bucket: str) -> DataflowsError:
     if status in (401, 403):
         return AccessRefused(
             f"the bucket answered {status}",
+            reason="bucket-refused",
             hint=f"the account needs {LIST}, {GET} and {DELETE} on {bucket}: dataflows test-endpoint --target bucket",
         )
     if status == 404:
-        return SettingUnusable(f"there is no bucket {bucket}", hint="check GCS_BUCKET")
+        return SettingUnusable(f"there is no bucket {bucket}", reason="bucket-refused", hint="check GCS_BUCKET")
     if status in WORTH_ANOTHER_TRY or status >= 500:
-        return ServiceDown(f"the bucket answered {status}", hint=_LATER, wait=wait)
-    return SettingUnusable(f"the bucket answered {status}", hint="check GCS_BUCKET and STORAGE_EMULATOR_HOST")
+        return ServiceDown(f"the bucket answered {status}", reason="bucket-refused", hint=_LATER, wait=wait)
+    return SettingUnusable(
+        f"the bucket answered {status}", reason="bucket-refused", hint="check GCS_BUCKET and STORAGE_EMULATOR_HOST"
+    )
 
 
 def _of_credentials(error: Exception, bucket: str) -> DataflowsError:
     from google.auth import exceptions as auth
 
     if isinstance(error, auth.TransportError) or getattr(error, "retryable", False):
-        return ServiceDown("Google's token service cannot be reached", hint=_LATER)
+        return ServiceDown("Google's token service cannot be reached", reason="google-credentials", hint=_LATER)
     if isinstance(error, auth.InvalidOperation):  # a 401 to credentials that cannot be renewed
         return _by_status(401, None, bucket)
     if isinstance(error, auth.RefreshError):
         return AccessRefused(
-            "Google does not accept the credentials", hint="make a new key, or check the service account"
+            "Google does not accept the credentials",
+            reason="google-credentials",
+            hint="make a new key, or check the service account",
         )
     return SettingUnusable(
         "there are no usable Google credentials",
+        reason="google-credentials",
         hint="let GOOGLE_APPLICATION_CREDENTIALS name the key file of a service account",
     )
 

@@ -140,7 +140,7 @@ def _validated(section: dict[str, Any]) -> PatientData | NotARegistration:
     except ValidationError as error:
         problems = error.errors(include_input=False, include_context=True, include_url=False)
     broken = dict.fromkeys(f"patient_data.{problem['loc'][0]}: {_rule(problem)}" for problem in problems)
-    return NotARegistration("invalid", "; ".join(broken))
+    return NotARegistration("invalid", "; ".join(broken), reason="registration-invalid")
 
 
 def _rule(problem: Mapping[str, Any]) -> str:

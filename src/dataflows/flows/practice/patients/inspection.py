@@ -33,7 +33,9 @@ def behind(settings: Settings, wanted: str, folder: Path | None = None) -> list[
     """
     if not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST},16}}", wanted.lower()):
         raise WrongUsage(
-            "--show wants a hash, as mails and `runs show` name it", hint="such as --show 3f9a0c1e77b2d845"
+            "--show wants a hash, as mails and `runs show` name it",
+            reason="object-hash",
+            hint="such as --show 3f9a0c1e77b2d845",
         )
     cipher = IdentifierCipher.of(settings.data_dir)
     for source in (_copies(folder), _tracked(settings), _in_the_bucket(settings, folder)):
@@ -42,6 +44,7 @@ def behind(settings: Settings, wanted: str, folder: Path | None = None) -> list[
             return found
     raise WrongUsage(
         "no object has this hash",
+        reason="object-hash",
         hint="hashes are made with a key of the data folder: run this on the same machine with the same DATA_DIR",
     )
 

@@ -91,6 +91,7 @@ def rule(pattern: str | None) -> Rule:
     except re.error:
         raise WrongUsage(
             "--pattern is no regular expression",
+            reason="pattern-unusable",
             hint=r"such as: --pattern 'form-.*_(?P<token>[0-9a-f]+)\.json'; it has to fit the whole name",
         ) from None
 
@@ -266,6 +267,7 @@ def _meaning(error: OSError, folder: Path) -> DataflowsError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return ServiceDown(
             f"no local copy can be written: {os.strerror(error.errno)}",
+            reason="copy-not-written",
             hint=f"make room for {folder}; what is in the bucket stays there until its copy is safe",
         )
     if (of_another := foreign(folder, error, "the folder of local copies")) is not None:
@@ -273,5 +275,6 @@ def _meaning(error: OSError, folder: Path) -> DataflowsError:
     why = os.strerror(error.errno) if error.errno else "no reason is known"
     return SettingUnusable(
         f"the folder of local copies cannot be used: {folder} ({why})",
+        reason="folder-unusable",
         hint="let PATIENT_BACKUP_DIR name a folder that this account may read and write",
     )

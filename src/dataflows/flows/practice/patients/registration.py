@@ -81,7 +81,7 @@ def read(data: bytes, *, max_bytes: int, token: str | None = None) -> Registrati
     document = _document(_unpacked(data, max_bytes))
     section = _section(document, "patient_data")
     if section is None:
-        raise NotARegistration("invalid", "patient_data: is missing")
+        raise NotARegistration("invalid", "patient_data: is missing", reason="registration-invalid")
     fields, extra, warnings = checked(section)
     consent = _section(document, "consent_metadata")
     sent, timestamp = _optional_text(document, "registration_token"), _optional_text(document, "registration_timestamp")
@@ -113,20 +113,24 @@ def _gunzipped(data: bytes, limit: int) -> bytes | NotARegistration:
             size += len(pieces[-1])
             data = member.unconsumed_tail
             if not data and not pieces[-1] and not member.eof:
-                return NotARegistration("not_json", "is a gzip stream without its end")
+                return NotARegistration("not_json", "is a gzip stream without its end", reason="registration-invalid")
     except zlib.error:
-        return NotARegistration("not_json", "is no whole gzip stream")
+        return NotARegistration("not_json", "is no whole gzip stream", reason="registration-invalid")
     return too_large(limit) if size > limit else b"".join(pieces)
 
 
 def without_generation() -> NotARegistration:
     """The error for an object of which the list of the bucket does not say enough to delete it."""
-    return NotARegistration("no_generation", "the bucket's list does not say which version of the object it is")
+    return NotARegistration(
+        "no_generation", "the bucket's list does not say which version of the object it is", reason="object-generation"
+    )
 
 
 def too_large(max_bytes: int) -> NotARegistration:
     """The error for a file above PATIENT_MAX_BYTES."""
-    return NotARegistration("too_large", f"is larger than {max_bytes} bytes (PATIENT_MAX_BYTES)")
+    return NotARegistration(
+        "too_large", f"is larger than {max_bytes} bytes (PATIENT_MAX_BYTES)", reason="registration-invalid"
+    )
 
 
 # --- the document -----------------------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ def _document(data: bytes) -> dict[str, Any]:
     if isinstance(found, NotARegistration):  # raised here, outside the except block: what led to it quotes the file
         raise found
     if not isinstance(found, dict):
-        raise NotARegistration("not_json", "is no JSON object")
+        raise NotARegistration("not_json", "is no JSON object", reason="registration-invalid")
     _refuse_unstorable(found)
     return found
 
@@ -149,14 +153,16 @@ def _parsed(data: bytes) -> Any:
         return json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_number)
     except (UnicodeDecodeError, OutOfBounds) as error:
         if name := NAMES.get(encoding_of([data]) or ""):
-            return NotARegistration("not_json", f"is {name} and not UTF-8")
+            return NotARegistration("not_json", f"is {name} and not UTF-8", reason="registration-invalid")
         if isinstance(error, OutOfBounds):
-            return NotARegistration("unstorable", "is nested too deeply, or has too many values or digits")
-        return NotARegistration("not_json", "is no UTF-8 text")
+            return NotARegistration(
+                "unstorable", "is nested too deeply, or has too many values or digits", reason="registration-invalid"
+            )
+        return NotARegistration("not_json", "is no UTF-8 text", reason="registration-invalid")
     except _Repeated:
-        return NotARegistration("repeated_field", "names a field twice in one object")
+        return NotARegistration("repeated_field", "names a field twice in one object", reason="registration-invalid")
     except (ValueError, RecursionError):
-        return NotARegistration("not_json", "is no JSON")
+        return NotARegistration("not_json", "is no JSON", reason="registration-invalid")
 
 
 class _Repeated(Exception):
@@ -178,9 +184,11 @@ def _refuse_unstorable(value: Any) -> None:
     """NUL and halves of surrogate pairs cannot be stored as text, nor numbers beyond a double as JSON."""
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise NotARegistration("unstorable", "holds a character that no database can store")
+            raise NotARegistration(
+                "unstorable", "holds a character that no database can store", reason="registration-invalid"
+            )
     elif isinstance(value, int | float) and not abs(value) < _TOO_LARGE[type(value)]:
-        raise NotARegistration("unstorable", "holds a number that is too large")
+        raise NotARegistration("unstorable", "holds a number that is too large", reason="registration-invalid")
     elif isinstance(value, Mapping):
         for pair in value.items():
             for inner in pair:
@@ -195,14 +203,14 @@ def _section(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     if found is None:
         return None
     if not isinstance(found, dict):
-        raise NotARegistration("invalid", f"{name}: has to be an object")
+        raise NotARegistration("invalid", f"{name}: has to be an object", reason="registration-invalid")
     return found
 
 
 def _optional_text(document: Mapping[str, Any], name: str) -> str | None:
     found = document.get(name)
     if found is not None and not isinstance(found, str):
-        raise NotARegistration("invalid", f"{name}: has to be text")
+        raise NotARegistration("invalid", f"{name}: has to be text", reason="registration-invalid")
     return found or None
 
 

@@ -63,12 +63,20 @@ class ImportTally:
         """One warning for each kind of oddity."""
         for code, words in _ODDITIES.items():
             if self.oddities[code]:
-                yield Warned(f"{_registrations(self.oddities[code])}: {words}")
+                yield Warned(f"{_registrations(self.oddities[code])}: {words}", reason="registration-oddities")
         if count := self.oddities["unknown_field"]:
             named = ", ".join(sorted(self.unknown)) or "names that are not shown"
-            yield Warned(f"{_registrations(count)}: fields that no column is made for: {named}", "see the column extra")
+            yield Warned(
+                f"{_registrations(count)}: fields that no column is made for: {named}",
+                "see the column extra",
+                reason="registration-oddities",
+            )
         if count := self.oddities["possible_duplicate"]:
-            yield Warned(f"new patients who may be duplicates: {count}", "see the column possible_duplicate")
+            yield Warned(
+                f"new patients who may be duplicates: {count}",
+                "see the column possible_duplicate",
+                reason="registration-oddities",
+            )
 
 
 def _registrations(count: int) -> str:

@@ -60,7 +60,12 @@ class Conflict(ServiceDown):
     code = "conflict"
 
     def __init__(self) -> None:
-        super().__init__("another program writes the same rows of the practice database", hint="run again", wait=0.0)
+        super().__init__(
+            "another program writes the same rows of the practice database",
+            reason="practice-conflict",
+            hint="run again",
+            wait=0.0,
+        )
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,9 @@ class Tracking:
         chosen = [name for name in names(self.engine) if wanted in (name, mark(name))]
         if not chosen or not self.forgive(chosen):
             raise BadInput(
-                "no object of that name or hash has failed", hint="give the hash that a mail or `runs show` names"
+                "no object of that name or hash has failed",
+                reason="object-not-failed",
+                hint="give the hash that a mail or `runs show` names",
             )
 
     # --- what is told -------------------------------------------------------------------------------------------------

@@ -204,7 +204,9 @@ class _AheadReader:
                 for item in entries(source):
                     yield item
                     if item.at % _LOOK_EVERY == _LOOK_EVERY - 1 and self._stop.is_set():
-                        raise Interrupted("stopped in the middle of a file; nothing of it was written")
+                        raise Interrupted(
+                            "stopped in the middle of a file; nothing of it was written", reason="interrupted"
+                        )
                 if source.sha256() != look.sha256:
                     raise Unreadable("changed")
         except OSError:

@@ -89,7 +89,7 @@ def check(paths: Sequence[Path], home: Path | None) -> None:
 
 
 def _missing(path: Path) -> WrongUsage:
-    return WrongUsage(f"there is no such file or folder: {path}", hint="check the path")
+    return WrongUsage(f"there is no such file or folder: {path}", reason="path-missing", hint="check the path")
 
 
 def _absolute(path: Path) -> Path:
@@ -99,11 +99,14 @@ def _absolute(path: Path) -> Path:
 def _needed(home: Path | None) -> Path:
     if home is None:
         raise SettingUnusable(
-            "THERAPIST_IMPORT_DIR is not set", hint="set it, or name files or folders: dataflows therapist-import PATH"
+            "THERAPIST_IMPORT_DIR is not set",
+            reason="setting-missing",
+            hint="set it, or name files or folders: dataflows therapist-import PATH",
         )
     if not home.is_dir():
         raise SettingUnusable(
             f"THERAPIST_IMPORT_DIR is no folder, or cannot be read: {home}",
+            reason="folder-unusable",
             hint="check the path, and that the account that runs this may read it",
         )
     return _absolute(home)

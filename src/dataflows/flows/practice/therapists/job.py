@@ -126,6 +126,7 @@ class _TherapistImport(ImportPass[Options]):
         if self.reporter.suspicious and not self.run.stop.is_set():
             raise MassDeletion(
                 f"too many therapists would be deleted at once: {', '.join(self.reporter.suspicious[:5])}",
+                reason="therapists-mass-delete",
                 hint="look at the scraper; if it is right: dataflows therapist-import --allow-mass-delete",
             )
 
@@ -136,7 +137,11 @@ class _TherapistImport(ImportPass[Options]):
         listing = files.find(self.options.paths, self.settings.therapist_import_dir)
         self.reporter.files.update(seen=len(listing.files), other=len(listing.others))
         if listing.closed:
-            yield Warned(f"{listing.closed} folders cannot be read", hint="let the account that runs this read them")
+            yield Warned(
+                f"{listing.closed} folders cannot be read",
+                reason="folders-unreadable",
+                hint="let the account that runs this read them",
+            )
         choice = choose(listing.files, self._looks)
         with importer.transaction() as connection:
             known = tracking.latest(connection, [one.found.name for one in choice.newest])

@@ -153,16 +153,20 @@ class Reporter:
         for one in figures.first_refused:
             yield Failed(f"{name}#{one.at}", one.code, one.path, known=outcome.known)
         if more := figures.refused - len(figures.first_refused):
-            yield Warned(f"{name}: {more} more entries were refused")
+            yield Warned(f"{name}: {more} more entries were refused", reason="therapists-remarks")
 
     def _remarks(self, outcome: FileOutcome) -> Iterator[Event]:
         if not outcome.figures.remarks:
             return
         self._warned += 1
         if self._warned <= _MOST_WARNINGS:
-            yield Warned(f"{outcome.look.found.name}: {'; '.join(outcome.figures.words())}")
+            yield Warned(
+                f"{outcome.look.found.name}: {'; '.join(outcome.figures.words())}", reason="therapists-remarks"
+            )
         elif self._warned == _MOST_WARNINGS + 1:
-            yield Warned("more files have something to tell: all of it is counted in the report")
+            yield Warned(
+                "more files have something to tell: all of it is counted in the report", reason="therapists-remarks"
+            )
 
     @staticmethod
     def _words(outcome: FileOutcome) -> str:
