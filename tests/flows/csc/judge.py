@@ -134,6 +134,7 @@ class Memory:
         home: where the table was.
         estranged: children that were sent from a table that nothing ties to the one of now.
         shaken: whether a night broke off, or anything else may have left doubts; then a figure may be too high.
+        anew: whether it began over a table that somebody, or it for another receiver, had sent before.
     """
 
     believed: dict[str, Stored | None] = field(default_factory=dict)
@@ -147,6 +148,7 @@ class Memory:
     home: str = ""
     estranged: set[str] = field(default_factory=set)
     shaken: bool = False
+    anew: bool = False
     most_rows: int = 0
 
     def recognises(self, rows: Sequence[Row], given: set[str]) -> bool | None:
@@ -369,7 +371,8 @@ class Night:
         wrong = [*self._unfinished_resets(), *self._children(held, ended), *self._orphans(held, ended)]
         wrong += self._rows(rows)
         untrusted = int(ended.report.get("untrusted", 0))
-        if untrusted and not (self.memory.shaken or self.behind or self.asked.requeue or self.asked.takeover):
+        settled = not (self.memory.shaken or self.memory.anew or self.behind)
+        if untrusted and settled:
             wrong.append(f"{untrusted} children are untrusted, and nothing ever went wrong")
         self.memory.shaken, self.judge.budget = False, 0.0
         self.memory.doubted &= {n for n in held if self.memory.believed.get(n) != held[n]}

@@ -138,9 +138,9 @@ class People(RuleBasedStateMachine):
         judge, rows, held = self.judges[la_code], self.table.rows(), self.service.held(la_code)
         memory = at.memory(la_code)
         if asked.takeover and (at.key_lost or not memory.recognises(rows, judge.given)):
-            at.memories[la_code] = memory = Memory()
+            at.memories[la_code] = memory = Memory(anew=True)
         if asked.requeue:
-            at.memories[la_code] = memory = Memory()
+            at.memories[la_code] = memory = Memory(anew=True)
         known = memory.recognises(rows, self._given()) if not (asked.takeover or asked.requeue) else True
         sent_here = at.receivers.get(self.table.url, set())
         if known and sent_here - {la_code}:
