@@ -377,3 +377,62 @@ def test_the_journal_is_continued_after_a_move_of_data_dir(here: World, tmp_path
     here.environment["DATA_DIR"] = str(tmp_path / "neuer Rechner")
     here.restage(row_id, child(1, mis_child_id="m-9"))
     assert here.submit()["untrusted"] == 0
+
+
+# --- a machine that comes back to its table ---------------------------------------------------------------------------
+
+
+def elsewhere(world: World) -> dict[str, str]:
+    """The settings of another machine that sends the same table to the same receiver."""
+    return {"DATA_DIR": str(world.folder / "other host")}
+
+
+def test_a_machine_that_comes_back_after_another_one_asks_before_it_believes_its_journal(world: World) -> None:
+    """Its journal held B2; the other machine had purged it, and what was staged since would have counted as held."""
+    (first,) = sent(world, 2)
+    world.restage(first, child(1))
+    assert world.submit("--takeover", **elsewhere(world)).code == 0
+    assert not world.held(child(2))
+    world.stage(child(2))
+    refused(world.submit(), FOREIGN)
+
+    assert world.submit("--takeover").code == 0
+    assert world.held(child(1))
+    assert world.held(child(2))
+    assert world.submit().code == 0
+
+
+def test_what_another_tool_sent_and_nobody_sent_again_is_asked_about_once(world: World) -> None:
+    ids = sent(world, 1, 2)
+    lose_the_journal(world)
+    refused(world.submit(), FOREIGN)
+    assert world.submit("--takeover").code == 0
+    for _ in range(2):
+        assert world.submit().code == 0
+    world.restage(ids[0], child(1, mis_child_id="m-9"))
+    assert world.submit()["sent"] == 1
+
+
+def test_a_new_receiver_that_gets_its_children_bit_by_bit_is_asked_about_once(world: World) -> None:
+    sent(world, 1, 2, 3)
+    assert world.submit("--requeue", "--limit", "1", LA_CODE="998").code == 0
+    for _ in range(3):
+        assert world.submit("--limit", "1", LA_CODE="998").code == 0
+
+
+def test_a_journal_that_an_earlier_version_wrote_after_a_takeover_goes_on(world: World) -> None:
+    sent(world, 1, 2)
+    lose_the_journal(world)
+    assert world.submit("--takeover").code == 0
+    older(world, "UPDATE csc_tables SET watched = NULL", "DELETE FROM csc_adopted")
+    for _ in range(2):
+        assert world.submit().code == 0
+
+
+def test_a_dry_run_of_a_machine_that_comes_back_says_so_and_notes_nothing(world: World) -> None:
+    (first,) = sent(world, 2)
+    world.restage(first, child(1))
+    assert world.submit("--takeover", **elsewhere(world)).code == 0
+    ran = world.submit("--dry-run")
+    assert "without --dry-run this would end with 10" in ran.err
+    refused(world.submit(), FOREIGN)

@@ -145,8 +145,6 @@ class People(RuleBasedStateMachine):
         sent_here = at.receivers.get(self.table.url, set())
         if known and sent_here - {la_code}:
             known = None  # another receiver was sent this database: it may ask
-        elif known is False and la_code in sent_here:
-            known = None  # it was sent from this very database before: it need not ask
         night = judge.begins(rows, self.table.url, held, memory, asked)
         options = job.Options(full=not self.partial, workers=1, **_given_options(asked))
         ended = self.service.run(self._settings(at, la_code), options, night, plan, self.table.rows)

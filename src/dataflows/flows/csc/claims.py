@@ -102,6 +102,27 @@ class ClaimedTable:
             rows = list(of_values(db, givers, "c.receipt", list(receipts)))
         return {None if row[0] == self.receiver else f"{row[1]} (LA {row[2]})" for row in rows}
 
+    def is_watched(self) -> bool:
+        """Tell whether it is looked at each night who sent this table last; earlier versions did so once only."""
+        with self._journal.reading() as db:
+            found = db.execute("SELECT watched FROM csc_tables WHERE id = ?", (self.id,)).fetchone()
+        return bool(found and found[0])
+
+    def adopt(self, receipts: Collection[str]) -> None:
+        """Keep receipts that somebody else wrote into this table, and that are no reason to ask again."""
+        with self._journal.transaction() as db:
+            db.execute("DELETE FROM csc_adopted WHERE table_id = ?", (self.id,))
+            db.executemany("INSERT INTO csc_adopted VALUES (?, ?)", [(self.id, receipt) for receipt in receipts])
+            db.execute("UPDATE csc_tables SET watched = 1 WHERE id = ?", (self.id,))
+
+    def knows_any(self, receipts: Collection[str]) -> bool:
+        """Tell whether this journal wrote or adopted one of these receipts."""
+        if self.receivers_of(receipts):
+            return True
+        adopted = "SELECT 1 FROM csc_adopted"
+        with self._journal.reading() as db:
+            return any(of_values(db, adopted, "receipt", list(receipts), " AND table_id = ?", [self.id]))
+
     def note_walk(self, rows: int) -> bool:
         """Note how long the table is; returns whether that is at least half of what is usual.
 
@@ -159,7 +180,11 @@ class ClaimedTable:
     def claim(self) -> None:
         """Note that this table now says what this receiver holds."""
         with self._journal.transaction() as db:
-            db.execute("UPDATE csc_tables SET receiver = ? WHERE id = ?", (self.receiver, self.id))
+            db.execute(
+                "UPDATE csc_tables SET receiver = ?, watched = CASE WHEN receiver IS NULL THEN 1 ELSE watched END"
+                " WHERE id = ?",
+                (self.receiver, self.id),
+            )
 
 
 def _receiver_of(db: sqlite3.Connection, place: Place) -> int:

@@ -93,9 +93,11 @@ def settle_ownership(
         yield from _foreseen(acks, staging)
     elif requeue:
         rows = staging.requeue()  # first: else a kill in between would let the next run believe it was done
+        acks.table.adopt(_newest(staging))
         acks.table.start_anew()
         yield Warned(f"{rows} rows were set to pending; all of them are sent whole", reason="csc-requeued")
     elif takeover:
+        acks.table.adopt(_newest(staging))
         acks.table.take_over()
         yield Warned(
             "this table belongs to this machine's journal now; everything pending is sent whole",
@@ -103,6 +105,8 @@ def settle_ownership(
         )
     else:
         _require_own(acks, staging)
+        if not acks.table.is_watched():  # known to an earlier version, which did not look again
+            acks.table.adopt(_newest(staging))
 
 
 def _foreseen(acks: Acknowledgements, staging: StagingTable) -> Iterator[Event]:
@@ -117,7 +121,7 @@ def _foreseen(acks: Acknowledgements, staging: StagingTable) -> Iterator[Event]:
 def _require_own(acks: Acknowledgements, staging: StagingTable) -> None:
     if former := acks.table.former_receiver():
         raise _another_receiver(former)
-    if acks.table.claimed():
+    if acks.table.claimed() and not _was_sent_elsewhere(acks, staging):
         return
     shown = False
     for receipts in _receipts(staging):
@@ -133,6 +137,23 @@ def _require_own(acks: Acknowledgements, staging: StagingTable) -> None:
             reason="csc-foreign-receipts",
             hint=_WAYS_ON,
         )
+
+
+def _was_sent_elsewhere(acks: Acknowledgements, staging: StagingTable) -> bool:
+    """Tell whether the newest rows show receipts, and none that this journal wrote or adopted.
+
+    Then another machine has sent this table since, and what this journal knows may be of long ago.
+    """
+    newest = _newest(staging) if acks.table.is_watched() else set()
+    return bool(newest) and not acks.table.knows_any(newest)
+
+
+def _newest(staging: StagingTable) -> set[str]:
+    """Return the receipts that the newest rows show; a look that costs the same however long the table is."""
+    columns = staging.table.c
+    newest = sa.select(columns.id, columns.api_response, columns.submission_status).order_by(columns.id.desc())
+    page = staging.look(newest.limit(_PAGE))
+    return {row[1].rstrip() for row in page if row[1] and _is_receipt(row[1], row[2])}
 
 
 def _another_receiver(former: str) -> SettingUnusable:

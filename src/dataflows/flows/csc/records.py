@@ -58,6 +58,12 @@ SCHEMA = (
     )
     """,
     "ALTER TABLE csc_children ADD COLUMN shared INTEGER",  # the receipt was given to several children; NULL: not known
+    """
+    ALTER TABLE csc_tables ADD COLUMN watched INTEGER;
+    CREATE TABLE csc_adopted (
+        table_id INTEGER NOT NULL, receipt TEXT NOT NULL, PRIMARY KEY (table_id, receipt)
+    ) WITHOUT ROWID
+    """,
 )
 
 
