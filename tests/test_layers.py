@@ -56,7 +56,10 @@ STORES = {
     ("csc_children", "csc_shown"): {
         *("flows/csc/records.py", "flows/csc/acknowledgements.py", "flows/csc/claims.py"),
     },
-    ("csc_receivers", "csc_tables", "csc_walks", "csc_keys", "csc_adopted"): {"flows/csc/records.py", "flows/csc/claims.py"},
+    ("csc_receivers", "csc_tables", "csc_walks", "csc_keys", "csc_adopted"): {
+        "flows/csc/records.py",
+        "flows/csc/claims.py",
+    },
     ("csc_named", "csc_later", "csc_former", "csc_purges"): {"flows/csc/scratch.py"},
     ("hospital_directories",): {"flows/hospitals/ledger.py"},
     ("hospital_rows", "hospital_batches"): {"flows/hospitals/ledger.py", "flows/hospitals/uploads.py"},

@@ -87,9 +87,24 @@ def test_the_hospitals(call: Call, name: str, code: int, words: str) -> None:
 def test_the_registration(call: Call, name: str, code: int, words: str) -> None:
     (file,) = (SAMPLES / name).iterdir()
     with Sandbox() as box:
-        box.bucket.put(file.name, file.read_bytes())
+        assert call("sandbox", "put", str(file), **box.settings())[0] == 0
         ended = call("patient-import", **box.settings())
     assert (ended[0], words in ended[1]) == (code, True), ended[1]
+
+
+@pytest.mark.parametrize("where", ["https://storage.example.org", ""])
+def test_a_bucket_that_is_no_sandbox_here_is_never_written_to(call: Call, where: str) -> None:
+    code, said = call("sandbox", "put", str(SAMPLES / "child.json"), STORAGE_EMULATOR_HOST=where, GCS_BUCKET="b")
+    assert (code, "[sandbox-not-named]" in said) == (10, True)
+
+
+def test_what_cannot_be_put_into_the_sandbox_says_why(call: Call) -> None:
+    with Sandbox() as box:
+        code, said = call("sandbox", "put", str(SAMPLES / "nothing.json"), **box.settings())
+        assert (code, "cannot be read" in said) == (14, True)
+        box.bucket.faults.set(error_next=5)
+        code, said = call("sandbox", "put", str(SAMPLES / "child.json"), **box.settings())
+        assert (code, "did not take child.json" in said) == (14, True)
 
 
 @pytest.mark.parametrize(

@@ -7,24 +7,28 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import quote, urlsplit
 
 import typer
 
 from dataflows.cli.options import Invocation, epilog, invocation, on_signals
-from dataflows.errors import ExitCode, WrongUsage
+from dataflows.errors import BadInput, ExitCode, SettingUnusable, WrongUsage
 
 if TYPE_CHECKING:
     from dataflows.sandbox.server import Sandbox
+    from dataflows.settings import Settings
 
 COMMAND = "sandbox"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LARGEST_OBJECT = 20_000_000  # bytes; more than any registration
 _MARK = "# Points dataflows at its sandbox. Written by: dataflows sandbox --write-env"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        COMMAND,
+    """Add the command, and what puts objects into the bucket of a running one."""
+    group = typer.Typer(invoke_without_command=True)
+    group.callback(
         epilog=epilog(
             "dataflows sandbox --write-env sandbox.env",
             "dataflows sandbox --port 8500 --latency-ms 200 --lost-answer-share 0.1",
@@ -32,6 +36,14 @@ def register(app: typer.Typer) -> None:
             codes=_CODES,
         ),
     )(sandbox)
+    group.command(
+        "put",
+        epilog=epilog(
+            "dataflows --env-file sandbox.env sandbox put samples/registration/*.json",
+            codes=(*_CODES, ExitCode.SETTINGS, ExitCode.SERVICE_DOWN, ExitCode.BAD_INPUT),
+        ),
+    )(put)
+    app.add_typer(group, name=COMMAND)
 
 
 def sandbox(
@@ -122,6 +134,8 @@ def sandbox(
     the settings that point the commands at it, and runs until Ctrl-C. Under /_sandbox you can see what has arrived
     and change faults while it runs.
     """
+    if context.invoked_subcommand is not None:
+        return
     call = invocation(context).begin(COMMAND)
     _refuse_to_overwrite(write_env)
     from dataflows.flows.csc.schema import load_schema
@@ -208,6 +222,60 @@ def _announce(call: Invocation, box: Sandbox, write_env: Path | None) -> None:
 
 def _env_text(settings: Mapping[str, str]) -> str:
     return "\n".join([_MARK, *(f"{name}={value}" for name, value in settings.items()), ""])
+
+
+def put(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", readable=False, help="What to put there.")],
+) -> None:
+    """Put files into the bucket of a running sandbox, under their own names.
+
+    The env file that `sandbox --write-env` wrote says where it is. A bucket that is not on this machine is never
+    written to.
+    """
+    call = invocation(context).begin("sandbox put")
+    settings = call.settings()
+    where = urlsplit(settings.storage_emulator_host or "")
+    if where.hostname not in _LOOPBACK or not settings.gcs_bucket:
+        raise SettingUnusable(
+            "STORAGE_EMULATOR_HOST and GCS_BUCKET name no sandbox on this machine",
+            reason="sandbox-not-named",
+            hint="start one with: dataflows sandbox --write-env sandbox.env; then name that file with --env-file",
+        )
+    for file in files:
+        _upload(settings, where.geturl(), file)
+    raise typer.Exit(call.output.ended(f"{len(files)} object{'s' * (len(files) != 1)} in {settings.gcs_bucket}"))
+
+
+def _upload(settings: Settings, where: str, file: Path) -> None:
+    """Put one file into the bucket under its own name.
+
+    Raises:
+        BadInput: it cannot be read, is too large, or the sandbox does not take it.
+        ServiceDown: no sandbox answers.
+    """
+    from dataflows.remote.session import make_session, send
+
+    try:
+        if file.stat().st_size > _LARGEST_OBJECT:
+            raise BadInput(f"{file.name} is too large for the bucket", reason="sandbox-put", hint="put a smaller file")
+        data = file.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"{file} cannot be read ({error.strerror})", reason="sandbox-put", hint="check the name of the file"
+        ) from None
+    session = make_session(settings)
+    try:
+        path = f"/upload/storage/v1/b/{settings.gcs_bucket}/o?uploadType=media&name={quote(file.name, safe='')}"
+        reply = send(session, "POST", where + path, headers={"Content-Type": "application/json"}, body=data)
+    finally:
+        session.close()
+    if reply.status != 200:
+        raise BadInput(
+            f"the sandbox did not take {file.name}: it answered {reply.status}",
+            reason="sandbox-put",
+            hint="put it under another name",
+        )
 
 
 def _refuse_to_overwrite(write_env: Path | None) -> None:
