@@ -20,6 +20,7 @@ from dataflows.cli import (
     diagnostics,
     hospitals_bulk,
     patient_import,
+    person,
     runs,
     sandbox,
     schedule,
@@ -34,12 +35,12 @@ from dataflows.store.umask import closed_to_others
 PROGRAM = "dataflows"
 _COMMANDS = (
     *(cqc_fetch, hospitals_bulk, patient_import, therapist_import, csc_submit),
-    *(diagnostics, runs, serve, schedule, sandbox, demo),
+    *(diagnostics, runs, person, serve, schedule, sandbox, demo),
 )
 
 _ORDER = (
     *("cqc-fetch", "hospitals-bulk", "patient-import", "therapist-import", "csc-submit"),
-    *("test-db", "test-endpoint", "test-schema", "runs", "serve", "schedule", "sandbox", "demo"),
+    *("test-db", "test-endpoint", "test-schema", "runs", "person", "serve", "schedule", "sandbox", "demo"),
 )
 
 

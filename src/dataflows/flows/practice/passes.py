@@ -107,7 +107,7 @@ class ImportPass(ABC, Generic[OptionsT]):
 
     def _engine(self) -> sa.Engine:
         if self.options.dry_run and is_missing(self.settings):
-            return _nowhere()
+            return nowhere()
         return open_engine(self.settings)
 
     def _import(self, engine: sa.Engine) -> Iterator[Event]:
@@ -132,7 +132,7 @@ class ImportPass(ABC, Generic[OptionsT]):
         if not current:
             yield Warned("the practice database would be made, or brought to the newest version of its tables")
             engine.dispose()
-            engine = _nowhere()
+            engine = nowhere()
         with ExitStack() as stack:
             stack.callback(engine.dispose)
             if self.rehearses_alone:
@@ -142,7 +142,7 @@ class ImportPass(ABC, Generic[OptionsT]):
             yield from self.remarks()
 
 
-def _nowhere() -> sa.Engine:
+def nowhere() -> sa.Engine:
     """A database of its own that is forgotten: nothing is known, and nothing is written."""
     engine = sa.create_engine("sqlite://", hide_parameters=True, poolclass=sa.StaticPool)
     migrate(engine)

@@ -90,6 +90,16 @@ class BackupFolder:
                 settle(self.quarantine)
                 settle(self.folder)
 
+    def remove(self, path: Path) -> bool:
+        """Remove a copy, and the reasons beside it; returns whether it is gone."""
+        try:
+            for one in (path, path.with_name(f"{path.name}{_REASON}")):
+                one.unlink(missing_ok=True)
+            settle(path.parent)
+        except OSError:
+            return False
+        return True
+
     def _is_free(self, file: str, data: bytes) -> bool:
         """Whether no other bytes have this name."""
         places = (self.folder / file, self.quarantine / file)
@@ -106,6 +116,16 @@ def files_in(folder: Path) -> list[Path]:
         found = [path for path in folder.iterdir() if path.suffix.lower() == ".json" and path.is_file()]
         copies = [path for path in found if not path.name.endswith(_REASON) and not path.name.startswith(".")]
         return sorted(copies, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def all_files_in(folder: Path) -> list[Path]:
+    """Every file of a folder of copies but the reasons, whatever it is called; of one that is not there none.
+
+    Raises as ``files_in``.
+    """
+    with _explained(folder):
+        found = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+        return sorted(path for path in found if not path.name.endswith(_REASON))
 
 
 def read_copy(file: Path) -> tuple[ListedObject, str | None, bytes]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from dataflows.events import Event, Planned, Step
 from dataflows.flows.practice import passes
+from dataflows.flows.practice.erasures import Erasures, said_of_erasures
 from dataflows.flows.practice.passes import UNANSWERED_IN_A_ROW, ImportPass, Job, Notice, target
 from dataflows.flows.practice.patients import objects
 from dataflows.flows.practice.patients.bucket import BucketClient, PatientBucket
@@ -83,6 +84,7 @@ class _PatientImport(ImportPass[Options]):
         if not self.options.dry_run:
             self.copies.sweep()
         self.tracking = Tracking.of(engine, self.settings, self.run, may_write, keep=not self.options.dry_run)
+        self.erasures = Erasures.of(engine, self.run)
 
     def work(self) -> Iterator[Event]:
         """Import the local copies, or what is in the bucket."""
@@ -92,7 +94,7 @@ class _PatientImport(ImportPass[Options]):
             BucketClient(settings, tracking.policy, tracking.may_write, self.run.stop.grace_is_over)
         ) as client:
             bucket = PatientBucket(client)
-            intake = kind(bucket, tracking, self.copies, self.report, rule, settings.patient_max_bytes)
+            intake = kind(bucket, tracking, self.copies, self.report, rule, settings.patient_max_bytes, self.erasures)
             if self.options.from_copies is not None:
                 yield from self._from_copies(self.options.from_copies, intake)
                 return
@@ -140,6 +142,7 @@ class _PatientImport(ImportPass[Options]):
     def remarks(self) -> Iterator[Event]:
         """One warning for each kind of oddity."""
         yield from self.report.tally.remarks()
+        yield from said_of_erasures(self.erasures, self.erasures.returned(self.tracking.engine))
 
     def news(self) -> Notice | None:
         """Objects that fail, that were given up or that came right again, since somebody was told."""

@@ -14,6 +14,9 @@ from typing import TypeAlias
 
 from dataflows.errors import DataflowsError, WrongUsage
 
+COPIES = "file:"
+"""What stands in the place of a bucket's name for local copies; no bucket can be called so."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
