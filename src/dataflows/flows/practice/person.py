@@ -145,9 +145,9 @@ class _PersonSearch:
             patients, therapists = self.asked.chosen(fits, {one: seen for one, seen in listed.items() if seen})
             patient = PatientHoldings()
             if patients or not therapists:  # a therapist who was chosen is nobody's namesake among the registrations
-                where = Places(self.copies, bucket, self.settings.gcs_bucket, self.settings.patient_max_bytes)
+                client = bucket if self._has_bucket(connection) else None
+                where = Places(self.copies, client, self.settings.gcs_bucket, self.settings.patient_max_bytes)
                 patient = of_patients.look_for(connection, self.asked, patients, where)
-                self._forgive_no_bucket(connection, patient)
             self.held = _Held(patient, of_therapists.look_for(connection, therapists))
         self.held = replace(self.held, mails=len(unsent.mentioning(self.run.data_dir, self.hashes())))
         self._report()
@@ -192,11 +192,13 @@ class _PersonSearch:
     def _engine(self) -> sa.Engine:
         return nowhere() if is_missing(self.settings) else open_engine(self.settings)
 
-    def _forgive_no_bucket(self, connection: sa.Connection, held: PatientHoldings) -> None:
-        """Where no object was ever seen and no bucket is set up, there is none to look into."""
+    def _has_bucket(self, connection: sa.Connection) -> bool:
+        """Whether there is a bucket to look into: therapists alone need none, and nobody should have to set one up."""
+        settings = self.settings
+        if settings.storage_emulator_host or settings.google_application_credentials:
+            return True
         seen = connection.execute(sa.select(patient_tracking.c.id).limit(1)).first()
-        if seen is None and isinstance(held.out_of_reach.get("bucket"), SettingUnusable):
-            del held.out_of_reach["bucket"]
+        return seen is not None or settings.origin("GCS_BUCKET") != "default"
 
     def _report(self) -> None:
         patient, counts = self.held.patient, self.held.counts()
