@@ -8,16 +8,19 @@ import shutil
 import sqlite3
 import string
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from dataflows.flows.practice.patients.bucket import BucketClient
+from dataflows.runs import clock
 from dataflows.runs.keys import KEY_FILE
 from dataflows.sandbox.server import Sandbox
-from dataflows.store.practice.tables import erasures
-from tests.flows.patients.world import Ran, World, name_of, registration, written
+from dataflows.store.practice.tables import erasures, outbox
+from tests.flows.patients.world import BEGAN, Ran, World, name_of, registration, written
 from tests.flows.people import asking, forget_erasures, left_of
 
 
@@ -225,7 +228,7 @@ def test_an_import_at_work_is_not_disturbed(small: World, monkeypatch: pytest.Mo
     small.arrive(registration())
     codes = []
 
-    def meanwhile(*_: object) -> Any:
+    def meanwhile(*_: Any) -> Any:
         codes.append(asking(small.call, "erase", "--yes", first_name="Max", last_name="Mustermann").code)
         return listed(*_)
 
@@ -290,3 +293,32 @@ def test_what_looks_and_what_erases_is_recorded_without_a_name(small: World) -> 
 def test_a_looking_glass_without_a_database_makes_none(small: World) -> None:
     assert asking(small.call, "find", first_name="Max", last_name="Mustermann").code == 14
     assert not (small.folder / "practice.db").exists()
+
+
+def test_copies_are_kept_for_good_unless_a_setting_bounds_them(small: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = registration(token="4" * 8), registration("Ida", token="5" * 8)
+    small.arrive(old, after=0)
+    small.bucket.put(name_of(new), written(new))
+    small.bucket.put("Kaputt_Max_2025-07-05_66666666.json", b"{}", updated=BEGAN)
+    for _ in range(5):
+        small.bring_in()
+    assert len(small.files()) == 4
+    assert small.bring_in("--dry-run", PATIENT_KEEP_DAYS="30")["copies_removed"] == 0
+    later = datetime.now(UTC) + timedelta(days=20)
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "utc_now", lambda: later)
+        ran = small.bring_in(PATIENT_KEEP_DAYS="10")
+    assert (ran["clock_jumped"], ran["copies_removed"], len(small.files())) == (True, 0, 4)
+    assert small.bring_in(PATIENT_KEEP_DAYS="30")["copies_removed"] == 2
+    assert list(small.files()) == [name_of(new)]
+
+
+def test_events_that_nobody_takes_say_nothing_of_a_person_after_the_days_that_are_set(small: World) -> None:
+    small.arrive(registration())
+    small.bring_in()
+    with small.engine.begin() as connection:
+        connection.execute(sa.update(outbox).values(created_at=datetime.now(UTC) - timedelta(days=8)))
+    small.bring_in()
+    assert small.events[0].payload is not None
+    small.bring_in(OUTBOX_KEEP_DAYS="7")
+    assert small.events[0].payload is None

@@ -90,6 +90,12 @@ class BackupFolder:
                 settle(self.quarantine)
                 settle(self.folder)
 
+    def older_than(self, moment: datetime) -> list[Path]:
+        """The copies, in quarantine too, of objects that were made before. Raises SettingUnusable as ``names``."""
+        files = [path for folder in (self.folder, self.quarantine) for path in all_files_in(folder)]
+        with _explained(self.folder):
+            return [path for path in files if time_of_file(path.stat().st_mtime) < moment]
+
     def remove(self, path: Path) -> bool:
         """Remove a copy, and the reasons beside it; returns whether it is gone."""
         try:

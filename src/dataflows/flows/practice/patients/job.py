@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from dataflows.events import Event, Planned, Step
+from dataflows.events import Event, Planned, Step, Warned
 from dataflows.flows.practice import passes
 from dataflows.flows.practice.erasures import Erasures, said_of_erasures
 from dataflows.flows.practice.passes import UNANSWERED_IN_A_ROW, ImportPass, Job, Notice, target
@@ -102,6 +103,7 @@ class _PatientImport(ImportPass[Options]):
                 yield from emptiness(tracking.engine, self.copies, self.run, self.post)
                 self._forgive()
             yield from self._from_bucket(bucket, intake)
+            yield from self._remove_old_copies()
 
     def _forgive(self) -> None:
         if self.options.retry_dead:
@@ -124,6 +126,17 @@ class _PatientImport(ImportPass[Options]):
             yield intake.take(about, tracked.get((about.name, about.generation)))
         if not self.run.stop.is_set():
             bucket.check()
+
+    def _remove_old_copies(self) -> Iterator[Event]:
+        """Remove copies older than PATIENT_KEEP_DAYS, unless the clock cannot be believed."""
+        days, now = self.settings.patient_keep_days, self.run.clock.now
+        if not days or self.options.dry_run or self.run.clock.jumped or self.run.stop.is_set():
+            return
+        old = self.copies.older_than(now - timedelta(days=days))
+        kept = sum(not self.copies.remove(path) for path in old)
+        self.report.tally.counts["copies_removed"] = len(old) - kept
+        if kept:
+            yield Warned(f"{kept} local copies are older than PATIENT_KEEP_DAYS and could not be removed")
 
     def _from_copies(self, folder: Path, intake: Intake) -> Iterator[Event]:
         yield Step("reading the folder")

@@ -18,6 +18,7 @@ from dataflows.runs.runner import Run
 COUNTS = (
     "seen", "imported", "updated", "superseded", "duplicate_file", "unrecognised", "failed", "dead", "deleted",
     "waiting", "vanished", "erased",
+    "copies_removed",
 )  # fmt: skip
 LISTED = 1_000
 """How many possible duplicates a report lists; the table has them all."""
