@@ -139,7 +139,7 @@ def _confirm(call: Invocation, settings: Settings, asked: PersonAsked) -> None:
         raise outcome.error
     for line in _lines(outcome.report, "held"):
         call.output.note(line)
-    if not typer.confirm("Erase this for good?", err=True):
+    if call.output.ask("Erase this for good? [y/N]").lower() not in ("y", "yes"):
         raise Interrupted("not confirmed: nothing was erased")
 
 
@@ -159,7 +159,7 @@ def _on_terminal() -> bool:
 
 def _prompted(call: Invocation, fields: Mapping[str, str]) -> dict[str, Any]:
     call.output.note("Who is meant? What is typed here is kept nowhere.")
-    return {name: typer.prompt(words, default="", show_default=False, err=True) for name, words in fields.items()}
+    return {name: call.output.ask(words) for name, words in fields.items()}
 
 
 def _read() -> dict[str, Any]:
