@@ -175,6 +175,34 @@ def test_an_older_database_or_an_empty_one_does_not_bring_the_person_back_unseen
     assert small.bring_in("--from-copies", str(small.folder / "restored")).figures("erased", "imported") == [1, 0]
 
 
+def test_a_person_who_is_in_no_database_yet_is_erased_and_known_again(small: World) -> None:
+    body = registration()
+    name = small.arrive(body)
+    small.arrive(registration("Ida", token="7" * 8))
+    ran = asking(small.call, "erase", "--yes", "--json", first_name="Max", last_name="Mustermann")
+    assert (ran.code, ran["erased"]["bucket"], name in small.bucket.objects) == (0, 1, False)
+    small.arrive(body)
+    assert small.bring_in().figures("imported", "erased") == [1, 1]
+    again = asking(small.call, "erase", "--yes", "--json", first_name="Max", last_name="Mustermann")
+    assert (again.code, again["erased"]["bucket"], small.bucket.objects) == (0, 1, {})
+
+
+def test_of_what_could_be_a_namesakes_nothing_is_touched(small: World) -> None:
+    small.arrive(registration())
+    small.bring_in()
+    unreadable = "Mustermann_Max_2025-07-06_88888888.json"
+    other_address = registration(email="other@example.org", geburtsdatum=None, token="9" * 8)
+    small.bucket.put(unreadable, b"no registration")
+    small.bucket.put("form.bin", written(other_address))
+    who = {"first_name": "Max", "last_name": "Mustermann"}
+    found = asking(small.call, "find", "--json", **who)
+    assert (found.code, found["held"]["bucket"], len(found["unclear"])) == (3, 1, 1)  # alone of that name: it is theirs
+    asked = asking(small.call, "find", "--json", **who, date_of_birth="1950-01-01")
+    assert (asked.code, asked["patients"], asked["held"]["bucket"], len(asked["unclear"])) == (3, [], 0, 2)
+    assert asking(small.call, "erase", "--yes", **who, date_of_birth="1950-01-01").code == 3
+    assert len(small.bucket.objects) == 2 and len(small.patients) == 1
+
+
 def test_marks_name_nobody_and_those_of_another_key_are_said(small: World) -> None:
     small.arrive(registration())
     small.bring_in()
