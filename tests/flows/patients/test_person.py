@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from dataflows.flows.practice import person as job
+from dataflows.flows.practice.patients import holdings
 from dataflows.flows.practice.patients.bucket import BucketClient
+from dataflows.remote import unsent
 from dataflows.runs import clock
 from dataflows.runs.keys import KEY_FILE
 from dataflows.sandbox.server import Sandbox
@@ -234,6 +237,52 @@ def test_what_cannot_be_reached_is_said_and_goes_when_it_can(small: World) -> No
     small.environment["STORAGE_EMULATOR_HOST"] = here
     again = asking(small.call, "erase", "--yes", "--json", **who)
     assert (again.code, again["erased"]["bucket"], small.bucket.objects) == (0, 1, {})
+
+
+STEPS = [
+    (holdings, "delete_objects"),
+    (holdings, "delete_copies"),
+    (unsent, "take_out"),
+    (job, "delete"),
+    (job, "compact"),
+]
+
+
+@pytest.mark.parametrize(("place", "name"), STEPS, ids=[name for _, name in STEPS])
+def test_an_erasure_that_breaks_off_brings_nobody_back_and_is_repeated(
+    small: World, monkeypatch: pytest.MonkeyPatch, place: object, name: str
+) -> None:
+    person = Max(small)
+    person.arrives(person.says())
+    person.arrives(person.says(after=5, anrede="Dr."))
+    small.bring_in()
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError(person.words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, broken)
+        assert asking(small.call, "erase", "--yes", **person.who).code == 1
+    person.arrives(person.says(after=5, anrede="Dr."))  # what was sent before, under the same name or another
+    ran = small.bring_in()
+    assert ran["imported"] == 0
+    assert asking(small.call, "erase", "--yes", **person.who).code == 0
+    assert person.remains() == []
+
+
+def test_free_pages_that_an_erasure_could_not_empty_are_emptied_by_the_next_call(small: World) -> None:
+    person = Max(small)
+    person.arrives(person.says())
+    small.bring_in()
+    reader = sqlite3.connect(small.folder / "practice.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM patients").fetchone()
+    for _ in range(2):
+        assert asking(small.call, "erase", "--yes", **person.who).code == 3
+        assert person.remains() != []
+    reader.close()
+    assert asking(small.call, "erase", "--yes", **person.who).code == 14
+    assert person.remains() == []
 
 
 def test_a_row_of_another_program_keeps_the_rows_and_is_said(world: World) -> None:

@@ -40,7 +40,7 @@ __all__ = ["BEYOND", "PersonAsked", "erase", "export", "find", "target"]
 Export = Callable[[Mapping[str, object]], None]
 
 BEYOND = (
-    "backups: of the practice database, of local copies, of DATA_DIR, and archived write-ahead logs of PostgreSQL",
+    "backups of the practice database, of local copies and DATA_DIR; PostgreSQL's write-ahead log and its archive",
     "old generations and soft-deleted objects of the bucket: dataflows test-endpoint --target bucket",
     "events that were published to Kafka, and what was made of them, by the ids of the rows",
     "mail that was sent: keyed hashes and codes, no names",
@@ -48,6 +48,12 @@ BEYOND = (
     "what other people's registrations say of the person",
 )
 """What no command of this program reaches."""
+
+
+class NothingHeld(BadInput):
+    """Nothing is held of anybody who fits."""
+
+    code = "nothing_held"
 
 
 class StillReferred(DataflowsError):
@@ -152,7 +158,7 @@ class _PersonSearch:
         self.held = replace(self.held, mails=len(unsent.mentioning(self.run.data_dir, self.hashes())))
         self._report()
         if not (any(self.held.counts().values()) or patient.out_of_reach or patient.unclear):
-            raise BadInput(
+            raise NothingHeld(
                 "nothing is held of anybody who fits",
                 hint="check the spelling, or leave the e-mail, the date of birth or the postcode away",
             )
@@ -229,11 +235,16 @@ class _PersonErasure(_PersonSearch):
                 migrate(engine)
             if self.copies.folder.is_dir():
                 self.copies.sweep()
-            self.look(engine, bucket)
-            counts = self.held.counts()
+            try:
+                self.look(engine, bucket)
+            except NothingHeld:
+                if not (left := self._compacted(engine)):  # the end of an earlier call that broke off
+                    raise
+                yield from self._left(left)
+                return
             yield Step("erasing")
             lock.check()
-            yield from self._erased(engine, bucket, counts)
+            yield from self._erased(engine, bucket, self.held.counts())
 
     def _erased(self, engine: sa.Engine, bucket: BucketClient, counts: dict[str, int]) -> Iterator[Event]:
         held, left = self.held, dict[str, str]()
@@ -250,12 +261,18 @@ class _PersonErasure(_PersonSearch):
         except DataflowsError as error:
             left["mails"], counts["mails"] = error.message, 0
         self._delete_rows(engine)
-        for number, why in enumerate(compact(engine, (*of_patients.TABLES, *of_therapists.TABLES[:-1])), 1):
-            left[f"free pages {number}"] = why
         self.run.report["erased"] = counts
-        self.run.report["left"] = [{"place": place, "why": why} for place, why in left.items()]
         yield from self.told(counts)
-        yield from (Failed(place, "left", why) for place, why in left.items())
+        yield from self._left({**left, **self._compacted(engine)})
+
+    def _compacted(self, engine: sa.Engine) -> dict[str, str]:
+        """Empty free pages of what was deleted now or before; what could not be, and why."""
+        reasons = compact(engine, (*of_patients.TABLES, *of_therapists.TABLES[:-1]))
+        return {f"free pages {number}": why for number, why in enumerate(reasons, 1)}
+
+    def _left(self, left: Mapping[str, str]) -> Iterator[Event]:
+        self.run.report["left"] = [{"place": place, "why": why} for place, why in left.items()]
+        yield from (Failed(place, "left", why, known=True) for place, why in left.items())
 
     def _mark(self, engine: sa.Engine) -> None:
         signs = [*self.held.patient.signs(), *self.held.therapist.signs()]
