@@ -68,7 +68,7 @@ WHO = ("Ida", "Beispiel", "", "", "")
 def test_it_asks_who_is_meant_and_says_how_much_there_is(database: sa.Engine, tmp_path: Path) -> None:
     code, out, shown = typed(tmp_path, "find", lines=WHO)
     assert code == 0
-    assert out.startswith("held: 1 patients\npatients: row 1\nnot reached: backups")
+    assert out.startswith("held: patients: 1\npatients: row 1\nnot reached: backups")
     assert "First name: " in shown and "Date of birth, YYYY-MM-DD" in shown
     assert "Beispiel" not in out
 
@@ -77,5 +77,5 @@ def test_it_asks_who_is_meant_and_says_how_much_there_is(database: sa.Engine, tm
 def test_it_erases_after_a_yes_only(database: sa.Engine, tmp_path: Path, answer: str, code: int, left: int) -> None:
     ended, _, shown = typed(tmp_path, "erase", lines=(*WHO, answer))
     assert (ended, count(database)) == (code, left)
-    assert "held: 1 patients" in shown and "Erase this for good? [y/N]" in shown
+    assert "held: patients: 1" in shown and "Erase this for good? [y/N]" in shown
     assert ("not confirmed: nothing was erased" in shown) is (answer == "n")

@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 
 COMMAND = "person"
 _MOST = 10_000  # bytes of stdin
+_PLACES = {
+    "patient_registrations": "registrations",
+    "patient_consents": "consents",
+    "patient_tracking": "tracked objects",
+    "copies": "local copies",
+    "quarantine": "copies in quarantine",
+    "bucket": "objects in the bucket",
+    "therapist_locations": "further listings",
+    "therapist_changes": "noted changes",
+    "events": "events in the outbox",
+    "mails": "mails with a keyed hash",
+}
+"""Places in an operator's words, where their names in the report are others."""
 _CODES = tuple(code for code in ExitCode if code is not ExitCode.ALL_FAILED)
 
 Patient = Annotated[
@@ -191,12 +204,12 @@ def _lines(report: Report, word: str) -> list[str]:
     told: dict[str, Any] = dict(report)
     places = told.get("erased", told.get("held")) or {}
     word = "would erase" if told.get("dry_run") else word
-    lines = [f"{word}: {count} {place.replace('_', ' ')}" for place, count in places.items() if count]
+    lines = [f"{word}: {_PLACES.get(place, place)}: {count}" for place, count in places.items() if count]
     lines += [f"{kind}: row {', '.join(map(str, told[kind]))}" for kind in ("patients", "therapists") if told.get(kind)]
     lines += [f"not looked at: {one['place']}: {one['why']}" for one in told.get("out_of_reach", ())]
     lines += [f"cannot be told whose: {one}" for one in told.get("unclear", ())]
     lines += [f"left: {one['place']}: {one['why']}" for one in told.get("left", ())]
-    return lines + [f"not reached: {one}" for one in told.get("not_reached", ())]
+    return lines + [f"not reached: {one}" for one in told.get("not_reached", ()) if lines]
 
 
 def _write(path: Path, document: Mapping[str, object]) -> None:
