@@ -29,6 +29,9 @@ from dataflows.flows.csc.receiver import CscApi
 from dataflows.flows.csc.recording import Recorder
 from dataflows.flows.csc.schema import ChildSchema
 from dataflows.flows.csc.sending import BatchSender
+from dataflows.flows.practice import person
+from dataflows.flows.practice.asked import PersonAsked, Seen
+from dataflows.flows.practice.patients import holdings
 from dataflows.runs.journal import Item, Journal
 from dataflows.sandbox import model as sandbox_token
 from dataflows.sandbox import receiver as sandbox_receiver
@@ -549,6 +552,46 @@ def test_a_server_that_quotes_the_row(
         night.table.drop(night.engine)
         night.engine.dispose()
         night.reader.close()
+
+
+# --- people who ask ------------------------------------------------------------------------------------------------
+
+
+def asked(night: Night) -> dict[str, str]:
+    """Who is meant, each word of it a mark."""
+    word = night.canaries.word
+    names = {"first_name": f"{word('asked first name')} Ünï", "last_name": f"O'{word('asked last name')}"}
+    return {
+        **names,
+        "email": f"{word('asked e-mail').lower()}@example.org",
+        "date_of_birth": night.canaries.day("born"),
+    }
+
+
+@pytest.mark.parametrize("what", [["find"], ["export"], ["erase", "--yes"], ["erase", "--dry-run", "--json"]])
+def test_who_is_asked_for_is_kept_nowhere(night: Night, what: list[str]) -> None:
+    from tests.flows.people import asking
+
+    assert asking(night.call, *what, **asked(night)).code == 14
+    assert asking(night.call, *what, **{**asked(night), "date_of_birth": night.canaries.word("no date")}).code == 14
+    assert asking(night.call, *what, **{night.canaries.word("no field"): "x"}).code == 14
+    assert night.leaks() == []
+
+
+@pytest.mark.parametrize("way", ["plainly", "in_a_chain", "in_an_undecodable_way"])
+@pytest.mark.parametrize(("place", "name"), [(PersonAsked, "read"), (PersonAsked, "fits"), (person, "Places")])
+def test_a_bug_that_quotes_who_is_asked_for(
+    night: Night, monkeypatch: pytest.MonkeyPatch, way: str, place: object, name: str
+) -> None:
+    from tests.flows.people import asking
+
+    who = asked(night)
+    monkeypatch.setattr(place, name, globals()[way])
+    if name == "fits":
+        monkeypatch.setattr(holdings, "patients_named", lambda *_: {1: Seen.of(*who.values())})
+    ran = asking(night.call, "find", "--json", **who)
+    assert ran.code == 1, ran.err
+    assert night.leaks() == []
 
 
 # --- bugs ----------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from dataflows.sandbox.synthetic_practice import therapist
 from tests.accounts import any_mask, open_to_others, posix
 from tests.flows.hospitals.world import QUICK
 from tests.flows.patients.world import name_of, registration, written
+from tests.flows.people import on_stdin
 from tests.processes import PATIENCE, Program, until
 from tests.web.served import CSV, TOKEN, Caller
 
@@ -159,6 +160,16 @@ def test_registrations(house: House) -> None:
     assert {"quarantine", "practice.db", "practice.db-wal", "outbox"} <= house.named
     assert any(name.endswith(".eml") for name in house.named)
     assert any(name.endswith(".reason.json") for name in house.named)
+
+
+def test_people_who_ask(house: House) -> None:
+    house.box.bucket.put(name_of(registration()), written(registration()))
+    assert house.run("patient-import") == 0
+    out = house.made / "given" / "out" / "person.json"
+    for command in (["find"], ["export", "--out", str(out)], ["erase", "--yes"]):
+        with on_stdin('{"first_name": "Max", "last_name": "Mustermann"}'):
+            assert house.run("person", *command) == 0
+    assert "person.json" in house.named
 
 
 def test_registrations_in_the_embedded_database_with_a_mail_server_that_is_away(house: House) -> None:

@@ -94,7 +94,9 @@ def test_the_registration(call: Call, name: str, code: int, words: str) -> None:
 
 @pytest.mark.parametrize("where", ["https://storage.example.org", ""])
 def test_a_bucket_that_is_no_sandbox_here_is_never_written_to(call: Call, where: str) -> None:
-    code, said = call("sandbox", "put", str(SAMPLES / "child.json"), STORAGE_EMULATOR_HOST=where, GCS_BUCKET="synthetic-bucket")
+    code, said = call(
+        "sandbox", "put", str(SAMPLES / "child.json"), STORAGE_EMULATOR_HOST=where, GCS_BUCKET="synthetic-b"
+    )
     assert (code, "[sandbox-not-named]" in said) == (10, True)
 
 

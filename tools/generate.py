@@ -46,7 +46,8 @@ Text columns have no length limit; limits are set by validation, so that both da
 in PostgreSQL, and UTC as text in SQLite. Running numbers are `INTEGER PRIMARY KEY` in SQLite.
 
 Give the program's account the right to create tables in its schema. Other programs may read what they like, and
-write the operator's columns of `therapists`. `patient_consents` and `patient_registrations` are only ever added to.
+write the operator's columns of `therapists`. `patient_consents` and `patient_registrations` are only added to, until
+`dataflows person erase` deletes a person's rows.
 `identity_key`, `email_key` and `name_key` are SHA-256 of what was normalised, so that no index holds a name."""
 
 

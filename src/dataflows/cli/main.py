@@ -22,7 +22,19 @@ from dataflows.store.umask import closed_to_others
 PROGRAM = "dataflows"
 _COMMANDS = (
     *("cqc-fetch", "hospitals-bulk", "patient-import", "therapist-import", "csc-submit"),
-    *("test-db", "test-endpoint", "test-schema", "status", "report", "runs", "serve", "schedule", "sandbox", "demo"),
+    *(
+        "test-db",
+        "test-endpoint",
+        "test-schema",
+        "status",
+        "report",
+        "runs",
+        "person",
+        "serve",
+        "schedule",
+        "sandbox",
+        "demo",
+    ),
 )
 """In the order of ``--help``. Each is a module of its name beside this one, but for the three of ``diagnostics``."""
 

@@ -72,6 +72,13 @@ class Output:
         if not self.quiet:
             self._err(text)
 
+    def ask(self, question: str) -> str:
+        """Ask a person at the terminal, on stderr; returns the line that is typed, empty at the end of the input."""
+        self.close()
+        sys.stderr.write(f"{question}: ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip()
+
     # -- results
 
     def say(self, text: str) -> None:

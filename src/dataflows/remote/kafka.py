@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,20 +62,21 @@ def drain(
     """Publish what the outbox holds for a topic (such as ``patient-events``); call it under the job's lock.
 
     ``may_publish`` is asked before each round, and raises what forbids it (``DatabaseLock.check``: the lock was lost).
-    Without KAFKA_BOOTSTRAP_SERVERS only payloads older than 30 days are removed, without ``forget`` none. Brokers that
-    cannot be reached are told in the result (``why``), not raised; ``stop`` ends the round under way.
+    Without KAFKA_BOOTSTRAP_SERVERS only payloads older than OUTBOX_KEEP_DAYS are removed, without ``forget`` none.
+    Brokers that cannot be reached are told in the result (``why``), not raised; ``stop`` ends the round under way.
     Raises SettingUnusable as ``require_kafka``, and what the database raises.
     """
     require_kafka(settings)
+    keep = timedelta(days=settings.outbox_keep_days)
     if not settings.kafka_bootstrap_servers:
-        return outbox.forget_old(engine, topic, forget=forget)
+        return outbox.forget_old(engine, topic, forget=forget, keep=keep)
     with _Brokers.reached_by(settings.kafka_bootstrap_servers, topic, stop) as brokers:
 
         def publish(events: Sequence[Event]) -> PublishVerdict:
             may_publish()
             return brokers.publish(events)
 
-        return outbox.drain(engine, topic, publish, forget=forget)
+        return outbox.drain(engine, topic, publish, forget=forget, keep=keep)
 
 
 def look(settings: Settings, seconds: float = 10.0) -> tuple[int, set[str]]:

@@ -261,6 +261,11 @@ class Settings:
     patient_max_bytes: int = _whole(
         PATIENTS, "largest registration that is taken, in bytes", 5 * 1024 * 1024, 1, 1_000_000_000
     )
+    patient_keep_days: int = _whole(
+        PATIENTS,
+        "days after which the local copy of a registration is removed, in quarantine too; 0 keeps all for good",
+        *(0, 0, 36_500),
+    )
     therapist_import_dir: Path | None = _path(
         THERAPISTS, "folder with the scraper's files, named by ZIP code, also in dated folders; they are kept there"
     )
@@ -296,6 +301,9 @@ class Settings:
         "brokers that events are published to (needs the extra kafka); without any, events stay in the outbox table",
         pattern=_BROKERS,
         rule="host:port, several with commas between them",
+    )
+    outbox_keep_days: int = _whole(
+        KAFKA, "days after which an event that nobody published loses what it says of a person", 30, 1, 3650
     )
     healthcheck_urls: Mapping[str, Secret] = _addresses(
         MAIL,

@@ -26,6 +26,7 @@ from dataflows.sandbox.faults import ENDLESS
 from dataflows.sandbox.server import Sandbox
 from dataflows.sandbox.service import Answer, Request
 from tests.flows.patients.world import Ran, World, registration
+from tests.flows.people import asking, forget_erasures
 from tests.test_canary import Canaries, in_a_chain, in_an_undecodable_way, plainly
 
 TEXTS = (
@@ -131,6 +132,20 @@ def test_ordinary_passes_keep_everything_to_themselves(night: Night) -> None:
     assert night.bring_in("--from-copies", str(night.copies)).code == 0
     assert night.call("test-endpoint", "--target", "bucket").code == 0
     assert night.leaks() == []
+
+
+def test_people_who_ask_are_told_of_by_counts_and_leave_no_word(night: Night) -> None:
+    night.mark(), night.mark(anrede="Dr.")
+    night.bring_in()
+    row = night.patients[0]
+    who = {"first_name": row.vorname, "last_name": row.nachname, "date_of_birth": str(row.geburtsdatum)}
+    assert asking(night.call, "find", "--json", **who).code == 0
+    assert asking(night.call, "export", "--out", str(night.folder / "out.json"), **who).code == 0
+    assert asking(night.call, "erase", "--dry-run", **who).code == 0
+    assert asking(night.call, "erase", "--yes", **who).code == 0
+    assert asking(night.call, "erase", "--yes", "--json", **who).code == 14
+    assert (night.patients, night.leaks()) == ([], [])
+    forget_erasures(night.engine)
 
 
 WRONG: list[dict[str, Any]] = [

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from dataflows.flows.practice.patients.tracking import ATTEMPTS
 from dataflows.runs import clock
-from dataflows.store.practice import outbox as outbox_module
+from dataflows.store.practice.tables import outbox
 from tests.flows.patients.world import BEGAN, TOKEN, World, name_of, registration, written
 
 ANOTHER = "a" * 12
@@ -134,9 +135,10 @@ def test_events_that_nobody_has_published_keep_their_payload_when_the_clock_jump
 ) -> None:
     world.arrive(registration())
     world.bring_in()
+    with world.engine.begin() as connection:
+        connection.execute(sa.update(outbox).values(created_at=datetime.now(UTC) - timedelta(days=31)))
     later = datetime.now(UTC) + timedelta(days=1500)
     monkeypatch.setattr(clock, "utc_now", lambda: later)
-    monkeypatch.setattr(outbox_module, "KEPT_FOR", timedelta(seconds=-1))  # so every event is old
     ran = world.bring_in()
     assert (ran.code, ran["clock_jumped"], ran["events"]) == (0, True, {"published": 0, "waiting": 1})
     assert world.events[0].payload is not None

@@ -107,7 +107,7 @@ class ImportPass(ABC, Generic[OptionsT]):
 
     def _engine(self) -> sa.Engine:
         if self.options.dry_run and is_missing(self.settings):
-            return _nowhere()
+            return nowhere()
         return open_engine(self.settings)
 
     def _import(self, engine: sa.Engine) -> Iterator[Event]:
@@ -135,7 +135,7 @@ class ImportPass(ABC, Generic[OptionsT]):
                 reason="practice-database-new",
             )
             engine.dispose()
-            engine = _nowhere()
+            engine = nowhere()
         with ExitStack() as stack:
             stack.callback(engine.dispose)
             if self.rehearses_alone:
@@ -145,7 +145,7 @@ class ImportPass(ABC, Generic[OptionsT]):
             yield from self.remarks()
 
 
-def _nowhere() -> sa.Engine:
+def nowhere() -> sa.Engine:
     """A database of its own that is forgotten: nothing is known, and nothing is written."""
     engine = sa.create_engine("sqlite://", hide_parameters=True, poolclass=sa.StaticPool)
     migrate(engine)

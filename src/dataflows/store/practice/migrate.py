@@ -18,7 +18,7 @@ from dataflows.store.practice import tables
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
-NEWEST = "0003"
+NEWEST = "0004"
 VERSION_TABLE = "dataflows_practice_version"  # a database may hold the tables of other programs that use Alembic too
 _TURN = 0x6461_7461_666C_6F77  # the key of the advisory lock: "dataflow" in ASCII
 _VERSION = sa.Table(VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32)))  # as Alembic makes it

@@ -20,7 +20,7 @@ from dataflows.store.practice.tables import outbox
 VERSION = "1.0"
 PRODUCER = "dataflows"
 KEPT_FOR = timedelta(days=30)
-"""How long a row keeps its payload while nobody publishes it (patients.md, Events)."""
+"""How long a row keeps its payload while nobody publishes it, unless OUTBOX_KEEP_DAYS says otherwise."""
 PAGE = 500
 """Rows that are read and published at a time."""
 
@@ -54,7 +54,7 @@ class PublishVerdict:
 class Drained:
     """What became of a topic's rows: published now, refused for what they are, still waiting, and why.
 
-    ``forgotten`` are those that lost their payload just now, unpublished, because they are 30 days old.
+    ``forgotten`` are those that lost their payload just now, unpublished, because they are too old.
     """
 
     published: int = 0
@@ -125,6 +125,7 @@ def drain(
     *,
     now: datetime | None = None,
     forget: bool = True,
+    keep: timedelta = KEPT_FOR,
 ) -> Drained:
     """Hand all unpublished events of a topic to ``publish``, oldest first, and mark those that are safe.
 
@@ -133,7 +134,7 @@ def drain(
     time, the next one when it is safe; behind one that is refused, its key waits.
     Raises what the database raises.
     """
-    forgotten = forget_old(engine, topic, now=now, forget=forget).forgotten
+    forgotten = forget_old(engine, topic, now=now, forget=forget, keep=keep).forgotten
     published, refused, why = 0, set[str](), ""
     for events in _in_rounds(engine, topic, refused):
         verdict = publish(events)
@@ -153,14 +154,16 @@ def newest(engine: sa.Engine) -> datetime | None:
     return found
 
 
-def forget_old(engine: sa.Engine, topic: str, *, now: datetime | None = None, forget: bool = True) -> Drained:
-    """Take the payload from rows older than 30 days, whether anybody publishes or not; ``forget`` False: from none.
+def forget_old(
+    engine: sa.Engine, topic: str, *, now: datetime | None = None, forget: bool = True, keep: timedelta = KEPT_FOR
+) -> Drained:
+    """Take the payload from rows older than ``keep``, whether anybody publishes or not; ``forget`` False: from none.
 
     Raises what the database raises.
     """
     if not forget:
         return Drained(waiting=_waiting(engine, topic))
-    before = (now or datetime.now(UTC)) - KEPT_FOR
+    before = (now or datetime.now(UTC)) - keep
     old = sa.update(outbox).where(*_unpublished(topic), outbox.c.created_at < before)
     with engine.begin() as connection:
         forgotten = connection.execute(old.values(payload=sa.null())).rowcount

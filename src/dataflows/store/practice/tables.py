@@ -298,3 +298,15 @@ import_tracking = sa.Table(
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Index(None, "file_name"),
 )
+
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    _id(),
+    sa.Column("mark", sa.Text, nullable=False, comment="keyed hash of a file, an object's name or a therapist"),
+    sa.Column("key_id", sa.Text, nullable=False, comment="which data folder's journal.key it was made with"),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("erased_at", Instant, nullable=False),
+    sa.UniqueConstraint("mark"),
+    comment="what was erased by `dataflows person erase`; nothing in here names anybody",
+)

@@ -14,7 +14,7 @@ from dataflows.flows.practice.patients.objects import BackupFolder
 from dataflows.runs.runner import Run
 from dataflows.runs.trouble import Trouble, TroubleNews
 from dataflows.store.practice.database import translated
-from dataflows.store.practice.tables import patient_registrations, patient_tracking
+from dataflows.store.practice.tables import erasures, patient_registrations, patient_tracking
 
 _RUNS_LOOKED_AT = 200
 
@@ -66,8 +66,9 @@ class EmptyDatabase:
 
 
 def _holds_registrations(engine: sa.Engine) -> bool:
+    some = (sa.select(table.c.id).limit(1) for table in (patient_registrations, erasures))  # all may have been erased
     with translated(), engine.connect() as connection:
-        return connection.execute(sa.select(patient_registrations.c.id).limit(1)).first() is not None
+        return any(connection.execute(one).first() is not None for one in some)
 
 
 def _copies(engine: sa.Engine, copies: BackupFolder) -> str:

@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dataflows.events import Event
+from dataflows.flows.practice.erasures import CONTENT, OBJECT, Erasures
 from dataflows.flows.practice.patients import objects
 from dataflows.flows.practice.patients.bucket import BucketClient, PatientBucket
-from dataflows.flows.practice.patients.objects import BackupFolder, Deletion, ListedObject, Vanished, read_copy
+from dataflows.flows.practice.patients.objects import (
+    COPIES,
+    BackupFolder,
+    Deletion,
+    ListedObject,
+    Vanished,
+    read_copy,
+)
 from dataflows.flows.practice.patients.recording import ReceivedRegistration, copy_of, record
 from dataflows.flows.practice.patients.registration import (
     NotARegistration,
@@ -36,9 +44,6 @@ from dataflows.flows.practice.patients.tracking import (
 if TYPE_CHECKING:
     from dataflows.settings import Settings
 
-COPIES = "file:"
-"""What stands in the place of a bucket's name for local copies; no bucket can be called so."""
-
 
 @dataclass
 class Intake:
@@ -50,6 +55,7 @@ class Intake:
     report: ObjectReporter
     rule: objects.Rule
     max_bytes: int
+    erasures: Erasures
 
     @classmethod
     @contextmanager
@@ -60,11 +66,12 @@ class Intake:
         copies: BackupFolder,
         report: ObjectReporter,
         rule: objects.Rule,
+        erasures: Erasures,
         broken_off: Callable[[], bool],
     ) -> Iterator[Self]:
         """An intake, with the connections to the bucket of the settings; ``broken_off`` ends a wait for it."""
         with closing(BucketClient(settings, tracking.policy, tracking.may_write, broken_off)) as client:
-            yield cls(PatientBucket(client), tracking, copies, report, rule, settings.patient_max_bytes)
+            yield cls(PatientBucket(client), tracking, copies, report, rule, settings.patient_max_bytes, erasures)
 
     def take(self, about: ListedObject, tracked: TrackedObject | None) -> Event:
         """Bring one object as far as it goes; ``tracked`` is what is known of it."""
@@ -76,6 +83,8 @@ class Intake:
             return self._delete(about, str(status), "deleted")
         if found is None:
             return self._unrecognised(about, known=status == UNRECOGNISED)
+        if self.erasures.has(OBJECT, about.name):
+            return self.report.erased(about.name)
         if status == DEAD:
             return self.report.skipped(about.name, DEAD, DEAD)
         return self._import(about, tracked, objects.token_of(found))
@@ -98,6 +107,8 @@ class Intake:
 
     def _downloaded(self, about: ListedObject, tracked: TrackedObject | None, data: bytes, token: str | None) -> Event:
         sha256 = hashlib.sha256(data).hexdigest()
+        if self.erasures.has(CONTENT, sha256):
+            return self.report.erased(about.name)
         copy = self._keep(about, data, sha256)
         found = _checked(data, about.moment, self.max_bytes, token)
         if isinstance(found, NotARegistration):
@@ -133,6 +144,8 @@ class Intake:
         """Import a local copy, unless that was done before; nothing is moved or deleted."""
         about, token, data = read_copy(file)
         name = about.name
+        if self.erasures.has(CONTENT, hashlib.sha256(data).hexdigest()) or self.erasures.has(OBJECT, name):
+            return self.report.erased(name)
         found = _checked(data, about.moment, self.max_bytes, token)
         if isinstance(found, NotARegistration):
             return self.report.failed(name, found)

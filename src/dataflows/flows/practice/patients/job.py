@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from dataflows.events import Event, Planned, Step
+from dataflows.events import Event, Planned, Step, Warned
 from dataflows.flows.practice import passes
+from dataflows.flows.practice.erasures import Erasures, said_of_erasures
 from dataflows.flows.practice.passes import UNANSWERED_IN_A_ROW, ImportPass, Job, Notice, target
 from dataflows.flows.practice.patients import objects
 from dataflows.flows.practice.patients.emptiness import emptiness
@@ -81,12 +83,13 @@ class _PatientImport(ImportPass[Options]):
         if not self.options.dry_run:
             self.copies.sweep()
         self.tracking = Tracking.of(engine, self.settings, self.run, may_write, keep=not self.options.dry_run)
+        self.erasures = Erasures.of(engine, self.run)
 
     def work(self) -> Iterator[Event]:
         """Import the local copies, or what is in the bucket."""
         kind, rule = RehearsedIntake if self.options.dry_run else Intake, objects.rule(self.options.pattern)
-        broken_off = self.run.stop.grace_is_over
-        with kind.opened(self.settings, self.tracking, self.copies, self.report, rule, broken_off) as intake:
+        rest = self.tracking, self.copies, self.report, rule, self.erasures, self.run.stop.grace_is_over
+        with kind.opened(self.settings, *rest) as intake:
             if self.options.from_copies is not None:
                 yield from self._from_copies(self.options.from_copies, intake)
                 return
@@ -94,6 +97,7 @@ class _PatientImport(ImportPass[Options]):
                 yield from emptiness(self.tracking.engine, self.copies, self.run, self.post)
                 self._forgive()
             yield from self._from_bucket(intake)
+            yield from self._remove_old_copies()
 
     def _forgive(self) -> None:
         if self.options.retry_dead:
@@ -117,6 +121,19 @@ class _PatientImport(ImportPass[Options]):
         if not self.run.stop.is_set():
             bucket.check()
 
+    def _remove_old_copies(self) -> Iterator[Event]:
+        """Remove copies older than PATIENT_KEEP_DAYS, unless the clock cannot be believed."""
+        days, now = self.settings.patient_keep_days, self.run.clock.now
+        if not days or self.options.dry_run or self.run.clock.jumped or self.run.stop.is_set():
+            return
+        old = self.copies.older_than(now - timedelta(days=days))
+        kept = sum(not self.copies.remove(path) for path in old)
+        self.report.tally.counts["copies_removed"] = len(old) - kept
+        if kept:
+            yield Warned(
+                f"{kept} local copies are older than PATIENT_KEEP_DAYS and could not be removed", reason="copies-kept"
+            )
+
     def _from_copies(self, folder: Path, intake: Intake) -> Iterator[Event]:
         yield Step("reading the folder")
         files = files_in(folder)
@@ -134,6 +151,7 @@ class _PatientImport(ImportPass[Options]):
     def remarks(self) -> Iterator[Event]:
         """One warning for each kind of oddity."""
         yield from self.report.tally.remarks()
+        yield from said_of_erasures(self.erasures, self.erasures.returned(self.tracking.engine))
 
     def news(self) -> Notice | None:
         """Objects that fail, that were given up or that came right again, since somebody was told."""

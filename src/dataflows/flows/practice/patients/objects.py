@@ -25,6 +25,9 @@ from dataflows.errors import DataflowsError, ServiceDown, SettingUnusable, Wrong
 from dataflows.flows.practice.values import time_of_file
 from dataflows.store.files import foreign, private_folder, settle, write_whole
 
+COPIES = "file:"
+"""What stands in the place of a bucket's name for local copies; no bucket can be called so."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
@@ -189,6 +192,22 @@ class BackupFolder:
                 settle(self.quarantine)
                 settle(self.folder)
 
+    def older_than(self, moment: datetime) -> list[Path]:
+        """The copies, in quarantine too, of objects that were made before. Raises SettingUnusable as ``names``."""
+        files = [path for folder in (self.folder, self.quarantine) for path in all_files_in(folder)]
+        with _explained(self.folder):
+            return [path for path in files if time_of_file(path.stat().st_mtime) < moment]
+
+    def remove(self, path: Path) -> bool:
+        """Remove a copy, and the reasons beside it; returns whether it is gone."""
+        try:
+            for one in (path, path.with_name(f"{path.name}{_REASON}")):
+                one.unlink(missing_ok=True)
+            settle(path.parent)
+        except OSError:
+            return False
+        return True
+
     def _is_free(self, file: str, data: bytes) -> bool:
         """Whether no other bytes have this name."""
         places = (self.folder / file, self.quarantine / file)
@@ -205,6 +224,16 @@ def files_in(folder: Path) -> list[Path]:
         found = [path for path in folder.iterdir() if path.suffix.lower() == ".json" and path.is_file()]
         copies = [path for path in found if not path.name.endswith(_REASON) and not path.name.startswith(".")]
         return sorted(copies, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def all_files_in(folder: Path) -> list[Path]:
+    """Every file of a folder of copies but the reasons, whatever it is called; of one that is not there none.
+
+    Raises as ``files_in``.
+    """
+    with _explained(folder):
+        found = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+        return sorted(path for path in found if not path.name.endswith(_REASON))
 
 
 def read_copy(file: Path) -> tuple[ListedObject, str | None, bytes]:

@@ -16,7 +16,7 @@ from dataflows.flows.practice.values import AHEAD, moment_of
 from dataflows.store.encodings import NAMES, encoding_of
 from dataflows.store.json_bounds import OutOfBounds, check
 
-__all__ = ["OBJECT", "NotARegistration", "Registration", "read", "too_large", "without_generation"]
+__all__ = ["OBJECT", "NotARegistration", "Registration", "read", "too_large", "unpacked", "without_generation"]
 
 OBJECT = "object"
 """What stands for the source of a registration's time where its object's time counts."""
@@ -78,7 +78,7 @@ def read(data: bytes, *, max_bytes: int, token: str | None = None) -> Registrati
     """
     if len(data) > max_bytes:
         raise too_large(max_bytes)
-    document = _document(_unpacked(data, max_bytes))
+    document = _document(unpacked(data, max_bytes))
     section = _section(document, "patient_data")
     if section is None:
         raise NotARegistration("invalid", "patient_data: is missing", reason="registration-invalid")
@@ -95,7 +95,7 @@ def read(data: bytes, *, max_bytes: int, token: str | None = None) -> Registrati
     )  # fmt: skip
 
 
-def _unpacked(data: bytes, limit: int) -> bytes:
+def unpacked(data: bytes, limit: int) -> bytes:
     """The content of a file that is stored packed by gzip (Content-Encoding); others as they are."""
     if not data.startswith(b"\x1f\x8b"):
         return data

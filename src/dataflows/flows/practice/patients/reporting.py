@@ -17,7 +17,8 @@ from dataflows.runs.runner import Run
 
 COUNTS = (
     "seen", "imported", "updated", "superseded", "duplicate_file", "unrecognised", "failed", "dead", "deleted",
-    "waiting", "vanished",
+    "waiting", "vanished", "erased",
+    "copies_removed",
 )  # fmt: skip
 LISTED = 1_000
 """How many possible duplicates a report lists; the table has them all."""
@@ -61,6 +62,12 @@ class ImportTally:
 
     def remarks(self) -> Iterator[Warned]:
         """One warning for each kind of oddity."""
+        if count := self.counts["erased"]:
+            yield Warned(
+                f"{_registrations(count)} of people who were erased came again: not imported, left where they are",
+                reason="person-came-again",
+                hint="take them away by: dataflows person erase, or by hand",
+            )
         for code, words in _ODDITIES.items():
             if self.oddities[code]:
                 yield Warned(f"{_registrations(self.oddities[code])}: {words}", reason="registration-oddities")
@@ -104,6 +111,10 @@ class ObjectReporter:
         """An object that is left alone, counted as ``count``."""
         self.tally.counts[count] += 1
         return self._event(Skipped(self.key(name), code), name, "skipped", code)
+
+    def erased(self, name: str) -> Event:
+        """An object of somebody who was erased; it is left where it is, and nothing is noted of its name."""
+        return self.skipped(name, "erased", "erased_person")
 
     def failed(self, name: str, why: NotARegistration, *, status: str = FAILED, known: bool = False) -> Event:
         """An object that cannot be imported; ``known``: it failed so before."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from dataflows.flows.practice.erasures import Erasures
 from dataflows.flows.practice.therapists.changes import (
     Create,
     Decision,
@@ -56,6 +57,8 @@ class FileContext(NamedTuple):
     origin: FileOrigin
     run_id: str
     allow_mass_delete: bool = False
+    erasures: Erasures | None = None
+    """Of whom nothing is written."""
 
 
 class _Again(Exception):
@@ -156,6 +159,10 @@ class _Filing:
                 figures.refuse(item.at, item.code, item.path)
                 continue
             figures.statuses[item.status or ""] += 1
+            if self.context.erasures and self.context.erasures.has_therapist(item.values):
+                figures.erased += 1
+                figures.remark("erased_person", item.at)
+                continue
             if item.status is not None and item.status not in STATUSES:
                 figures.remark("unknown_status", item.at)
             yield item

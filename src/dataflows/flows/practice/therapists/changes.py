@@ -171,6 +171,7 @@ CODES: Mapping[str, str] = {
     "kept_empty": "entries whose empty fields did not wipe what was there",
     "duplicate_entry": "entries that stand twice in the file",
     "shown_elsewhere": "deletions that do not count, since a file of that date or later shows the therapist",
+    "erased_person": "entries of therapists who were erased, of whom nothing was written",
     "unknown_status": "entries with a status that is not known",
     "count_mismatch": "counts in the metadata that differ from the entries",
     "date_in_future": "scrape dates in the future, so the folder's or the file's date counts",
@@ -206,7 +207,7 @@ class RefusedEntry:
 
 @dataclass(slots=True)
 class FileCounts:
-    """Counts of one file; ``new + updated + unchanged + deleted + refused`` is the number of its entries."""
+    """Counts of one file; ``new + updated + unchanged + deleted + refused + erased`` is the number of its entries."""
 
     entries: int = 0
     new: int = 0
@@ -219,6 +220,8 @@ class FileCounts:
     older: int = 0
     refused: int = 0
     broken: int = 0
+    erased: int = 0
+    """Entries of therapists who were erased: nothing is written of them."""
     status_mismatch: int = 0
     fields: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)

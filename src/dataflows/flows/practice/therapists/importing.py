@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from dataflows.flows.practice.erasures import Erasures
 from dataflows.flows.practice.therapists import tracking
 from dataflows.flows.practice.therapists.applying import FileContext, Suspicious, apply
 from dataflows.flows.practice.therapists.changes import FileCounts
@@ -66,12 +67,19 @@ class Importer:
     """Imports files one after the other. ``may_write`` raises when the lock of the database is no longer held."""
 
     def __init__(
-        self, engine: sa.Engine, run_id: str, may_write: Callable[[], None], *, allow_mass_delete: bool = False
+        self,
+        engine: sa.Engine,
+        run_id: str,
+        may_write: Callable[[], None],
+        *,
+        allow_mass_delete: bool = False,
+        erasures: Erasures | None = None,
     ) -> None:
         self._engine = engine
         self._run_id = run_id
         self._may_write = may_write
         self._allow_mass_delete = allow_mass_delete
+        self._erasures = erasures
         self._rehearsal: sa.Connection | None = None
 
     @contextmanager
@@ -112,7 +120,8 @@ class Importer:
 
     def _applied(self, read: Read, before: TrackedFile | None) -> FileOutcome:
         look = read.look
-        context = FileContext(FileOrigin(look.date, look.found.name, look.area), self._run_id, self._allow_mass_delete)
+        origin = FileOrigin(look.date, look.found.name, look.area)
+        context = FileContext(origin, self._run_id, self._allow_mass_delete, self._erasures)
         with self.transaction() as connection:
             figures = apply(connection, context, read.entries)
             if figures.entries and figures.broken == figures.entries:

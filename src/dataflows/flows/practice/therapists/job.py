@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from dataflows.errors import DataflowsError, ExitCode
 from dataflows.events import Event, Step, Warned
 from dataflows.flows.practice import passes
+from dataflows.flows.practice.erasures import Erasures, said_of_erasures
 from dataflows.flows.practice.passes import ImportPass, Job, Notice, target
 from dataflows.flows.practice.therapists import files, tracking
 from dataflows.flows.practice.therapists.choosing import Look, choose, in_order, is_settled, look_at
@@ -94,7 +95,8 @@ class _TherapistImport(ImportPass[Options]):
     def prepare(self, engine: sa.Engine, may_write: Callable[[], None]) -> None:
         """Set up what imports a file."""
         allow = self.options.allow_mass_delete
-        self.importer = Importer(engine, self.run.id, may_write, allow_mass_delete=allow)
+        self.erasures = Erasures.of(engine, self.run)
+        self.importer = Importer(engine, self.run.id, may_write, allow_mass_delete=allow, erasures=self.erasures)
 
     def rehearse(self) -> Iterator[Event]:
         """Do the same inside one transaction that is taken back."""
@@ -105,6 +107,10 @@ class _TherapistImport(ImportPass[Options]):
         """Import the files that are new or have changed."""
         with rare_collections():
             yield from self._pass(self.importer)
+
+    def remarks(self) -> Iterator[Event]:
+        """What there is to say of erasures."""
+        yield from said_of_erasures(self.erasures)
 
     def fill_report(self) -> None:
         """The figures so far."""

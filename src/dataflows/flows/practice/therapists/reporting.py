@@ -22,7 +22,7 @@ from dataflows.runs.journal import Item
 from dataflows.runs.runner import Run
 
 _FILES = ("seen", "imported", "skipped", "failed", "dead", "superseded", "not_ready", "other")
-_THERAPISTS = ("new", "updated", "unchanged", "deleted", "revived", "refused", "older", "locations")
+_THERAPISTS = ("new", "updated", "unchanged", "deleted", "revived", "refused", "older", "locations", "erased")
 _MOST_WARNINGS = 20  # shown one by one; all are counted, and told file by file in the report
 _MOST_FILES = 1000
 _SAVE_EVERY_SECONDS, _SAVE_ITEMS = 0.5, 500  # the journal is flushed to the disk each time
@@ -171,7 +171,9 @@ class Reporter:
     @staticmethod
     def _words(outcome: FileOutcome) -> str:
         figures = outcome.figures
-        counts = {name: getattr(figures, name) for name in ("new", "updated", "unchanged", "deleted", "refused")}
+        counts = {
+            name: getattr(figures, name) for name in ("new", "updated", "unchanged", "deleted", "refused", "erased")
+        }
         return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no entries"
 
 

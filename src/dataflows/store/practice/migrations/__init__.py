@@ -5,6 +5,11 @@ They are imported by name and not looked up in a folder, so that a frozen progra
 
 from types import ModuleType
 
-from dataflows.store.practice.migrations import v0001_patients, v0002_therapists, v0003_locations
+from dataflows.store.practice.migrations import (
+    v0001_patients,
+    v0002_therapists,
+    v0003_locations,
+    v0004_erasures,
+)  # fmt: skip
 
-VERSIONS: tuple[ModuleType, ...] = (v0001_patients, v0002_therapists, v0003_locations)
+VERSIONS: tuple[ModuleType, ...] = (v0001_patients, v0002_therapists, v0003_locations, v0004_erasures)
