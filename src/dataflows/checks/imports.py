@@ -79,7 +79,7 @@ def _credentials(settings: Settings) -> str:
         return "none: STORAGE_EMULATOR_HOST names a stand-in"
     if settings.google_application_credentials:
         return f"the key file {settings.google_application_credentials}"
-    return "what Google finds by itself"
+    return "Google's default credentials"
 
 
 def check_kafka(settings: Settings) -> Iterator[Check]:
@@ -104,7 +104,7 @@ def _topic(topic: str, there: set[str]) -> Check:
     if topic in there:
         return Check(f"topic {topic}", True, "is there")
     return Check(
-        f"topic {topic}", True, "warning: is not there", "make it, unless the brokers make topics by themselves"
+        f"topic {topic}", True, "warning: is not there", "create it, unless the brokers create topics automatically"
     )
 
 

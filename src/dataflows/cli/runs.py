@@ -96,7 +96,7 @@ def _check_command(context: typer.Context, command: str | None) -> None:
     known = context.find_root().command.list_commands(context)  # type: ignore[attr-defined]
     if command is not None and command not in known:
         raise WrongUsage(
-            "--command names no command of this program", reason="runs-no-command", hint=f"one of {', '.join(known)}"
+            "--command is not a command of this program", reason="runs-no-command", hint=f"one of {', '.join(known)}"
         )
 
 
@@ -155,9 +155,9 @@ def diff(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
     earlier = journal.runs(command=record.command, target=record.target, before=record.seq, limit=1)
     if not earlier:
         raise WrongUsage(
-            f"run {record.run_id[:8]} is the first of its target that is known",
+            f"run {record.run_id[:8]} is the first known run of its target",
             reason="runs-first",
-            hint=f"see it alone: dataflows runs show {record.run_id[:8]}",
+            hint=f"to see it on its own: dataflows runs show {record.run_id[:8]}",
         )
     found = difference(journal, record, earlier[0])
     if call.output.as_json:
@@ -214,7 +214,7 @@ def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None
         raise WrongUsage(
             f"run {record.run_id[:8]} is {record.state}{by}: there is nothing to resume",
             reason="run-not-resumable",
-            hint=f"to run the command anew: dataflows {record.command}",
+            hint=f"to run the command again: dataflows {record.command}",
         )
     if record.command not in RESUMES:
         raise WrongUsage(
@@ -243,7 +243,7 @@ def abandon(
         raise AlreadyRunning(
             f"run {record.run_id[:8]} is running (process {record.pid})",
             reason="run-at-work",
-            hint="stop it first, or wait for its end",
+            hint="stop it first, or wait until it has finished",
         )
     from dataflows.cli import hospitals_bulk
 

@@ -329,7 +329,7 @@ def _refuse_open_http(endpoint: str) -> None:
         raise SettingUnusable(
             "TOKEN_ENDPOINT is not https",
             reason="token-endpoint-not-https",
-            hint="http would show the secret on the way; it is for this machine only",
+            hint="http would expose the secret on the way; it is only allowed for this machine",
         )
 
 

@@ -164,9 +164,7 @@ class Reporter:
                 f"{outcome.look.found.name}: {'; '.join(outcome.figures.words())}", reason="therapists-remarks"
             )
         elif self._warned == _MOST_WARNINGS + 1:
-            yield Warned(
-                "more files have something to tell: all of it is counted in the report", reason="therapists-remarks"
-            )
+            yield Warned("more files have remarks: all of them are counted in the report", reason="therapists-remarks")
 
     @staticmethod
     def _words(outcome: FileOutcome) -> str:
