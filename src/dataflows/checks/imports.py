@@ -71,7 +71,7 @@ class _BucketCheck:
 
 
 _DELETED = "what is deleted"
-_LOOK = "registrations hold personal data: switch versioning and soft delete off, or shorten what is kept"
+_LOOK = "registrations contain personal data: switch versioning and soft delete off, or shorten what is kept"
 
 
 def _credentials(settings: Settings) -> str:
@@ -138,7 +138,7 @@ class _MailCheck:
         if self._server is not None:
             with _no_message_is_kept():
                 self._server.would_take(sender, settings.notify_email)
-        return f"a message from {sender} to {settings.notify_email} would be taken; none was sent"
+        return f"a message from {sender} to {settings.notify_email} would be accepted; none was sent"
 
     def close(self) -> None:
         self._open.close()

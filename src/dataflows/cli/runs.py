@@ -74,7 +74,7 @@ def list_runs(
     since: Annotated[
         str | None, typer.Option("--since", metavar="7d", help="Only runs that began in the last 7d, 12h or 90min.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List runs, newest first."""
@@ -104,7 +104,9 @@ def show(
     context: typer.Context,
     run_id: RunId,
     *,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends, and end with its code.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Follow the run until it ends, and exit with its exit code.")
+    ] = False,
     failed: Annotated[bool, typer.Option("--failed", help="List every item that failed.")] = False,
     csv: Annotated[
         Path | None,

@@ -214,7 +214,7 @@ def _no_token_endpoint(status: int) -> SettingUnusable:
         f"TOKEN_ENDPOINT does not behave like a token endpoint (status {status})",
         reason="token-endpoint-wrong",
         hint="it looks like https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token; a proxy or a sign-in page may"
-        " also stand in between",
+        " also be in between",
     )
 
 

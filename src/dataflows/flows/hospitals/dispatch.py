@@ -173,7 +173,7 @@ class Dispatcher:
 
     def _shut(self, now: float) -> None:
         self._shut_until = self._window.opens_at()
-        self._reporter.waiting(self._shut_until - now, "the Directory takes so many creates a minute")
+        self._reporter.waiting(self._shut_until - now, "the Directory accepts only so many creates a minute")
 
     def _pause(self) -> float:
         """Seconds until something may be due without an answer coming first."""

@@ -254,7 +254,7 @@ class BatchFinding:
         parts = [
             f"{len(self.late)} surplus cop{'y' if len(self.late) == 1 else 'ies'}" if self.late else "",
             f"{len(self.missing)} missing row{'s' * (len(self.missing) != 1)}" if self.missing else "",
-            f"{len(self.foreign)} record(s) that are no row of the file" if self.foreign else "",
+            f"{len(self.foreign)} record(s) that are not rows of the file" if self.foreign else "",
             "nothing of it is active" if self.inactive else "",
         ]
         return ", ".join(part for part in parts if part)
@@ -262,7 +262,7 @@ class BatchFinding:
     def advice(self, run: str) -> str:
         """What to do about it."""
         if self.foreign:
-            return "find out who created them; this program touches nothing there as long as they are in the batch"
+            return "find out who created them; this program changes nothing there while they are in the batch"
         if self.left_over:
             return f"dataflows runs abandon {run}, once more"
         return "run the same command with the same file again: it removes what is surplus and creates what is missing"

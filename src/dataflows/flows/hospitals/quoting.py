@@ -75,9 +75,7 @@ class TextLines:
         line = next(self._lines)
         self.number += 1
         if len(line) > LONGEST_RECORD:
-            raise Unending(
-                self.number, "record_too_long", f"the line goes on for more than {LONGEST_RECORD:,} characters"
-            )
+            raise Unending(self.number, "record_too_long", f"the line is longer than {LONGEST_RECORD:,} characters")
         return line
 
     def push_back(self, line: str) -> None:
