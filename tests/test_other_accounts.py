@@ -80,7 +80,7 @@ def test_what_root_has_left_is_named_with_its_account(shared: Shared, part: str,
     shared.leave_by_root(part)
     ended = shared.run(NOBODY, *command)
     assert ended.code == 10
-    assert "belongs to the account root, and this is nobody" in ended.err
+    assert "belongs to the account root, but this account is nobody" in ended.err
     assert str(shared.data) in ended.err
     assert "hint: give DATA_DIR with all in it to nobody" in ended.err
 
@@ -100,7 +100,7 @@ def test_a_database_or_key_of_root_is_named_too(shared: Shared, name: str) -> No
     (shared.data / name).chmod(0o600)
     ended = shared.run(NOBODY, write, THERAPIST_IMPORT_DIR=str(folder))
     assert ended.code == 10
-    assert f"{shared.data / name} belongs to the account root, and this is nobody" in ended.err
+    assert f"{shared.data / name} belongs to the account root, but this account is nobody" in ended.err
 
 
 @pytest.mark.parametrize("what", ["copies", "output"])
@@ -112,7 +112,7 @@ def test_a_folder_of_root_is_named_too(shared: Shared, what: str) -> None:
     arguments = ["patient-import"] if what == "copies" else ["cqc-fetch", "--output", str(folder)]
     ended = shared.run(NOBODY, *arguments, PATIENT_BACKUP_DIR=str(folder))
     assert ended.code == 10
-    assert f"{folder} belongs to the account root, and this is nobody" in ended.err
+    assert f"{folder} belongs to the account root, but this account is nobody" in ended.err
 
 
 def test_the_run_after_everything_was_given_back_works(shared: Shared) -> None:

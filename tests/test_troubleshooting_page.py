@@ -39,9 +39,9 @@ def test_a_reason_is_its_anchor() -> None:
 
 def test_the_source_is_read_to_its_end(reasons: dict[str, set[str]]) -> None:
     """One of each kind: an error, one with values, of a table, a choice, a warning, an answer of the HTTP service."""
-    assert "--out goes with --dry-run" in reasons["out-without-dry-run"]
+    assert "--out can only be used with --dry-run" in reasons["out-without-dry-run"]
     assert "the env file … does not exist" in reasons["file-unreadable"]
     assert "the database does not accept our login" in reasons["database-login"]
-    assert "a proxy on the way wants a login (407)" in reasons["proxy-refused"]
+    assert "a proxy in between requires a login (407)" in reasons["proxy-refused"]
     assert any("children would be removed" in text for text in reasons["csc-mass-delete"])
     assert "the token is missing or wrong" in reasons["run-token-wrong"]

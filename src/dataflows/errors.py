@@ -55,7 +55,7 @@ _MEANINGS = {
     ExitCode.ACCESS_REFUSED: "access refused (credentials, token, permission)",
     ExitCode.SERVICE_DOWN: "a service or database cannot be reached or is down; try again later",
     ExitCode.BAD_INPUT: "the input is refused as a whole; nothing was sent",
-    ExitCode.INTERRUPTED: "interrupted; state is saved, `runs resume` goes on",
+    ExitCode.INTERRUPTED: "interrupted; the state is saved, `runs resume` continues",
 }
 
 

@@ -71,7 +71,7 @@ def test_a_database_without_tables_passes_and_gets_none(engine: sa.Engine, setti
     found = checked(settings)
     assert {check.passed for check in found.values()} == {True}
     assert found["schema"].text == "no tables yet; the first import makes them"
-    assert found["write"].text == "tables can be made (the trial was rolled back)"
+    assert found["write"].text == "tables can be created (the trial was rolled back)"
     assert tables(engine) == []
 
 

@@ -53,7 +53,7 @@ def test_a_directory_that_is_awake_passes(settings: Settings, box: Sandbox) -> N
     found = checked("hospitals", replace(settings, external_api_base_url=address))
     assert {check.passed for check in found.values()} == {True}
     assert "without proxy, without TLS" in found["connection"].text
-    assert found["batches"].text == "a batch that nobody made is answered as such"
+    assert found["batches"].text == "a batch that does not exist is answered as such"
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_mail_server_that_takes_messages_passes_and_gets_none(posting: Setting
     found = checked("mail", replace(posting, smtp_user=USER, smtp_password=Secret(PASSWORD)))
     assert {check.passed for check in found.values()} == {True}
     assert "TLSv1.3, logged in as synthetic-user" in found["connection"].text
-    assert found["sender and recipient"].text.endswith("would be taken; none was sent")
+    assert found["sender and recipient"].text.endswith("would be accepted; none was sent")
     assert mailbox.messages == []
 
 
@@ -264,7 +264,7 @@ def test_a_health_check_is_reached_and_told_nothing(settings: Settings) -> None:
         found = checked("healthchecks", replace(settings, healthcheck_urls=urls))
     assert {check.passed for check in found.values()} == {True}
     assert [request.line for request in server.requests] == ["HEAD / HTTP/1.1"]
-    assert "it was told nothing" in found["HEALTHCHECK_URL_PATIENT_IMPORT"].text
+    assert "nothing was reported to it" in found["HEALTHCHECK_URL_PATIENT_IMPORT"].text
 
 
 def test_a_health_check_that_is_away_fails_without_naming_it(settings: Settings) -> None:

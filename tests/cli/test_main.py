@@ -62,7 +62,11 @@ def test_no_command_is_wrong_usage_and_shows_the_help(capsys: Capture) -> None:
     [
         (["tset-db"], "No such command 'tset-db'", "see: dataflows --help"),
         (["test-db", "--fast"], "No such option: --fast", "see: dataflows test-db --help"),
-        (["test-db", "extra"], "dataflows test-db takes no such argument", "see: dataflows test-db --help"),
+        (
+            ["test-db", "extra"],
+            "dataflows test-db was given an argument that it does not take",
+            "see: dataflows test-db --help",
+        ),
         (["csc-submit", "--limit", "0"], "Invalid value for '--limit'", "see: dataflows csc-submit --help"),
         (["runs"], "dataflows runs needs a command", "one of list, show,"),
         (["test-db", "--quiet"], "No such option: --quiet", "--quiet goes before the command"),

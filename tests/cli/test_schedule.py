@@ -217,8 +217,8 @@ def test_a_file_for_schtasks_is_utf_16(tmp_path: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["demo", "--daily", "02:00"], "no such job"),
-        (["csc-submti", "--daily", "02:00"], "no such job"),
+        (["demo", "--daily", "02:00"], "this job cannot be scheduled"),
+        (["csc-submti", "--daily", "02:00"], "this job cannot be scheduled"),
         (["csc-submit", "--daily", "24:00"], "--daily must be a time of day"),
         (["csc-submit", "--weekly", "09:00"], "--weekly must be a day and a time"),
         (["csc-submit", "--weekly", "t 09:00"], "--weekly must be a day and a time"),
@@ -227,7 +227,7 @@ def test_a_file_for_schtasks_is_utf_16(tmp_path: Path, capsys: Capture) -> None:
         (["csc-submit", "--daily", "02:00", "--every", "1h"], "needs one of --daily"),
         ([], "schedule needs a job"),
         (["csc-submit", "--daily", "02:00", "--account", "root\nExecStartPre=/bin/sh"], "not the name of an account"),
-        (["csc-submit", "--daily", "02:00", "--name", "a\nb"], "--name may hold"),
+        (["csc-submit", "--daily", "02:00", "--name", "a\nb"], "--name may contain"),
         (["cqc-fetch", "--daily", "02:00", "--", "--output", "/srv/a\nb"], "a line break"),
         (["csc-submit", "--daily", "02:00", "--", "--limmit", "5"], "--limmit"),
         (["hospitals-bulk", "--daily", "02:00", "--", "hospitals.csv"], "hospitals.csv is not a full path"),
@@ -350,7 +350,7 @@ class TestWhatStandsOnlyInTheEnvironment:
     def test_no_value_ends_a_line(self, env_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
         monkeypatch.setenv("CLIENT_ID", "a\nExecStartPre=/bin/sh")
         assert self.scheduled(env_file, "--format", "systemd") == 10
-        assert "CLIENT_ID holds a line break" in capsys.readouterr().err
+        assert "CLIENT_ID contains a line break" in capsys.readouterr().err
 
     def test_the_task_starts_with_it(self, env_file: Path, tmp_path: Path) -> None:
         """What the task of Windows is given by ``--set`` is in force in the run that it starts."""
@@ -364,7 +364,7 @@ class TestWhatStandsOnlyInTheEnvironment:
         assert main(["--set", "LA_CODE=12", "--env-file", str(env_file), "runs", "list"]) == 10
         assert "LA_CODE" not in os.environ
         assert main(["--set", "LA_CODE", "runs", "list"]) == 2
-        assert "--set takes NAME=VALUE" in capsys.readouterr().err
+        assert "--set needs NAME=VALUE" in capsys.readouterr().err
 
     @pytest.mark.skipif(sys.platform == "win32", reason="rights are lists there")
     def test_the_file_is_its_owners_alone(self, env_file: Path, tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_a_proxy_that_wants_a_login_is_no_refusal_of_the_service(
 ) -> None:
     with serving(reply(407)) as proxy:
         via(proxy.url.replace("//", "//user:secret@"))
-        with pytest.raises(Blocked, match="wants a login") as raised:
+        with pytest.raises(Blocked, match="requires a login") as raised:
             get(new_session(), url)
     assert not raised.value.sent
     assert "HTTPS_PROXY" in raised.value.hint

@@ -93,7 +93,7 @@ def test_a_full_disk_is_no_bug_and_no_setting(journal: Journal) -> None:
     with pytest.raises(ServiceDown, match=r"the disk is full, the journal cannot be written: .*journal\.db") as caught:
         for _ in range(1000):
             started(journal, "x" * 1000)
-    assert (caught.value.exit_code, caught.value.hint) == (13, "make room, then run again")
+    assert (caught.value.exit_code, caught.value.hint) == (13, "free some space, then run again")
 
 
 @pytest.mark.parametrize("name", ["mkdir", "open"])

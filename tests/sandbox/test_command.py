@@ -133,8 +133,8 @@ def test_the_directory_and_any_fault_can_be_set(run: Run, capsys: pytest.Capture
         ("nowhere.error_next=1", "no such service"),
         ("error_next=1", "no such service"),
         ("receiver.eror_next=1", "did you mean error_next"),
-        ("receiver.error_next=many", "is no value for error_next"),
-        ("receiver.error_next", "is no value for error_next"),
+        ("receiver.error_next=many", "is not a value for error_next"),
+        ("receiver.error_next", "is not a value for error_next"),
         ("directory/create.lost_share=2", "out of range"),
     ],
 )

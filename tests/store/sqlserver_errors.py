@@ -141,13 +141,13 @@ SAID = [
         "The target database ('SSD') is in an availability group and is currently accessible for connections when the"
         " application intent is set to read only.",
         ExitCode.SETTINGS,
-        "only be read",
+        "is read-only",
     ),
     _engine(
         3906,
         'Failed to update database "SSD" because the database is read-only.',
         ExitCode.SETTINGS,
-        "only be read",
+        "is read-only",
         state="25000",
     ),
     _engine(

@@ -135,7 +135,7 @@ def test_without_a_token_run_and_files_answer_500(loopback: Within) -> None:
 
 @pytest.mark.parametrize("token", ["", " ", "seven77", "seven77 ", "\u2003" * 20])
 def test_a_token_of_next_to_nothing_is_refused(token: str) -> None:
-    with pytest.raises(SettingUnusable, match="RUN_TOKEN has under 8 characters"):
+    with pytest.raises(SettingUnusable, match="RUN_TOKEN has fewer than 8 characters"):
         Access(Secret(token))
 
 
@@ -156,7 +156,7 @@ def test_a_server_with_a_token_of_next_to_nothing_does_not_start(tmp_path: Path,
 
 def test_a_token_that_can_be_guessed_is_a_warning(tmp_path: Path) -> None:
     with serving(tmp_path / "x", RUN_TOKEN="of-12-signs.") as server:
-        assert "RUN_TOKEN has under 16 characters" in server.output
+        assert "RUN_TOKEN has fewer than 16 characters" in server.output
         assert server.get("/runs", X_Auth_Token="of-12-signs.").status == 200
 
 

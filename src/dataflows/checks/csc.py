@@ -72,7 +72,7 @@ class _Endpoint:
             raise SettingUnusable(
                 "API_ENDPOINT answers 200 with something that is not JSON",
                 reason="csc-not-json",
-                hint="check API_ENDPOINT; a proxy or a sign-in page may also stand in between",
+                hint="check API_ENDPOINT; a proxy or a sign-in page may also be in between",
             )
         if reply.status in (200, 204, 400):
             return f"authorised: an empty batch was answered with {reply.status} in {1000 * reply.seconds:.0f} ms"

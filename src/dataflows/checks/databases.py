@@ -164,7 +164,7 @@ class _Practice(Opened):
                 connection.execute(sa.insert(table).from_select([*same], sa.select(*same.values()).where(sa.false())))
             if not tables:
                 sa.Table(_TRIAL, sa.MetaData(), sa.Column("id", sa.Integer)).create(connection)
-        what = f"{len(tables)} tables can be written" if tables else "tables can be made"
+        what = f"{len(tables)} tables can be written" if tables else "tables can be created"
         return f"{what} (the trial was rolled back)"
 
     def _tables(self) -> list[sa.Table]:

@@ -71,7 +71,7 @@ class _BucketCheck:
 
 
 _DELETED = "what is deleted"
-_LOOK = "registrations hold personal data: switch versioning and soft delete off, or shorten what is kept"
+_LOOK = "registrations contain personal data: switch versioning and soft delete off, or shorten what is kept"
 
 
 def _credentials(settings: Settings) -> str:
@@ -79,7 +79,7 @@ def _credentials(settings: Settings) -> str:
         return "none: STORAGE_EMULATOR_HOST names a stand-in"
     if settings.google_application_credentials:
         return f"the key file {settings.google_application_credentials}"
-    return "what Google finds by itself"
+    return "Google's default credentials"
 
 
 def check_kafka(settings: Settings) -> Iterator[Check]:
@@ -104,7 +104,7 @@ def _topic(topic: str, there: set[str]) -> Check:
     if topic in there:
         return Check(f"topic {topic}", True, "is there")
     return Check(
-        f"topic {topic}", True, "warning: is not there", "make it, unless the brokers make topics by themselves"
+        f"topic {topic}", True, "warning: is not there", "create it, unless the brokers create topics automatically"
     )
 
 
@@ -138,7 +138,7 @@ class _MailCheck:
         if self._server is not None:
             with _no_message_is_kept():
                 self._server.would_take(sender, settings.notify_email)
-        return f"a message from {sender} to {settings.notify_email} would be taken; none was sent"
+        return f"a message from {sender} to {settings.notify_email} would be accepted; none was sent"
 
     def close(self) -> None:
         self._open.close()

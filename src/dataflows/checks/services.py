@@ -80,11 +80,11 @@ class _DirectoryCheck:
     def batches(self) -> str:
         if self._directory.look(str(uuid.uuid4())):
             raise ServiceDown(
-                "the Directory shows records in a batch that nobody made",
+                "the Directory shows records in a batch that does not exist",
                 reason="hospitals-stand-in",
-                hint="look at it in a browser",
+                hint="open it in a browser",
             )
-        return "a batch that nobody made is answered as such"
+        return "a batch that does not exist is answered as such"
 
     def close(self) -> None:
         self.line.close()
@@ -120,4 +120,4 @@ def _reached(line: LazySession, address: str) -> str:
         reply = line.ask("HEAD", root)
     except ServiceDown as error:  # its text names the host, its hint does not
         raise ServiceDown("the host cannot be reached", reason="health-check-host", hint=error.hint) from None
-    return f"the host answers in {1000 * reply.seconds:.0f} ms, {line.proxy(root)}; it was told nothing"
+    return f"the host answers in {1000 * reply.seconds:.0f} ms, {line.proxy(root)}; nothing was reported to it"

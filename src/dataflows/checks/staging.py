@@ -83,7 +83,7 @@ class _Staging(Opened):
         name, found = self._settings.table_name, findings(self.engine, self.table())
         if found is None:
             raise SettingUnusable(
-                f"{name} is not there", reason="table-missing", hint="check TABLE_NAME, and: dataflows test-db"
+                f"{name} does not exist", reason="table-missing", hint="check TABLE_NAME, and: dataflows test-db"
             )
         self._columns = {finding.column: finding for finding in found}
         return f"{name} is there"
@@ -97,7 +97,7 @@ class _Staging(Opened):
             return Check(f"column {name}", False, text, there.mend, ExitCode.SETTINGS, reason="column-unfit")
         if there.fits:
             return Check(f"column {name}", True, there.there)
-        return Check(f"column {name}", True, f"warning: is {there.there}, wanted is {there.wanted}", there.mend)
+        return Check(f"column {name}", True, f"warning: is {there.there}, should be {there.wanted}", there.mend)
 
     def offered(self) -> list[Offered]:
         """Return the indexes that are offered; none where there is no database to make them in."""
@@ -117,8 +117,8 @@ class _Staging(Opened):
         lacking = self._missing.get(index.name)
         if lacking is None:
             return Check(name, True, "is there")
-        without = f"without it {index.purpose} is looked for in the whole table"
+        without = f"without it {index.purpose} is searched for in the whole table"
         if lacking.replaced:
-            text = f"warning: {lacking.replaced} is defined in another way, so it is not used; {without}"
+            text = f"warning: {lacking.replaced} is defined differently, so it is not used; {without}"
             return Check(name, True, text, f"if nobody else needs it: {lacking.script}")
         return Check(name, True, f"offered: {without}", lacking.script)

@@ -94,7 +94,7 @@ def _from_working_folder(output: Path) -> Path:
     path = output.expanduser()
     if not path.is_absolute() and working_folder() is None:  # Task Scheduler starts in a folder of Windows
         raise WrongUsage(
-            f"--output {output} is relative", reason="path-relative", hint="give the whole path, such as C:\\cqc"
+            f"--output {output} is relative", reason="path-relative", hint="give the full path, such as C:\\cqc"
         )
     return path.absolute()
 

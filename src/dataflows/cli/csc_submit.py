@@ -122,19 +122,21 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
 def _refuse_contradictions(*, dry_run: bool, out: Path | None, requeue: bool, takeover: bool, rehearsal: bool) -> None:
     if out is not None and not dry_run:
         raise WrongUsage(
-            "--out goes with --dry-run", reason="out-without-dry-run", hint="add --dry-run, or leave --out away"
+            "--out can only be used with --dry-run",
+            reason="out-without-dry-run",
+            hint="add --dry-run, or leave out --out",
         )
     if takeover and (requeue or rehearsal):
         raise WrongUsage(
-            "--takeover goes neither with --requeue nor with --rehearsal",
+            "--takeover cannot be used with --requeue or --rehearsal",
             reason="csc-takeover-options",
-            hint="--takeover: this receiver was sent the table before; --requeue: it is new",
+            hint="--takeover: the table was sent to this receiver before; --requeue: the receiver is new",
         )
     if requeue and (dry_run or rehearsal):
         raise WrongUsage(
-            "--requeue changes the table: it goes neither with --dry-run nor with --rehearsal",
+            "--requeue changes the table and cannot be used with --dry-run or --rehearsal",
             reason="requeue-dry-run",
-            hint="look first with --dry-run alone; a rehearsal sends every row whole anyway",
+            hint="check first with --dry-run alone; a rehearsal sends every row whole anyway",
         )
 
 
@@ -142,12 +144,14 @@ def _by_hand(child: str | None, *, resend: bool, purge: bool, purge_orphans: boo
     from dataflows.flows.csc.options import ByHand
 
     if resend and purge:
-        raise WrongUsage("--resend and --purge exclude each other", reason="csc-child-options", hint="take one of them")
+        raise WrongUsage(
+            "--resend and --purge cannot be used together", reason="csc-child-options", hint="use one of them"
+        )
     if child is None and (resend or purge):
         raise WrongUsage("--resend and --purge are for one child", reason="csc-child-options", hint="add --child ID")
     if child is not None and purge_orphans:
         raise WrongUsage(
-            "--purge-orphans is for the whole table",
+            "--purge-orphans applies to the whole table",
             reason="csc-child-options",
             hint="for one child: --child ID --purge",
         )

@@ -58,7 +58,9 @@ def demo(
         ):
             code = _run(call, folder)
     except KeyboardInterrupt:
-        raise Interrupted("stopped before its end", reason="interrupted", hint="run it again: dataflows demo") from None
+        raise Interrupted(
+            "stopped before it finished", reason="interrupted", hint="run it again: dataflows demo"
+        ) from None
     raise typer.Exit(code)
 
 

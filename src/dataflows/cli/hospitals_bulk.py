@@ -137,7 +137,7 @@ def abandon(call: Invocation, journal: Journal, record: RunRecord, *, delete_act
         facts = {"run_id": record.run_id, "status": after.state, "exit_code": 0, "batch_id": record.batch_id}
         call.output.document({**facts, "deleted": done.deleted, "left_active": done.live, "error": None})
     if done.live:
-        call.output.note(f"{len(done.live)} active batches were left as they are")
+        call.output.note(f"{len(done.live)} active batches were left unchanged")
         call.output.note(f"hint: to delete live hospitals: dataflows runs abandon {record.run_id[:8]} --delete-active")
     return call.output.ended(f"run {record.run_id[:8]} {after.state}, {done.deleted} records deleted")
 

@@ -67,9 +67,9 @@ def carried_settings(settings: Settings, job: str, variables: Collection[str]) -
             carried[name] = value
     if secrets:
         raise SettingUnusable(
-            f"only the environment of this console says {', '.join(secrets)}, and the job would start without",
+            f"{', '.join(secrets)}: set only in this console's environment, so the job would start without",
             reason="schedule-secret",
-            hint="write what is secret into the env file and name it: dataflows --env-file PATH schedule ...",
+            hint="put secrets into the env file and name it: dataflows --env-file PATH schedule ...",
         )
     return _one_line_each(carried)
 
@@ -107,7 +107,7 @@ def _one_line_each(carried: dict[str, str]) -> dict[str, str]:
     for name, value in carried.items():
         if any(character < " " for character in value):
             raise SettingUnusable(
-                f"{name} holds a line break or another control character",
+                f"{name} contains a line break or another control character",
                 reason="schedule-value",
                 hint="write it into the env file instead",
             )
@@ -287,7 +287,7 @@ class Crontab:
 def _refuse_unknown(name: str, names: Sequence[str]) -> None:
     if name not in names:
         shown = f"installed are: {', '.join(names)}" if names else "nothing is installed"
-        raise WrongUsage(f"no timer of this name was installed: {name}", reason="timer-unknown", hint=shown)
+        raise WrongUsage(f"nothing is installed under this name: {name}", reason="timer-unknown", hint=shown)
 
 
 def _call(command: list[str], *, asks: bool = False) -> str:

@@ -171,7 +171,7 @@ def _ours(error: BaseException, call: Invocation) -> DataflowsError:
     if isinstance(error, typer.TyperException):
         return _explained(error, call)
     return Interrupted(
-        "interrupted", reason="interrupted", hint="what can go on is shown by: dataflows runs list --resumable"
+        "interrupted", reason="interrupted", hint="to see what can be continued: dataflows runs list --resumable"
     )
 
 
@@ -195,7 +195,9 @@ def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
             f"{path} needs a command", reason="command-missing", hint=f"one of {names}; see: {path} --help"
         )
     if message.startswith("Got unexpected extra argument"):  # it may be a child's identifier
-        return WrongUsage(f"{path} takes no such argument", reason="argument-unknown", hint=f"see: {path} --help")
+        return WrongUsage(
+            f"{path} was given an argument that it does not take", reason="argument-unknown", hint=f"see: {path} --help"
+        )
     option = getattr(error, "option_name", "")
     if option in _global_options() and option in call.arguments and path != PROGRAM:
         return WrongUsage(message, reason="usage", hint=f"{option} goes before the command: {PROGRAM} {option} ...")

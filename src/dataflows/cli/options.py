@@ -142,7 +142,7 @@ class Invocation:
             name, equals, value = setting.partition("=")
             if not equals or not _NAME.fullmatch(name):
                 raise WrongUsage(
-                    "--set takes NAME=VALUE",
+                    "--set needs NAME=VALUE",
                     reason="set-format",
                     hint="such as --set LA_CODE=998; .env.example lists the names",
                 )

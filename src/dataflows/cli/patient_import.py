@@ -92,15 +92,15 @@ def resume(call: Invocation, kept: Mapping[str, object]) -> int:
 def _refuse_contradictions(*, watching: bool, retry: bool, copies: bool, dry_run: bool) -> None:
     if watching and (retry or copies or dry_run):
         raise WrongUsage(
-            "--watch goes with neither --dry-run nor --retry, --retry-dead or --from-copies",
+            "--watch cannot be used with --dry-run, --retry, --retry-dead or --from-copies",
             reason="pass-options",
-            hint="run that once by itself; the watching process need not be stopped",
+            hint="run it once on its own; the watching process can keep running",
         )
     if retry and (copies or dry_run):
         raise WrongUsage(
-            "--retry and --retry-dead go neither with --dry-run nor with --from-copies",
+            "--retry and --retry-dead cannot be used with --dry-run or --from-copies",
             reason="pass-options",
-            hint="leave one of them away",
+            hint="leave one of them out",
         )
 
 

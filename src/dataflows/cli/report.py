@@ -47,7 +47,7 @@ def report(context: typer.Context, since: Since = "24h", dry_run: DryRun = False
     settings = call.settings()
     if not (settings.report_email or settings.report_url or dry_run):
         raise SettingUnusable(
-            "nobody is named to whom the report goes",
+            "no recipient is set for the report",
             reason="report-no-recipient",
             hint="set REPORT_EMAIL, or REPORT_URL for a webhook",
         )

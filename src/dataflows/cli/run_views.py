@@ -113,9 +113,9 @@ def print_log(output: Output, record: RunRecord) -> None:
     path = Path(record.log_file) if record.log_file else None
     if path is None or not path.is_file():
         raise WrongUsage(
-            f"run {record.run_id[:8]} has no log any more",
+            f"run {record.run_id[:8]} no longer has a log",
             reason="runs-no-log",
-            hint=f"what the journal knows: dataflows runs show {record.run_id[:8]}",
+            hint=f"to see what the journal has: dataflows runs show {record.run_id[:8]}",
         )
     with path.open("rb") as stream:
         stream.seek(max(0, path.stat().st_size - _LARGEST_LOG))

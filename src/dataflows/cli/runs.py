@@ -74,7 +74,7 @@ def list_runs(
     since: Annotated[
         str | None, typer.Option("--since", metavar="7d", help="Only runs that began in the last 7d, 12h or 90min.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List runs, newest first."""
@@ -96,7 +96,7 @@ def _check_command(context: typer.Context, command: str | None) -> None:
     known = context.find_root().command.list_commands(context)  # type: ignore[attr-defined]
     if command is not None and command not in known:
         raise WrongUsage(
-            "--command names no command of this program", reason="runs-no-command", hint=f"one of {', '.join(known)}"
+            "--command is not a command of this program", reason="runs-no-command", hint=f"one of {', '.join(known)}"
         )
 
 
@@ -104,7 +104,9 @@ def show(
     context: typer.Context,
     run_id: RunId,
     *,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run ends, and end with its code.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Follow the run until it ends, and exit with its exit code.")
+    ] = False,
     failed: Annotated[bool, typer.Option("--failed", help="List every item that failed.")] = False,
     csv: Annotated[
         Path | None,
@@ -155,9 +157,9 @@ def diff(context: typer.Context, run_id: RunId, as_json: Json = False) -> None:
     earlier = journal.runs(command=record.command, target=record.target, before=record.seq, limit=1)
     if not earlier:
         raise WrongUsage(
-            f"run {record.run_id[:8]} is the first of its target that is known",
+            f"run {record.run_id[:8]} is the first known run of its target",
             reason="runs-first",
-            hint=f"see it alone: dataflows runs show {record.run_id[:8]}",
+            hint=f"to see it on its own: dataflows runs show {record.run_id[:8]}",
         )
     found = difference(journal, record, earlier[0])
     if call.output.as_json:
@@ -214,7 +216,7 @@ def resume(context: typer.Context, run_id: RunId, as_json: Json = False) -> None
         raise WrongUsage(
             f"run {record.run_id[:8]} is {record.state}{by}: there is nothing to resume",
             reason="run-not-resumable",
-            hint=f"to run the command anew: dataflows {record.command}",
+            hint=f"to run the command again: dataflows {record.command}",
         )
     if record.command not in RESUMES:
         raise WrongUsage(
@@ -243,7 +245,7 @@ def abandon(
         raise AlreadyRunning(
             f"run {record.run_id[:8]} is running (process {record.pid})",
             reason="run-at-work",
-            hint="stop it first, or wait for its end",
+            hint="stop it first, or wait until it has finished",
         )
     from dataflows.cli import hospitals_bulk
 

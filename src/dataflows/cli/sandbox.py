@@ -178,7 +178,9 @@ def _begin_with(box: Sandbox, text: str) -> None:
         faults.begin_with(**{name: faults.read(name, value)})
     except ValueError as error:
         raise WrongUsage(
-            f"--fault {text[:100]}: {error}", reason="sandbox-options", hint="GET /_sandbox/faults shows all of them"
+            f"--fault {text[:100]}: {error}",
+            reason="sandbox-options",
+            hint="all faults are listed at GET /_sandbox/faults",
         ) from None
 
 
@@ -202,9 +204,9 @@ def _listen(box: Sandbox) -> None:
         box.start()
     except OSError:
         raise WrongUsage(
-            f"cannot listen at {box.url} or for mail",
+            f"cannot listen at {box.url} or on the mail port",
             reason="sandbox-options",
-            hint="a port is taken: choose another, or leave it out",
+            hint="a port is in use: choose another one, or leave it out",
         ) from None
 
 
@@ -286,5 +288,5 @@ def _refuse_to_overwrite(write_env: Path | None) -> None:
         raise WrongUsage(
             f"{write_env} already exists and was not written by this command",
             reason="sandbox-options",
-            hint="give --write-env another name",
+            hint="choose another file for --write-env",
         )

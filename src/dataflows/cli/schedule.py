@@ -157,13 +157,13 @@ def _check_job(context: Any, job: str, options: list[str]) -> list[Path]:
     known = [name for name in group.list_commands(context) if name not in _NO_JOBS]
     if job not in known:
         raise WrongUsage(
-            "there is no such job to schedule", reason="schedule-incomplete", hint=f"one of {', '.join(known)}"
+            "this job cannot be scheduled", reason="schedule-incomplete", hint=f"one of {', '.join(known)}"
         )
     if any(character < " " for word in options for character in word):
         raise WrongUsage(
-            "an option of the job holds a line break or another control character",
+            "an option of the job contains a line break or another control character",
             reason="schedule-value",
-            hint="take it out",
+            hint="remove it",
         )
     given = group.commands[job].make_context(job, list(options), parent=context.find_root()).params.values()
     single = [value for value in given if isinstance(value, Path)]
@@ -179,7 +179,7 @@ def _refuse_half_paths(paths: list[Path]) -> None:
             raise WrongUsage(
                 f"{path} is not a full path",
                 reason="schedule-path",
-                hint="give it from its drive or root, such as D:\\cqc",
+                hint="start it with the drive or root, such as D:\\cqc",
             )
 
 
@@ -252,7 +252,7 @@ def _check_names(account: str | None, name: str | None) -> None:
         )
     if name is not None and not _NAME.fullmatch(name):
         raise WrongUsage(
-            "--name may hold letters, digits, blanks and . ( ) _ -",
+            "--name may contain letters, digits, blanks and . ( ) _ -",
             reason="schedule-value",
             hint="such as 'csc-submit LA 998'",
         )
@@ -293,7 +293,7 @@ def _next_steps(chosen: str, timer: Timer, out: Path | None) -> list[str]:
     if chosen == "task-scheduler":
         from dataflows.cli.installing import task_commands
 
-        first = [] if out else ["write it into a file with --out FILE: schtasks wants UTF-16"]
+        first = [] if out else ["write it into a file with --out FILE: schtasks needs UTF-16"]
         file = str(out.absolute()) if out else "FILE"
         return [*first, "then, as administrator:", *(f"  {line}" for line in task_commands(timer, file))]
     if chosen == "systemd":

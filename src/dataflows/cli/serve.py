@@ -98,7 +98,7 @@ def _imports(wished: str) -> dict[str, float]:
             raise WrongUsage(
                 f"--watch {name!r} is not an import",
                 reason="serve-watch",
-                hint="one of patients, therapists, or both with a comma",
+                hint="use patients, therapists, or both separated by a comma",
             )
         found[name] = seconds(span or spans[name])
     return found
@@ -131,11 +131,15 @@ def _announce(call: Invocation, settings: Settings, sockets: list[socket.socket]
 
     address = server.address_of(sockets)
     if settings.run_token is not None and len(settings.run_token.reveal().strip()) < _SHORT:
-        call.output.warn(f"RUN_TOKEN has under {_SHORT} characters: it can be guessed", reason="run-token-guessable")
+        call.output.warn(
+            f"RUN_TOKEN has fewer than {_SHORT} characters: it can be guessed", reason="run-token-guessable"
+        )
     if settings.run_token is None:
         call.output.warn("RUN_TOKEN is not set, so /run and /files answer 500", reason="run-token-missing")
     if allow_anonymous:
-        call.output.warn("whoever can connect can create hospitals and read their names", reason="run-token-guessable")
+        call.output.warn(
+            "anyone who can connect can create hospitals and read their names", reason="run-token-guessable"
+        )
     call.output.note(f"serving on {address}, runs on {address}/runs; stop with Ctrl-C")
 
 

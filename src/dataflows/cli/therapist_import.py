@@ -64,9 +64,9 @@ def therapist_import(
     call = invocation(context).begin(COMMAND, as_json)
     if watching and (dry_run or reprocess):
         raise WrongUsage(
-            "--watch goes with neither --dry-run nor --reprocess",
+            "--watch cannot be used with --dry-run or --reprocess",
             reason="pass-options",
-            hint="run that once by itself, without --watch",
+            hint="run it once on its own, without --watch",
         )
     from dataflows.flows.practice.therapists import job
 
@@ -104,7 +104,7 @@ def _from_working_folder(paths: list[Path]) -> tuple[Path, ...]:
     for path in paths:
         if not path.expanduser().is_absolute() and working_folder() is None:
             raise WrongUsage(
-                f"{path} is relative", reason="path-relative", hint="give the whole path, such as C:\\scraper\\20250708"
+                f"{path} is relative", reason="path-relative", hint="give the full path, such as C:\\scraper\\20250708"
             )
     return tuple(path.expanduser().absolute() for path in paths)
 

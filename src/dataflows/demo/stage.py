@@ -123,7 +123,7 @@ class Stage:
         outcome = self.run_job(order, job)
         self.runs.append(outcome)
         if outcome.exit_code is ExitCode.INTERRUPTED:
-            raise Interrupted("stopped before its end", reason="interrupted", hint="run it again: dataflows demo")
+            raise Interrupted("stopped before it finished", reason="interrupted", hint="run it again: dataflows demo")
         run = sum(one.command == flow for one in self.runs)
         wanted = {"exit code": int(code), **{one.figure: one.must for one in shown}, **(others or {})}
         found = {"exit code": int(outcome.exit_code), **figures(outcome)}

@@ -251,7 +251,7 @@ def _target(url: str) -> tuple[str, str, int]:
         if parts.scheme in ("http", "https") and parts.hostname:
             return parts.scheme, parts.hostname, port
     raise SettingUnusable(
-        "an address is not of the form https://host/path",
+        "an address does not have the form https://host/path",
         reason="setting-form",
         hint="check the addresses in the settings",
     )

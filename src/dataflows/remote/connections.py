@@ -80,7 +80,7 @@ class RequestBounds:
             raise Stopped(
                 f"the run is stopping, so {self.host} is not waited for",
                 reason="run-stopping",
-                hint="go on with: dataflows runs resume",
+                hint="continue with: dataflows runs resume",
             )
         left = min(self.until, quiet_until) - time.monotonic()
         if left <= 0:

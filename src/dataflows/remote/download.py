@@ -106,14 +106,14 @@ def download(
         return DownloadResult(response.status_code, response.headers, size, time.monotonic() - began)
     except Stopped:
         raise Interrupted(
-            "the download was broken off", reason="interrupted", hint="go on with: dataflows runs resume"
+            "the download was interrupted", reason="interrupted", hint="continue with: dataflows runs resume"
         ) from None
     except ServiceDown:
         if time.monotonic() < limits.until:
             raise
         spent = round(time.monotonic() - began, 1)
         raise ServiceDown(
-            f"{shown(url)} had not sent the whole file when its time was up (after {spent:g} s)",
+            f"{shown(url)} did not send the whole file in time ({spent:g} s)",
             reason="cqc-incomplete",
             hint="try again later; CQC_DEADLINE_SECONDS is the limit",
         ) from None
@@ -134,7 +134,7 @@ def _followed(
             return response, url
         response.raw.close()
         url = further
-    raise NotFollowed(f"{shown(url)} redirects in a circle", reason="cqc-moved", hint="check the address of the source")
+    raise NotFollowed(f"{shown(url)} redirects in a loop", reason="cqc-moved", hint="check the address of the source")
 
 
 def _further(url: str, response: requests.Response) -> str | None:
@@ -153,7 +153,7 @@ def _next(url: str, location: str) -> str:
     raise NotFollowed(
         f"{shown(url)} redirects to another host or off https, which is not followed",
         reason="cqc-moved",
-        hint="look at the address in a browser; if the file has moved, set its CQC_URL_<NAME>",
+        hint="open the address in a browser; if the file has moved, set its CQC_URL_<NAME>",
     )
 
 
@@ -195,7 +195,7 @@ def _unpacked(response: BaseHTTPResponse, pieces: Iterator[bytes], host: str) ->
     if encoding in _GZIP:
         return _gunzipped(pieces, host)
     raise UnknownEncoding(
-        f"{host} packed the file in a way that was not asked for",
+        f"{host} compressed the file in an unexpected way",
         reason="cqc-moved",
         hint="check the address of the source",
     )
@@ -217,10 +217,10 @@ def _gunzipped(pieces: Iterator[bytes], host: str) -> Iterator[bytes]:
                 member = None if member.eof else member
     except zlib.error:
         raise BrokenOff(
-            f"the gzip stream of {host} is damaged", reason="cqc-incomplete", hint="try again later"
+            f"the gzip stream from {host} is damaged", reason="cqc-incomplete", hint="try again later"
         ) from None
     if member is not None:
-        raise BrokenOff(f"the gzip stream of {host} has no end", reason="cqc-incomplete", hint="try again later")
+        raise BrokenOff(f"the gzip stream from {host} is incomplete", reason="cqc-incomplete", hint="try again later")
 
 
 def _some(piece: bytes) -> Iterator[bytes]:

@@ -31,9 +31,9 @@ def not_connected(error: NotConnected, host: str, proxy: str | None, seconds: fl
         return _tunnel(int(tunnel.group(1)), host, proxy)
     through = f"the proxy {proxy}" if proxy else host
     if isinstance(cause, (exceptions.NameResolutionError, socket.gaierror)):
-        text, hint = f"the name of {through} is not known", "check the address in the settings, and the name service"
+        text, hint = f"the host name of {through} cannot be resolved", "check the address in the settings, and DNS"
     elif isinstance(cause, (exceptions.ConnectTimeoutError, TimeoutError)) and not _refused(cause):
-        text, hint = f"{through} did not take a connection within {seconds:g} s", "check the network and the firewall"
+        text, hint = f"{through} did not accept a connection within {seconds:g} s", "check the network and the firewall"
     else:
         text, hint = f"{through} cannot be reached", "check that the service runs, the address, and the firewall"
     return ServiceDown(text, reason="host-unreachable", hint=hint, sent=False)
@@ -60,7 +60,7 @@ def broken_answer(error: Exception, host: str, seconds: float) -> ServiceDown:
 def monstrous(host: str) -> ServiceDown:
     """The error for JSON that is not parsed, lest the parser dies of it."""
     return ServiceDown(
-        f"the answer from {host} is nested too deeply or holds too much to be read",
+        f"the answer from {host} is nested too deeply or too large to be read",
         reason="answer-unusable",
         hint="check the address in the settings",
     )
@@ -71,16 +71,16 @@ def unsendable(host: str) -> SettingUnusable:
     return SettingUnusable(
         f"a request to {host} has a character that HTTP does not allow in its address or headers",
         reason="header-character",
-        hint="look for line ends, blanks and letters beyond ASCII in the addresses, keys and secrets of the settings",
+        hint="check the addresses, keys and secrets in the settings for line breaks, blanks and non-ASCII letters",
     )
 
 
 def proxy_wants_login(proxy: str | None) -> Blocked:
     """The error for 407: the proxy turned the request away before it reached the service."""
     return Blocked(
-        f"the proxy {proxy} wants a login" if proxy else "a proxy on the way wants a login (407)",
+        f"the proxy {proxy} requires a login" if proxy else "a proxy in between requires a login (407)",
         reason="proxy-refused",
-        hint="put it into the address: HTTPS_PROXY=http://user:password@host:port, or exempt the service by NO_PROXY",
+        hint="add it to the address: HTTPS_PROXY=http://user:password@host:port, or exempt the service with NO_PROXY",
         sent=False,
     )
 
@@ -92,7 +92,7 @@ def _tunnel(status: int, host: str, proxy: str | None) -> ServiceDown:
     if status >= 500:
         return ServiceDown(text, reason="proxy-refused", hint=_LATER, sent=False)
     return Blocked(
-        text, reason="proxy-refused", hint="ask for the host to be allowed there, or exempt it by NO_PROXY", sent=False
+        text, reason="proxy-refused", hint="have the host allowed there, or exempt it with NO_PROXY", sent=False
     )
 
 
@@ -108,7 +108,7 @@ def _tls(error: Exception, host: str) -> ServiceDown:
         )
     if isinstance(inner, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return ServiceDown(f"{host} hung up during the TLS handshake", reason="tls-handshake", hint=_LATER, sent=False)
-    hint = "check https against http and the port in the address; a proxy in between may also answer without TLS"
+    hint = "check whether it should be https or http, and the port; a proxy in between may also answer without TLS"
     return Blocked(f"no TLS connection to {host} could be negotiated", reason="tls-handshake", hint=hint, sent=False)
 
 

@@ -44,7 +44,7 @@ def require_kafka(settings: Settings) -> None:
     """
     if settings.kafka_bootstrap_servers and find_spec("confluent_kafka") is None:
         raise SettingUnusable(
-            "KAFKA_BOOTSTRAP_SERVERS is set, and the library for Kafka is not installed",
+            "KAFKA_BOOTSTRAP_SERVERS is set, but the Kafka library is not installed",
             reason="kafka-not-installed",
             hint="install the extra: pip install dataflows[kafka], or remove the setting",
         )

@@ -214,7 +214,7 @@ def _no_token_endpoint(status: int) -> SettingUnusable:
         f"TOKEN_ENDPOINT does not behave like a token endpoint (status {status})",
         reason="token-endpoint-wrong",
         hint="it looks like https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token; a proxy or a sign-in page may"
-        " also stand in between",
+        " also be in between",
     )
 
 
@@ -329,7 +329,7 @@ def _refuse_open_http(endpoint: str) -> None:
         raise SettingUnusable(
             "TOKEN_ENDPOINT is not https",
             reason="token-endpoint-not-https",
-            hint="http would show the secret on the way; it is for this machine only",
+            hint="http would expose the secret on the way; it is only allowed for this machine",
         )
 
 

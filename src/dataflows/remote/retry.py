@@ -81,7 +81,9 @@ class RetryPolicy:
             time.sleep(seconds)
         elif self.stop.wait(seconds):
             raise Interrupted(
-                "interrupted while waiting to try again", reason="interrupted", hint="go on with: dataflows runs resume"
+                "interrupted while waiting to try again",
+                reason="interrupted",
+                hint="continue with: dataflows runs resume",
             )
 
     def _report(self, service: str, state: tenacity.RetryCallState) -> None:

@@ -41,7 +41,7 @@ def _private(bundle: Path) -> ssl.SSLContext:
             return _lenient(ssl.create_default_context(capath=bundle))
         return _of_file(bundle, named=True)
     except OSError as error:  # ssl.SSLError (no certificate in the file) is an OSError too
-        why = "holds no certificate" if isinstance(error, ssl.SSLError) else "cannot be read"
+        why = "contains no certificate" if isinstance(error, ssl.SSLError) else "cannot be read"
         raise SettingUnusable(
             f"REQUESTS_CA_BUNDLE {why}: {bundle}",
             reason="ca-bundle",

@@ -110,7 +110,9 @@ class MailServer:
     def _envelope(self, code: int, whom: str, hint: str) -> None:
         if code // 100 == 4:
             raise ServiceDown(
-                f"{self.where} does not want the {whom} now ({code})", reason="mail-address", hint="run again later"
+                f"{self.where} does not accept the {whom} at the moment ({code})",
+                reason="mail-address",
+                hint="run again later",
             )
         if code // 100 != 2:
             raise SettingUnusable(f"{self.where} refuses the {whom} ({code})", reason="mail-address", hint=hint)
@@ -183,7 +185,7 @@ def _log_in(smtp: _BoundedSmtp, settings: Settings, where: str) -> None:
         return
     if not isinstance(smtp.sock, ssl.SSLSocket) and not _is_here(smtp.sock):
         raise SettingUnusable(
-            f"{where} was not given SMTP_PASSWORD, which would travel in the clear",
+            f"{where} was not sent SMTP_PASSWORD, as the connection is not encrypted",
             reason="mail-login",
             hint="set SMTP_STARTTLS=true",
         )
@@ -222,7 +224,7 @@ def _translated(where: str) -> Iterator[None]:
     except smtplib.SMTPResponseException as error:
         raise _Answered(error.smtp_code) from None
     except TooLarge:
-        raise ServiceDown(f"{where} answers without an end", reason="mail-server", hint=KEPT) from None
+        raise ServiceDown(f"{where} sends an endless answer", reason="mail-server", hint=KEPT) from None
     except TimeoutError:
         raise ServiceDown(f"{where} did not answer in time", reason="mail-server", hint=KEPT) from None
     except Stopped:
@@ -234,7 +236,9 @@ def _translated(where: str) -> Iterator[None]:
             hint="for a private authority let REQUESTS_CA_BUNDLE name its PEM file",
         ) from None
     except (OSError, smtplib.SMTPException, ValueError):
-        raise ServiceDown(f"{where} cannot be reached or talked to", reason="mail-server", hint=KEPT) from None
+        raise ServiceDown(
+            f"{where} cannot be reached or does not speak SMTP", reason="mail-server", hint=KEPT
+        ) from None
 
 
 def _literal(sock: socket.socket | None) -> str:

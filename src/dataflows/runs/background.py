@@ -120,12 +120,12 @@ class Background:
 
     def _refuse_more(self) -> None:
         if self._stopping:
-            raise ServiceDown("the server is about to stop", reason="busy", hint="try again when it is back", wait=30.0)
+            raise ServiceDown("the server is stopping", reason="busy", hint="try again when it is back", wait=30.0)
         if len(self._stops) >= MOST_TAKEN_IN:
             raise ServiceDown(
-                f"{MOST_TAKEN_IN} jobs are at work or waiting",
+                f"{MOST_TAKEN_IN} jobs are running or waiting",
                 reason="busy",
-                hint="try again when some have ended",
+                hint="try again when some have finished",
                 wait=30.0,
             )
 
@@ -173,7 +173,7 @@ class Background:
             while not slots.acquire(timeout=_TICK):
                 if run.stop.is_set():
                     raise Interrupted(
-                        "stopped before its turn", reason="interrupted", hint=f"dataflows runs resume {run.id[:8]}"
+                        "stopped before it started", reason="interrupted", hint=f"dataflows runs resume {run.id[:8]}"
                     )
         try:
             if not run.stop.is_set():

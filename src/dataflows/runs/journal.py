@@ -181,7 +181,7 @@ def _explained(path: Path | None) -> Iterator[None]:
         raise SettingUnusable(
             f"the journal cannot be used: {path}",
             reason="data-folder-unusable",
-            hint="check DATA_DIR: does it exist, is there space, may we write?",
+            hint="check DATA_DIR: does it exist, is there free space, may this account write there?",
         ) from error
     except OSError as error:
         hint = "set DATA_DIR to a local folder that this account may write"

@@ -15,7 +15,7 @@ from dataflows.store.files import private_folder, private_lock, unusable, write_
 KEY_FILE = "journal.key"
 _BITS = 256
 _WHAT = "the key of the journal"
-_RESTORE = "restore it from a backup; without one: move it away, then dataflows csc-submit --takeover"
+_RESTORE = "restore it from a backup; without a backup: move it away, then dataflows csc-submit --takeover"
 
 
 class IdentifierCipher:

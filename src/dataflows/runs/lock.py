@@ -38,7 +38,7 @@ def only_one(data_dir: Path, command: str, target: str) -> Iterator[None]:
         raise AlreadyRunning(
             f"{command} is already running{_holder(path)}",
             reason="already-running",
-            hint="wait for its end, or: dataflows runs list",
+            hint="wait until it has finished; see: dataflows runs list",
         ) from None
     try:
         with _explained(path):

@@ -131,9 +131,9 @@ def _missing(job: InstalledJob, series: _Series, now: datetime, since: datetime)
     if any(run.state == RUNNING or started(run) >= due - _EARLY for run in runs):
         return None
     latest = max(runs, key=started, default=None)
-    last = f"its last run began {started(latest).astimezone():%Y-%m-%d %H:%M}" if latest else "it never ran"
-    why = f"it is installed to run {job.recurrence}, and did not begin at {due:%Y-%m-%d %H:%M}; {last}"
-    return JobStatus(job.name, job.command, Verdict.MISSING, latest, why=why, hint="look at the machine's scheduler")
+    last = f"its last run started {started(latest).astimezone():%Y-%m-%d %H:%M}" if latest else "it never ran"
+    why = f"it is installed to run {job.recurrence}, but did not start at {due:%Y-%m-%d %H:%M}; {last}"
+    return JobStatus(job.name, job.command, Verdict.MISSING, latest, why=why, hint="check the machine's scheduler")
 
 
 def _standing(name: str, kept: Sequence[RunRecord], since: datetime, compare: Compare) -> JobStatus:

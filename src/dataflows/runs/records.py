@@ -308,10 +308,12 @@ class RunStore(ABC):
         name = names[0][0] if len(names) == 1 else ""
         found = self._records(f"run_id = ? OR {_OF_BATCH} ORDER BY seq DESC LIMIT 1", name, name, name)
         if not beginning or not names:
-            raise WrongUsage(f"no run begins with {beginning!r}", reason="run-unknown", hint="dataflows runs list")
+            raise WrongUsage(
+                f"no run or batch id starts with {beginning!r}", reason="run-unknown", hint="see: dataflows runs list"
+            )
         if len(names) > 1:
             raise WrongUsage(
-                f"{len(names)} runs begin with {beginning!r}",
+                f"{len(names)} run or batch ids start with {beginning!r}",
                 reason="run-unknown",
                 hint="give more characters of the run id: dataflows runs list",
             )

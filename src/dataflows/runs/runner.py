@@ -31,9 +31,9 @@ WARNINGS = "warnings_given"
 _WARNINGS_KEPT = 50
 
 _JUMPED = Warned(
-    f"the clock is more than {AHEAD.days} days after the newest thing that is known: nothing was removed for its age",
+    f"the clock is more than {AHEAD.days} days after the newest known date: nothing was removed for its age",
     reason="clock-jumped",
-    hint="look at the clock of this machine; if it is right, a later run removes what is old",
+    hint="check this machine's clock; if it is right, a later run removes what is old",
 )
 
 log = logging.getLogger("dataflows.runner")
@@ -168,10 +168,10 @@ class _JobRunner:
             for event in job(run):
                 self._take(event)
             if run.stop.is_set():
-                self._error = Interrupted("stopped before its end", reason="interrupted", hint=resume)
+                self._error = Interrupted("stopped before it finished", reason="interrupted", hint=resume)
         except DataflowsError as error:  # a stop that was asked for outranks it (contract, exit codes)
             besides = Interrupted(
-                f"stopped before its end; besides: {error.message}", reason="interrupted", hint=resume
+                f"stopped before it finished; also: {error.message}", reason="interrupted", hint=resume
             )
             self._error = besides if run.stop.is_set() and not isinstance(error, Interrupted) else error
         except KeyboardInterrupt:
@@ -198,7 +198,7 @@ class _JobRunner:
     def _stopping(self) -> None:
         # from a thread of its own: the signal may have come in the middle of showing another event
         notice = Warned(
-            "stopping once the requests under way are answered", reason="stopping", hint="again to stop at once"
+            "stopping once the requests under way are answered", reason="stopping", hint="a second Ctrl-C stops at once"
         )
         threading.Thread(target=self._take, args=(notice,), daemon=True).start()
 

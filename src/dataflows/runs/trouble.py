@@ -92,7 +92,10 @@ class TroubleNews(NamedTuple):
         lines = [f"{self.command} ended with exit code {int(self.code)}: {self.code.meaning}."]
         lines += [self.why] if self.why else []
         lines += [f"What to do: {self.hint}"] if self.hint else []
-        return "\n\n".join([*lines, "It is told once, and once more when it is over. More: dataflows runs list"]) + "\n"
+        return (
+            "\n\n".join([*lines, "It is reported once, and once more when it is over. More: dataflows runs list"])
+            + "\n"
+        )
 
 
 class Trouble:

@@ -199,7 +199,7 @@ class Faults:
         try:
             return json.loads(text)
         except json.JSONDecodeError:
-            raise ValueError(f"{text[:60]!r} is no value for {name[:60]}") from None
+            raise ValueError(f"{text[:60]!r} is not a value for {name[:60]}") from None
 
     def clear(self) -> None:
         """Back to the values that the sandbox was started with."""
@@ -276,7 +276,7 @@ def _checked(name: str, now: Any, choices: tuple[str, ...] | None, value: Any) -
     if isinstance(now, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(now):
-        raise ValueError(f"{name} takes a {type(now).__name__}")
+        raise ValueError(f"{name} needs a {type(now).__name__}")
     if choices and value not in choices:
         raise ValueError(f"{name} is one of {', '.join(choices)}")
     if isinstance(value, (int, float)) and not 0 <= value <= (1 if name.endswith("_share") else float("inf")):

@@ -93,7 +93,7 @@ def read(path: Path) -> dict[str, str]:
             raise SettingUnusable(
                 f"line {line} of {path} is not KEY=value",
                 reason="env-file-line",
-                hint="write the setting on one line, or put # before a remark",
+                hint="write the setting on one line, or start a comment with #",
             )
         values[binding.key] = _value(binding.key, binding.value, binding.original.string, f"line {line} of {path}")
     return {key: value for key, value in values.items() if value}
@@ -145,7 +145,7 @@ def _value(key: str, parsed: str, original: str, where: str) -> str:
         return text
     if any(character < " " for character in parsed):
         raise SettingUnusable(
-            f"{key} on {where} holds a line break or another control character",
+            f"{key} on {where} contains a line break or another control character",
             reason="env-file-line",
             hint="a backslash in double quotes has a special meaning: use single quotes, or none",
         )

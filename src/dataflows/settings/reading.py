@@ -71,7 +71,7 @@ def _take_from_d2i(written: dict[str, str], origins: dict[str, Origin], path: Pa
     written[envfile.OURS.lower()] = taken.value
     origins[envfile.OURS.lower()] = origin
     names = f"{' and '.join(taken.names)} ({_whence(origin, path)}) {'is' if len(taken.names) == 1 else 'are'}"
-    return (f"{names} taken for {envfile.OURS}; write instead: {taken.instead}",)
+    return (f"{names} used as {envfile.OURS}; write instead: {taken.instead}",)
 
 
 def _origins(flags: Mapping[str, object], written: Mapping[str, str]) -> dict[str, Origin]:
@@ -263,7 +263,7 @@ def _from_working_folder(value: Path) -> Path:
         raise SettingUnusable(
             f"--data-dir {value} is relative, and the working folder belongs to Windows",
             reason="path-relative",
-            hint="give the whole path, such as C:\\dataflows",
+            hint="give the full path, such as C:\\dataflows",
         )
     return _tidy((folder or Path()) / value)
 

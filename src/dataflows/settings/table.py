@@ -167,7 +167,7 @@ class Settings:
     db_connection_string: Secret | None = _secret(
         CSC,
         "database with the staging table: a raw ODBC string or a SQLAlchemy URL; "
-        "without one, staging.db in DATA_DIR when it was made by test-schema --create",
+        "if not set, staging.db in DATA_DIR, if test-schema --create has created it",
     )
     table_name: str = _text(
         CSC,
@@ -188,7 +188,7 @@ class Settings:
         CSC, "send only what changed where that is safe; false sends every changed child whole", True
     )
     csc_schema: Path | None = _path(
-        CSC, "file with another version of DfE's schema, their openapi.json; without one, the built-in rules of 1.0.1"
+        CSC, "file with another version of DfE's schema, their openapi.json; if not set, the built-in rules of 1.0.1"
     )
     csc_reset: str = _choice(
         CSC,
@@ -199,19 +199,19 @@ class Settings:
     csc_max_delete_percent: float = _number(
         CSC, "share of the children that one run may purge, in percent", 5.0, 0, 100
     )
-    csc_min_interval_ms: int = _whole(CSC, "least time between two requests, in milliseconds", 0, 0, 60_000)
+    csc_min_interval_ms: int = _whole(CSC, "shortest time between two requests, in milliseconds", 0, 0, 60_000)
     csc_workers: int = _whole(CSC, "requests under way at the same time", 4, 1, 32)
     cqc_urls: Mapping[str, str] = _addresses(
         CQC,
-        "address of a source: another one for homecare or carehomes, or a source of a new name",
+        "address of a source: a different one for homecare or carehomes, or an additional source",
         prefix="CQC_URL_",
         example="CQC_URL_DIRECTORY=https://www.example.org/directory.csv",
     )
     cqc_deadline_seconds: float = _number(
         CQC, "total time for one file, all attempts and waits included", 900.0, 0.1, 86_400
     )
-    cqc_retries: int = _whole(CQC, "how often a file is tried again, from its start", 5, 0, 100)
-    cqc_max_bytes: int = _whole(CQC, "largest file that is taken, in bytes", 500_000_000, 1, 100_000_000_000)
+    cqc_retries: int = _whole(CQC, "how often a download is retried from the start", 5, 0, 100)
+    cqc_max_bytes: int = _whole(CQC, "largest file that is accepted, in bytes", 500_000_000, 1, 100_000_000_000)
     cqc_keep_days: int = _whole(
         CQC, "days after which a download is removed, but never the newest good one; 0 keeps all", 30, 0, 36_500
     )
@@ -219,7 +219,9 @@ class Settings:
         HOSPITALS, "address of the Hospital Directory", "https://hospital-directory.onrender.com"
     )
     max_concurrent_requests: int = _whole(HOSPITALS, "creates under way at the same time", 20, 1, 32)
-    max_csv_size: int = _whole(HOSPITALS, "most rows of a file; 0: as many as the Directory keeps", 20, 0, 10_000)
+    max_csv_size: int = _whole(
+        HOSPITALS, "the most rows a file may have; 0: as many as the Directory keeps", 20, 0, 10_000
+    )
     hospitals_creates_per_minute: int = _whole(
         HOSPITALS, "most creates in one window, shared by all processes of this machine; 0: no limit", 30, 0, 100_000
     )
@@ -228,38 +230,38 @@ class Settings:
     )
     hospitals_settle_seconds: float = _number(
         HOSPITALS,
-        "how long a create without an answer may still land; longer where creates take longer",
+        "how long an unanswered create may still take effect; longer where creates take longer",
         30.0,
         0.1,
         3600,
     )
     hospitals_look_every_seconds: float = _number(
-        HOSPITALS, "average distance of looks at the same batch", 2.0, 0.01, 60
+        HOSPITALS, "average time between two checks of the same batch", 2.0, 0.01, 60
     )
     hospitals_wake_seconds: float = _number(HOSPITALS, "how long the Directory may need to wake up", 90.0, 0.1, 3600)
     import_database_url: Secret | None = _secret(
         PRACTICE,
         "database of patients and therapists, such as postgresql+psycopg://user:password@host/database; "
-        "without one, practice.db in DATA_DIR",
+        "if not set, practice.db in DATA_DIR",
     )
     gcs_bucket: str = _text(
         PATIENTS,
         "the bucket that registrations arrive in",
         "curavani-production-data-transfer",
         pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$",
-        rule="a bucket's name: small letters, digits, dashes, dots",
+        rule="a bucket name: lower-case letters, digits, dashes, dots",
     )
     google_application_credentials: Path | None = _path(
-        PATIENTS, "file with the key of a Google service account; without one, what Google finds by itself"
+        PATIENTS, "file with the key of a Google service account; if not set, Google's default credentials"
     )
     storage_emulator_host: str | None = _address(
-        PATIENTS, "address of a stand-in for Google Cloud Storage, such as the sandbox; no credentials are used then"
+        PATIENTS, "address of a stand-in for Google Cloud Storage, such as the sandbox; credentials are then not used"
     )
     patient_backup_dir: Path | None = _path(
         PATIENTS, "folder of the local copies; by default patient_imports in DATA_DIR. It holds personal data"
     )
     patient_max_bytes: int = _whole(
-        PATIENTS, "largest registration that is taken, in bytes", 5 * 1024 * 1024, 1, 1_000_000_000
+        PATIENTS, "largest registration that is accepted, in bytes", 5 * 1024 * 1024, 1, 1_000_000_000
     )
     patient_keep_days: int = _whole(
         PATIENTS,
@@ -274,19 +276,21 @@ class Settings:
     )
     smtp_host: str | None = _text(
         MAIL,
-        "mail server that takes the imports' messages; without one they are written to outbox in DATA_DIR, as .eml",
+        "mail server for the imports' messages; if not set, they are written to outbox in DATA_DIR as .eml",
         pattern=r"^[A-Za-z0-9.:_-]+$",
         rule="a host name or address",
     )
     smtp_port: int = _whole(MAIL, "port of the mail server; 465 means TLS from the first byte", 587, 1, 65_535)
-    smtp_user: str | None = _text(MAIL, "user of the mail server; without one there is no login")
+    smtp_user: str | None = _text(MAIL, "user name for the mail server; if not set, there is no login")
     smtp_password: Secret | None = _secret(MAIL, "password of SMTP_USER")
-    smtp_starttls: bool = _switch(MAIL, "encrypt by STARTTLS; a server that does not offer it gets nothing then", True)
+    smtp_starttls: bool = _switch(
+        MAIL, "encrypt with STARTTLS; nothing is sent to a server that does not offer it", True
+    )
     mail_from: str | None = _text(
         MAIL, "sender of the messages; by default NOTIFY_EMAIL", pattern=_MAILBOX, rule="an e-mail address"
     )
     notify_email: str = _text(
-        MAIL, "who is told of failures", "info@curavani.com", pattern=_MAILBOX, rule="an e-mail address"
+        MAIL, "who is notified of failures", "info@curavani.com", pattern=_MAILBOX, rule="an e-mail address"
     )
     report_email: str | None = _text(
         MAIL, "who gets the report on all jobs of the night", pattern=_MAILBOX, rule="an e-mail address"
@@ -298,7 +302,7 @@ class Settings:
     console_url: str | None = _address(MAIL, "where people open the pages of serve; the report names it")
     kafka_bootstrap_servers: str | None = _text(
         KAFKA,
-        "brokers that events are published to (needs the extra kafka); without any, events stay in the outbox table",
+        "brokers that events are published to (needs the extra kafka); if not set, events stay in the outbox table",
         pattern=_BROKERS,
         rule="host:port, several with commas between them",
     )
@@ -307,15 +311,15 @@ class Settings:
     )
     healthcheck_urls: Mapping[str, Secret] = _addresses(
         MAIL,
-        "address that is told of start (/start), success and failure (/fail) of a command, "
-        "as healthchecks.io takes it; it is a secret",
+        "address that is called when a command starts (/start), succeeds or fails (/fail), "
+        "as at healthchecks.io; it is a secret",
         prefix="HEALTHCHECK_URL_",
         pattern="cqc_fetch|hospitals_bulk|patient_import|therapist_import|csc_submit",
         example="HEALTHCHECK_URL_PATIENT_IMPORT=https://hc.example.org/ping/...",
         secret=True,
     )
     run_token: Secret | None = _secret(
-        SERVE, "what callers have to send; without it nobody but this machine is served, and /run and /files nobody"
+        SERVE, "token that callers have to send; without it only this machine is served, and /run and /files not at all"
     )
     app_host: str = _text(
         SERVE,
@@ -324,10 +328,10 @@ class Settings:
         pattern=r"^[A-Za-z0-9.:_-]+$",
         rule="a host name or address",
     )
-    app_port: int | None = _whole(SERVE, "port to listen on; without it PORT counts, else 8000", None, 0, 65_535)
+    app_port: int | None = _whole(SERVE, "port to listen on; if not set, PORT, else 8000", None, 0, 65_535)
     port: int | None = _whole(SERVE, "the same, as hosting services set it", None, 0, 65_535)
     upload_max_bytes: int = _whole(
-        SERVE, "largest upload that is taken, in bytes", 10 * 1024 * 1024, 1024, 1_000_000_000
+        SERVE, "largest upload that is accepted, in bytes", 10 * 1024 * 1024, 1024, 1_000_000_000
     )
     http_timeout_seconds: float = _number(
         HTTP, "how long a request may take, from its first byte out to the last byte in", 30.0, 0.1, 3600

@@ -132,11 +132,11 @@ def _no_driver_named(name: str, words: Mapping[str, str]) -> SettingUnusable:
     driver = "Driver={ODBC Driver 18 for SQL Server};"
     foreign = [f"{_ADO_NET[key]}= instead of {key}=" for key in words if key in _ADO_NET]
     if not foreign:
-        return SettingUnusable(f"{name} names no driver", reason="odbc-string", hint=f"write in front of it: {driver}")
+        return SettingUnusable(f"{name} does not name a driver", reason="odbc-string", hint=f"start it with: {driver}")
     return SettingUnusable(
-        f"{name} is a connection string for .NET programs, and ODBC has other words",
+        f"{name} is a .NET connection string, and ODBC uses different keywords",
         reason="odbc-string",
-        hint=f"write {driver} in front of it, and {', '.join(foreign)} (yes, not True or SSPI)",
+        hint=f"start it with {driver}, and use {', '.join(foreign)} (yes, not True or SSPI)",
     )
 
 
@@ -257,7 +257,7 @@ def _no_library(name: str, error: ImportError) -> SettingUnusable:
     if "odbc" in str(error).lower():
         return no_odbc(name)
     return SettingUnusable(
-        f"{name} wants a database library that is not installed",
+        f"{name} needs a database library that is not installed",
         reason="database-url",
         hint="use postgresql+psycopg://, mssql+pyodbc:// or sqlite:///, whose libraries come with this program",
     )

@@ -156,7 +156,7 @@ _LOGIN = "check user and password; with Trusted_Connection it is the account tha
 _GRANT = "the account needs SELECT and UPDATE on the table; a SQLite file and its folder must be writable"
 _CERTIFICATE = (
     "install the server's certificate, or the authority's that issued it, on this machine; on a network that you"
-    " trust, TrustServerCertificate=yes in the connection string takes any"
+    " trust, TrustServerCertificate=yes in the connection string accepts any"
 )
 _TICKET = (
     "Windows: run it as a domain account, and name the server as its service principal does; elsewhere get a ticket"
@@ -209,7 +209,7 @@ _KINDS = (  # the first that fits; the numbers are those of sys.messages, the ne
             'role ".*" does not exist'),
     ),
     _Kind(
-        SettingUnusable, "the database can only be read (a replica, or set to read-only)", _REPLICA,
+        SettingUnusable, "the database is read-only (a replica, or set to read-only)", _REPLICA,
         reason="database-read-only", states=("25006",), numbers=frozenset({978, 3906, 3908}),
     ),
     _Kind(
@@ -237,12 +237,12 @@ _KINDS = (  # the first that fits; the numbers are those of sys.messages, the ne
         texts=("no such column", "has no column"),
     ),
     _Kind(
-        ServiceDown, "the table is locked by another program", "run again when the loader has ended",
+        ServiceDown, "the table is locked by another program", "run again once the loader has finished",
         reason="table-locked", states=("55P03", "40", "SQLITE_BUSY", "SQLITE_LOCKED"),
         numbers=frozenset({1204, 1205, 1222, 3960}), again=True,
     ),
     _Kind(
-        ServiceDown, "the disk of the database is full", "make room, then run again",
+        ServiceDown, "the disk of the database is full", "free some space, then run again",
         reason="database-file", states=("53100", "SQLITE_FULL"), numbers=frozenset({1101, 1105, 9002, 40544}),
     ),
     _Kind(
@@ -250,7 +250,7 @@ _KINDS = (  # the first that fits; the numbers are those of sys.messages, the ne
         reason="row-not-writable", states=("P0001",), numbers=frozenset({3609, 3616, 50000}),
     ),
     _Kind(
-        RowRefused, "a column cannot hold what is to be written", _SCHEMA,
+        RowRefused, "a column or constraint does not accept what is to be written", _SCHEMA,
         reason="column-unfit", states=("22", "23", "42804", "SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_TOOBIG"),
         numbers=frozenset({206, 245, 257, 271, 306, 402, 515, 547, 2601, 2627, 2628, 8102, 8114, 8115, 8116, 8152,
             8169}),
@@ -260,7 +260,7 @@ _KINDS = (  # the first that fits; the numbers are those of sys.messages, the ne
         reason="database-restarting", states=("53200",), numbers=frozenset({701, 802, 8645, 8651, 8657, 40549}),
     ),
     _Kind(
-        ServiceDown, "the database server shuts down, starts or changes its replica", _LATER,
+        ServiceDown, "the database server is shutting down, starting or changing its replica", _LATER,
         reason="database-restarting", states=("57P",),
         numbers=frozenset({921, 922, 927, 976, 983, 6005, 6006, 17142, 18461, 40613}),
     ),
@@ -268,7 +268,7 @@ _KINDS = (  # the first that fits; the numbers are those of sys.messages, the ne
 # fmt: on
 _DOWN = _Kind(
     ServiceDown,
-    "the database cannot be reached or cannot work now",
+    "the database cannot be reached or is not working at the moment",
     _LATER,
     reason="database-down",
     states=("08", "53", "57", "58", "HYT", "HY008", "SQLITE_IOERR"),

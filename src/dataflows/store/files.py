@@ -50,7 +50,9 @@ def foreign(path: Path, error: OSError, what: str) -> SettingUnusable | None:
 def full(path: Path, what: str) -> ServiceDown:
     """The error for a disk that is full, or a quota that is used up."""
     return ServiceDown(
-        f"the disk is full, {what} cannot be written: {path}", reason="disk-full", hint="make room, then run again"
+        f"the disk is full, {what} cannot be written: {path}",
+        reason="disk-full",
+        hint="free some space, then run again",
     )
 
 
@@ -58,7 +60,7 @@ def of_another_account(path: Path, what: str) -> SettingUnusable:
     """The error for a file or folder that belongs to another account, as after an administrator's run."""
     me = account()
     return SettingUnusable(
-        f"{what} cannot be used: {path} belongs to {_owner(path)}, and this is {me}",
+        f"{what} cannot be used: {path} belongs to {_owner(path)}, but this account is {me}",
         reason="data-folder-owner",
         hint=f"give DATA_DIR with all in it to {me} (as administrator), and run the jobs as that account only",
     )

@@ -40,7 +40,7 @@ class DatabaseLock:
                 raise AlreadyRunning(
                     f"another run works on the same data{self._hold.holder()}",
                     reason="database-lock-held",
-                    hint="wait for its end; it may run on another machine that uses the same database",
+                    hint="wait until it has finished; it may run on another machine that uses the same database",
                 )
 
     def check(self) -> None:
@@ -58,7 +58,7 @@ class DatabaseLock:
                     f"the database session that held the lock was lost, and another run has taken over"
                     f"{self._hold.holder()}",
                     reason="database-lock-lost",
-                    hint="nothing more is sent; what is left over is taken up by the other run, or by the next one",
+                    hint="nothing more is sent; the rest is done by the other run, or by the next one",
                 )
 
     def release(self) -> None:

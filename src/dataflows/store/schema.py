@@ -97,7 +97,7 @@ def _statement(dialect: sa.Dialect, column: sa.Column[Any], verb: str) -> str:
     if verb == "ADD":
         return f"ALTER TABLE {table} ADD {name} {kind}"
     if dialect.name == "sqlite":
-        return f"SQLite cannot change a column: make the table anew with {name} {kind} and copy the rows"
+        return f"SQLite cannot change a column: create the table again with {name} {kind} and copy the rows"
     if dialect.name == "postgresql":
         return f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind}"
     return f"ALTER TABLE {table} ALTER COLUMN {name} {kind} {'NULL' if column.nullable else 'NOT NULL'}"

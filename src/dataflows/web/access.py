@@ -169,7 +169,7 @@ class Access:
         """Refuse a token that opens to anybody. Raises SettingUnusable."""
         if self.token is not None and len(self.token.reveal().strip()) < SHORTEST_TOKEN:
             raise SettingUnusable(
-                f"RUN_TOKEN has under {SHORTEST_TOKEN} characters",
+                f"RUN_TOKEN has fewer than {SHORTEST_TOKEN} characters",
                 reason="run-token-short",
                 hint='make one with: python -c "import secrets; print(secrets.token_urlsafe(24))"',
             )
@@ -288,7 +288,7 @@ def _refuse_strange_pages(request: Request) -> None:
         raise HttpRefusal(
             403,
             "strange_page",
-            "only programs of this machine are served without a token",
+            "without a token only programs on this machine are served",
             reason="local-only",
             hint=hint,
         )

@@ -136,7 +136,7 @@ class _Request:
             raise HttpRefusal(
                 400,
                 "ambiguous",
-                "the request has two lengths",
+                "the request states two lengths",
                 reason="request-unusable",
                 headers={"Connection": "close"},
             )

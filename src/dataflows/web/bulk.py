@@ -30,9 +30,9 @@ _LOOK_SECONDS = 0.05
 BatchId = Annotated[str, InPath(description="The id of the batch, as given in the answer to the upload.")]
 Again = Annotated[bool, Query(description="Create the same rows a second time, as a new batch.")]
 
-_GO_ON = "POST /hospitals/resume/{batch} goes on; DELETE /hospitals/batch/{batch}/abandon takes it back"
+_GO_ON = "POST /hospitals/resume/{batch} continues; DELETE /hospitals/batch/{batch}/abandon takes it back"
 _HINTS = {
-    "already_running": "wait for its end: GET /hospitals/progress/{batch}",
+    "already_running": "wait until it has finished: GET /hospitals/progress/{batch}",
     "another_client": "let the other one end, then POST /hospitals/resume/{batch} puts right what is there twice",
     "bad_input": "GET /hospitals/resumable lists what is unfinished: resume or abandon that first; or correct the file",
     "foreign_record": "find out who created it and remove it at the Directory, then POST /hospitals/resume/{batch}",
@@ -46,7 +46,7 @@ _HINTS = {
 def hint_of(code: str, hint: str, batch_id: str | None) -> str:
     """What to do about an error, for somebody who has HTTP and no command line."""
     if _HINTS.get(code) == _GO_ON and batch_id is None:
-        return "the same upload later goes on where this one stopped"
+        return "the same upload later continues where this one stopped"
     if code in _HINTS:
         return _HINTS[code].format(batch=batch_id or "{batch_id}")
     return "" if "--" in hint or "dataflows " in hint else hint

@@ -65,7 +65,7 @@ class ServerContext:
         """Stop all jobs, give them their grace, and close the journal."""
         self.background.stop()
         if not self.background.join(GRACE_SECONDS):
-            log.warning("jobs are still at work after %d s; they are resumable", GRACE_SECONDS)
+            log.warning("jobs are still running after %d s; they are resumable", GRACE_SECONDS)
         self.journal.close()
 
     @property

@@ -20,7 +20,9 @@ from dataflows.web.jobs import JobRequest, Wait, settled, start
 
 COMMAND = "cqc-fetch"
 STATUS_URL = "/run/{run_id}"
-_BROKE_OFF = Explained(code="interrupted", reason="interrupted", message="the run broke off", hint="POST /run again")
+_BROKE_OFF = Explained(
+    code="interrupted", reason="interrupted", message="the run was interrupted", hint="POST /run again"
+)
 
 router = APIRouter(tags=["CQC exports"])
 

@@ -73,7 +73,7 @@ async def start(context: ServerContext, wanted: JobRequest, status_url: str) -> 
 
     Raises:
         HttpRefusal: 409 when the same job is running, naming that run.
-        ServiceDown: there are too many jobs, or the server is about to stop.
+        ServiceDown: there are too many jobs, or the server is stopping.
         SettingUnusable, BadInput: the data folder or the journal cannot be used.
     """
     work = await run_in_threadpool(in_background, context, wanted)

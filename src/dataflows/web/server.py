@@ -103,7 +103,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
         raise SettingUnusable(
             f"cannot listen on {host} port {port}: {why.lower()}",
             reason="serve-address",
-            hint="is it another server's, or no address of this machine? see --host (APP_HOST) and --port (APP_PORT)",
+            hint="is the port in use, or the address not this machine's? see --host (APP_HOST) and --port (APP_PORT)",
         )
     return sockets
 

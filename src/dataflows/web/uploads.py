@@ -165,7 +165,7 @@ async def _saved(request: Request, path: Path) -> Path:
             raise HttpRefusal(
                 422,
                 "missing",
-                "there is no file in the request",
+                "the request contains no file",
                 reason="request-unusable",
                 hint="send it as file=@...",
                 detail=detail,

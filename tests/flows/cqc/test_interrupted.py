@@ -72,7 +72,7 @@ def test_a_second_stop_waits_for_nobody_and_can_be_resumed(world: World) -> None
     with started(world, "--json") as process:
         has_begun(world, process)
         process.send_signal(signal.SIGINT)
-        assert any(b"again to stop at once" in line for line in iter(process.stderr.readline, b""))
+        assert any(b"a second Ctrl-C stops at once" in line for line in iter(process.stderr.readline, b""))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
     assert process.returncode == 130

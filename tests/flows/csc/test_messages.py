@@ -102,8 +102,8 @@ def test_renames_that_are_held_back_are_told_from_deletions(here: World) -> None
     [said] = [line for line in ran.err.splitlines() if "children would be removed" in line]
     held = len(there(here))
     assert held == 33
-    assert f"18 of {held} children would be removed (15 of them because no row names them any more)" in said
-    assert "they were left as they are, everything else was sent" in said
+    assert f"18 of {held} children would be removed (15 of them because they no longer have a row)" in said
+    assert "they were left unchanged, everything else was sent" in said
     assert not [row for row in here.rows() if row.id in rows and row.submission_status != "sent"]
     ran = here.submit("--allow-mass-delete")
     assert (ran.code, ran["held_back"]) == (0, 0)
@@ -135,5 +135,5 @@ def test_a_rename_to_a_child_that_another_tool_sent_says_that_it_is_not_trusted(
     here.restage(here.rows()[0].id, later(child(1)))
     ran = here.submit()
     assert (ran.code, ran["untrusted"]) == (0, 1)
-    assert "1 children were sent whole because their baseline is not trusted" in ran.err
+    assert "1 children were sent whole because it is uncertain what the API holds of them" in ran.err
     assert here.row(row_id).submission_status == "sent"

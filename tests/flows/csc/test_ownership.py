@@ -15,7 +15,7 @@ from dataflows.sandbox.server import Sandbox
 from tests.flows.csc.children import child, episode, plan
 from tests.flows.csc.world import Ran, World
 
-FOREIGN = "rows of this table show receipts of another machine or program"
+FOREIGN = "rows of this table have receipts from another machine or program"
 
 
 def sent(world: World, *numbers: int) -> list[int]:
@@ -123,7 +123,7 @@ def test_a_dry_run_says_what_would_stop_a_real_one(here: World) -> None:
     here.stage(child(2))
     ran = here.submit("--dry-run")
     assert ran.code == 0
-    assert f"without --dry-run this would end with 10: {FOREIGN}" in ran.err
+    assert f"without --dry-run this would end with exit code 10: {FOREIGN}" in ran.err
     refused(here.submit(), FOREIGN)
 
 

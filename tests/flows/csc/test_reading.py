@@ -43,7 +43,7 @@ def repeats(text: str) -> bool:
 @given(objects())
 def test_a_key_twice_at_the_top_is_found_however_it_is_spelled(text: str) -> None:
     if repeats(text):
-        with pytest.raises(ValueError, match="holds a key twice at its top"):
+        with pytest.raises(ValueError, match="has a key twice at its top level"):
             read_child(text)
     else:
         assert read_child(text) == json.loads(text)

@@ -133,7 +133,7 @@ def test_codes_and_bounds(tmp_path: Path) -> None:
         "child_details.disabilities must have at least 1 item",
         "child_details.height must be at most 3",
         "child_details.siblings must be at least 0",
-        "child_details.pairs must not hold an item twice",
+        "child_details.pairs must not contain an item twice",
     ]
     short = {"la_child_id": "A1", "child_details": {"surname": "Z", "height": "Z"}}
     assert [str(one) for one in found.problems(short)] == [
@@ -198,16 +198,16 @@ def too_many(document: Document) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without_purge, "describes no child with la_child_id and purge"),
-        (without_id, "describes no child with la_child_id and purge"),
+        (without_purge, "does not describe a child with la_child_id and purge"),
+        (without_id, "does not describe a child with la_child_id and purge"),
         (without_version, "does not give its version"),
         (without_record, "has no components.schemas.CSC.items"),
-        (choice_of_shapes, "restricts child_details by oneOf, which is not known here"),
+        (choice_of_shapes, "restricts child_details by oneOf, which is not supported"),
         (endless, "refers to itself"),
         (circular, "describes again by nothing that can be read"),
         (elsewhere, "describes again by nothing that can be read"),
         (look_ahead, r"a pattern that cannot be used: ^(?!x).*$"),
-        (odd_length, "gives mis_child_id a maxLength that is no number"),
+        (odd_length, "gives mis_child_id a maxLength that is not a number"),
         (no_type, "does not say of which type mis_child_id is"),
         (too_many, "is nested too deeply, or refers to itself"),
     ],

@@ -52,7 +52,7 @@ def test_what_is_no_registration(data: bytes, code: str) -> None:
 )
 def test_another_encoding_is_named(encoding: str, name: str) -> None:
     text = json.dumps(registration("J\u00f6rg"), ensure_ascii=False) + (" \u2013" if encoding == "cp1252" else "")
-    assert refused(text.encode(encoding)) == ("not_json", f"is {name} and not UTF-8")
+    assert refused(text.encode(encoding)) == ("not_json", f"is encoded as {name} instead of UTF-8")
 
 
 @pytest.mark.parametrize("name", ["anrede", "geschlecht", "vorname", "nachname"])

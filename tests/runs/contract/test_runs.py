@@ -65,13 +65,13 @@ def test_every_batch_of_a_run_finds_it(journal: Journal) -> None:
 
 
 def test_an_ambiguous_or_unknown_beginning_is_refused(journal: Journal) -> None:
-    with pytest.raises(WrongUsage, match="no run begins"):
+    with pytest.raises(WrongUsage, match="no run or batch id starts"):
         journal.find("zzz")
     for _ in range(20):
         started(journal)
     beginnings = {run.run_id[0] for run in journal.runs()}
     ambiguous = next(b for b in beginnings if sum(r.run_id.startswith(b) for r in journal.runs()) > 1)
-    with pytest.raises(WrongUsage, match="runs begin with"):
+    with pytest.raises(WrongUsage, match="run or batch ids start with"):
         journal.find(ambiguous)
 
 

@@ -100,9 +100,9 @@ def fetch(
     host = shown(source.url)
     if arrival.status in (401, 403):
         raise AccessRefused(
-            f"{host} answered {arrival.status}: it takes us for a robot, or keeps this file to itself",
+            f"{host} answered {arrival.status}: it takes this program for a robot, or does not give this file out",
             reason="cqc-blocked",
-            hint="look at the address in a browser; asking less often can help",
+            hint="open the address in a browser; fetching less often may help",
         )
     if arrival.status != 200:
         raise Unavailable(

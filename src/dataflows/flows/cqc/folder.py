@@ -78,7 +78,7 @@ class Folder:
             raise foreign(self.path, error, "the output folder") or SettingUnusable(
                 f"the output folder cannot be written: {self.path} ({_why(error)})",
                 reason="folder-unusable",
-                hint="name another one with --output, or give this account the right to write there",
+                hint="choose another one with --output, or give this account the right to write there",
             ) from None
 
     @contextmanager
@@ -109,7 +109,9 @@ class Folder:
         left = 1 - self._clock().microsecond / 1_000_000
         threading.Event().wait(left)
         if self._stop.grace_is_over():
-            raise Interrupted("stopped before its end", reason="interrupted", hint="go on with: dataflows runs resume")
+            raise Interrupted(
+                "stopped before it finished", reason="interrupted", hint="continue with: dataflows runs resume"
+            )
         return self._clock()
 
     def newest(self) -> datetime | None:
@@ -207,7 +209,7 @@ def not_written(error: OSError, what: str) -> NotWritten:
     return NotWritten(
         f"{what} cannot be written: {_why(error)}",
         reason="cqc-not-written",
-        hint="make room or name another folder with --output",
+        hint="free some space, or choose another folder with --output",
     )
 
 

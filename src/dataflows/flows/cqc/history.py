@@ -189,16 +189,16 @@ def recorded(got: Fetched, path: Path, *, good: bool) -> Fetch:
 def suspicions(content: FileSummary) -> Iterator[str]:
     """Why a file is not to be the measure of later ones."""
     if content.nameless > _A_FEW:
-        yield f"{content.nameless} rows have no identifier and are no records"
+        yield f"{content.nameless} rows have no identifier and are not records"
     if content.is_twice:
-        yield f"the whole content stands twice: record {content.rows // 2 + 1} is the first one again"
+        yield f"the whole content is there twice: record {content.rows // 2 + 1} repeats the first one"
 
 
 def repetitions(content: FileSummary) -> Iterator[str]:
     """Where the header stands again."""
     if content.headers:
         rows = ", ".join(map(str, content.headers))
-        yield f"the header stands again in the middle, at record {rows}"
+        yield f"the header is repeated in the middle, at record {rows}"
 
 
 def came_and_went(before: Sequence[str], now: Sequence[str]) -> str:

@@ -159,7 +159,7 @@ class _Fetch:
         if content.ragged or content.blank or content.nameless:
             odd = {"ragged": content.ragged, "blank": content.blank, "without any identifier": content.nameless}
             counts = ", ".join(f"{count} {what}" for what, count in odd.items() if count)
-            yield Warned(f"{name}: rows that are {counts}; the file is as it came", reason="cqc-odd-rows")
+            yield Warned(f"{name}: odd rows: {counts}; the file was kept unchanged", reason="cqc-odd-rows")
 
     def _shrunk(self, got: Fetched) -> Iterator[str]:
         last, rows = self.before[got.source.name], got.content.rows
@@ -208,7 +208,9 @@ class _Fetch:
         name, last = source.name, self.before[source.name]
         path = self.files[name]
         if last is None or not self._path(last).is_file():
-            yield Warned(f"{name}: no earlier file to compare with; the next run has this one", reason="cqc-odd-rows")
+            yield Warned(
+                f"{name}: no earlier file to compare with; the next run will use this one", reason="cqc-odd-rows"
+            )
             return
         if self._path(last) == path:
             return  # unchanged, and not saved again
@@ -278,14 +280,14 @@ class _Fetch:
             raise Shrunk(
                 f"under half the records of the last good file: {', '.join(self.shrunk)}",
                 reason="cqc-shrunk",
-                hint="the new file was kept: look into it; if it is right: dataflows cqc-fetch --accept-shrink",
+                hint="the new file was kept: check it; if it is right: dataflows cqc-fetch --accept-shrink",
             )
         suspect = [f"{name}: {result.warning}" for name, result in sorted(self.results.items()) if result.warning]
         if suspect:
             raise Suspect(
                 "; ".join(suspect),
                 reason="cqc-suspect",
-                hint="the file was kept: look into it before others build on it",
+                hint="the file was kept: check it before others build on it",
             )
 
 

@@ -51,7 +51,7 @@ class UnfitFile(DataflowsError):
 class FileSummary:
     """What a file holds: records below its header (ragged ones included), blank and ragged ones, its SHA-256.
 
-    ``nameless`` rows have no identifier and are no records; ``headers`` are the places where the header stands again;
+    ``nameless`` rows have no identifier and are not records; ``headers`` are the places where the header stands again;
     ``is_twice``: all records come a second time.
     """
 
@@ -140,9 +140,9 @@ class Verifier:
         if text.startswith(b"<"):
             raise UnfitFile(
                 "html",
-                "an HTML page came instead of a CSV file",
+                "the answer is an HTML page, not a CSV file",
                 reason="cqc-not-csv",
-                hint="look at the address in a browser",
+                hint="open the address in a browser",
             )
         self._is_text = bool(text)
 
@@ -165,7 +165,7 @@ class Verifier:
                 "header",
                 f"no header with names and CQC ids within the first {HEADER_WITHIN} lines",
                 reason="cqc-not-csv",
-                hint="the address may serve something else, or the layout has changed: look at it in a browser",
+                hint="the address may serve something else, or the layout has changed: open it in a browser",
             )
         return data
 
@@ -206,7 +206,7 @@ class Verifier:
                     return ended
                 raise UnfitFile(
                     "quotes",
-                    f"record {self._number()} has a quotation mark where none may stand",
+                    f"record {self._number()} has a misplaced quotation mark",
                     reason="cqc-broken-record",
                 ) from None
             if record is None:
@@ -230,7 +230,7 @@ class Verifier:
                     "ragged",
                     f"record {self._number()} has {len(record)} columns and the header {self._width}",
                     reason="cqc-broken-record",
-                    hint="look at the file in a browser; --allow-ragged N takes up to N such records",
+                    hint="open the file in a browser; --allow-ragged N accepts up to N such records",
                 )
         elif self._odd is not None and self._odd.is_no_record(record, self.rows):
             return
@@ -282,7 +282,8 @@ def _refuse_other_export(header: Sequence[str]) -> None:
     if is_other_export(header):
         raise UnfitFile(
             "layout",
-            f"another of CQC's exports: most of its {len(header)} columns are not those of the search or the directory",
+            f"this is a different CQC export: most of its {len(header)} columns are neither the search's nor the"
+            " directory's",
             reason="cqc-other-export",
             hint="check the address of the source: only the search export and the weekly directory are read",
         )

@@ -46,7 +46,7 @@ _RULES: Final = {
     "dict_type": "must be an object",
     "literal_error": "is not one of the values that are allowed",
     "value_error": _NOT_A_DATE,
-    "not_unique": "must not hold an item twice",
+    "not_unique": "must not contain an item twice",
     "id_twice": "appears twice in its list",
 }
 
@@ -81,7 +81,7 @@ class ChildValidator:
             raise SettingUnusable(
                 f"the schema document has a pattern that cannot be used: {_unusable_pattern(child)}",
                 reason="csc-schema",
-                hint="look-around and back references are not known here; without CSC_SCHEMA the built-in rules hold",
+                hint="look-around and back references are not supported; without CSC_SCHEMA the built-in rules apply",
             ) from None
 
     def problems(self, record: object) -> list[RuleViolation]:

@@ -221,7 +221,7 @@ def _known(basis: Basis) -> Iterator[str]:
     if ack.purged:
         yield "the API acknowledged that this child was purged"
     elif not basis.trusted:
-        yield "the row shows a receipt that this journal did not write: another machine sent it, nobody knows what"
+        yield "the row shows a receipt that this journal did not write: another machine sent it, nothing is known of it"
     elif ack.holds and basis.baseline is None:
         yield "what the API holds is not known in detail: an earlier version sent it, and the table does not show it"
 

@@ -13,7 +13,7 @@ from dataflows.flows.csc.reading import name_in, read_row
 from dataflows.flows.csc.staging import StagingTable
 from dataflows.flows.csc.table import StagedRow
 
-_AGAIN = "to send it again: add --resend; to remove a child that is deleted, or that no row names: add --purge"
+_AGAIN = "to send it again: add --resend; to remove a child that is deleted or has no row: add --purge"
 
 
 class OneChild:
@@ -42,7 +42,7 @@ class OneChild:
         if pages or self.owed():
             return pages
         if rows:
-            raise WrongUsage("nothing of this child is pending", reason="csc-child-not-pending", hint=_AGAIN)
+            raise WrongUsage("nothing is pending for this child", reason="csc-child-not-pending", hint=_AGAIN)
         raise _nothing_found()
 
     def owed(self) -> list[bytes]:
@@ -95,9 +95,9 @@ class OneChild:
         standing = self._planner.speakers.now([name])[name]
         if standing.reading is None or not standing.reading.goes:
             raise WrongUsage(
-                "a row that is not deleted speaks for this child, so it is not purged",
+                "this child still has a row that is not deleted, so it is not purged",
                 reason="csc-child-not-deleted",
-                hint="let the loader mark it Deleted first, or send it again: add --resend instead",
+                hint="have the loader mark it Deleted first, or send it again: add --resend instead",
             )
         others = [one.row for one in self._planner.speakers.rows_of(name) if one.living]
         by = standing.reading.row.id
@@ -112,7 +112,7 @@ class OneChild:
 
 def _nothing_found() -> WrongUsage:
     return WrongUsage(
-        "no row of the staging table is about this child or person",
+        "the staging table has no row for this child or person",
         reason="csc-child-unknown",
-        hint="write the la_child_id as the table has it, letter for letter, else the person_id",
+        hint="give the la_child_id exactly as in the table, or the person_id",
     )

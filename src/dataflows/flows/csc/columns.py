@@ -37,7 +37,7 @@ def refusal(dialect: str, name: str, columns: Mapping[str, Any]) -> str:
     if there is None:
         return ""
     if name == "id" and family(there["type"]) not in ("number", "small number"):
-        return "row ids have to be whole numbers"
+        return "row ids must be whole numbers"
     if dialect == "sqlite":
         return ""
     return _refused_type(dialect, name, there["type"], columns) or _refused_write(name, there)
@@ -47,13 +47,15 @@ def _refused_type(dialect: str, name: str, kind: Any, columns: Mapping[str, Any]
     if dialect == "mssql" and type(kind).__name__ in _NEVER_COMPARED:
         return f"{type(kind).__name__} cannot be compared"
     if name in _TEXTS and family(kind) != "text":
-        return "it holds texts"
+        return "it must hold text"
     if name == "previous_hash" and (current := columns.get("current_hash")) is not None:
         return (
-            "" if family(kind) == family(current["type"]) else "it is filled from current_hash, which is another type"
+            ""
+            if family(kind) == family(current["type"])
+            else "it is filled from current_hash, which has a different type"
         )
     if name == "submission_timestamp" and family(kind) in ("number", "small number", "bytes"):
-        return "it holds a moment"
+        return "it must hold a date and time"
     return ""
 
 
@@ -69,9 +71,9 @@ def _refused_write(name: str, there: Mapping[str, Any]) -> str:
     if there.get("computed"):
         return "it is computed, so it cannot be written"
     if name in _EMPTIED and there.get("nullable") is False:
-        return "it has to take NULL: that is written there when a child is removed, or was sent whole"
+        return "it must allow NULL, which is written there when a child is removed or was sent whole"
     if isinstance(length, int) and length < _LEAST.get(name, 0):
-        return f"it has to take {_LEAST[name]} characters"
+        return f"it must have room for {_LEAST[name]} characters"
     return ""
 
 

@@ -1,7 +1,7 @@
 """DfE's schema document, read: an OpenAPI file becomes a tree of rules, with every reference followed.
 
 Only what a child's record needs is taken from it. Keywords that explain (``description``, ``example``, ``default``)
-are passed over; one that restricts in a way which is not known here is refused, because what we call valid has to be
+are passed over; one that restricts in a way which is not supported is refused, because what we call valid has to be
 what the receiver takes. ``nullable`` is passed over too: nothing that is sent is ever null.
 """
 
@@ -20,7 +20,7 @@ _MOST_BYTES: Final = 4 * 1024 * 1024  # DfE's own is 44 KB
 _DEEPEST: Final = 16
 _MOST_RULES: Final = 5000
 _MOST_NUMBER: Final = 1_000_000
-_HINT: Final = "take openapi.json from DfE's repository as it is; without CSC_SCHEMA the built-in rules hold"
+_HINT: Final = "use DfE's openapi.json unchanged; without CSC_SCHEMA the built-in rules apply"
 
 NUMBERS: Final = {
     "string": ("minLength", "maxLength"),
@@ -132,7 +132,7 @@ class _RuleReader:
         kind = self._type(node, at)
         strange = {name for name in node if not name.startswith("x-")} - _KNOWN[kind] - _EXPLAINING
         if strange:
-            raise _unusable(f"restricts {at or 'a record'} by {shown(min(strange))}, which is not known here")
+            raise _unusable(f"restricts {at or 'a record'} by {shown(min(strange))}, which is not supported")
         if kind == "object":
             return self._object(node, at, depth)
         if kind == "array":
@@ -180,12 +180,12 @@ class _RuleReader:
         limits = {name: value for name, value in node.items() if name in _KNOWN[kind] and name != "items"}
         for name in NUMBERS.get(kind, ()):
             if name in limits and not _is_bound(limits[name], whole=kind in ("string", "array")):
-                raise _unusable(f"gives {at} a {name} that is no number")
+                raise _unusable(f"gives {at} a {name} that is not a number")
         if not isinstance(limits.get("pattern", ""), str) or len(limits.get("pattern", "")) > 1000:
-            raise _unusable(f"gives {at} a pattern that is no text of at most 1000 characters")
+            raise _unusable(f"gives {at} a pattern that is not a text of at most 1000 characters")
         choices = limits.get("enum", [""])
         if not isinstance(choices, list) or not 0 < len(choices) <= _MOST_RULES:
-            raise _unusable(f"gives {at} an enum that is no list of choices")
+            raise _unusable(f"gives {at} an enum that is not a list of choices")
         return limits
 
 

@@ -43,7 +43,7 @@ def _explained(workspace: Workspace, row_id: int) -> Iterator[str]:
         raise WrongUsage(
             f"the staging table has no row {row_id}",
             reason="row-unknown",
-            hint="the id column of the table tells the row ids",
+            hint="row ids are in the id column of the table",
         )
     row = rows[0]
     yield f"row {row.id}: status {row.status}, row state {row.row_state}"

@@ -130,8 +130,8 @@ class _Submit:
         options, counts = self.options, self.recorder.counts
         if counts["contradicted"]:
             yield Warned(
-                f"{counts['contradicted']} rows are contradicted: of one child, one row is deleted and another is not,"
-                " and nothing was sent for it",
+                f"{counts['contradicted']} rows contradict another row of the same child: one is deleted, the other is"
+                " not; nothing was sent for them",
                 reason="csc-contradicted",
                 hint="correct the table, or decide by hand: dataflows csc-submit --child ID --purge (or --resend)",
             )
@@ -139,7 +139,7 @@ class _Submit:
             yield from self.removals.remark()
         if counts["untrusted"] and not (options.requeue or options.takeover or options.rehearsal):
             yield Warned(
-                f"{counts['untrusted']} children were sent whole because their baseline is not trusted",
+                f"{counts['untrusted']} children were sent whole because it is uncertain what the API holds of them",
                 reason="csc-baseline-untrusted",
                 hint="what vanished from them meanwhile stays at the receiver; CSC_RESET=child clears it",
             )

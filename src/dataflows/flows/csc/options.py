@@ -56,7 +56,7 @@ def options_from_json(options: Mapping[str, object]) -> Options:
     """
     if options.get("one_child"):
         raise WrongUsage(
-            "this run was for one child, and the journal does not keep which",
+            "this run was for one child, and the journal does not record which one",
             reason="nothing-to-resume",
             hint="run the same command again",
         )

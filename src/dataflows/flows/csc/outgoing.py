@@ -66,8 +66,7 @@ class Outgoing:
             raise self.stopped
         if self.unanswered:
             raise ServiceDown(
-                f"the CSC API does not answer (the last {self.unanswered} batches in a row):"
-                f" {self.handler.last_failure}",
+                f"the CSC API does not answer ({self.unanswered} batches in a row): {self.handler.last_failure}",
                 reason="csc-no-answer",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
             )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PAGE = 1000
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _KEY_HINT = (
-    "restore it from a backup, or name the DATA_DIR that it belongs to; without it: dataflows csc-submit --takeover,"
+    "restore it from a backup, or name the DATA_DIR that it belongs to; if it is lost: dataflows csc-submit --takeover,"
     " which sends everything pending whole"
 )
 _WAYS_ON = (
@@ -60,7 +60,9 @@ def cipher_of(data_dir: Path, journal: Journal, *, takeover: bool = False) -> Id
     fits = cipher.key_fingerprint == known if known else sample is None or cipher.decrypt(sample) is not None
     if not fits and not takeover:
         raise SettingUnusable(
-            f"the journal was written with another key than {data_dir / KEY_FILE}", reason="journal-key", hint=_KEY_HINT
+            f"the journal was written with a different key than {data_dir / KEY_FILE}",
+            reason="journal-key",
+            hint=_KEY_HINT,
         )
     if known is None or not fits:
         claimed.remember(cipher.key_fingerprint, archive=not fits)
@@ -114,7 +116,9 @@ def _foreseen(acks: Acknowledgements, staging: StagingTable) -> Iterator[Event]:
         _require_own(acks, staging)
     except SettingUnusable as error:
         yield Warned(
-            f"without --dry-run this would end with 10: {error.message}", reason="csc-dry-run-refused", hint=error.hint
+            f"without --dry-run this would end with exit code 10: {error.message}",
+            reason="csc-dry-run-refused",
+            hint=error.hint,
         )
 
 
@@ -133,7 +137,7 @@ def _require_own(acks: Acknowledgements, staging: StagingTable) -> None:
             raise _another_receiver(str(min(filter(None, receivers))))
     if shown:
         raise SettingUnusable(
-            "rows of this table show receipts of another machine or program, of which this journal knows nothing",
+            "rows of this table have receipts from another machine or program that are not in this journal",
             reason="csc-foreign-receipts",
             hint=_WAYS_ON,
         )

@@ -229,7 +229,7 @@ def _is_as_read(row: StagedRow, there: StagedRow | None) -> bool:
 
 def _contradiction(row_id: int, standing: SpeakingRows) -> str:
     if standing.variant is not None:
-        why = f"this row is deleted, and row {standing.variant} names the child in other upper or lower case"
+        why = f"this row is deleted, and row {standing.variant} names the child in different upper or lower case"
     elif standing.speaker == row_id:
         why = f"this row is deleted, and row {standing.living} of the same child is not"
     else:

@@ -121,6 +121,6 @@ def _contradicted(child: bytes, variant: int) -> Contradicted:
     return Contradicted(
         None,
         child[:8].hex(),
-        f"row {variant} names this child in other upper or lower case, and no row names it as the API has it:"
+        f"row {variant} names this child in different upper or lower case, and no row names it as the API has it:"
         " nothing is sent for it until somebody decides",
     )

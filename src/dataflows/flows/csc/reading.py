@@ -117,7 +117,7 @@ def _read(text: str) -> tuple[Payload, bytes]:
     if not written:  # raised out here, because an exception chain would carry the text along
         raise ValueError("is nested too deeply")
     if _lost_a_key(text, written) and _repeats_a_key(text):  # only what is odd is read once more, slowly
-        raise ValueError("holds a key twice at its top")
+        raise ValueError("has a key twice at its top level")
     return payload, written
 
 

@@ -40,9 +40,9 @@ class Removals:
         if not orphans.may_be_counted():
             if purge:
                 yield Warned(
-                    "no orphan was purged: the table has rows that name nobody, or is under half its usual size",
+                    "no orphan was purged: the table has rows that name no child, or is under half its usual size",
                     reason="csc-orphans-kept",
-                    hint="look at the loader, and run it again when the table is as it should be",
+                    hint="check the loader, and run this again once the table is correct",
                 )
             return
         orphans.counted = 0
@@ -80,12 +80,12 @@ class Removals:
             yield from self.recorder.withheld([str(row_id) for row_id in ids])
         for children in self.deferred.purges(PAGE):
             yield from self.recorder.withheld(self.owed.keys(children))
-        former = f" ({unnamed} of them because no row names them any more)" if unnamed else ""
+        former = f" ({unnamed} of them because they no longer have a row)" if unnamed else ""
         yield Warned(
-            f"{waiting} of {max(waiting, self.guard.held())} children would be removed{former}: they were left as they"
-            " are, everything else was sent",
+            f"{waiting} of {max(waiting, self.guard.held())} children would be removed{former}: they were left"
+            " unchanged, everything else was sent",
             reason="csc-mass-delete",
-            hint="look at the loader; if this is right: dataflows csc-submit --allow-mass-delete",
+            hint="check the loader; if this is right: dataflows csc-submit --allow-mass-delete",
         )
 
     def remark(self) -> Iterator[Event]:
@@ -101,7 +101,7 @@ class Removals:
         few = count * 100 <= self.acks.holds() * self.percent
         yield Warned(
             f"{count} children are at the API although no row names them"
-            f"{f' (counted on {at[:10]})' if at else ''}; nobody said that they may go",
+            f"{f' (counted on {at[:10]})' if at else ''}; they were not marked as deleted",
             reason="csc-orphans",
-            hint="if they are to go: dataflows csc-submit --purge-orphans" if few else "look at the loader first",
+            hint="to remove them: dataflows csc-submit --purge-orphans" if few else "check the loader first",
         )

@@ -72,9 +72,9 @@ class ChildSchema:
         identified = CHILD_ID in child.required and child.attributes[CHILD_ID].type == "string"
         if child.type != "object" or not identified or not purgeable(child):
             raise SettingUnusable(
-                f"the schema document describes no child with {CHILD_ID} and purge",
+                f"the schema document does not describe a child with {CHILD_ID} and purge",
                 reason="csc-schema",
-                hint="take openapi.json from DfE's repository as it is; without CSC_SCHEMA the built-in rules hold",
+                hint="use DfE's openapi.json unchanged; without CSC_SCHEMA the built-in rules apply",
             )
         schema = cls(document.version, source, child)
         schema._judge  # noqa: B018 - a pattern that cannot be used is said now, not at the first child

@@ -234,7 +234,7 @@ def _same(column: sa.Column[Any], value: str | None) -> sa.ColumnElement[bool]:
 def _number(row_id: object) -> int:
     if not isinstance(row_id, int):
         raise SettingUnusable(
-            "the id column of the staging table holds no whole numbers",
+            "the id column of the staging table does not hold whole numbers",
             reason="row-id-type",
             hint="dataflows test-schema says what is needed",
         )

@@ -186,7 +186,7 @@ def open_engine(settings: Settings, *, create: bool = False) -> sa.Engine:
         raise SettingUnusable(
             "DB_CONNECTION_STRING is not set, and there is no embedded staging.db in the data folder",
             reason="setting-missing",
-            hint="set it; or make an embedded table to try things out: dataflows test-schema --create",
+            hint="set it; or create an embedded table to try things out: dataflows test-schema --create",
         )
     return connect(f"sqlite:///{embedded}", create=create)
 

@@ -70,7 +70,9 @@ class DirectoryApi:
             )
         except Stopped:
             raise Interrupted(
-                "stopped while the Directory woke up", reason="interrupted", hint="dataflows runs resume goes on"
+                "stopped while the Directory was waking up",
+                reason="interrupted",
+                hint="continue with: dataflows runs resume",
             ) from None
         except ServiceDown:
             if time.monotonic() < until:
@@ -80,7 +82,7 @@ class DirectoryApi:
             ) from None
         _refuse_strange(reply, (200,))
         if not isinstance(_parsed(reply), dict):
-            raise _not_a_directory("answers in another way than the Directory does")
+            raise _not_a_directory("its answers are not those of the Directory")
 
     def create(self, batch_id: str, hospital: Hospital) -> CreateOutcome:
         """Ask once for one hospital in a batch.
@@ -180,7 +182,7 @@ def _outcome(reply: Reply, batch_id: str, hospital: Hospital) -> CreateOutcome:
         return Unknown(
             f"answered_{status}", error=ServiceDown(f"{SERVICE} answered {status}", reason="hospitals-down", hint="")
         )
-    raise _no_access(status) if status in (401, 403) else _not_a_directory(f"answered a create with {status}")
+    raise _no_access(status) if status in (401, 403) else _not_a_directory(f"it answered a create with {status}")
 
 
 def _made(reply: Reply, batch_id: str) -> DirectoryRecord | None:
@@ -243,12 +245,12 @@ def _refuse_strange(reply: Reply, usual: Sequence[int]) -> None:
     if reply.status not in usual:
         if reply.status >= 500:
             raise ServiceDown(f"{SERVICE} answered {reply.status}", reason="hospitals-down", hint="try again later")
-        raise _not_a_directory(f"answered {reply.status}")
+        raise _not_a_directory(f"it answered {reply.status}")
 
 
 def _unreadable() -> ServiceDown:
     return ServiceDown(
-        f"{SERVICE} gave an answer that cannot be read",
+        f"{SERVICE} gave an unreadable answer",
         reason="hospitals-down",
         hint="try again later; check EXTERNAL_API_BASE_URL",
     )
@@ -258,15 +260,15 @@ def _no_access(status: int) -> AccessRefused:
     return AccessRefused(
         f"{SERVICE} refuses access ({status})",
         reason="hospitals-access",
-        hint="it wants no login: is there a proxy or a firewall in between?",
+        hint="it needs no login: is there a proxy or a firewall in between?",
     )
 
 
 def _not_a_directory(what: str) -> DataflowsError:
     return SettingUnusable(
-        f"EXTERNAL_API_BASE_URL does not lead to the Hospital Directory: it {what}",
+        f"EXTERNAL_API_BASE_URL does not lead to the Hospital Directory: {what}",
         reason="hospitals-address",
-        hint="check the address, its path too",
+        hint="check the address, including its path",
     )
 
 

@@ -173,7 +173,7 @@ class Dispatcher:
 
     def _shut(self, now: float) -> None:
         self._shut_until = self._window.opens_at()
-        self._reporter.waiting(self._shut_until - now, "the Directory takes so many creates a minute")
+        self._reporter.waiting(self._shut_until - now, "the Directory accepts only so many creates a minute")
 
     def _pause(self) -> float:
         """Seconds until something may be due without an answer coming first."""
@@ -276,9 +276,9 @@ class Dispatcher:
         self._outage.failed(answered.started, answered.ended)
         if self._outage.is_out and self.halted is None:
             self.halted = ServiceDown(
-                f"{why} (the last {self._outage.count} requests in a row had no answer)",
+                f"{why} ({self._outage.count} requests in a row had no answer)",
                 reason="hospitals-no-answer",
-                hint="what was sent is known or found out later: dataflows runs resume",
+                hint="what became of the requests is known or will be checked: dataflows runs resume",
             )
 
     # --- the end ----------------------------------------------------------------------------------------------

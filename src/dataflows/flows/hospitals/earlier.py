@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Looked = tuple[Batch, list[DirectoryRecord]]
 
 _MOST_PASSES = 10
-_GO_ON = "the run is as it was: the same command goes on"
+_GO_ON = "nothing has changed: the same command continues"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class EarlierRun:
 
         found = list(pool.each(look, batches, workers=min(self.workers, len(batches) or 1), stop=self.run.stop))
         if self.run.stop.is_set():
-            raise Interrupted("stopped before its end", reason="interrupted", hint=_GO_ON)
+            raise Interrupted("stopped before it finished", reason="interrupted", hint=_GO_ON)
         return found
 
     def wait(self, until: float) -> None:
@@ -83,7 +83,7 @@ class EarlierRun:
         if seconds >= 1:
             self.run.notify(Waiting(seconds, "creates without an answer may still land"))
         if seconds > 0 and self.run.stop.wait(seconds):
-            raise Interrupted("stopped before its end", reason="interrupted", hint=_GO_ON)
+            raise Interrupted("stopped before it finished", reason="interrupted", hint=_GO_ON)
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def opened(settings: Settings, run: Run, upload: Upload | None) -> Iterator[Earl
     """Reach what an earlier run carried; its Directory is awake. Raises WrongUsage, and as ``EarlierRun.of``."""
     if upload is None:
         raise WrongUsage(
-            "that run did not come as far as creating anything", reason="nothing-to-resume", hint="dataflows runs list"
+            "that run had not created anything yet", reason="nothing-to-resume", hint="dataflows runs list"
         )
     with open_directory(settings, run, settings.max_concurrent_requests) as directory:
         earlier = EarlierRun.of(settings, run, upload, directory)
@@ -156,7 +156,9 @@ def _empty(earlier: EarlierRun, looked: list[Looked], done: Abandoned, *, delete
         if not looked:
             return
         earlier.wait(time.monotonic() + earlier.policy.look_every)
-    raise ServiceDown(f"{INCONSISTENT}: its records do not go away", reason="hospitals-inconsistent", hint=RESUME_LATER)
+    raise ServiceDown(
+        f"{INCONSISTENT}: its records cannot be removed", reason="hospitals-inconsistent", hint=RESUME_LATER
+    )
 
 
 def _deleted(
@@ -252,7 +254,7 @@ class BatchFinding:
         parts = [
             f"{len(self.late)} surplus cop{'y' if len(self.late) == 1 else 'ies'}" if self.late else "",
             f"{len(self.missing)} missing row{'s' * (len(self.missing) != 1)}" if self.missing else "",
-            f"{len(self.foreign)} record(s) that are no row of the file" if self.foreign else "",
+            f"{len(self.foreign)} record(s) that are not rows of the file" if self.foreign else "",
             "nothing of it is active" if self.inactive else "",
         ]
         return ", ".join(part for part in parts if part)
@@ -260,7 +262,7 @@ class BatchFinding:
     def advice(self, run: str) -> str:
         """What to do about it."""
         if self.foreign:
-            return "find out who created them; this program touches nothing there as long as they are in the batch"
+            return "find out who created them; this program changes nothing there while they are in the batch"
         if self.left_over:
             return f"dataflows runs abandon {run}, once more"
         return "run the same command with the same file again: it removes what is surplus and creates what is missing"
@@ -299,7 +301,7 @@ def check(
     """
     if record.state == "running":
         raise WrongUsage(
-            "the run is still at work", reason="run-at-work", hint=f"dataflows runs show {record.run_id[:8]} --follow"
+            "the run is still running", reason="run-at-work", hint=f"dataflows runs show {record.run_id[:8]} --follow"
         )
     run = Run(record.run_id, journal, settings.data_dir, notify)
     upload = UploadStore(journal, settings.data_dir).upload_of(record.run_id)

@@ -110,7 +110,7 @@ def _checked(validation: Validation, run: Run, *, skip_invalid: bool) -> Iterato
 
 def _hint(validation: Validation) -> str:
     if any(one.code == "too_many_rows" for one in validation.problems):
-        return "split it, or say how many rows it may have: --max-rows N"
+        return "split it, or raise the limit: --max-rows N"
     if validation.refused or not validation.rows:
         return "correct the file"
     return "correct them; if rows may be left out: --skip-invalid"
@@ -135,13 +135,13 @@ class OtherVersions:
             short = left.run_id[:8]
             if left.alive:
                 raise AlreadyRunning(
-                    f"run {short} is at work on this file as it was before",
+                    f"run {short} is working on an earlier version of this file",
                     reason="already-running",
-                    hint="wait for its end",
+                    hint="wait until it has finished",
                 )
             if not self.options.replace:
                 raise BadInput(
-                    f"run {short} of this file, as it was before, is unfinished; nothing was sent",
+                    f"an earlier version of this file (run {short}) is unfinished; nothing was sent",
                     reason="hospitals-earlier-run",
                     hint=f"remove what it created: add --replace; or finish it: dataflows runs resume {short}",
                 )
@@ -155,7 +155,7 @@ class OtherVersions:
             done = take_back(EarlierRun.of(settings, self.run, left.upload, directory), delete_active=False)
             if done.live:
                 raise BadInput(
-                    f"run {short} of this file, as it was before, is active at the Directory; nothing was sent",
+                    f"an earlier version of this file (run {short}) is active at the Directory; nothing was sent",
                     reason="hospitals-earlier-run",
                     hint=f"keep its hospitals: dataflows runs abandon {short}; to remove them add --delete-active",
                 )

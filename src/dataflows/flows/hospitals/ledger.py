@@ -89,9 +89,9 @@ class BatchStore:
                 mine = db.execute("SELECT target FROM runs WHERE run_id = ?", (run_id,)).fetchone()
                 if mine != (target,) and is_running(self._data_dir, COMMAND, target):
                     raise AlreadyRunning(
-                        f"run {run[:8]} is at work on a batch of this file",
+                        f"run {run[:8]} is working on a batch of this file",
                         reason="already-running",
-                        hint="wait for its end, or: dataflows runs list",
+                        hint="wait until it has finished; see: dataflows runs list",
                     )
 
     def hold(self, run_id: str, batch_ids: Iterable[str], foreign_since: float | None = None) -> None:

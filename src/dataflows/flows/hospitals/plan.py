@@ -308,10 +308,10 @@ class UploadPlanner:
         more = sum(max(0, len(one.wanted) - len(inventory.batch(one.batch_id))) for one in self._plan.open)
         if more and inventory.total + more > MOST_KEPT:
             raise BadInput(
-                f"the Directory holds {inventory.total:,} hospitals and keeps {MOST_KEPT:,}:"
-                f" {more:,} more would make it forget the oldest",
+                f"the Directory holds {inventory.total:,} hospitals and keeps at most {MOST_KEPT:,}:"
+                f" {more:,} more would make it drop the oldest",
                 reason="hospitals-full",
-                hint="remove hospitals there that nobody wants, or send fewer rows",
+                hint="have unused hospitals removed there, or send fewer rows",
             )
 
     def _write_down(self) -> None:

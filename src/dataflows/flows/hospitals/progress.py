@@ -88,10 +88,10 @@ class ProgressReporter:
         if rows:
             named = ", ".join(map(str, rows[:ROWS_NAMED])) + (", ..." if len(rows) > ROWS_NAMED else "")
             yield Warned(
-                f"{len(rows)} row{'s' * (len(rows) != 1)} of this file came there by somebody else too in the same"
-                f" moments: row {named}",
+                f"{len(rows)} row{' was' if len(rows) == 1 else 's were'} also created by somebody else at the same"
+                f" time: row {named}",
                 reason="hospitals-doubled",
-                hint="nothing that is live was removed; look which of the two is to stay",
+                hint="nothing that is live was removed; decide which of the two is to stay",
             )
 
     # --- the end of a batch -----------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def _remarks(batch: Batch) -> Iterator[Warned]:
             f"surplus copies are left in batch {batch.batch_id[:8]}, since they are active or share their id with"
             f" another hospital: record {ids}",
             reason="hospitals-surplus",
-            hint="look at these records at the Directory, and remove by hand what is not wanted",
+            hint="check these records at the Directory, and remove by hand what is not wanted",
         )
 
 

@@ -75,9 +75,7 @@ class TextLines:
         line = next(self._lines)
         self.number += 1
         if len(line) > LONGEST_RECORD:
-            raise Unending(
-                self.number, "record_too_long", f"the line goes on for more than {LONGEST_RECORD:,} characters"
-            )
+            raise Unending(self.number, "record_too_long", f"the line is longer than {LONGEST_RECORD:,} characters")
         return line
 
     def push_back(self, line: str) -> None:
@@ -152,9 +150,9 @@ class Records:
             fields.append(value)
             return None
         if value.strip():
-            inside = "a quotation mark stands inside a value that does not begin with one"
+            inside = "a quotation mark is inside a value that does not begin with one"
             return self._fault("quote_in_field", inside, fields, start)
-        blank = "a blank stands before the quotation mark that opens the value; remove the blank"
+        blank = "there is a blank before the quotation mark that opens the value; remove the blank"
         return self._fault("blank_before_quote", blank, fields, start)
 
     def _quoted(self, fields: list[str]) -> Fault | None:
@@ -170,7 +168,7 @@ class Records:
                 return Fault("unclosed_quote", _never(opened, "in the file"), len(fields), contained=False)
         self._at = end + 1
         if self._line[self._at : self._at + 1] not in (self._delimiter, "", "\r", "\n"):
-            what = "a blank or other text stands between the closing quotation mark and the end of the value"
+            what = "there is a blank or other text between the closing quotation mark and the end of the value"
             return self._fault("text_after_quote", what, fields, self._at)
         fields.append("".join(parts).replace('""', '"'))
         return None

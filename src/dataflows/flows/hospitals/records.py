@@ -194,9 +194,9 @@ def foreign(records: Sequence[DirectoryRecord], batch_id: str) -> ForeignRecord:
     """The error for records that equal no row of ours."""
     shown = ", ".join(str(record.id) for record in records[:5])
     return ForeignRecord(
-        f"the Directory's batch {batch_id} holds what is no row of this file: record {shown}",
+        f"the Directory's batch {batch_id} contains records that are not rows of this file: {shown}",
         reason="hospitals-foreign-record",
-        hint="nothing was changed there; find out who created it, remove it, then resume",
+        hint="nothing was changed there; find out who created it, have it removed, then resume",
     )
 
 
@@ -204,7 +204,7 @@ def another_client(batch_id: str) -> AnotherClient:
     return AnotherClient(
         f"somebody else is creating records in batch {batch_id}: the same file, on another machine?",
         reason="hospitals-other-client",
-        hint="let the other one end, then: dataflows runs resume, which puts right what is there twice",
+        hint="let the other run finish, then: dataflows runs resume, which removes what is there twice",
     )
 
 
@@ -212,7 +212,7 @@ def rows_refused(count: int) -> RowsRefused:
     return RowsRefused(
         f"{SERVICE} refuses {count} row{'s' * (count != 1)}, so their batch stays inactive",
         reason="hospitals-rows-refused",
-        hint="correct the file and run it with --replace, or activate the others: the same command with --skip-invalid",
+        hint="correct the file and run it with --replace, or activate the others by adding --skip-invalid",
     )
 
 
@@ -231,7 +231,7 @@ def never_created(entries: Sequence[BatchEntry]) -> ServiceDown:
     return ServiceDown(
         f"{SERVICE} answers {status} whenever row {named}{more} of the file is sent",
         reason="hospitals-row-unanswered",
-        hint="ask who runs the Directory what it has against that row, or leave it out; then: dataflows runs resume",
+        hint="ask whoever runs the Directory why it rejects that row, or leave it out; then: dataflows runs resume",
     )
 
 

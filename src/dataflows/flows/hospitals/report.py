@@ -248,7 +248,7 @@ def _message(record: RunRecord, facts: dict[str, Any]) -> str:
         step = record.step if record.step.startswith("waiting") else ""
         return step or f"Processing hospital {facts['processed_hospitals']}/{facts['total_hospitals']}"
     if record.state == RESUMABLE:
-        return f"Stopped before its end: POST /hospitals/resume/{facts['batch_id']} goes on"
+        return f"Stopped before it finished; to continue: POST /hospitals/resume/{facts['batch_id']}"
     return record.error or f"{facts['processed_hospitals']} of {facts['total_hospitals']} hospitals are there"
 
 

@@ -66,7 +66,7 @@ def remarks(hospital: Hospital) -> Iterator[Finding[Warned]]:
     for column, text in zip(COLUMNS, hospital, strict=True):
         if text and not text.isprintable() and (found := next(filter(_is_invisible, text), None)):
             yield Finding(
-                column, "invisible_character", f"holds {_named(found)}, which nobody sees; it is sent as it is"
+                column, "invisible_character", f"contains {_named(found)}, which is invisible; it is sent unchanged"
             )
 
 
@@ -78,7 +78,7 @@ def shown(text: str) -> str:
 def _unprintable(text: str) -> tuple[RowError, str] | None:
     if text.isprintable() or not (found := _CONTROL.search(text)):
         return None
-    return "control_character", f"holds the control character {_named(found[0])} at character {found.start() + 1}"
+    return "control_character", f"contains the control character {_named(found[0])} at character {found.start() + 1}"
 
 
 def _length(column: str, text: str) -> tuple[RowError, str] | None:
@@ -97,7 +97,7 @@ def _phone(text: str) -> tuple[RowError, str] | None:
     number = _EXTENSION.sub("", text)
     if wrong := _NOT_OF_PHONES.search(number):
         allowed = "digits, + ( ) - . / and blanks, at the end ext or x and a number"
-        return "phone_characters", f"holds {shown(wrong[0])} at character {wrong.start() + 1}; allowed are {allowed}"
+        return "phone_characters", f"contains {shown(wrong[0])} at character {wrong.start() + 1}; allowed are {allowed}"
     count = len(_NOT_DIGITS.sub("", number))
     if not fewest <= count <= most:
         return "phone_digits", f"has {count:,} digits and needs {fewest} to {most}, an extension not counted"
@@ -173,7 +173,7 @@ def read_header(fields: list[str]) -> Header:
     names = [_known(field) for field in fields]
     places = {name: names.index(name) for name in COLUMNS if name in names}
     if not places:
-        text = f"the first line has to name the columns ({', '.join(COLUMNS)}) and names none of them"
+        text = f"the first line must name the columns ({', '.join(COLUMNS)}) but names none of them"
         return Header({}, len(fields), [Finding(None, "no_header", text)])
     return Header(places, len(fields), [*_missing(places), *_duplicate(names), *_unknown(fields, names)])
 
@@ -206,4 +206,4 @@ def _unknown(fields: list[str], names: list[str]) -> list[Finding[FileError]]:
 
 def _unknown_text(field: str, number: int) -> str:
     name = shown(field) if field.strip() else "without a name"
-    return f"column {number} of the header, {name}, is none of {', '.join(COLUMNS)}"
+    return f"column {number} of the header, {name}, is not one of {', '.join(COLUMNS)}"

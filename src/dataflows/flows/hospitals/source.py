@@ -37,7 +37,7 @@ class NotUtf8(Exception):
     """The first byte that cannot be UTF-8. ``encoding`` and ``like`` say what the file looks like instead."""
 
     def __init__(self, offset: int, byte: int, encoding: str, like: str) -> None:
-        verdict = "is not UTF-8" if byte else "is no text"
+        verdict = "is not UTF-8" if byte else "is not text"
         super().__init__(f"byte 0x{byte:02X} at offset {offset} {verdict}; it looks like {like}")
         self.encoding = encoding
 
@@ -121,7 +121,7 @@ class CsvSource:
             raise BadInput(
                 f"{self._path} was changed while it was read",
                 reason="csv-file",
-                hint="wait until it is written, then try again",
+                hint="wait until it is complete, then try again",
             )
 
 
@@ -153,11 +153,11 @@ def _resembles(bad: bytes) -> tuple[str, str]:
     if _SURROGATE.match(bad):
         return "unknown", "half of a UTF-16 pair, as a broken conversion leaves it"
     if len(bad) > 1 and _is_cut(bad):
-        return "utf-8", "half of a character: the file is not whole"
+        return "utf-8", "half of a character: the file is incomplete"
     try:
         character = bad[:1].decode("cp1252")
     except UnicodeDecodeError:
-        return "unknown", "no text encoding that is known here"
+        return "unknown", "no text encoding that this program knows"
     return "windows-1252", f"Windows-1252, where it is {character!r}"
 
 
@@ -199,7 +199,7 @@ def _unreadable(path: Path, error: Exception) -> BadInput:
         return BadInput(
             f"there is no file {path}",
             reason="csv-file",
-            hint="check the path; a relative one begins at the working folder",
+            hint="check the path; a relative one starts at the working folder",
         )
     if isinstance(error, PermissionError):
         hint = "check the rights of this account" + ("; close it in other programs" if sys.platform == "win32" else "")

@@ -214,7 +214,7 @@ class _Reading:
             return
         said = f"the first line, sep={self._separator}, says what separates the columns"
         if self._separator not in DELIMITERS:
-            self._refuse("sep_line", f"{said}, and that is none of {', '.join(DELIMITERS.values())}; remove that line")
+            self._refuse("sep_line", f"{said}, which is not one of {', '.join(DELIMITERS.values())}; remove that line")
         elif self._header.complaints:
             self._refuse("sep_line", f"{said}, and the header below it is not separated so; remove that line")
         else:
@@ -255,7 +255,7 @@ class _Reading:
             return None
         if len(fields) != header.width:
             advice = (
-                "; a value that holds the delimiter belongs in quotation marks" if len(fields) > header.width else ""
+                "; a value that contains the delimiter belongs in quotation marks" if len(fields) > header.width else ""
             )
             message = f"has {len(fields):,} field(s) and the header has {header.width:,}{advice}"
             self._problems.add(Problem(self._total, None, "field_count", message, record.line))
@@ -267,7 +267,7 @@ class _Reading:
         if fault.contained or self._lost:
             self._problems.add(Problem(self._total, column, fault.code, fault.message, line))
             return
-        message = f"{fault.message}; so it is not sure where the rows below begin, and none of them is used"
+        message = f"{fault.message}; so it is uncertain where the rows below begin, and none of them is used"
         self._refuse(fault.code, message, self._total, column=column, line=line)
         self._lost = True
 

@@ -285,7 +285,7 @@ class CopyFolder:
         return BadInput(
             f"the kept copy of the rows is missing or damaged in {self._folder}",
             reason="batch-copy-missing",
-            hint="run the command again with the file: what is at the Directory is found again",
+            hint="run the command again with the file: hospitals that are already there are found",
         )
 
     def sweep(self, wanted: set[str]) -> None:

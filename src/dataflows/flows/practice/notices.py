@@ -45,9 +45,7 @@ def mailed(settings: Settings, run: Run, news: Callable[[], Notice | None]) -> I
         if result.is_safe:
             notice.sent()
     if result.why:
-        yield Warned(
-            f"a mail was not sent: {result.why}", reason="news-not-sent", hint="it is tried again by the next run"
-        )
+        yield Warned(f"a mail was not sent: {result.why}", reason="news-not-sent", hint="the next run tries again")
 
 
 def published(
@@ -62,14 +60,14 @@ def published(
     if drained.refused:
         what = "patients" if topic == "patient-events" else "therapists"
         yield Warned(
-            f"{drained.refused} events are refused by the brokers; those of the same {what} wait",
+            f"the brokers refuse {drained.refused} events; later ones of the same {what} have to wait",
             reason="news-not-sent",
         )
     if drained.why and not run.stop.is_set():
         yield Warned(
             f"events were not published: {drained.why}",
             reason="news-not-sent",
-            hint="they are tried again by the next run",
+            hint="the next run tries again",
         )
 
 

@@ -131,7 +131,7 @@ class ImportPass(ABC, Generic[OptionsT]):
             current = is_current(engine)
         if not current:
             yield Warned(
-                "the practice database would be made, or brought to the newest version of its tables",
+                "the practice database would be created or upgraded",
                 reason="practice-database-new",
             )
             engine.dispose()

@@ -124,9 +124,9 @@ def savepoint(connection: sa.Connection) -> Iterator[None]:
 
 SETTING = "IMPORT_DATABASE_URL"
 _HINTS: dict[type[DataflowsError], str] = {
-    ServiceDown: "run again later: what was not committed is taken up again, nothing is lost",
-    AccessRefused: f"check user and password in {SETTING}, and that this user may make and change tables there",
-    SettingUnusable: f"check {SETTING}: the database itself has to be there, its tables are made by this program",
+    ServiceDown: "run again later: what was not committed is done again, nothing is lost",
+    AccessRefused: f"check user and password in {SETTING}, and that this user may create and change tables there",
+    SettingUnusable: f"check {SETTING}: the database itself must exist, its tables are created by this program",
 }
 
 
@@ -141,7 +141,7 @@ def open_engine(settings: Settings, *, as_it_is: bool = False) -> sa.Engine:
     engine = database.connect(_address(settings), name=SETTING, create=not as_it_is)
     if engine.dialect.name not in ("postgresql", "sqlite"):
         raise SettingUnusable(
-            f"{SETTING} names a database of a kind that is not supported here",
+            f"{SETTING} names an unsupported kind of database",
             reason="database-url",
             hint="use postgresql+psycopg://user:password@host/database, or sqlite:///C:/data/practice.db",
         )

@@ -123,7 +123,7 @@ def _refuse_strangers(connection: sa.Connection, version: str | None) -> None:
     strangers = sorted(ours & set(sa.inspect(connection).get_table_names())) if version is None else []
     if strangers:
         raise SettingUnusable(
-            f"the database has tables of another program with the names of ours: {', '.join(strangers)}",
+            f"the database has another program's tables with the same names as ours: {', '.join(strangers)}",
             reason="practice-tables-foreign",
-            hint="let IMPORT_DATABASE_URL name a database, or a schema (options=-csearch_path=name), of its own",
+            hint="let IMPORT_DATABASE_URL name a separate database, or a separate schema (options=-csearch_path=name)",
         )

@@ -223,7 +223,7 @@ class PatientBucket:
             raise self._refused
         if self.unanswered and self._why is not None:
             raise ServiceDown(
-                f"the bucket does not answer (the last {self.unanswered} objects in a row): {self._why.message}",
+                f"the bucket does not answer ({self.unanswered} objects in a row): {self._why.message}",
                 reason="bucket-no-answer",
                 hint="nothing is lost: run the same command again later; dataflows test-endpoint --target bucket",
             )

@@ -61,7 +61,7 @@ class EmptyDatabase:
     def message(self) -> Message:
         """The mail about it."""
         what = f"patient-import: the practice database holds no registration, but {self.signs}."
-        text = f"{what}\n\nWhat to do: {self.hint}\n\nThe import goes on. This is told once.\n"
+        text = f"{what}\n\nWhat to do: {self.hint}\n\nThe import goes on. This is reported once.\n"
         return Message("patient-import: the practice database is empty", text)
 
 

@@ -15,7 +15,7 @@ LIST, GET, DELETE = "storage.objects.list", "storage.objects.get", "storage.obje
 """The rights that the account needs on the bucket."""
 
 _LIBRARIES = ("google", "requests", "urllib3", "json", "base64")  # what reads a bucket's answers
-_LATER = "run again later; what is in the bucket stays there"
+_LATER = "run again later; the objects stay in the bucket"
 
 
 class Damaged(ServiceDown):
@@ -31,13 +31,13 @@ def is_closed(error: DataflowsError) -> bool:
 
 def damaged() -> Damaged:
     """The error for a download with another checksum than the bucket's."""
-    return Damaged("a download does not have the checksum that the bucket says", reason="bucket-no-answer", hint=_LATER)
+    return Damaged("a download does not match the bucket's checksum", reason="bucket-no-answer", hint=_LATER)
 
 
 def unreadable() -> ServiceDown:
     """The error for an answer that is none of a bucket's."""
     return ServiceDown(
-        "the bucket gave an answer that cannot be read",
+        "the bucket gave an unreadable answer",
         reason="bucket-no-answer",
         hint="check STORAGE_EMULATOR_HOST, or run again later",
     )
@@ -45,7 +45,7 @@ def unreadable() -> ServiceDown:
 
 def endless() -> ServiceDown:
     """The error for a list that does not come to its end."""
-    return ServiceDown("the bucket's list of objects does not end", reason="bucket-no-answer", hint=_LATER)
+    return ServiceDown("the bucket's list of objects never ends", reason="bucket-no-answer", hint=_LATER)
 
 
 @contextmanager
@@ -87,7 +87,9 @@ def _of_the_library(error: Exception) -> DataflowsError | None:
     from urllib3.exceptions import HTTPError
 
     if isinstance(error, requests.exceptions.RequestException | HTTPError | OSError):
-        return ServiceDown("the bucket did not answer in time or to the end", reason="bucket-no-answer", hint=_LATER)
+        return ServiceDown(
+            "the bucket did not answer in time, or not completely", reason="bucket-no-answer", hint=_LATER
+        )
     if isinstance(error, ValueError):
         return SettingUnusable(
             "the bucket's client cannot be set up", reason="bucket-refused", hint="check GCS_BUCKET and the credentials"

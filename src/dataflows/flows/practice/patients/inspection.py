@@ -33,7 +33,7 @@ def behind(settings: Settings, wanted: str, folder: Path | None = None) -> list[
     """
     if not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST},16}}", wanted.lower()):
         raise WrongUsage(
-            "--show wants a hash, as mails and `runs show` name it",
+            "--show needs a hash, as given in mails and by `runs show`",
             reason="object-hash",
             hint="such as --show 3f9a0c1e77b2d845",
         )
@@ -43,7 +43,7 @@ def behind(settings: Settings, wanted: str, folder: Path | None = None) -> list[
         if found:
             return found
     raise WrongUsage(
-        "no object has this hash",
+        "no object matches this hash",
         reason="object-hash",
         hint="hashes are made with a key of the data folder: run this on the same machine with the same DATA_DIR",
     )

@@ -93,9 +93,9 @@ def rule(pattern: str | None) -> Rule:
         return re.compile(pattern).fullmatch
     except re.error:
         raise WrongUsage(
-            "--pattern is no regular expression",
+            "--pattern is not a valid regular expression",
             reason="pattern-unusable",
-            hint=r"such as: --pattern 'form-.*_(?P<token>[0-9a-f]+)\.json'; it has to fit the whole name",
+            hint=r"such as: --pattern 'form-.*_(?P<token>[0-9a-f]+)\.json'; it has to match the whole name",
         ) from None
 
 
@@ -297,7 +297,7 @@ def _meaning(error: OSError, folder: Path) -> DataflowsError:
         return ServiceDown(
             f"no local copy can be written: {os.strerror(error.errno)}",
             reason="copy-not-written",
-            hint=f"make room for {folder}; what is in the bucket stays there until its copy is safe",
+            hint=f"free some space for {folder}; objects stay in the bucket until their copy is safe",
         )
     if (of_another := foreign(folder, error, "the folder of local copies")) is not None:
         return of_another

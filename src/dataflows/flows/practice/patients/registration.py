@@ -113,9 +113,9 @@ def _gunzipped(data: bytes, limit: int) -> bytes | NotARegistration:
             size += len(pieces[-1])
             data = member.unconsumed_tail
             if not data and not pieces[-1] and not member.eof:
-                return NotARegistration("not_json", "is a gzip stream without its end", reason="registration-invalid")
+                return NotARegistration("not_json", "is an incomplete gzip stream", reason="registration-invalid")
     except zlib.error:
-        return NotARegistration("not_json", "is no whole gzip stream", reason="registration-invalid")
+        return NotARegistration("not_json", "is a damaged gzip stream", reason="registration-invalid")
     return too_large(limit) if size > limit else b"".join(pieces)
 
 
@@ -141,7 +141,7 @@ def _document(data: bytes) -> dict[str, Any]:
     if isinstance(found, NotARegistration):  # raised here, outside the except block: what led to it quotes the file
         raise found
     if not isinstance(found, dict):
-        raise NotARegistration("not_json", "is no JSON object", reason="registration-invalid")
+        raise NotARegistration("not_json", "is not a JSON object", reason="registration-invalid")
     _refuse_unstorable(found)
     return found
 
@@ -153,16 +153,18 @@ def _parsed(data: bytes) -> Any:
         return json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_number)
     except (UnicodeDecodeError, OutOfBounds) as error:
         if name := NAMES.get(encoding_of([data]) or ""):
-            return NotARegistration("not_json", f"is {name} and not UTF-8", reason="registration-invalid")
+            return NotARegistration("not_json", f"is encoded as {name} instead of UTF-8", reason="registration-invalid")
         if isinstance(error, OutOfBounds):
             return NotARegistration(
                 "unstorable", "is nested too deeply, or has too many values or digits", reason="registration-invalid"
             )
-        return NotARegistration("not_json", "is no UTF-8 text", reason="registration-invalid")
+        return NotARegistration("not_json", "is not UTF-8 text", reason="registration-invalid")
     except _Repeated:
-        return NotARegistration("repeated_field", "names a field twice in one object", reason="registration-invalid")
+        return NotARegistration(
+            "repeated_field", "has the same field twice in one object", reason="registration-invalid"
+        )
     except (ValueError, RecursionError):
-        return NotARegistration("not_json", "is no JSON", reason="registration-invalid")
+        return NotARegistration("not_json", "is not JSON", reason="registration-invalid")
 
 
 class _Repeated(Exception):
@@ -177,7 +179,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(_text: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are no JSON")
+    raise ValueError("NaN and Infinity are not JSON")
 
 
 def _refuse_unstorable(value: Any) -> None:
@@ -185,10 +187,10 @@ def _refuse_unstorable(value: Any) -> None:
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
             raise NotARegistration(
-                "unstorable", "holds a character that no database can store", reason="registration-invalid"
+                "unstorable", "contains a character that no database can store", reason="registration-invalid"
             )
     elif isinstance(value, int | float) and not abs(value) < _TOO_LARGE[type(value)]:
-        raise NotARegistration("unstorable", "holds a number that is too large", reason="registration-invalid")
+        raise NotARegistration("unstorable", "contains a number that is too large", reason="registration-invalid")
     elif isinstance(value, Mapping):
         for pair in value.items():
             for inner in pair:
@@ -203,14 +205,14 @@ def _section(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     if found is None:
         return None
     if not isinstance(found, dict):
-        raise NotARegistration("invalid", f"{name}: has to be an object", reason="registration-invalid")
+        raise NotARegistration("invalid", f"{name}: must be an object", reason="registration-invalid")
     return found
 
 
 def _optional_text(document: Mapping[str, Any], name: str) -> str | None:
     found = document.get(name)
     if found is not None and not isinstance(found, str):
-        raise NotARegistration("invalid", f"{name}: has to be text", reason="registration-invalid")
+        raise NotARegistration("invalid", f"{name}: must be text", reason="registration-invalid")
     return found or None
 
 

@@ -24,11 +24,11 @@ LISTED = 1_000
 """How many possible duplicates a report lists; the table has them all."""
 
 _ODDITIES = {
-    "consent_missing": "there is no section consent_metadata",
-    "token_differs": "the token is another one than in the object's name",
-    "time_missing": "no time of registration; that of the object counts",
-    "time_in_future": "the time of registration is in the future and not believed; that of the object counts",
-    "form_key_differs": "a field stands under two names with different values; both are kept",
+    "consent_missing": "the section consent_metadata is missing",
+    "token_differs": "the token differs from the one in the object's name",
+    "time_missing": "no time of registration; the object's time is used",
+    "time_in_future": "the time of registration is in the future; the object's time is used instead",
+    "form_key_differs": "a field is given under two names with different values; both are kept",
 }
 
 
@@ -74,7 +74,7 @@ class ImportTally:
         if count := self.oddities["unknown_field"]:
             named = ", ".join(sorted(self.unknown)) or "names that are not shown"
             yield Warned(
-                f"{_registrations(count)}: fields that no column is made for: {named}",
+                f"{_registrations(count)}: fields without a column: {named}",
                 "see the column extra",
                 reason="registration-oddities",
             )

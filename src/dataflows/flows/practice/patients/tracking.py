@@ -61,7 +61,7 @@ class Conflict(ServiceDown):
 
     def __init__(self) -> None:
         super().__init__(
-            "another program writes the same rows of the practice database",
+            "another program is writing the same rows of the practice database",
             reason="practice-conflict",
             hint="run again",
             wait=0.0,
@@ -166,9 +166,9 @@ class Tracking:
         chosen = [name for name in names(self.engine) if wanted in (name, mark(name))]
         if not chosen or not self.forgive(chosen):
             raise BadInput(
-                "no object of that name or hash has failed",
+                "no failed object has that name or hash",
                 reason="object-not-failed",
-                hint="give the hash that a mail or `runs show` names",
+                hint="give the hash from a mail or from `runs show`",
             )
 
     # --- what is told -------------------------------------------------------------------------------------------------

@@ -169,15 +169,15 @@ CODES: Mapping[str, str] = {
     "id_reassigned": "ids that belonged to somebody else",
     "name_changed": "last names that changed",
     "kept_empty": "entries whose empty fields did not wipe what was there",
-    "duplicate_entry": "entries that stand twice in the file",
+    "duplicate_entry": "entries that are in the file twice",
     "shown_elsewhere": "deletions that do not count, since a file of that date or later shows the therapist",
     "erased_person": "entries of therapists who were erased, of whom nothing was written",
-    "unknown_status": "entries with a status that is not known",
+    "unknown_status": "entries with an unknown status",
     "count_mismatch": "counts in the metadata that differ from the entries",
-    "date_in_future": "scrape dates in the future, so the folder's or the file's date counts",
-    "folder_in_future": "folders with a date in the future, so the scrape date or the file's time counts",
-    "odd_date_folder_used": "scrape dates that are not of the form 2025-07-02T03:13:24, so the folder's date counts",
-    "odd_date_file_used": "scrape dates that are not of the form 2025-07-02T03:13:24, so the file's time counts",
+    "date_in_future": "scrape dates in the future, so the folder's or the file's date is used",
+    "folder_in_future": "folders with a date in the future, so the scrape date or the file's time is used",
+    "odd_date_folder_used": "scrape dates that are not of the form 2025-07-02T03:13:24, so the folder's date is used",
+    "odd_date_file_used": "scrape dates that are not of the form 2025-07-02T03:13:24, so the file's time is used",
 }
 """Everything that is a warning, by its stable name."""
 

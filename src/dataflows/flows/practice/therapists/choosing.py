@@ -205,7 +205,7 @@ class _AheadReader:
                     yield item
                     if item.at % _LOOK_EVERY == _LOOK_EVERY - 1 and self._stop.is_set():
                         raise Interrupted(
-                            "stopped in the middle of a file; nothing of it was written", reason="interrupted"
+                            "stopped in the middle of a file, which was not written at all", reason="interrupted"
                         )
                 if source.sha256() != look.sha256:
                     raise Unreadable("changed")

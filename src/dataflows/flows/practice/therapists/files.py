@@ -105,7 +105,7 @@ def _needed(home: Path | None) -> Path:
         )
     if not home.is_dir():
         raise SettingUnusable(
-            f"THERAPIST_IMPORT_DIR is no folder, or cannot be read: {home}",
+            f"THERAPIST_IMPORT_DIR is not a folder or cannot be read: {home}",
             reason="folder-unusable",
             hint="check the path, and that the account that runs this may read it",
         )

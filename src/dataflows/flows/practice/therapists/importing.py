@@ -27,14 +27,14 @@ HALF_WRITTEN_FOR = timedelta(hours=1)
 
 MEANINGS = {
     "broken_off": "the file breaks off",
-    "not_json": "the file is no JSON",
+    "not_json": "the file is not JSON",
     "no_therapists": "the file has no list of therapists",
-    "no_usable_entry": "no entry of the file can be taken",
+    "no_usable_entry": "no entry of the file can be imported",
     **{code: f"the file is {name}, and has to be UTF-8" for code, name in NAMES.items()},
     "not_readable": "the file cannot be read",
     "changed": "the file was changed while it was read",
     SUSPICIOUS: "the file would delete more than 20 % of the active therapists of its area at once",
-    PARTIAL: "some entries were not taken",
+    PARTIAL: "some entries were not imported",
 }
 """What the names of failures mean, for people."""
 _ON_ITS_WAY = frozenset({"broken_off", "not_json", "not_readable"})

@@ -133,7 +133,7 @@ class _TherapistImport(ImportPass[Options]):
             raise MassDeletion(
                 f"too many therapists would be deleted at once: {', '.join(self.reporter.suspicious[:5])}",
                 reason="therapists-mass-delete",
-                hint="look at the scraper; if it is right: dataflows therapist-import --allow-mass-delete",
+                hint="check the scraper; if it is right: dataflows therapist-import --allow-mass-delete",
             )
 
     # --- one pass ---------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class _TherapistImport(ImportPass[Options]):
             yield Warned(
                 f"{listing.closed} folders cannot be read",
                 reason="folders-unreadable",
-                hint="let the account that runs this read them",
+                hint="give the account that runs this the right to read them",
             )
         choice = choose(listing.files, self._looks)
         with importer.transaction() as connection:

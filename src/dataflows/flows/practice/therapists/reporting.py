@@ -164,9 +164,7 @@ class Reporter:
                 f"{outcome.look.found.name}: {'; '.join(outcome.figures.words())}", reason="therapists-remarks"
             )
         elif self._warned == _MOST_WARNINGS + 1:
-            yield Warned(
-                "more files have something to tell: all of it is counted in the report", reason="therapists-remarks"
-            )
+            yield Warned("more files have remarks: all of them are counted in the report", reason="therapists-remarks")
 
     @staticmethod
     def _words(outcome: FileOutcome) -> str:
@@ -191,7 +189,7 @@ def message(news: Sequence[FileNews], run_id: str) -> Message:
     for state, title in _SECTIONS.items():
         lines += section(title, [_line(one) for one in news if one.state == state])
     if any((one.error or "").startswith(SUSPICIOUS) and one.state != "recovered" for one in news):
-        lines += ["", "Files that delete too many at once wait until somebody has looked. If they are right:", ""]
+        lines += ["", "Files that delete too many at once wait until somebody has checked. If they are right:", ""]
         lines += ["    dataflows therapist-import --allow-mass-delete"]
     lines += ["", "What was wrong with single entries, by their index in the file (the first one is 0):", ""]
     lines += [f"    dataflows runs show {run_id[:8]} --failed", ""]
