@@ -148,6 +148,12 @@ class _TherapistImport(ImportPass[Options]):
                 reason="folders-unreadable",
                 hint="give the account that runs this the right to read them",
             )
+        if not listing.files and not listing.closed:
+            yield Warned(
+                f"no file of the scraper was found in {self._where()}",
+                reason="therapists-no-files",
+                hint="check THERAPIST_IMPORT_DIR: a drive or share that is not connected looks like an empty folder",
+            )
         choice = choose(listing.files, self._looks)
         with importer.transaction() as connection:
             known = tracking.latest(connection, [one.found.name for one in choice.newest])
@@ -164,6 +170,10 @@ class _TherapistImport(ImportPass[Options]):
         yield from self._wait(wanted)
         yield from self._each(importer, wanted, known)
         self._supersede(importer, choice.older)
+
+    def _where(self) -> str:
+        """The folders that were looked into."""
+        return ", ".join(map(str, self.options.paths)) or str(self.settings.therapist_import_dir)
 
     def _looks(self, found: Sequence[Found]) -> dict[str, Look]:
         return look_at(found, self.options.workers, self.run.stop)
