@@ -117,7 +117,7 @@ class _Staging(Opened):
         lacking = self._missing.get(index.name)
         if lacking is None:
             return Check(name, True, "is there")
-        without = f"without it {index.purpose} is searched for in the whole table"
+        without = f"without it, the whole table is searched for {index.purpose}"
         if lacking.replaced:
             text = f"warning: {lacking.replaced} is defined differently, so it is not used; {without}"
             return Check(name, True, text, f"if nobody else needs it: {lacking.script}")
