@@ -52,6 +52,22 @@ def test_the_staging_table(call: Call, tmp_path: Path, name: str, code: int, wor
     assert (ended[0], words in ended[1]) == (code, True), ended[1]
 
 
+def test_a_dry_run_says_so_and_leaves_its_own_files_alone_in_the_folder(call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("batch-00009.json", "mine.json"):
+        (out / name).write_text("[]")
+    settings = {"LA_CODE": "999", "API_ENDPOINT": "http://127.0.0.1:9"}
+    url = staged("staging.sql", tmp_path)
+    code, said = call("csc-submit", "--dry-run", "--out", str(out), DB_CONNECTION_STRING=url, **settings)
+    assert code == 0
+    for words in ("dry run: nothing is sent", "would send", "dry run, would be 3 done", f"written to  {out}"):
+        assert words in said
+    assert {path.name for path in out.iterdir()} == {"batch-00001.json", "mine.json"}
+    code, said = call("runs", "list")
+    assert "dry run" in said
+
+
 @pytest.mark.parametrize(
     ("name", "code", "words"),
     [
@@ -117,6 +133,16 @@ def test_the_therapists(call: Call, name: str, code: int, words: str) -> None:
     settings = {"THERAPIST_IMPORT_DIR": SAMPLES / name, "THERAPIST_SETTLE_SECONDS": 0}
     ended = call("therapist-import", "--dry-run", **settings)
     assert (ended[0], words in ended[1]) == (code, True), ended[1]
+
+
+@pytest.mark.parametrize("command", ["patient-import", "therapist-import"])
+def test_every_belongs_to_watch(call: Call, command: str) -> None:
+    assert call(command, "--every", "5m")[0] == 2
+
+
+def test_a_folder_without_therapists_is_told(call: Call, tmp_path: Path) -> None:
+    code, said = call("therapist-import", THERAPIST_IMPORT_DIR=tmp_path)
+    assert (code, "[therapists-no-files]" in said) == (0, True)
 
 
 def test_the_readme_names_every_sample() -> None:

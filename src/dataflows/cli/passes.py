@@ -50,6 +50,12 @@ def import_once(
     return reported(settings, command, one_pass, watching=watching)
 
 
+def refuse_every(call: Invocation, *, watching: bool) -> None:
+    """Raise WrongUsage for an ``--every`` that was typed without ``--watch``: one pass has no next one."""
+    if not watching and any(word.partition("=")[0] == "--every" for word in call.arguments):
+        raise WrongUsage("--every can only be used with --watch", reason="pass-options", hint="add --watch")
+
+
 def seconds(text: str) -> float:
     """The length of time that ``--every`` names.
 

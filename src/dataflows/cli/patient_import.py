@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dataflows.cli.options import RESUMES, DryRun, Invocation, Json, epilog, invocation
-from dataflows.cli.passes import EVERY, Every, Watching, import_once, watch
+from dataflows.cli.passes import EVERY, Every, Watching, import_once, refuse_every, watch
 from dataflows.errors import WrongUsage
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def patient_import(
     for any reason, running the command again continues where it stopped; nothing is imported twice.
     """
     call = invocation(context).begin(COMMAND, as_json)
+    refuse_every(call, watching=watching)
     _refuse_contradictions(
         watching=watching, retry=retry is not None or retry_dead, copies=from_copies is not None, dry_run=dry_run
     )

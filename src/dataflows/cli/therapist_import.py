@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataflows.cli.options import RESUMES, DryRun, Invocation, Json, epilog, invocation
-from dataflows.cli.passes import EVERY, Every, Watching, import_once, watch
+from dataflows.cli.passes import EVERY, Every, Watching, import_once, refuse_every, watch
 from dataflows.errors import ExitCode, WrongUsage
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def therapist_import(
     and running the command again imports only what is new or has changed.
     """
     call = invocation(context).begin(COMMAND, as_json)
+    refuse_every(call, watching=watching)
     if watching and (dry_run or reprocess):
         raise WrongUsage(
             "--watch cannot be used with --dry-run or --reprocess",

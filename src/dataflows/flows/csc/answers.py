@@ -170,11 +170,19 @@ class BatchHandler(Protocol):
 
 @dataclass
 class BatchFileWriter:
-    """Writes what would be sent as ``batch-NNNNN.json``; without a folder it only counts."""
+    """Writes what would be sent as ``batch-NNNNN.json``; without a folder it only counts.
+
+    Files of that name that an earlier dry run left there are removed first.
+    """
 
     folder: Path | None
     written: int = 0
     last_failure: str = ""
+
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            for path in private_folder(self.folder).glob("batch-?????.json"):
+                path.unlink()
 
     def carry(self, batch: Sequence[Submission]) -> SentBatch:
         """Write one file per request that the batch would make."""

@@ -147,6 +147,8 @@ class _Submit:
     def _fill_report(self) -> None:
         counts, workspace = self.recorder.counts, self.workspace
         self.run.report.update({name: counts[name] for name in _COUNTS})
+        if self.options.out is not None:
+            self.run.report["written_to"] = str(self.options.out)
         if not counts["rows"]:
             self.run.report["looked_at"] = workspace.staging.address
         self.run.report.update(in_doubt=workspace.acks.in_doubt(), **workspace.figures.report())
