@@ -45,8 +45,9 @@ Text has no limit of length; limits are a matter of validation, so that both dat
 in PostgreSQL, and UTC as text in SQLite. Numbers that count up are `INTEGER PRIMARY KEY` in SQLite.
 
 Give the account of the program the right to make tables in its schema. Other programs may read what they like, and
-write the operator's columns of `therapists`. `patient_consents` and `patient_registrations` are only ever added to, until `dataflows person erase` deletes a person's.
-`identity_key`, `email_key` and `name_key` are SHA-256 of what was normalised, so that no index holds a name."""
+write the operator's columns of `therapists`. `patient_consents` and `patient_registrations` are only ever added to,
+until `dataflows person erase` deletes a person's. `identity_key`, `email_key` and `name_key` are SHA-256 of what was
+normalised, so that no index holds a name."""
 
 
 def env_example() -> str:
