@@ -13,6 +13,7 @@ from typing import Any
 import mmdr
 import novasvg
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from pymdownx.superfences import SuperFencesException
@@ -22,6 +23,9 @@ _OUTSIDE = ("CHANGELOG.md", "benchmarks/README.md", "benchmarks/cqc.md", "benchm
 _LATER = ("serve.md",)
 """Pages that have their place and may not be there yet."""
 _WIDTH, _WIDEST = 1600, 640  # of a picture in the PDF: its pixels, and how many of CSS it may take
+_THEMES_OWN, _OURS = ("76.25em", "76.234375em"), ("73em", "72.984375em")
+"""From which width on the navigation stands beside the text: screens of 1200 pixels are common, and too narrow for the
+theme."""
 _as_svg = True
 
 
@@ -48,6 +52,26 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         markdown += "\n" + "\n".join(f"- [{title}]({path.name})" for title, path in decisions()) + "\n"
     up = "../" if page.file.src_uri.startswith("decisions/") else ""
     return re.sub(rf"\]\({up}\.\./(CHANGELOG\.md|benchmarks/)", rf"]({up}\1", markdown)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Show the navigation on narrower screens, in the theme's styles and in its script, which both know the width."""
+    for kind in ("stylesheets", "javascripts"):
+        changed = [_widened(path) for path in (Path(config.site_dir) / "assets" / kind).glob("*.min.*s")]
+        if not any(changed):
+            raise PluginError(
+                f"the theme has another width than {_THEMES_OWN[0]} in its {kind}: see tools/site_hooks.py"
+            )
+
+
+def _widened(path: Path) -> bool:
+    text = path.read_text(encoding="utf-8")
+    new = text
+    for own, ours in zip(_THEMES_OWN, _OURS, strict=True):
+        new = new.replace(own, ours)
+    if new != text:
+        path.write_text(new, encoding="utf-8")
+    return new != text
 
 
 def diagram(source: str, language: str, css_class: str, options: dict[str, Any], md: Any, **more: Any) -> str:
