@@ -20,6 +20,7 @@ from pymdownx.superfences import SuperFencesException
 
 ROOT = Path(__file__).resolve().parent.parent
 _OUTSIDE = ("CHANGELOG.md", "benchmarks/README.md", "benchmarks/cqc.md", "benchmarks/therapists.md")
+_SAMPLES = "samples/"
 _LATER = ("serve.md",)
 """Pages that have their place and may not be there yet."""
 _WIDTH, _WIDEST = 1600, 640  # of a picture in the PDF: its pixels, and how many of CSS it may take
@@ -43,6 +44,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that live elsewhere in the repository, under the same names."""
     for name in _OUTSIDE:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
+    for path in sorted((ROOT / _SAMPLES).rglob("*.*")):
+        files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
 
 
@@ -51,7 +54,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.file.src_uri == "decisions/README.md":
         markdown += "\n" + "\n".join(f"- [{title}]({path.name})" for title, path in decisions()) + "\n"
     up = "../" if page.file.src_uri.startswith("decisions/") else ""
-    return re.sub(rf"\]\({up}\.\./(CHANGELOG\.md|benchmarks/)", rf"]({up}\1", markdown)
+    return re.sub(rf"\]\({up}\.\./(CHANGELOG\.md|benchmarks/|{_SAMPLES})", rf"]({up}\1", markdown)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
@@ -110,6 +113,8 @@ def _completed(entry: Any) -> Any:
     ((title, inside),) = entry.items()
     if inside == "decisions":
         return {title: ["decisions/README.md", *(f"decisions/{path.name}" for _, path in decisions())]}
+    if inside == "samples":
+        return {title: f"{_SAMPLES}README.md"}
     if inside == "benchmarks":
         return {title: [name for name in _OUTSIDE if name.startswith("benchmarks/")]}
     if isinstance(inside, list):
