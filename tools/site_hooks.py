@@ -53,6 +53,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """In the repository those pages are one folder up, seen from docs/; the decision log lists its folder."""
     if page.file.src_uri == "decisions/README.md":
         markdown += "\n" + "\n".join(f"- [{title}]({path.name})" for title, path in decisions()) + "\n"
+    if not page.file.src_uri.startswith("decisions/"):
+        markdown = re.sub(r"\]\(((?:\.\./)*)docs/", r"](\1", markdown)  # those from elsewhere, the other way round
     up = "../" if page.file.src_uri.startswith("decisions/") else ""
     return re.sub(rf"\]\({up}\.\./(CHANGELOG\.md|benchmarks/|{_SAMPLES})", rf"]({up}\1", markdown)
 
