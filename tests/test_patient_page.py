@@ -28,7 +28,7 @@ def test_it_explains_every_field_of_the_report() -> None:
 
 def test_it_explains_every_reason() -> None:
     sources = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in (fields, registration)]
-    unfit = {code for source in sources for code in re.findall(r'NotARegistration\("([a-z_]+)"', source)}
+    unfit = {code for source in sources for code in re.findall(r'NotARegistration\(\s*"([a-z_]+)"', source)}
     others = {failures.Damaged.code, "service_down", "access_refused", "not_deleted", objects.Vanished.code}
     others |= {tracking.UNRECOGNISED, tracking.DEAD, "no_generation"}
     assert first_column("| code | what it means, and what to do |") - {"---"} == unfit | others

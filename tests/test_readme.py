@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ def test_readme_lists_every_command_and_no_other() -> None:
     table = README.partition("| command | does |")[2].partition("\n\n")[0]
     group = typer.main.get_command(app)
     assert re.findall(r"^\| `([a-z-]+)`", table, re.MULTILINE) == group.list_commands(None)  # type: ignore[attr-defined]
+
+
+def test_readme_installs_nothing_from_an_index() -> None:
+    """The name there is somebody else's; what is installed is the file of the release."""
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    wheel = f"./{named.replace('-', '_')}-VERSION-py3-none-any.whl"
+    assert re.findall(r"pip install (?!-c)(\S+?)`", README) == [wheel]
+
+
+def test_readme_fits_on_a_screen_or_two() -> None:
+    assert len(README.splitlines()) < 110
+    assert README.index("docs/assets/morning.svg") < README.index("```mermaid") < README.index("## Install")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/csc-submit.md", "docs/index.md"])

@@ -60,7 +60,8 @@ def test_links_lead_to_files_of_the_repository(page: Path) -> None:
 def test_every_option_of_every_command_is_listed(way: tuple[str, ...], command: Any) -> None:
     page = (DOCS / "commands.md").read_text(encoding="utf-8")
     told = section(page, " ".join(way) or "dataflows")
-    names = [name for one in command.params for name in (*one.opts, *one.secondary_opts) if name.startswith("--")]
+    shown = [one for one in command.params if not getattr(one, "hidden", False)]
+    names = [name for one in shown for name in (*one.opts, *one.secondary_opts) if name.startswith("--")]
     assert [name for name in names if name not in told and name != "--help"] == []
 
 
@@ -79,7 +80,24 @@ def test_nothing_of_the_site_comes_from_elsewhere() -> None:
     """No font, script or style from another host: authorities read it behind proxies that allow none."""
     assert "font: false" in CONFIG
     assert re.findall(r"https?://|analytics|cdn", CONFIG) == []
-    assert re.findall(r"url\(|@import", (DOCS / "assets" / "site.css").read_text(encoding="utf-8")) == []
+    assets = [path.read_text(encoding="utf-8") for path in (DOCS / "assets").iterdir()]
+    assert [found for text in assets for found in re.findall(r"url\((?!#)|@import|href=", text)] == []
+
+
+def test_what_it_includes_is_there() -> None:
+    """And is linked: where the repository is read without the site, the link is all that there is."""
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    found = [(text, name) for text in texts.values() for name in re.findall(r'^--8<-- "(.+)"$', text, re.MULTILINE)]
+    assert len(found) >= 4
+    assert [name for text, name in found if not (ROOT / name).is_file() or f"](../{name})" not in text] == []
+
+
+def test_no_system_stands_in_brackets() -> None:
+    """Windows and Linux are given in full, in tabs or side by side."""
+    pages = {page.name: page.read_text(encoding="utf-8") for page in PAGES if page.name != "troubleshooting.md"}
+    assert [name for name, text in pages.items() if re.search(r"\((on|unless on) (Linux|Windows)\b", text)] == []
+    tabs = [re.findall(r'^ *=== "(\w+)"$', text, re.MULTILINE) for text in pages.values()]
+    assert [one for one in tabs if one != ["Windows", "Linux"] * (len(one) // 2)] == []
 
 
 @pytest.mark.parametrize("page", ["seeds.md", "architecture.md"])

@@ -30,7 +30,21 @@ folder elsewhere. A relative `--data-dir` is taken from the working folder.
 Write values without quotes, or in single quotes: in double quotes a backslash has a special meaning. A comment
 may follow a value after a blank and `#`, except after `DB_CONNECTION_STRING` and `IMPORT_DATABASE_URL`, whose lines are
 used as they are. Empty values count as not set. An unknown key causes a warning, a key that looks misspelt is an
-error."""
+error.
+
+*Required* names the command that does not run without a setting: it ends with 10, and says so. Without the others a
+command runs as their default or meaning says."""
+REQUIRED = {
+    "DB_CONNECTION_STRING": "csc-submit, unless `test-schema --create` made `staging.db`",
+    "API_ENDPOINT": "csc-submit, `--dry-run` too",
+    "LA_CODE": "csc-submit, `--dry-run` too; unless `API_ENDPOINT` ends in `/children`",
+    **dict.fromkeys(("TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE", "SUPPLIER_KEY"), "csc-submit"),
+    "THERAPIST_IMPORT_DIR": "therapist-import, unless files or folders are named",
+    "REPORT_EMAIL": "report, or `REPORT_URL`",
+    "REPORT_URL": "report, or `REPORT_EMAIL`",
+    "RUN_TOKEN": "serve, on any address but this machine's own",
+}
+"""Settings without which a command does not run: the command first, then when it does all the same."""
 _OPTIONS = """\
 Every option of a command also has a variable, for the environment or the env file, whose name follows a rule:
 `DATAFLOWS_<COMMAND>_<OPTION>`, such as `DATAFLOWS_CSC_SUBMIT_WORKERS`. It works like the option itself, so it
@@ -77,9 +91,9 @@ def settings_page() -> str:
         _SETTINGS_INTRO,
     ]
     for flow, specs in _by_flow():
-        rows = [(f"`{s.name}`", _default(s), s.rule, s.meaning) for s in specs]
-        rows += [(f"`{f.prefix}<NAME>`", "", f.rule, f.meaning) for f in _families_of(flow)]
-        lines += ["", f"## {flow}", "", *grid(("name", "default", "value", "meaning"), rows)]
+        rows = [(f"`{s.name}`", _default(s), REQUIRED.get(s.name, ""), s.rule, s.meaning) for s in specs]
+        rows += [(f"`{f.prefix}<NAME>`", "", "", f.rule, f.meaning) for f in _families_of(flow)]
+        lines += ["", f"## {flow}", "", *grid(("name", "default", "required", "value", "meaning"), rows)]
     lines += ["", "## Options as variables", "", _OPTIONS]
     return "\n".join(lines) + "\n"
 

@@ -13,15 +13,20 @@ from typing import Any
 import mmdr
 import novasvg
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from pymdownx.superfences import SuperFencesException
 
 ROOT = Path(__file__).resolve().parent.parent
 _OUTSIDE = ("CHANGELOG.md", "benchmarks/README.md", "benchmarks/cqc.md", "benchmarks/therapists.md")
+_SAMPLES = "samples/"
 _LATER = ("serve.md",)
 """Pages that have their place and may not be there yet."""
 _WIDTH, _WIDEST = 1600, 640  # of a picture in the PDF: its pixels, and how many of CSS it may take
+_THEMES_OWN, _OURS = ("76.25em", "76.234375em"), ("73em", "72.984375em")
+"""From which width on the navigation stands beside the text: screens of 1200 pixels are common, and too narrow for the
+theme."""
 _as_svg = True
 
 
@@ -39,6 +44,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that live elsewhere in the repository, under the same names."""
     for name in _OUTSIDE:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
+    for path in sorted((ROOT / _SAMPLES).rglob("*.*")):
+        files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
 
 
@@ -46,8 +53,30 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """In the repository those pages are one folder up, seen from docs/; the decision log lists its folder."""
     if page.file.src_uri == "decisions/README.md":
         markdown += "\n" + "\n".join(f"- [{title}]({path.name})" for title, path in decisions()) + "\n"
+    if not page.file.src_uri.startswith("decisions/"):
+        markdown = re.sub(r"\]\(((?:\.\./)*)docs/", r"](\1", markdown)  # those from elsewhere, the other way round
     up = "../" if page.file.src_uri.startswith("decisions/") else ""
-    return re.sub(rf"\]\({up}\.\./(CHANGELOG\.md|benchmarks/)", rf"]({up}\1", markdown)
+    return re.sub(rf"\]\({up}\.\./(CHANGELOG\.md|benchmarks/|{_SAMPLES})", rf"]({up}\1", markdown)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Show the navigation on narrower screens, in the theme's styles and in its script, which both know the width."""
+    for kind in ("stylesheets", "javascripts"):
+        changed = [_widened(path) for path in (Path(config.site_dir) / "assets" / kind).glob("*.min.*s")]
+        if not any(changed):
+            raise PluginError(
+                f"the theme has another width than {_THEMES_OWN[0]} in its {kind}: see tools/site_hooks.py"
+            )
+
+
+def _widened(path: Path) -> bool:
+    text = path.read_text(encoding="utf-8")
+    new = text
+    for own, ours in zip(_THEMES_OWN, _OURS, strict=True):
+        new = new.replace(own, ours)
+    if new != text:
+        path.write_text(new, encoding="utf-8")
+    return new != text
 
 
 def diagram(source: str, language: str, css_class: str, options: dict[str, Any], md: Any, **more: Any) -> str:
@@ -86,6 +115,8 @@ def _completed(entry: Any) -> Any:
     ((title, inside),) = entry.items()
     if inside == "decisions":
         return {title: ["decisions/README.md", *(f"decisions/{path.name}" for _, path in decisions())]}
+    if inside == "samples":
+        return {title: f"{_SAMPLES}README.md"}
     if inside == "benchmarks":
         return {title: [name for name in _OUTSIDE if name.startswith("benchmarks/")]}
     if isinstance(inside, list):
