@@ -186,7 +186,7 @@ SAID = [
         ExitCode.SERVICE_DOWN,
         "full",
     ),
-    _engine(6005, "SHUTDOWN is in progress.", ExitCode.SERVICE_DOWN, "shuts down", state="HY000"),
+    _engine(6005, "SHUTDOWN is in progress.", ExitCode.SERVICE_DOWN, "shutting down", state="HY000"),
     _engine(40613, "Database 'SSD' on server 'ssd' is not currently available.", ExitCode.SERVICE_DOWN, "replica"),
     # --- locks: tried again before anybody hears of it --------------------------------------------------------------
     _engine(
@@ -210,35 +210,37 @@ SAID = [
         "String or binary data would be truncated in table 'SSD.dbo.ssd_api_data_staging', column 'api_response'."
         " Truncated value: 'hush'.",
         ExitCode.SETTINGS,
-        "cannot hold",
+        "does not accept what",
     ),
-    _engine(8152, "String or binary data would be truncated.", ExitCode.SETTINGS, "cannot hold", state="22001"),
+    _engine(
+        8152, "String or binary data would be truncated.", ExitCode.SETTINGS, "does not accept what", state="22001"
+    ),
     _engine(
         515,
         "Cannot insert the value NULL into column 'previous_json_payload', table 'SSD.dbo.ssd_api_data_staging'; column"
         " does not allow nulls. UPDATE fails.",
         ExitCode.SETTINGS,
-        "cannot hold",
+        "does not accept what",
         state="23000",
     ),
     _engine(
         8116,
         "Argument data type ntext is invalid for argument 2 of hashbytes function.",
         ExitCode.SETTINGS,
-        "cannot hold",
+        "does not accept what",
     ),
     _engine(
         402,
         "The data types ntext and varchar are incompatible in the equal to operator.",
         ExitCode.SETTINGS,
-        "cannot hold",
+        "does not accept what",
     ),
     _engine(
         257,
         "Implicit conversion from data type nvarchar to binary is not allowed. Use the CONVERT function to run this"
         " query.",
         ExitCode.SETTINGS,
-        "cannot hold",
+        "does not accept what",
     ),
     _engine(3609, "The transaction ended in the trigger. The batch has been aborted.", ExitCode.SETTINGS, "trigger"),
     _engine(50000, "hush: this row is closed", ExitCode.SETTINGS, "trigger"),

@@ -175,7 +175,7 @@ def test_the_count_of_a_statement_is_the_last_one() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("Server=db.example.org;Database=ssd;Trusted_Connection=yes", "names no driver"),
+        ("Server=db.example.org;Database=ssd;Trusted_Connection=yes", "does not name a driver"),
         ("Data Source=db.example.org;Initial Catalog=ssd;Integrated Security=SSPI", ".NET"),
         ("Server=db.example.org;Database=ssd;User Id=me;Password=hush;", ".NET"),
     ],

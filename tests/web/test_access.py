@@ -147,7 +147,7 @@ def test_nothing_is_no_token(given: bytes) -> None:
     assert not Access(None).is_token(given)
 
 
-@pytest.mark.parametrize(("token", "why"), [(" ", "is not set"), ("\t", "is not set"), ("seven77", "has under 8")])
+@pytest.mark.parametrize(("token", "why"), [(" ", "is not set"), ("\t", "is not set"), ("seven77", "has fewer than 8")])
 def test_a_server_with_a_token_of_next_to_nothing_does_not_start(tmp_path: Path, token: str, why: str) -> None:
     settings = {"APP_HOST": "0.0.0.0", "DATA_DIR": str(tmp_path), "RUN_TOKEN": token}
     ended = Program(tmp_path / "x", settings).run("serve", "--port", "0")

@@ -90,7 +90,7 @@ def test_a_look_that_cannot_be_read_concludes_nothing(
     wire: responses.RequestsMock, directory: DirectoryApi, answer: object
 ) -> None:
     wire.get(f"{URL}/hospitals/batch/{BATCH}", json=answer)
-    with pytest.raises(ServiceDown, match="cannot be read"):
+    with pytest.raises(ServiceDown, match="unreadable answer"):
         directory.look(BATCH)
 
 

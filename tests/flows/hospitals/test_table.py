@@ -180,7 +180,7 @@ def test_after_a_mark_that_may_still_be_open_no_row_is_used(file: Path, record: 
         (HEAD + ROW.replace(b"\n", b"\r") + b"\xe9", (2, 3), "in row 2", "windows-1252"),
         (HEAD + b'"a\n\n\x81', (1, 4), "no text encoding", "unknown"),
         (HEAD + b"a\xed\xa0\x80b", (1, 2), "half of a UTF-16 pair", "unknown"),
-        (HEAD + b"a\xe2\x82", (1, 2), "the file is not whole", "utf-8"),
+        (HEAD + b"a\xe2\x82", (1, 2), "the file is incomplete", "utf-8"),
         (b"PK\x03\x04\x14\x00" + b"x" * 90, (None, 1), "an Excel workbook", "unknown"),
         (bytes(1000), (None, 1), "a binary file", "unknown"),
     ],

@@ -155,7 +155,7 @@ def test_a_database_of_a_newer_version_is_refused(engine: sa.Engine) -> None:
 def test_tables_of_another_program_are_not_touched(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE patients (id integer)")
-    with pytest.raises(SettingUnusable, match="names of ours: patients"):
+    with pytest.raises(SettingUnusable, match="names as ours: patients"):
         migrate(engine)
     assert sa.inspect(engine).get_table_names() == ["patients"]
 
