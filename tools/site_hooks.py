@@ -55,6 +55,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         markdown += "\n" + "\n".join(f"- [{title}]({path.name})" for title, path in decisions()) + "\n"
     if not page.file.src_uri.startswith("decisions/"):
         markdown = re.sub(r"\]\(((?:\.\./)*)docs/", r"](\1", markdown)  # those from elsewhere, the other way round
+    if not _as_svg:  # files beside the pages are no part of the PDF
+        markdown = re.sub(rf"\[([^\]]+)\]\((?:\.\./)*{_SAMPLES}(?!README\.md)[^)]*\)", r"\1", markdown)
     up = "../" if page.file.src_uri.startswith("decisions/") else ""
     return re.sub(rf"\]\({up}\.\./(CHANGELOG\.md|benchmarks/|{_SAMPLES})", rf"]({up}\1", markdown)
 
