@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from dataflows.errors import ExitCode
 from dataflows.runs.journal import RUNNING, Journal, RunRecord
 from dataflows.runs.runner import WARNINGS
-from dataflows.runs.schedules import InstalledJob
+from dataflows.runs.schedules import InstalledJob, InstalledJobs
 
 GRACE = timedelta(minutes=30)
 """A job that has not begun so long after its time is missing."""
 _COMPARED = 20_000
+_LOOKED_BACK = timedelta(days=14)  # for what a job did the time before
+_MOST_RUNS = 5000
 _EARLY = timedelta(minutes=2)  # the scheduler and the journal read one clock, but not in one moment
 
 
@@ -71,6 +73,19 @@ class JobStatus:
 
 
 Compare = Callable[[RunRecord, RunRecord | None], Difference]
+
+
+def standing(journal: Journal, back: timedelta, compare: Compare | None = None) -> list[JobStatus]:
+    """Return how every job of a journal stands; ``back`` is how far to look for runs."""
+    now = datetime.now(UTC)
+    since = now - back
+    return jobs_of(
+        journal.runs(since=since - _LOOKED_BACK, limit=_MOST_RUNS),
+        InstalledJobs(journal).all(),
+        now=now,
+        since=since,
+        compare=compare or (lambda latest, before: difference(journal, latest, before)),
+    )
 
 
 def jobs_of(
