@@ -95,6 +95,13 @@ def test_what_needs_a_person_comes_first_with_why_and_what_to_do(console: Within
     assert places == sorted(places)
 
 
+def test_what_was_interrupted_says_so_and_how_to_go_on(console: Within, journal: Journal) -> None:
+    run_id = ran(journal, "csc-submit", ago(hours=1), state="resumable")
+    jobs = read(console, "/runs").text.partition("Interrupted, can be resumed")[0]
+    assert "It was interrupted before its end." in jobs
+    assert f"dataflows runs resume {run_id[:8]}" in jobs
+
+
 def test_an_installed_job_that_did_not_begin_is_missing(console: Within, journal: Journal) -> None:
     jobs = InstalledJobs(journal)
     jobs.add("nightly", "csc-submit", Recurrence(every="1h"))
@@ -139,13 +146,19 @@ def test_a_run_says_all_that_is_known_of_it(console: Within, journal: Journal, t
     found = read(console, f"/runs/{run_id}")
     for said in (
         "the far side does not answer [service-down]", HINT, "40 of 100 children are Deleted", "look at it",
-        "rows 10", "new: 8 refused", "gone: 7 old", "1 new errors, 1 gone, 0 as before", "a line of its log <script>",
+        "rows 10", "new: 8 refused", "gone: 7 old", "1 new failed items, 1 gone, 0 as before", "a line of its log <script>",
     ):  # fmt: skip
         assert said in found.text
     assert {f"/runs/{before}", f"/runs/{after}", f"/runs/{run_id}/log"} <= set(found.links("/runs/"))
     whole = console.get(f"/runs/{run_id}/log")
     assert (whole.status, whole.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
     assert whole.body == b"a line of its log <script>"
+
+
+def test_failed_items_that_are_new_stand_by_number(console: Within, journal: Journal) -> None:
+    ran(journal, "csc-submit", ago(hours=2))
+    run_id = ran(journal, "csc-submit", ago(hours=1), state="partial", failures=[(key, "", "") for key in ("10", "9")])
+    assert re.findall(r"new: (\d+)", read(console, f"/runs/{run_id}").text) == ["9", "10"]
 
 
 def test_failed_items_by_code_text_and_page_and_as_csv(console: Within, journal: Journal) -> None:
@@ -193,7 +206,7 @@ def test_what_is_not_there_is_404(console: Within, journal: Journal) -> None:
 
 
 def local(*when: int) -> datetime:
-    return datetime(*when).astimezone(UTC)  # type: ignore[arg-type,misc]
+    return datetime(*when).astimezone(UTC)  # type: ignore[arg-type]
 
 
 def test_a_night_goes_from_noon_to_noon_and_shows_its_worst(journal: Journal) -> None:

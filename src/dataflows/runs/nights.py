@@ -173,11 +173,17 @@ def difference(journal: Journal, latest: RunRecord, before: RunRecord | None) ->
     now_failed, then_failed = _failed(journal, latest), _failed(journal, before) if before else set()
     said = warnings_of(journal, before) if before else []
     return Difference(
-        tuple(sorted(now_failed - then_failed)),
-        tuple(sorted(then_failed - now_failed)),
+        tuple(sorted(now_failed - then_failed, key=_by_number)),
+        tuple(sorted(then_failed - now_failed, key=_by_number)),
         len(now_failed & then_failed),
         tuple(one["message"] for one in warnings_of(journal, latest) if one not in said),
     )
+
+
+def _by_number(failed: tuple[str, str]) -> tuple[int, str, str]:
+    """Order keys as the journal does: numbers as numbers."""
+    key, code = failed
+    return len(key), key, code
 
 
 def warnings_of(journal: Journal, run: RunRecord) -> list[dict[str, str]]:
