@@ -146,12 +146,14 @@ def test_a_run_says_all_that_is_known_of_it(console: Within, journal: Journal, t
     found = read(console, f"/runs/{run_id}")
     for said in (
         "the far side does not answer [service-down]", HINT, "40 of 100 children are Deleted", "look at it",
-        "rows 10", "new: 8 refused", "gone: 7 old", "1 new failed items, 1 gone, 0 as before", "a line of its log <script>",
+        "rows 10", "new: 8 refused", "gone: 7 old", "1 new failed items, 1 gone, 0 as before",
+        "a line of its log <script>",
     ):  # fmt: skip
         assert said in found.text
     assert {f"/runs/{before}", f"/runs/{after}", f"/runs/{run_id}/log"} <= set(found.links("/runs/"))
     whole = console.get(f"/runs/{run_id}/log")
     assert (whole.status, whole.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
+    assert whole.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
     assert whole.body == b"a line of its log <script>"
 
 

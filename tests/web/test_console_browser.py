@@ -11,12 +11,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from dataflows.runs.journal import Journal
 from tests.web.nights import sixty_nights
 from tests.web.served import TOKEN, Within, within
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="there is no Playwright: pip install -e .[dev]")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="there is no axe: pip install -e .[dev]")
@@ -28,6 +32,8 @@ QUIET = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+AXE = {(1200, "dark"), (390, "light")}
+"""Between them both widths and both schemes; axe takes its time."""
 FACES = [(width, scheme) for width in (1200, 390) for scheme in ("light", "dark")]
 
 
@@ -40,7 +46,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Within, di
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[sync_api.Browser]:
+def chromium() -> Iterator[Browser]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield browser
@@ -50,13 +56,14 @@ def chromium() -> Iterator[sync_api.Browser]:
 class Visitor:
     """Somebody before a window of one width, in one colour scheme; complaints of the browser are kept."""
 
-    def __init__(self, browser: sync_api.Browser, served: Within, width: int, scheme: str) -> None:
+    def __init__(self, browser: Browser, served: Within, width: int, scheme: Literal["light", "dark"]) -> None:
         self.context = browser.new_context(
             base_url=served.url, viewport={"width": width, "height": 900}, color_scheme=scheme, locale="en-GB"
         )
         self.page = self.context.new_page()
         self.page.set_default_timeout(20_000)
         self.name = f"{width}-{scheme}"
+        self.axe = axe.Axe() if (width, scheme) in AXE else None
         self.complaints: list[str] = []
         self.strangers: list[str] = []
         self.page.on("console", lambda one: self.complaints.append(one.text) if one.type == "error" else None)
@@ -79,7 +86,9 @@ class Visitor:
             self.page.screenshot(path=Path(folder) / f"{name}-{self.name}.png", full_page=True)
         wide = self.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert wide[0] <= wide[1], f"{name} is {wide[0]} px wide in {wide[1]}"
-        found = axe.Axe().run(self.page, options=RULES)
+        if self.axe is None:
+            return
+        found = self.axe.run(self.page, options=RULES)
         assert found.response["violations"] == [], found.generate_report()
 
     def close(self) -> None:
@@ -90,7 +99,7 @@ class Visitor:
 
 @pytest.fixture(params=FACES, ids=lambda face: f"{face[0]}-{face[1]}")
 def visitor(
-    request: pytest.FixtureRequest, chromium: sync_api.Browser, shown: tuple[Within, dict[str, str]]
+    request: pytest.FixtureRequest, chromium: Browser, shown: tuple[Within, dict[str, str]]
 ) -> Iterator[Visitor]:
     one = Visitor(chromium, shown[0], *request.param)
     one.enter()

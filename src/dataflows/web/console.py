@@ -17,7 +17,7 @@ from dataflows.runs.logs import log_of
 from dataflows.runs.nights import standing
 from dataflows.runs.wording import failed_csv, summary
 from dataflows.web.context import ServerContext, context_of
-from dataflows.web.pages import asked, page
+from dataflows.web.pages import POLICY, asked, page
 from dataflows.web.views import (
     SIGNS,
     VERDICTS,
@@ -204,4 +204,4 @@ async def log(request: Request, run_id: str) -> Response:
     text = await run_in_threadpool(log_of, record) if record else None
     if text is None:
         return page(request, "unknown.html", status=404)
-    return PlainTextResponse(text)
+    return PlainTextResponse(text, headers={"Content-Security-Policy": POLICY})

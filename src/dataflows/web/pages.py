@@ -31,6 +31,8 @@ _TEMPLATES = Environment(
 )
 
 router = APIRouter(prefix="/runs", include_in_schema=False)
+POLICY = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+"""What a browser may load for what is shown: nothing."""
 RELOAD_OFF = "off"
 """What ``?reload=`` says of a page that is not to load itself again (WCAG 2.2.2)."""
 
@@ -77,9 +79,7 @@ def page(request: Request, name: str, *, status: int = 200, seconds: int = 0, **
         "nonce": nonce, "version": __version__, "entered": context_of(request).access.remembered(request),
         "seconds": seconds, "still": still, "path": request.url.path,
     }  # fmt: skip
-    policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
+    policy = f"{POLICY}; style-src 'nonce-{nonce}'"
     headers = {"Content-Security-Policy": policy, **({"Refresh": str(seconds)} if seconds and not still else {})}
     return HTMLResponse(_TEMPLATES.get_template(name).render(**common, **values), status, headers)
 
