@@ -95,6 +95,12 @@ def test_what_needs_a_person_comes_first_with_why_and_what_to_do(console: Within
     assert places == sorted(places)
 
 
+def test_a_warning_that_is_new_brings_its_hint(console: Within, journal: Journal) -> None:
+    ran(journal, "csc-submit", ago(hours=1), state="partial", warnings=["40 of 100 children are Deleted"])
+    jobs = read(console, "/runs").text.partition("Ended in")[0]
+    assert "40 of 100 children are Deleted look at it" in jobs
+
+
 def test_what_was_interrupted_says_so_and_how_to_go_on(console: Within, journal: Journal) -> None:
     run_id = ran(journal, "csc-submit", ago(hours=1), state="resumable")
     jobs = read(console, "/runs").text.partition("Interrupted, can be resumed")[0]

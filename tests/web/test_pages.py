@@ -144,9 +144,10 @@ def test_no_person_is_on_it_nor_on_what_else_tells_of_runs(world: World) -> None
         paths = ("/runs", "/health/import", "/metrics")
         said = {path: served.get(path, Cookie=cookie, X_Auth_Token=TOKEN).body for path in paths}
         listed = Page(served.get("/runs", Cookie=cookie))
-        said |= {link: served.get(link, Cookie=cookie).body
-                 for one in listed.all("a") if (link := one["href"] or "").startswith("/runs/")}  # fmt: skip
-        assert len(said) > len(paths)
+        links = {link for one in listed.all("a") if (link := one["href"] or "").startswith("/runs/")}
+        links |= {f"{link}/{more}" for link in links - {"/runs/history"} for more in ("log", "failed.csv")}
+        said |= {link: served.get(link, Cookie=cookie).body for link in links}
+        assert len(said) > len(paths) + 3
         served.process.interrupt()
         said["stderr"] = served.process.ended().err.encode()
     assert canaries.found(said) == []

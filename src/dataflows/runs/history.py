@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,10 +157,13 @@ class RunHistory:
         worst = f"min(CASE WHEN continued_by IS NULL THEN CASE state {ranks} END END)"
         sums = ", ".join(f"sum(coalesce(json_extract(counts, '$.{name}'), 0))" for name in ("done", "failed"))
         select = f"SELECT command, {_MORNING} AS morning, count(*), {worst}, {sums}, sum({_LENGTH}) FROM runs"  # noqa: S608
-        kept = f"morning >= ? AND NOT {_ASIDE} AND NOT coalesce(json_extract(options, '$.rehearsal'), 0)"
+        kept = f"started_at >= ? AND morning >= ? AND NOT {_ASIDE}"
+        kept += " AND NOT coalesce(json_extract(options, '$.rehearsal'), 0)"
         kept += " GROUP BY command, morning ORDER BY command, morning"
         with self._journal.reading() as db:
-            rows = db.execute(f"{select} WHERE {kept}", (since.isoformat(),)).fetchall()
+            rows = db.execute(
+                f"{select} WHERE {kept}", ((since - timedelta(days=2)).isoformat(), since.isoformat())
+            ).fetchall()
         return [
             Night(name, date.fromisoformat(morning), runs, _WORST[-1 if rank is None else rank], *figures)
             for name, morning, runs, rank, *figures in rows

@@ -45,13 +45,14 @@ class Difference:
     """How a run differs from the one before of the same target.
 
     ``new`` and ``gone`` are failed items, by key and code, that only this run or only the one before had; ``kept``
-    counts those of both. ``warnings`` are those that the one before did not give.
+    counts those of both. ``warnings`` are those that the one before did not give, ``hint`` is the first one of theirs.
     """
 
     new: tuple[tuple[str, str], ...] = ()
     gone: tuple[tuple[str, str], ...] = ()
     kept: int = 0
     warnings: tuple[str, ...] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _standing(name: str, kept: Sequence[RunRecord], since: datetime, compare: Co
         return JobStatus(name, latest.command, Verdict.RUNNING, latest, inside, why=latest.step)
     difference = compare(latest, before)
     verdict, why = _verdict(latest, before, difference), latest.error or "; ".join(difference.warnings[:3])
-    return JobStatus(name, latest.command, verdict, latest, inside, difference, why, latest.hint or "")
+    return JobStatus(name, latest.command, verdict, latest, inside, difference, why, latest.hint or difference.hint)
 
 
 def _verdict(latest: RunRecord, before: RunRecord | None, difference: Difference) -> Verdict:
@@ -172,11 +173,13 @@ def difference(journal: Journal, latest: RunRecord, before: RunRecord | None) ->
     """Compare the failed items and warnings of two runs; without a run before, everything is new."""
     now_failed, then_failed = _failed(journal, latest), _failed(journal, before) if before else set()
     said = warnings_of(journal, before) if before else []
+    news = [one for one in warnings_of(journal, latest) if one not in said]
     return Difference(
         tuple(sorted(now_failed - then_failed, key=_by_number)),
         tuple(sorted(then_failed - now_failed, key=_by_number)),
         len(now_failed & then_failed),
-        tuple(one["message"] for one in warnings_of(journal, latest) if one not in said),
+        tuple(one["message"] for one in news),
+        next((one["hint"] for one in news if one.get("hint")), ""),
     )
 
 
