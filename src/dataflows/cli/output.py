@@ -121,7 +121,8 @@ class Output:
 
         ``show`` prints the report for people in its own way; without it every figure is a line.
         """
-        from dataflows.cli.wording import columns_of, counts_in_words, facts_of, outcome_document
+        from dataflows.cli.wording import columns_of, outcome_document
+        from dataflows.runs.wording import counts_in_words, facts_of
 
         self.close()
         dry_run = bool(outcome.report.get("dry_run"))
@@ -215,7 +216,7 @@ class Output:
     def _sum_up(
         self, text: str, exit_code: ExitCode, *, seconds: float | None = None, log_file: Path | None = None
     ) -> None:
-        from dataflows.cli.wording import took
+        from dataflows.runs.wording import took
 
         lasted = took(time.monotonic() - self._began if seconds is None else seconds)
         log = f", log {log_file}" if log_file and log_file.exists() else ""

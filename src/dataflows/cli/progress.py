@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from dataflows.cli.wording import named, span, write_line
+from dataflows.cli.wording import named, write_line
 from dataflows.errors import marked
 from dataflows.events import Done, Event, Failed, Pending, Planned, Reached, Retrying, Skipped, Step, Tally, Waiting
+from dataflows.runs.wording import span
 
 LINE_EVERY_SECONDS = 5.0
 FAILURES_SHOWN = 20

@@ -10,8 +10,9 @@ import typer
 
 from dataflows.cli.options import DryRun, Json, epilog, invocation
 from dataflows.cli.spans import age
-from dataflows.cli.status import Since, document, exit_code, lines, standing, summary
+from dataflows.cli.status import Since, document, exit_code, lines, standing
 from dataflows.errors import AccessRefused, ExitCode, ServiceDown, SettingUnusable
+from dataflows.runs.wording import summary
 
 if TYPE_CHECKING:
     from dataflows.events import Event

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     from dataflows.runs.nights import Difference
 
 ITEMS_SHOWN = 20
-_PAGE = 1000
-_LARGEST_LOG = 5_000_000  # bytes; of a larger one the end
 _DIFFERENCES_SHOWN = 50
 _FACTS = (
     *("run_id", "command", "state", "exit_code", "batch_id", "started_at", "ended_at"),
@@ -48,7 +44,7 @@ def _state(record: RunRecord) -> str:
 
 def _outcome(record: RunRecord) -> str:
     """Say how a run ended in the few words that a line has room for: the figures, else the error."""
-    from dataflows.cli.wording import counts_in_words
+    from dataflows.runs.wording import counts_in_words
 
     figures = counts_in_words({name: count for name, count in record.counts.items() if count})
     return "; ".join(one for one in (figures, record.error or "", record.step) if one)
@@ -71,8 +67,8 @@ def run_line(record: RunRecord) -> str:
 
 def print_run(output: Output, journal: Journal, record: RunRecord, failures: Sequence[Item]) -> None:
     """Print all that is known of a run: how it ended and why, what it warned of, its report, items that failed."""
-    from dataflows.cli.wording import facts_of
     from dataflows.runs.nights import warnings_of
+    from dataflows.runs.wording import facts_of
 
     output.table(("", ""), [fact for fact in _facts(record) if fact[1]])
     if figures := facts_of(journal.report(record.run_id) or {}):
@@ -110,16 +106,16 @@ def print_log(output: Output, record: RunRecord) -> None:
     Raises:
         WrongUsage: it has none, or it is not there any more.
     """
-    path = Path(record.log_file) if record.log_file else None
-    if path is None or not path.is_file():
+    from dataflows.runs.logs import log_of
+
+    text = log_of(record)
+    if text is None:
         raise WrongUsage(
             f"run {record.run_id[:8]} no longer has a log",
             reason="runs-no-log",
             hint=f"to see what the journal has: dataflows runs show {record.run_id[:8]}",
         )
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - _LARGEST_LOG))
-        output.say(stream.read(_LARGEST_LOG).decode("utf-8", "replace").rstrip("\n"))
+    output.say(text)
 
 
 # --- what failed -----------------------------------------------------------------------------------------------------
@@ -127,13 +123,9 @@ def print_log(output: Output, record: RunRecord) -> None:
 
 def failed_items(journal: Journal, record: RunRecord, *, everything: bool) -> list[Item]:
     """Return the items of a run that failed: all of them, or the first few."""
-    found = journal.items(record.run_id, state="failed", limit=_PAGE if everything else ITEMS_SHOWN)
-    while everything and len(found) % _PAGE == 0 and found:
-        more = journal.items(record.run_id, state="failed", after=found[-1].key, limit=_PAGE)
-        if not more:
-            break
-        found += more
-    return found
+    if everything:
+        return list(journal.all_items(record.run_id, state="failed"))
+    return journal.items(record.run_id, state="failed", limit=ITEMS_SHOWN)
 
 
 def write_failed(path: Path, failures: Sequence[Item]) -> None:
@@ -142,25 +134,17 @@ def write_failed(path: Path, failures: Sequence[Item]) -> None:
     Raises:
         WrongUsage: the file cannot be written.
     """
+    from dataflows.runs.wording import failed_csv
     from dataflows.store.files import write_whole
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(("item", "code", "message"))
-    writer.writerows((_inert(i.key), _inert(i.code or ""), _inert(i.message or "")) for i in failures)
     try:
-        write_whole(path, text.getvalue().encode("utf-8-sig"))
+        write_whole(path, b"".join(failed_csv(failures)))
     except OSError as error:
         raise WrongUsage(
             f"{path} cannot be written ({error.strerror})",
             reason="schedule-out-unwritable",
             hint="choose another place for --csv",
         ) from None
-
-
-def _inert(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 # --- two runs --------------------------------------------------------------------------------------------------------
@@ -195,7 +179,7 @@ def difference_lines(record: RunRecord, before: RunRecord, found: Difference) ->
 
 
 def _counts(record: RunRecord) -> str:
-    from dataflows.cli.wording import counts_in_words
+    from dataflows.runs.wording import counts_in_words
 
     return counts_in_words(record.counts)
 
@@ -205,7 +189,7 @@ def _local(moment: str) -> str:
 
 
 def _lasted(record: RunRecord) -> str:
-    from dataflows.cli.wording import took
+    from dataflows.runs.wording import took
 
     if record.ended_at is None:
         return ""

@@ -145,7 +145,7 @@ def _announce(call: Invocation, settings: Settings, sockets: list[socket.socket]
 
 def _report(call: Invocation, outcome: Outcome) -> None:
     """One line for each run that ends."""
-    from dataflows.cli.wording import counts_in_words, took
+    from dataflows.runs.wording import counts_in_words, took
 
     run = outcome.run_id[:8] if outcome.run_id else ""
     counts = counts_in_words(outcome.counts)

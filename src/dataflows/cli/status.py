@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +12,7 @@ import typer
 from dataflows.cli.options import Json, epilog, invocation
 from dataflows.cli.spans import age
 from dataflows.errors import ExitCode
+from dataflows.runs.wording import summary
 
 if TYPE_CHECKING:
     from dataflows.runs.nights import JobStatus
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 COMMAND = "status"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SOME_FAILED, ExitCode.SETTINGS)
-_LOOKED_BACK = timedelta(days=14)  # for what a job did the time before
-_MOST_RUNS = 5000
 
 Since = Annotated[str, typer.Option("--since", metavar="24h", help="How far to look back, such as 24h or 7d.")]
 
@@ -51,35 +50,15 @@ def standing(settings: Settings, back: timedelta) -> list[JobStatus]:
     from dataflows.runs import nights
     from dataflows.runs.history import see_what_died
     from dataflows.runs.journal import Journal
-    from dataflows.runs.schedules import InstalledJobs
 
-    now = datetime.now(UTC)
-    since = now - back
     with closing(Journal.open(settings.data_dir)) as journal:
         see_what_died(journal, settings.data_dir)
-        return nights.jobs_of(
-            journal.runs(since=since - _LOOKED_BACK, limit=_MOST_RUNS),
-            InstalledJobs(journal).all(),
-            now=now,
-            since=since,
-            compare=lambda latest, before: nights.difference(journal, latest, before),
-        )
+        return nights.standing(journal, back)
 
 
 def exit_code(jobs: Sequence[JobStatus]) -> ExitCode:
     """Return 3 when a job needs a person, else 0."""
     return ExitCode.SOME_FAILED if any(job.verdict.needs_a_person for job in jobs) else ExitCode.OK
-
-
-def summary(jobs: Sequence[JobStatus]) -> str:
-    """Say it all in one line."""
-    if not jobs:
-        return "no job ran, and none is installed"
-    need = sum(job.verdict.needs_a_person for job in jobs)
-    whole = f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
-    if need == 0:
-        return "all is well with the one job" if len(jobs) == 1 else f"all is well with all {whole}"
-    return f"{need} of {whole} need{'s' * (need == 1)} you"
 
 
 def lines(jobs: Sequence[JobStatus]) -> list[str]:
@@ -117,7 +96,7 @@ def document(jobs: Sequence[JobStatus]) -> dict[str, object]:
 
 
 def _figures(job: JobStatus) -> str:
-    from dataflows.cli.wording import counts_in_words
+    from dataflows.runs.wording import counts_in_words
 
     if job.run is None:
         return ""

@@ -28,6 +28,7 @@ from dataflows.errors import DataflowsError, marked, printable
 from dataflows.events import Done, Event, Failed, Pending, Planned, Reached, Retrying, Skipped, Step, Waiting, Warned
 
 if TYPE_CHECKING:
+    from dataflows.runs.journal import RunRecord
     from dataflows.runs.runner import Outcome
 
 OURS = "dataflows"
@@ -250,3 +251,17 @@ def _log_thread(arguments: threading.ExceptHookArgs) -> None:
 
 def _log_unraisable(arguments: sys.UnraisableHookArgs) -> None:
     log.error("unexpected error that nobody could take", exc_info=arguments.exc_value)
+
+
+LARGEST_LOG = 5_000_000
+"""Bytes; of a larger log the end is shown."""
+
+
+def log_of(record: RunRecord, most: int = LARGEST_LOG) -> str | None:
+    """Return the log of a run, or the last ``most`` bytes of it; None where it has none any more."""
+    path = Path(record.log_file) if record.log_file else None
+    if path is None or not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - most))
+        return stream.read(most).decode("utf-8", "replace").rstrip("\n")

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from dataflows.errors import ExitCode
 from dataflows.runs.journal import RUNNING, Journal, RunRecord
 from dataflows.runs.runner import WARNINGS
-from dataflows.runs.schedules import InstalledJob
+from dataflows.runs.schedules import InstalledJob, InstalledJobs
 
 GRACE = timedelta(minutes=30)
 """A job that has not begun so long after its time is missing."""
 _COMPARED = 20_000
+_LOOKED_BACK = timedelta(days=14)  # for what a job did the time before
+_MOST_RUNS = 5000
 _EARLY = timedelta(minutes=2)  # the scheduler and the journal read one clock, but not in one moment
 
 
@@ -43,13 +45,14 @@ class Difference:
     """How a run differs from the one before of the same target.
 
     ``new`` and ``gone`` are failed items, by key and code, that only this run or only the one before had; ``kept``
-    counts those of both. ``warnings`` are those that the one before did not give.
+    counts those of both. ``warnings`` are those that the one before did not give, ``hint`` is the first one of theirs.
     """
 
     new: tuple[tuple[str, str], ...] = ()
     gone: tuple[tuple[str, str], ...] = ()
     kept: int = 0
     warnings: tuple[str, ...] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,19 @@ class JobStatus:
 
 
 Compare = Callable[[RunRecord, RunRecord | None], Difference]
+
+
+def standing(journal: Journal, back: timedelta, compare: Compare | None = None) -> list[JobStatus]:
+    """Return how every job of a journal stands; ``back`` is how far to look for runs."""
+    now = datetime.now(UTC)
+    since = now - back
+    return jobs_of(
+        journal.runs(since=since - _LOOKED_BACK, limit=_MOST_RUNS),
+        InstalledJobs(journal).all(),
+        now=now,
+        since=since,
+        compare=compare or (lambda latest, before: difference(journal, latest, before)),
+    )
 
 
 def jobs_of(
@@ -143,7 +159,7 @@ def _standing(name: str, kept: Sequence[RunRecord], since: datetime, compare: Co
         return JobStatus(name, latest.command, Verdict.RUNNING, latest, inside, why=latest.step)
     difference = compare(latest, before)
     verdict, why = _verdict(latest, before, difference), latest.error or "; ".join(difference.warnings[:3])
-    return JobStatus(name, latest.command, verdict, latest, inside, difference, why, latest.hint or "")
+    return JobStatus(name, latest.command, verdict, latest, inside, difference, why, latest.hint or difference.hint)
 
 
 def _verdict(latest: RunRecord, before: RunRecord | None, difference: Difference) -> Verdict:
@@ -157,12 +173,20 @@ def difference(journal: Journal, latest: RunRecord, before: RunRecord | None) ->
     """Compare the failed items and warnings of two runs; without a run before, everything is new."""
     now_failed, then_failed = _failed(journal, latest), _failed(journal, before) if before else set()
     said = warnings_of(journal, before) if before else []
+    news = [one for one in warnings_of(journal, latest) if one not in said]
     return Difference(
-        tuple(sorted(now_failed - then_failed)),
-        tuple(sorted(then_failed - now_failed)),
+        tuple(sorted(now_failed - then_failed, key=_by_number)),
+        tuple(sorted(then_failed - now_failed, key=_by_number)),
         len(now_failed & then_failed),
-        tuple(one["message"] for one in warnings_of(journal, latest) if one not in said),
+        tuple(one["message"] for one in news),
+        next((one["hint"] for one in news if one.get("hint")), ""),
     )
+
+
+def _by_number(failed: tuple[str, str]) -> tuple[int, str, str]:
+    """Order keys as the journal does: numbers as numbers."""
+    key, code = failed
+    return len(key), key, code
 
 
 def warnings_of(journal: Journal, run: RunRecord) -> list[dict[str, str]]:

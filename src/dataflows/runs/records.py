@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -121,7 +121,7 @@ class RunRecord:
         return {"code": self.error_code, **said}
 
 
-_COLUMNS = tuple(one.name for one in fields(RunRecord))
+COLUMNS = tuple(one.name for one in fields(RunRecord))
 _OF_BATCH = "batch_id = ? OR run_id IN (SELECT run_id FROM run_batches WHERE batch_id = ?)"
 
 
@@ -350,29 +350,65 @@ class RunStore(ABC):
                 [(run_id, *item, ended) for item in items],
             )
 
-    def items(self, run_id: str, *, state: str | None = None, limit: int = 1000, after: str = "") -> list[Item]:
-        """Return items of a run by their keys, numbers as numbers: one bounded page after the key ``after``."""
+    def items(
+        self,
+        run_id: str,
+        *,
+        state: str | None = None,
+        code: str | None = None,
+        text: str = "",
+        limit: int = 1000,
+        after: str = "",
+    ) -> list[Item]:
+        """Return items of a run by their keys, numbers as numbers: one bounded page after the key ``after``.
+
+        Args:
+            state, code: only those.
+            text: only those with it in key, code or message; capitals do not matter.
+        """
         chosen = "SELECT key, state, attempts, code, message, started_at FROM items WHERE run_id = ?"
         behind = "(length(key), key) > (length(?), ?)"
-        of_state = " AND state = ?" if state else ""
-        values = (run_id, after, after, *((state,) if state else ()), limit)
-        rows = self._rows(f"{chosen} AND {behind}{of_state} ORDER BY length(key), key LIMIT ?", *values)
+        wanted = [(" AND state = ?", state), (" AND code = ?", code)]
+        wanted += [
+            (" AND instr(lower(key || ' ' || coalesce(code, '') || ' ' || coalesce(message, '')), lower(?))", text)
+        ]
+        more = "".join(condition for condition, value in wanted if value)
+        values = (run_id, after, after, *(value for _, value in wanted if value), limit)
+        rows = self._rows(f"{chosen} AND {behind}{more} ORDER BY length(key), key LIMIT ?", *values)
         return [Item(*row) for row in rows]
+
+    def all_items(self, run_id: str, *, state: str, code: str | None = None, text: str = "") -> Iterator[Item]:
+        """Yield the items of a run, read page by page."""
+        after = ""
+        while page := self.items(run_id, state=state, code=code, text=text, after=after):
+            yield from page
+            after = page[-1].key
+
+    def failed_codes(self, run_id: str, limit: int = 100) -> dict[str, int]:
+        """Return the codes of the failed items of a run, each with how many have it, the most frequent first."""
+        rows = self._rows(
+            "SELECT code, count(*) FROM items WHERE run_id = ? AND state = 'failed' AND code <> ''"
+            " GROUP BY code ORDER BY count(*) DESC, code LIMIT ?",
+            *(run_id, limit),
+        )
+        return dict(rows)
 
     def item_counts(self, run_id: str) -> dict[str, int]:
         """Return how many items of a run are in each state."""
         return dict(self._rows("SELECT state, count(*) FROM items WHERE run_id = ? GROUP BY state", run_id))
 
     def _records(self, chosen: str, *values: object) -> list[RunRecord]:
-        rows = self._rows(f"SELECT {', '.join(_COLUMNS)} FROM runs WHERE {chosen}", *values)  # noqa: S608
-        return [_record(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+        rows = self._rows(f"SELECT {', '.join(COLUMNS)} FROM runs WHERE {chosen}", *values)  # noqa: S608
+        return [record_of(row) for row in rows]
 
     def _rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with self.reading() as db:
             return db.execute(statement, values).fetchall()
 
 
-def _record(values: dict[str, Any]) -> RunRecord:
+def record_of(row: tuple[Any, ...]) -> RunRecord:
+    """Return a row of ``COLUMNS`` as a value."""
+    values = dict(zip(COLUMNS, row, strict=True))
     return RunRecord(**{**values, "options": json.loads(values["options"]), "counts": json.loads(values["counts"])})
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from dataflows.runs.logs import RunLog
-from dataflows.web import batches, bounds, cqc, hospitals, pages, watching
+from dataflows.web import batches, bounds, console, cqc, hospitals, pages, watching
 from dataflows.web.context import ServerContext
 
 
@@ -37,6 +37,7 @@ def make_app(context: ServerContext, *, watch: Mapping[str, float] | None = None
     app.state.context = context
     for part in (watching.router, cqc.router, hospitals.router, batches.router):
         app.include_router(part)
+    app.include_router(console.router)
     pages.install(app)
     bounds.install(app, context, log)
     return app

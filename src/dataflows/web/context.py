@@ -22,6 +22,7 @@ from dataflows.web.uploads import ReceivedUploads
 
 if TYPE_CHECKING:
     from dataflows.settings import Settings
+    from dataflows.web.views import Comparisons
 
 GRACE_SECONDS = 32.0
 """So long the end of the server waits for jobs, which have 30 s themselves."""
@@ -43,6 +44,7 @@ class ServerContext:
         self.access = access
         self.background = Background(on_outcome)
         self.uploads = ReceivedUploads()
+        self.comparisons: Comparisons | None = None
         self._journal: Journal | None = None
 
     @asynccontextmanager

@@ -1,14 +1,12 @@
-"""The run page (today's runs, what failed and what to do), and /docs, /redoc and /openapi.json as in the seeds.
+"""How a page is made and who gets in, and /docs, /redoc and /openapi.json as in the seeds.
 
-The run page works without scripts; whatever a page loads comes from this server.
+The console's pages work without scripts; whatever a page loads comes from this server.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -17,21 +15,13 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.concurrency import run_in_threadpool
 
 from dataflows import __version__
-from dataflows.flows.hospitals.report import progress
-from dataflows.flows.hospitals.rows import COMMAND as HOSPITALS
-from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
 from dataflows.web.access import COOKIE, COOKIE_SECONDS, as_bytes
 from dataflows.web.answers import WholeFile, unknown
-from dataflows.web.context import ServerContext, context_of
+from dataflows.web.context import context_of
 from dataflows.web.uploads import BODY, ROUTES, form_of
 
-_LIVE_SECONDS, _CALM_SECONDS = 2, 30  # the page loads itself again after so many seconds, while something runs or not
-_MOST_RUNS = 200
-_FAILURES_SHOWN, _FAILURES_PER_CARD = 100, 3
-_POLICY = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -41,76 +31,10 @@ _TEMPLATES = Environment(
 )
 
 router = APIRouter(prefix="/runs", include_in_schema=False)
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """One run as the page shows it. ``percent`` is None where it is not known how much there is to do."""
-
-    record: RunRecord
-    percent: float | None
-    failures: list[Item]
-
-    @property
-    def short(self) -> str:
-        """The beginning of its id."""
-        return self.record.run_id[:8]
-
-    @property
-    def lasted(self) -> str:
-        """How long it took, or has taken."""
-        record = self.record
-        end = datetime.fromisoformat(record.ended_at) if record.ended_at else datetime.now(UTC)
-        seconds = max(0, round((end - datetime.fromisoformat(record.started_at)).total_seconds()))
-        return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min {seconds % 60} s"
-
-    @property
-    def started(self) -> str:
-        """When, in the server's own time."""
-        return datetime.fromisoformat(self.record.started_at).astimezone().strftime("%d %b %H:%M:%S")
-
-    @property
-    def counts(self) -> str:
-        """How many items are how far; failed ones are named apart."""
-        shown = {name: count for name, count in self.record.counts.items() if count and name != "failed"}
-        return ", ".join(f"{count:,} {name}" for name, count in shown.items())
-
-    @property
-    def failed(self) -> int:
-        """How many items failed."""
-        return self.record.counts.get("failed", 0)
-
-
-@router.get("")
-async def runs(request: Request) -> Response:
-    """Today's runs, and those that run or wait to be resumed."""
-    context = context_of(request)
-    if not context.access.page(request):
-        return _asked(request)
-    rows = await run_in_threadpool(_rows, context)
-    running = [row for row in rows if row.record.state == RUNNING]
-    waiting = [row for row in rows if row.record.state == RESUMABLE]
-    rest = [row for row in rows if row not in running and row not in waiting]
-    return _page(
-        request, "runs.html", running=running, waiting=waiting, rest=rest,
-        seconds=_LIVE_SECONDS if running else _CALM_SECONDS, now=datetime.now().astimezone(),
-    )  # fmt: skip
-
-
-@router.get("/{run_id}")
-async def run(request: Request, run_id: str) -> Response:
-    """One run, with the items that failed."""
-    context = context_of(request)
-    if not context.access.page(request):
-        return _asked(request)
-    record = await run_in_threadpool(context.run, run_id)
-    if record is None:
-        return _page(request, "unknown.html", status=404, seconds=0)
-    row = await run_in_threadpool(_row, context, record, _FAILURES_SHOWN)
-    return _page(
-        request, "run.html", row=row, more=row.failed - len(row.failures),
-        seconds=_LIVE_SECONDS if record.state == RUNNING else 0,
-    )  # fmt: skip
+POLICY = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+"""What a browser may load for what is shown: nothing."""
+RELOAD_OFF = "off"
+"""What ``?reload=`` says of a page that is not to load itself again (WCAG 2.2.2)."""
 
 
 @router.post("/enter")
@@ -120,7 +44,7 @@ async def enter(request: Request) -> Response:
     async with form_of(request, files=0, fields=4) as form:
         given = form.get("token")
     if not isinstance(given, str) or not context.access.is_token(as_bytes(given.strip())):
-        return _asked(request, wrong=True)
+        return asked(request, wrong=True)
     answer = RedirectResponse("/runs", status_code=303)
     secure = request.url.scheme == "https"
     answer.set_cookie(
@@ -138,49 +62,26 @@ async def leave(request: Request) -> Response:
     return answer
 
 
-def _asked(request: Request, *, wrong: bool = False) -> Response:
-    return _page(request, "enter.html", status=401, wrong=wrong, seconds=0)
+def asked(request: Request, *, wrong: bool = False) -> Response:
+    """Ask for the token."""
+    return page(request, "enter.html", status=401, wrong=wrong)
 
 
-def _page(request: Request, name: str, *, status: int = 200, **values: object) -> Response:
-    """A page with everything in it; the browser may load nothing else."""
+def page(request: Request, name: str, *, status: int = 200, seconds: int = 0, **values: object) -> Response:
+    """Make a page with everything in it; the browser may load nothing else.
+
+    Args:
+        seconds: it loads itself again after so many, unless its address says not to; 0: it does not.
+    """
     nonce = secrets.token_urlsafe(12)
+    still = bool(seconds) and request.query_params.get("reload") == RELOAD_OFF
     common: Mapping[str, Any] = {
-        "nonce": nonce, "version": __version__, "entered": context_of(request).access.remembered(request)
+        "nonce": nonce, "version": __version__, "entered": context_of(request).access.remembered(request),
+        "seconds": seconds, "still": still, "path": request.url.path,
     }  # fmt: skip
-    policy = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
-    text = _TEMPLATES.get_template(name).render(**common, **values)
-    return HTMLResponse(text, status, {"Content-Security-Policy": policy})
-
-
-def _rows(context: ServerContext) -> list[RunRow]:
-    context.see_what_died()
-    found = [
-        one for one in context.journal.runs(limit=_MOST_RUNS) if one.state in (RUNNING, RESUMABLE) or _is_of_today(one)
-    ]
-    return [_row(context, record, _FAILURES_PER_CARD) for record in found]
-
-
-def _is_of_today(record: RunRecord) -> bool:
-    return datetime.fromisoformat(record.started_at).astimezone().date() == datetime.now().astimezone().date()
-
-
-def _row(context: ServerContext, record: RunRecord, failures: int) -> RunRow:
-    failed = context.journal.items(record.run_id, state="failed", limit=failures) if record.counts.get("failed") else []
-    return RunRow(record, _percent(context, record), failed)
-
-
-def _percent(context: ServerContext, record: RunRecord) -> float | None:
-    if record.state != RUNNING:
-        return None
-    if record.command == HOSPITALS:  # whose items count only when their batch is active
-        found = progress(context.journal, context.settings.data_dir, record)
-        return None if found is None else float(str(found["progress_percentage"]))
-    if not record.total:
-        return None
-    return min(100.0, 100 * sum(record.counts.values()) / record.total)
+    policy = f"{POLICY}; style-src 'nonce-{nonce}'"
+    headers = {"Content-Security-Policy": policy, **({"Refresh": str(seconds)} if seconds and not still else {})}
+    return HTMLResponse(_TEMPLATES.get_template(name).render(**common, **values), status, headers)
 
 
 # --- the documentation ------------------------------------------------------------------------------------------------
