@@ -119,7 +119,7 @@ def test_an_installed_job_that_did_not_begin_is_missing(console: Within, journal
         jobs.remove("nightly")
     assert "missing nightly" in found.text
     assert "it never ran" in found.text
-    assert "look at the machine's scheduler" in found.text
+    assert "check the machine's scheduler" in found.text
 
 
 def test_a_dry_run_is_marked_and_is_no_job(console: Within, journal: Journal) -> None:
