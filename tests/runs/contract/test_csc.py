@@ -115,6 +115,18 @@ def test_receipts_tell_whose_they_are(journal: Journal, acks: Acknowledgements) 
     assert acks.table.former_receiver() is None
 
 
+def test_a_receipt_of_two_children_is_ours_and_tells_of_neither(journal: Journal, acks: Acknowledgements) -> None:
+    both = [acks.key(name) for name in ("SYN1", "SYN2")]
+    alone = send(journal, acks, "SYN3", 9)
+    acks.mark([Doubt(child, b"hash", None, row) for row, child in enumerate(both)])
+    run = Run(journal.start("csc-submit", "t", options={}), journal, Path(), lambda _: None)
+    acks.settle([Receipt(child, b"hash", "one", row) for row, child in enumerate(both)], [], run, [])
+    assert acks.written_by_us(["one"]) == {"one"}
+    assert [(said, ack.child) for said, ack in acks.of_receipts(["one", "receipt SYN3"]).items()] == [
+        ("receipt SYN3", alone)
+    ]
+
+
 @pytest.mark.parametrize(("way", "held"), [("start_anew", None), ("take_over", UNKNOWN)])
 def test_who_starts_anew_or_takes_over_trusts_no_baseline(
     journal: Journal, acks: Acknowledgements, way: str, held: bytes | None
