@@ -3,7 +3,8 @@
     python tools/mutants.py              every module of MODULES
     python tools/mutants.py delta retry  some of them; --sample 40, --seed 16, --workers 2
 
-A mutant lives in the memory of a process of its own and no file is touched, so nothing has to be put back.
+A mutant lives in a fork of the process that collected the tests, and no file is touched: there is nothing to put back.
+Only what stands in functions is changed; constants and defaults, which are made at import, are not. Not for Windows.
 docs/decisions/mutants.md says what was found, and why what survived may.
 """
 
@@ -11,20 +12,22 @@ from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
-import importlib
-import multiprocessing
+import gc
 import os
 import random
+import shlex
+import signal
+import subprocess
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
-from multiprocessing.connection import Connection
 from pathlib import Path
+
+import hypothesis
+import pytest
 
 ROOT = Path(__file__).parent.parent
 BOUND = 60.0  # seconds for one mutant; one that loops for ever is noticed, by whoever waits
@@ -73,39 +76,45 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: where, what stood there and what stands there now, and the module's whole text with it."""
+    """One change: where, what stood there and what stands there now, and the module's code with it."""
 
     place: str
     before: str
     after: str
-    source: str
+    code: types.CodeType
 
 
-def mutants(path: Path, without: Sequence[str] = ()) -> list[Mutant]:
-    """Every mutant of a file, in the order of its lines."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return [
-        Mutant(f"{path.relative_to(ROOT).as_posix()}:{line}", before, after, source)
-        for line, before, after, source in sorted(_changed(tree, tree, without))
-    ]
+def mutants(file: Path, without: Sequence[str] = ()) -> list[Mutant]:
+    """Every mutant of the functions of a file."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return [mutant for body in _functions(tree, without) for mutant in _changed(file, tree, body)]
 
 
-def _changed(tree: ast.AST, parent: ast.AST, without: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
-    """Put each replacement in the tree, write the tree down, and take it out again."""
+def _functions(tree: ast.AST, without: Sequence[str]) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name not in without:
+            yield from [node] if isinstance(node, ast.FunctionDef) else _functions(node, without)
+
+
+def _changed(file: Path, tree: ast.Module, parent: ast.AST) -> Iterator[Mutant]:
+    """Put each replacement in the tree, compile the tree, and take it out again."""
     for name, value in ast.iter_fields(parent):
-        slots = value if isinstance(value, list) else [value]
-        for place, node in enumerate(slots):
+        for place, node in enumerate(value if isinstance(value, list) else [value]):
+            if name in ("annotation", "returns", "decorator_list", "args") and not isinstance(node, ast.expr):
+                continue
             if name in ("annotation", "returns", "decorator_list") or not isinstance(node, ast.AST):
                 continue
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in without:
-                continue
+            shown = parent if isinstance(node, (ast.operator, ast.cmpop)) else node
+            where = f"{file.relative_to(ROOT).as_posix()}:{getattr(shown, 'lineno', getattr(parent, 'lineno', 0))}"
+            before = ast.unparse(shown)
             for new in _replacements(node):
-                before = ast.unparse(parent if isinstance(node, (ast.operator, ast.cmpop)) else node)
+                if not isinstance(new, (ast.operator, ast.cmpop)) and hasattr(node, "lineno"):
+                    ast.copy_location(new, node)
                 _put(parent, name, place, new)
-                after = ast.unparse(parent if isinstance(node, (ast.operator, ast.cmpop)) else new)
-                yield getattr(node, "lineno", getattr(parent, "lineno", 0)), before, after, ast.unparse(tree)
+                after = ast.unparse(new if shown is node else parent)
+                yield Mutant(where, before, after, compile(ast.fix_missing_locations(tree), str(file), "exec"))
                 _put(parent, name, place, node)
-            yield from _changed(tree, node, without)
+            yield from _changed(file, tree, node)
 
 
 def _put(parent: ast.AST, name: str, place: int, node: ast.AST) -> None:
@@ -132,8 +141,6 @@ def _replacements(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Constant(number + 1)
         case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
             yield ast.Return(ast.Constant(None))
-        case ast.If(test=ast.Name("TYPE_CHECKING")):
-            return
         case ast.If() | ast.IfExp() | ast.While():
             yield _with_test(node)
         case ast.comprehension(ifs=[_, *_]):
@@ -147,76 +154,103 @@ def _with_test(node: ast.If | ast.IfExp | ast.While) -> ast.AST:
     return type(node)(**{**fields, "test": ast.UnaryOp(ast.Not(), node.test)})
 
 
-def _tried(name: str, source: str | None, tests: str, loaded: Connection) -> None:
-    """Run tests with another text of one module (None: as it is); the process ends with pytest's code.
+class Examination:
+    """A pytest plugin: the tests are collected once, and each mutant is tried in a fork of that very process."""
 
-    Which modules of other people they loaded is sent before that, so that the next process finds them loaded.
-    """
-    import shlex
+    def __init__(self, file: Path, chosen: Sequence[Mutant], workers: int, folder: str) -> None:
+        self.outcomes: dict[Mutant | None, str] = {}
+        self._file, self._chosen, self._workers, self._folder = file, chosen, workers, folder
+        self._running: dict[int, tuple[Mutant | None, float]] = {}
+        self._terminal = os.dup(2)
 
-    import hypothesis
-    import pytest
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Try no mutant, and then all of them."""
+        self._begin(session, None)
+        self._wait(0)
+        for mutant in self._chosen if self.outcomes[None] == "survived" else ():
+            self._wait(self._workers - 1)
+            self._begin(session, mutant)
+        self._wait(0)
+        return True
 
-    read = SourceFileLoader.get_code
+    def _begin(self, session: pytest.Session, mutant: Mutant | None) -> None:
+        if pid := os.fork():
+            self._running[pid] = mutant, time.monotonic() + BOUND
+            return
+        code = 2
+        try:
+            session.config._tmp_path_factory._given_basetemp = Path(self._folder, str(os.getpid()))  # type: ignore[attr-defined]
+            if mutant is not None:
+                _swap(self._file, mutant.code)
+            code = _run(session)
+        finally:
+            os._exit(code)
 
-    def get_code(loader: SourceFileLoader, fullname: str) -> object:
-        return read(loader, fullname) if fullname != name or source is None else compile(source, loader.path, "exec")
+    def _wait(self, most: int) -> None:
+        """Wait until at most so many are running."""
+        while len(self._running) > most:
+            time.sleep(0.02)
+            for pid, (mutant, until) in list(self._running.items()):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if not ended and time.monotonic() < until:
+                    continue
+                if not ended:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                del self._running[pid]
+                self.outcomes[mutant] = "timed out" if not ended else "killed" if status else "survived"
+                if mutant is not None and self.outcomes[mutant] != "killed":
+                    before, after = (text.splitlines()[0] for text in (mutant.before, mutant.after))
+                    line = f"{mutant.place}: {self.outcomes[mutant]}: {before} -> {after}\n"
+                    os.write(self._terminal, line.encode())
 
-    SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
-    found = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # one example is enough, the smallest is not needed
-    hypothesis.settings.register_profile(
-        "mutants", derandomize=True, deadline=None, database=None, phases=found, max_examples=EXAMPLES,
-        suppress_health_check=[hypothesis.HealthCheck.too_slow],
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
-        options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", f"--basetemp={folder}/t"]
-        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-            code = pytest.main([*options, "--hypothesis-profile=mutants", *shlex.split(tests)])
-    own = ("dataflows", "tests", "api_pipeline", "conftest", "__m")
-    loaded.send([one for one in sys.modules if not one.startswith(own)])
-    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - what threads say at the end
-    os._exit(int(code))
+
+def _run(session: pytest.Session) -> int:
+    for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+        session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            return 1
+    return 0
 
 
-def _outcome(module: Module, source: str | None) -> tuple[str, list[str]]:
-    """``survived``, ``killed`` or ``timed out``; and what was loaded."""
-    name = "dataflows." + module.path.removesuffix(".py").replace("/", ".")
-    forks = "fork" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("fork") if forks else multiprocessing.get_context("spawn")
-    reading, writing = context.Pipe(duplex=False)
-    process = context.Process(target=_tried, args=(name, source, module.tests, writing))
-    process.start()
-    writing.close()
-    loaded: list[str] = []
-    with reading, contextlib.suppress(EOFError):
-        loaded = reading.recv() if reading.poll(BOUND if source else 4 * BOUND) else []
-    process.join(1)
-    if process.is_alive():
-        process.kill()
-        process.join()
-        return "timed out", loaded
-    return ("killed" if process.exitcode else "survived"), loaded
+def _swap(file: Path, module: types.CodeType) -> None:
+    """Give every function that came from a file the code that it has in another text of the file."""
+    changed = {(code.co_qualname, code.co_firstlineno): code for code in _codes(module)}
+    for function in [one for one in gc.get_objects() if isinstance(one, types.FunctionType)]:
+        if function.__code__.co_filename == str(file):
+            was = function.__code__
+            function.__code__ = changed.get((was.co_qualname, was.co_firstlineno), was)
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    for one in code.co_consts:
+        if isinstance(one, types.CodeType):
+            yield one
+            yield from _codes(one)
 
 
 def _examine(name: str, args: argparse.Namespace) -> None:
     module, begun = MODULES[name], time.monotonic()
-    every = mutants(ROOT / "src/dataflows" / module.path, module.without)
-    outcome, loaded = _outcome(module, None)
-    if outcome != "survived":
-        sys.exit(f"{name}: its tests have {outcome} without any mutant")
-    for one in loaded:
-        with contextlib.suppress(Exception):
-            importlib.import_module(one)
-    print(f"{name}: {time.monotonic() - begun:.0f} s without a mutant", file=sys.stderr, flush=True)
+    file = ROOT / "src/dataflows" / module.path
+    every = mutants(file, module.without)
     chosen = random.Random(args.seed).sample(every, min(args.sample, len(every)))
-    with ThreadPoolExecutor(args.workers) as pool:
-        outcomes = list(pool.map(lambda mutant: _outcome(module, mutant.source)[0], chosen))
-    for mutant, outcome in sorted(zip(chosen, outcomes, strict=True), key=lambda pair: pair[0].place):
-        if outcome != "killed":
-            before, after = (text.splitlines()[0] for text in (mutant.before, mutant.after))
-            print(f"{mutant.place}: {outcome}: {before} -> {after}", flush=True)
+    hypothesis.settings.register_profile(
+        "mutants", derandomize=True, deadline=None, database=None, max_examples=EXAMPLES,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),  # any example is enough, the smallest not needed
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        found = Examination(file, chosen, args.workers, folder)
+        options = ["-x", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+        stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)  # what pytest says
+        pytest.main([*options, *shlex.split(module.tests)], [found])
+        os.dup2(stdout, 1)
+    if found.outcomes.pop(None, "not run") != "survived":
+        sys.exit(f"{name}: its tests fail, or take more than {BOUND:.0f} s, without any mutant")
+    outcomes = list(found.outcomes.values())
     counts = ", ".join(f"{outcomes.count(one)} {one}" for one in ("killed", "timed out", "survived"))
-    print(f"{name}: {len(chosen)} of {len(every)} mutants: {counts}; {time.monotonic() - begun:.0f} s", flush=True)
+    print(f"{name}: {len(outcomes)} of {len(every)} mutants: {counts}; {time.monotonic() - begun:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -228,8 +262,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     os.chdir(ROOT)
+    if not hasattr(os, "fork"):
+        sys.exit("it takes an operating system that forks")
     for name in args.modules or MODULES:
-        _examine(name, args)
+        if args.modules and len(args.modules) == 1:
+            _examine(name, args)
+        else:  # pytest leaves modules loaded: each has a process of its own
+            same = ["--sample", str(args.sample), "--seed", str(args.seed), "--workers", str(args.workers)]
+            subprocess.run([sys.executable, __file__, name, *same], check=False)
 
 
 if __name__ == "__main__":
