@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from dataflows.errors import DataflowsError
 from dataflows.flows.csc.staging import StagingTable
 from dataflows.flows.csc.table import RowUpdate, create_table
 from dataflows.flows.csc.write_back import RowOutcome, TableWriter, Written
@@ -104,6 +105,25 @@ def test_an_answer_of_nothing_is_shown_by_nothing(staging: StagingTable) -> None
     assert staging.record(SENT, read) == Written(reloaded={0})
 
 
+def test_what_was_written_is_not_asked_for_again(staging: StagingTable) -> None:
+    """A receipt that ends in a blank would not be found again: CHAR columns are read without theirs."""
+    fill(staging, 1)
+    assert staging.record(SENT, [RowUpdate(row, "receipt ") for row in staging.rows([0])]) == Written()
+
+
+def test_no_payload_is_an_empty_one(staging: StagingTable) -> None:
+    fill(staging, 1)
+    change(staging, 0, json_payload="")
+    assert staging.record(SENT, [RowUpdate(row._replace(payload=None)) for row in staging.rows([0])]) == Written()
+    assert shown(staging).submission_status == "sent"
+
+
+def test_words_that_are_missing_are_empty_ones(staging: StagingTable) -> None:
+    fill(staging, 1)
+    change(staging, 0, submission_status=None, row_state=None)
+    assert staging.record(SENT, updates(staging, 1)) == Written()
+
+
 def test_a_row_that_is_gone_counts_as_reloaded(staging: StagingTable) -> None:
     fill(staging, 2)
     read = updates(staging, 2)
@@ -179,3 +199,6 @@ def test_the_proof_changes_nothing_and_a_refused_row_proves_nothing(staging: Sta
     refuse(staging, "1")
     staging.prove_writable(0)
     assert shown(staging) == before
+    staging.table.drop(staging.engine)
+    with pytest.raises(DataflowsError):
+        staging.prove_writable(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ def test_many_children_come_in_pages_and_none_is_left_out(journal: Journal, acks
     assert [[one.child for one in page] for page in acks.owed()] == [
         children[start : start + 200] for start in range(0, 1001, 200)
     ]
+    acks.written(children)
+    assert list(acks.owed()) == [], "so many are noted at once"
     acks.owe(children)
     assert list(acks.owed_purges()) == [children[:1000], children[1000:]]
 
@@ -120,7 +123,7 @@ def test_many_children_come_in_pages_and_none_is_left_out(journal: Journal, acks
 def test_a_row_that_was_reloaded_is_owed_no_update_and_stands_unwritten(
     journal: Journal, acks: Acknowledgements
 ) -> None:
-    more = {"write_back": "full", "unwritten": b"before"}
+    more: dict[str, Any] = {"write_back": "full", "unwritten": b"before"}
     written, stale = (send(journal, acks, name, row, **more) for name, row in (("SYN1", 7), ("SYN2", 8)))
     acks.written([], stale=[stale])
     acks.flush()
@@ -130,12 +133,18 @@ def test_a_row_that_was_reloaded_is_owed_no_update_and_stands_unwritten(
     assert [acks.of([child])[child].unwritten for child in (written, stale)] == [None, b"before"]
 
 
+def test_people_have_names_and_nobody_has_none(acks: Acknowledgements) -> None:
+    assert (acks.person("p1"), acks.person(None), acks.person("")) == (acks.key("p1"), b"", b"")
+
+
 def test_a_skeleton_is_opened_by_its_own_child_and_schema(journal: Journal, acks: Acknowledgements) -> None:
     skeleton = acks.skeleton({"la_child_id": "SYN1", "mis_child_id": "m"})
     sealed = acks.close_skeleton(acks.key("SYN1"), skeleton)
     one, other = (send(journal, acks, name, 7, skeleton=sealed) for name in ("SYN1", "SYN2"))
     known = acks.of([one, other])
     assert acks.open_skeleton(known[one]) == skeleton
+    grown = replace(acks.schema)
+    assert Acknowledgements(journal, CIPHER, PLACE, grown).schema is grown
     assert acks.open_skeleton(known[other]) is None
     assert acks.open_skeleton(known[one]._replace(skeleton=None)) is None
 
