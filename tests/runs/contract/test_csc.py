@@ -127,6 +127,7 @@ def test_a_row_that_was_reloaded_is_owed_no_update_and_stands_unwritten(
     written, stale = (send(journal, acks, name, row, **more) for name, row in (("SYN1", 7), ("SYN2", 8)))
     acks.written([], stale=[stale])
     acks.flush()
+    assert [one.child for page in acks.owed() for one in page] == [written]
     acks.written([written])
     acks.flush()
     assert list(acks.owed()) == []
