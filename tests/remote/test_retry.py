@@ -135,8 +135,12 @@ def test_each_wait_is_told(stop: Clockless) -> None:
     ]
 
 
-def test_without_a_stop_it_just_waits() -> None:
-    assert RetryPolicy(attempts=3, deadline=10, max_wait=0).call(failing(2), "service") == "done"
+def test_without_a_stop_it_just_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("dataflows.remote.retry.time.sleep", waits.append)
+    down = ServiceDown("down", reason="test", wait=2)
+    assert RetryPolicy(attempts=3, deadline=10, max_wait=60).call(failing(2, down), "service") == "done"
+    assert waits == [2.0, 2.0]
 
 
 def test_the_settings_make_the_policy(tmp_path: Path) -> None:

@@ -44,6 +44,18 @@ def test_the_same_date_of_birth_counts_most() -> None:
     assert match(person({**MAX, "geburtsdatum": date(1980, 1, 1)}), sharing) == PatientMatch(None, "unclear")
 
 
+def test_without_an_email_nobody_is_matched() -> None:
+    who = person({**MAX, "email": None})
+    assert (match(who, [known(1)]), who.identity_key) == (PatientMatch(None, "no_email"), None)
+
+
+def test_a_date_of_birth_that_one_side_lacks_fits_an_only_namesake_and_is_kept_once_known() -> None:
+    without = person({**MAX, "geburtsdatum": None})
+    assert match(without, [known(1)]) == match(person(MAX), [known(1, geburtsdatum=None)]) == PatientMatch(1)
+    assert match(without, [known(1), known(2, geburtsdatum=date(1950, 2, 3))]) == PatientMatch(None, "unclear")
+    assert without.met(date(2000, 1, 1)) == person(MAX) == person(MAX).met(date(1950, 2, 3))
+
+
 @given(st.lists(st.tuples(st.sampled_from(["Max", "Eva"]), BORN), max_size=4), st.sampled_from(["Max", "Eva"]), BORN)
 def test_nobody_is_ever_taken_for_somebody_else(others: list[tuple[str, date | None]], name: str, born: Any) -> None:
     who = person({**MAX, "vorname": name, "geburtsdatum": born})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,51 @@ def test_write_backs_are_owed_until_they_are_noted(journal: Journal, acks: Ackno
     assert [one.child for page in acks.owed() for one in page] == [second]
 
 
+def test_many_children_come_in_pages_and_none_is_left_out(journal: Journal, acks: Acknowledgements) -> None:
+    children = [acks.key(f"SYN{number}") for number in range(1001)]
+    acks.mark([Doubt(child, b"hash", None, row) for row, child in enumerate(children)])
+    run = Run(journal.start("csc-submit", "t", options={}), journal, Path(), lambda _: None)
+    acks.settle([Receipt(child, b"h", "r", row, write_back="full") for row, child in enumerate(children)], [], run, [])
+    assert list(acks.of_table()) == [children[:1000], children[1000:]]
+    assert [[one.child for one in page] for page in acks.owed()] == [
+        children[start : start + 200] for start in range(0, 1001, 200)
+    ]
+    acks.written(children)
+    assert list(acks.owed()) == [], "so many are noted at once"
+    acks.owe(children)
+    assert list(acks.owed_purges()) == [children[:1000], children[1000:]]
+
+
+def test_a_row_that_was_reloaded_is_owed_no_update_and_stands_unwritten(
+    journal: Journal, acks: Acknowledgements
+) -> None:
+    more: dict[str, Any] = {"write_back": "full", "unwritten": b"before"}
+    written, stale = (send(journal, acks, name, row, **more) for name, row in (("SYN1", 7), ("SYN2", 8)))
+    acks.written([], stale=[stale])
+    acks.flush()
+    assert [one.child for page in acks.owed() for one in page] == [written]
+    acks.written([written])
+    acks.flush()
+    assert list(acks.owed()) == []
+    assert [acks.of([child])[child].unwritten for child in (written, stale)] == [None, b"before"]
+
+
+def test_people_have_names_and_nobody_has_none(acks: Acknowledgements) -> None:
+    assert (acks.person("p1"), acks.person(None), acks.person("")) == (acks.key("p1"), b"", b"")
+
+
+def test_a_skeleton_is_opened_by_its_own_child_and_schema(journal: Journal, acks: Acknowledgements) -> None:
+    skeleton = acks.skeleton({"la_child_id": "SYN1", "mis_child_id": "m"})
+    sealed = acks.close_skeleton(acks.key("SYN1"), skeleton)
+    one, other = (send(journal, acks, name, 7, skeleton=sealed) for name in ("SYN1", "SYN2"))
+    known = acks.of([one, other])
+    assert acks.open_skeleton(known[one]) == skeleton
+    grown = replace(acks.schema)
+    assert Acknowledgements(journal, CIPHER, PLACE, grown).schema is grown
+    assert acks.open_skeleton(known[other]) is None
+    assert acks.open_skeleton(known[one]._replace(skeleton=None)) is None
+
+
 def test_receipts_tell_whose_they_are(journal: Journal, acks: Acknowledgements) -> None:
     send(journal, acks, "SYN1", 7)
     elsewhere = acks_of(journal, Place("https://other.example/api", "302", PLACE.table))
@@ -113,6 +159,18 @@ def test_receipts_tell_whose_they_are(journal: Journal, acks: Acknowledgements) 
     assert elsewhere.table.receivers_of(["receipt SYN1"]) == {"https://council.example/api (LA 301)"}
     assert elsewhere.table.former_receiver() == "https://council.example/api (LA 301)"
     assert acks.table.former_receiver() is None
+
+
+def test_a_receipt_of_two_children_is_ours_and_tells_of_neither(journal: Journal, acks: Acknowledgements) -> None:
+    both = [acks.key(name) for name in ("SYN1", "SYN2")]
+    alone = send(journal, acks, "SYN3", 9)
+    acks.mark([Doubt(child, b"hash", None, row) for row, child in enumerate(both)])
+    run = Run(journal.start("csc-submit", "t", options={}), journal, Path(), lambda _: None)
+    acks.settle([Receipt(child, b"hash", "one", row) for row, child in enumerate(both)], [], run, [])
+    assert acks.written_by_us(["one"]) == {"one"}
+    assert [(said, ack.child) for said, ack in acks.of_receipts(["one", "receipt SYN3"]).items()] == [
+        ("receipt SYN3", alone)
+    ]
 
 
 @pytest.mark.parametrize(("way", "held"), [("start_anew", None), ("take_over", UNKNOWN)])
@@ -133,6 +191,7 @@ def test_children_that_the_table_shows_are_counted_once(journal: Journal, acks: 
     send(journal, acks, "SYN2", 8, held=PURGED)
     shown = [[acks.key(name) for name in page] for page in (("SYN1", "SYN2", "SYN3"), ("SYN3", "SYN4"))]
     assert acks.holds_with(shown) == 3
+    assert acks.holds_with([[acks.key("SYN3")]]) == 2, "what was shown before counts no more"
 
 
 def test_a_table_and_its_receiver_are_known_again(journals: Journals) -> None:
