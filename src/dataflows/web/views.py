@@ -184,7 +184,7 @@ class Day:
 
 
 @dataclass(frozen=True)
-class Bar:
+class ChartBar:
     """One bar of a chart, in the chart's units: its left edge, and how far it goes up and down from the line."""
 
     x: int
@@ -199,9 +199,9 @@ class FlowNights:
     command: str
     weeks: list[date]
     weekdays: list[tuple[str, list[Day]]]
-    items: list[Bar]
+    items: list[ChartBar]
     items_words: str
-    seconds: list[Bar]
+    seconds: list[ChartBar]
     seconds_words: str
 
 
@@ -248,10 +248,10 @@ def _flow(command: str, found: dict[date, Night], last: date) -> FlowNights:
     )
 
 
-def _bars(values: Sequence[tuple[float, float]]) -> list[Bar]:
+def _bars(values: Sequence[tuple[float, float]]) -> list[ChartBar]:
     """Scale pairs of what goes up and what goes down to 36 and 12 units; what is there at all can be seen."""
     ups, downs = max(up for up, _ in values) or 1, max(down for _, down in values) or 1
     return [
-        Bar(4 * at, max(1.0, 36 * up / ups) if up else 0.0, max(2.0, 12 * down / downs) if down else 0.0)
+        ChartBar(4 * at, max(1.0, 36 * up / ups) if up else 0.0, max(2.0, 12 * down / downs) if down else 0.0)
         for at, (up, down) in enumerate(values)
     ]
