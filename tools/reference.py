@@ -20,9 +20,9 @@ NOTE = "<!-- Written by tools/generate.py from the code. Change the code, then r
 _COMMANDS_INTRO = """\
 # Commands
 
-What `dataflows COMMAND --help` says, on one page. Options of the program stand before the command, options of a
-command behind it. Every option of a command has a variable, for the environment or the env file; it counts as the
-option itself."""
+What `dataflows COMMAND --help` says, on one page. Options of a command stand behind it, options of the program before
+or behind it. Every option of a command has a variable, for the environment or the env file; it counts as the option
+itself."""
 _PROGRAM_INTRO = """\
 ## csc_api_pipeline
 

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataflows.cli.main import main as dataflows
+from dataflows import hints
+from dataflows.cli.main import main as run_dataflows
 from dataflows.cli.main import report_failure, tell
 from dataflows.errors import WrongUsage
 
@@ -33,16 +34,15 @@ _COMMANDS = {
 }
 _SHOWN = ("run", "test-endpoint", "test-db", "test-schema")
 # the options of dataflows that stand before the command; the first ones take a value
-_WITH_VALUE = ("--env-file", "--data-dir", "--log-level")
-_ALONE = ("--quiet", "--verbose", "--no-color", "--version")
+_WITH_VALUE = ("--env-file", "--data-dir", "--log-level", "--set")
+_ALONE = ("--quiet", "-q", "--verbose", "-v", "--no-color", "--version")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code, which is that of the ``dataflows`` command behind it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     before, rest = _split(arguments)
-    rest = ["--help" if argument == "-h" else argument for argument in rest]
-    if rest[:1] == ["--help"]:
+    if rest[:1] in (["--help"], ["-h"]):
         return tell(_HELP.format(program=_program()))
     if not rest and "--version" in before:
         return dataflows(before)
@@ -53,6 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         error = WrongUsage(f"{_program()} has no such command", hint=f"one of {', '.join(_SHOWN)}; see --help")
         return report_failure(error, arguments)
     return dataflows([*before, *command.split(), *rest[1:]])
+
+
+def dataflows(arguments: list[str]) -> int:
+    """Run a command of ``dataflows``, which names those of this program in its hints where it has them."""
+    own = {target.split()[0]: name for name, target in reversed(_COMMANDS.items())}
+    return run_dataflows(arguments, hints.Caller(front=hints.program("api_pipeline"), renamed=own))
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

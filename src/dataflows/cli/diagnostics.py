@@ -9,6 +9,7 @@ import typer
 
 from dataflows.cli.options import Invocation, Json, epilog, invocation
 from dataflows.errors import ExitCode
+from dataflows.hints import pasteable
 
 if TYPE_CHECKING:
     from dataflows.checks import Check, Target
@@ -139,12 +140,12 @@ def gravest(codes: Iterable[ExitCode]) -> ExitCode:
 def _show(call: Invocation, check: Check) -> None:
     call.output.say(f"{_MARKS[check.passed]}  {check.name}  {check.text}")
     if check.hint:
-        call.output.say(f"      hint: {check.hint}")
+        call.output.say(f"      hint: {pasteable(check.hint)}")
 
 
 def _document(checks: list[Check], code: ExitCode) -> dict[str, object]:
-    items = [{"name": c.name, "passed": c.passed, "text": c.text, "hint": c.hint} for c in checks]
+    items = [{"name": c.name, "passed": c.passed, "text": c.text, "hint": pasteable(c.hint)} for c in checks]
     worst = next((c for c in checks if c.passed is False and c.exit_code is code), None)
-    error = worst and {"code": "check_failed", "message": f"{worst.name}: {worst.text}", "hint": worst.hint}
+    error = worst and {"code": "check_failed", "message": f"{worst.name}: {worst.text}", "hint": pasteable(worst.hint)}
     status = "failed" if worst else "done"
     return {"run_id": None, "status": status, "exit_code": int(code), "items": items, "error": error}

@@ -68,7 +68,7 @@ def carried_settings(settings: Settings, job: str, variables: Collection[str]) -
     if secrets:
         raise SettingUnusable(
             f"only the environment of this console says {', '.join(secrets)}, and the job would start without",
-            hint="write what is secret into the env file and name it: dataflows --env-file PATH schedule ...",
+            hint="write what is secret into the env file and name it with --env-file, or keep it in the keyring",
         )
     return _one_line_each(carried)
 

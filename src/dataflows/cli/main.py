@@ -6,13 +6,14 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from dataflows import __version__
+from dataflows import __version__, hints
 from dataflows.cli import (
     cqc_fetch,
     csc_submit,
@@ -26,6 +27,7 @@ from dataflows.cli import (
     serve,
     therapist_import,
 )
+from dataflows.cli.arguments import options_first, repeated
 from dataflows.cli.options import RESUMES, Invocation, epilog
 from dataflows.cli.output import Output
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable, WrongUsage
@@ -55,6 +57,7 @@ app = typer.Typer(
     cls=_InOrder,
     help="Move care-sector data between files, databases and official APIs, without losing or doubling a record.",
     epilog=epilog("dataflows csc-submit --dry-run", "dataflows csc-submit --help"),
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -83,12 +86,12 @@ def before_command(
         Literal["debug", "info", "warning", "error"] | None,
         typer.Option(help="How much goes into the log file (LOG_LEVEL)."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show errors and the last line only.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show every item.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and the last line only.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every item.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours (also: NO_COLOR).")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Take in the options that stand before the command."""
+    """Take in the options of the program."""
     call: Invocation = context.obj
     output = call.output
     output.quiet, output.verbose = quiet, verbose
@@ -102,16 +105,18 @@ def before_command(
         raise typer.Exit(ExitCode.USAGE)
     output.command = context.invoked_subcommand
     call.env_file, call.data_dir, call.log_level = _set(env_file), _set(data_dir), log_level
-    if "--help" not in call.arguments:
+    hints.given(*repeated(context, ("env_file", "data_dir"), chosen or ()))
+    if not {"--help", "-h"} & set(call.arguments):
         context.default_map = _defaults(context, call)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code."""
+def main(argv: Sequence[str] | None = None, caller: hints.Caller | None = None) -> int:
+    """Run the program and return its exit code. ``caller``: how it was called, where not as ``dataflows``."""
     _speak_utf8()
     arguments = list(sys.argv[1:] if argv is None else argv)
     call = Invocation(Output(as_json="--json" in arguments), arguments)
-    with closed_to_others():
+    caller = replace(caller or hints.Caller(), program=hints.program(), commands=_ORDER)
+    with closed_to_others(), hints.called(caller):
         try:
             return _answer(call)
         finally:
@@ -133,6 +138,7 @@ def report_failure(error: DataflowsError, arguments: Sequence[str]) -> int:
 
 def _answer(call: Invocation) -> int:
     try:
+        call.arguments = options_first(_command(), call.arguments)
         return _run(call)
     except (DataflowsError, typer.TyperException, typer.Abort, KeyboardInterrupt) as error:
         return call.failed(_ours(error, call))
@@ -180,19 +186,12 @@ def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
         return WrongUsage(f"{path} needs a command", hint=f"one of {names}; see: {path} --help")
     if message.startswith("Got unexpected extra argument"):  # it may be a child's identifier
         return WrongUsage(f"{path} takes no such argument", hint=f"see: {path} --help")
-    option = getattr(error, "option_name", "")
-    if option in _global_options() and option in call.arguments and path != PROGRAM:
-        return WrongUsage(message, hint=f"{option} goes before the command: {PROGRAM} {option} ...")
     return WrongUsage(message, hint=f"see: {path} --help")
 
 
 def _set(path: Path | None) -> Path | None:
     """A path of blanks, such as from a variable that was not filled in, is not set."""
     return path if path is not None and str(path).strip() else None
-
-
-def _global_options() -> set[str]:
-    return {name for parameter in _command().params for name in parameter.opts}
 
 
 def _defaults(context: typer.Context, call: Invocation) -> dict[str, Any]:

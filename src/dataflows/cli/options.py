@@ -80,7 +80,7 @@ def _variable(way: tuple[str, ...], parameter: Any) -> Variable:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, whatever happens.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; send and change nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done; send and change nothing.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, max=32, help="Requests under way at the same time.")]
 
 _HELP_WIDTH = 74

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dataflows.cli.wording import write_line
 from dataflows.errors import DataflowsError, ExitCode, printable
+from dataflows.hints import pasteable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,12 +66,12 @@ class Output:
         if not self.quiet:
             self._err(f"warning: {message}", "yellow")
             if hint:
-                self._err(f"hint: {hint}")
+                self._err(f"hint: {pasteable(hint)}")
 
     def note(self, text: str) -> None:
         """Say something on stderr that is no result."""
         if not self.quiet:
-            self._err(text)
+            self._err(pasteable(text))
 
     # -- results
 
@@ -179,11 +180,11 @@ class Output:
 
     def _explain(self, error: DataflowsError) -> None:
         if error.exit_code is ExitCode.BUG:
-            self._err(f"error: {error.message}; {error.hint}", "red")
+            self._err(f"error: {error.message}; {pasteable(error.hint)}", "red")
             return
         self._err(f"error: {error.message}", "red")
         if error.hint:
-            self._err(f"hint: {error.hint}")
+            self._err(f"hint: {pasteable(error.hint)}")
 
     def _list_failures(self, run_id: str | None) -> None:
         if self._watch is None:
@@ -192,7 +193,8 @@ class Output:
         for line in failures.lines():
             self._err(line)
         if failures.more:
-            self._err(f"and {failures.more} more, see: dataflows runs show {(run_id or 'ID')[:8]}")
+            shown = pasteable(f"dataflows runs show {(run_id or 'ID')[:8]}")
+            self._err(f"and {failures.more} more, see: {shown}")
 
     def _sum_up(
         self, text: str, exit_code: ExitCode, *, seconds: float | None = None, log_file: Path | None = None

@@ -11,6 +11,7 @@ import typer
 
 from dataflows.cli.options import RESUMES, Invocation, Json, epilog, invocation
 from dataflows.errors import AlreadyRunning, ExitCode, WrongUsage
+from dataflows.hints import pasteable
 
 if TYPE_CHECKING:
     from dataflows.runs.journal import Item, Journal, RunRecord
@@ -247,7 +248,7 @@ def _print(call: Invocation, journal: Journal, record: RunRecord, failures: list
         ("items", _counts(record)),
         ("exit code", "" if record.exit_code is None else str(record.exit_code)),
         ("error", record.error or ""),
-        ("hint", record.hint or ""),
+        ("hint", pasteable(record.hint or "")),
         ("log", record.log_file or ""),
     ]
     call.output.table(("", ""), [fact for fact in facts if fact[1]])
@@ -262,7 +263,7 @@ def _print(call: Invocation, journal: Journal, record: RunRecord, failures: list
 def _document(record: RunRecord) -> dict[str, object]:
     error = None
     if record.error_code:
-        error = {"code": record.error_code, "message": record.error or "", "hint": record.hint or ""}
+        error = {"code": record.error_code, "message": record.error or "", "hint": pasteable(record.hint or "")}
     facts = {_IN_JSON.get(name, name): getattr(record, name) for name in _FACTS}
     return {**facts, "error": error}
 

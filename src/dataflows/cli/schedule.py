@@ -185,7 +185,7 @@ def _timer(
     if env_file is None:
         call.output.warn(
             "no env file was found, so the job will look for one when it starts",
-            "name it: dataflows --env-file PATH schedule ...",
+            "name it with --env-file",
         )
     before = ["--env-file", str(env_file)] if env_file else []
     before += ["--data-dir", str(settings.data_dir)] if settings.origins["data_dir"] in ("flag", "environment") else []

@@ -8,6 +8,7 @@ import typer
 
 from dataflows.cli.options import Invocation, Json, epilog, invocation
 from dataflows.errors import ExitCode, SettingUnusable, WrongUsage
+from dataflows.hints import with_extra
 
 if TYPE_CHECKING:
     import socket
@@ -107,7 +108,7 @@ def _require_extra() -> None:
         import uvicorn
     except ImportError as error:
         raise SettingUnusable(
-            f"serve needs packages that are not installed ({error.name})", hint='pip install "dataflows[serve]"'
+            f"serve needs packages that are not installed ({error.name})", hint=with_extra(COMMAND)
         ) from None
     del fastapi, uvicorn
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from dataflows.errors import DataflowsError
+from dataflows.hints import pasteable
 
 if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome
@@ -49,7 +50,7 @@ def error_entry(error: DataflowsError | None) -> dict[str, str] | None:
     """The ``error`` of a JSON document."""
     if error is None:
         return None
-    return {"code": error.code, "message": error.message, "hint": error.hint}
+    return {"code": error.code, "message": error.message, "hint": pasteable(error.hint)}
 
 
 def outcome_document(outcome: Outcome) -> dict[str, object]:

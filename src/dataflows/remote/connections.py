@@ -22,6 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from dataflows.errors import ServiceDown
+from dataflows.hints import RESUME
 
 LARGEST_HEAD = 64 * 1024
 """Bytes of an answer before its body: status line, headers, and all interim answers that come first."""
@@ -77,9 +78,7 @@ class RequestBounds:
     def wait(self, quiet_until: float = math.inf) -> float:
         """Seconds that the next step may wait. Raises TimeoutError when there are none left, and Stopped."""
         if self.broken_off is not None and self.broken_off():
-            raise Stopped(
-                f"the run is stopping, so {self.host} is not waited for", hint="go on with: dataflows runs resume"
-            )
+            raise Stopped(f"the run is stopping, so {self.host} is not waited for", hint=f"go on with: {RESUME}")
         left = min(self.until, quiet_until) - time.monotonic()
         if left <= 0:
             raise TimeoutError

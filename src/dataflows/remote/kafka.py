@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from dataflows.errors import ServiceDown, SettingUnusable
+from dataflows.hints import with_extra
 from dataflows.store.practice import outbox
 from dataflows.store.practice.outbox import Drained, Event, PublishVerdict
 
@@ -44,7 +45,7 @@ def require_kafka(settings: Settings) -> None:
     if settings.kafka_bootstrap_servers and find_spec("confluent_kafka") is None:
         raise SettingUnusable(
             "KAFKA_BOOTSTRAP_SERVERS is set, and the library for Kafka is not installed",
-            hint="install the extra: pip install dataflows[kafka], or remove the setting",
+            hint=f"{with_extra('kafka')}; or remove the setting",
         )
 
 

@@ -14,6 +14,7 @@ import tenacity
 
 from dataflows.errors import Interrupted, ServiceDown
 from dataflows.events import Retrying
+from dataflows.hints import RESUME
 from dataflows.remote.failures import Blocked
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class RetryPolicy:
         if self.stop is None:
             time.sleep(seconds)
         elif self.stop.wait(seconds):
-            raise Interrupted("interrupted while waiting to try again", hint="go on with: dataflows runs resume")
+            raise Interrupted("interrupted while waiting to try again", hint=f"go on with: {RESUME}")
 
     def _tell(self, service: str, state: tenacity.RetryCallState) -> None:
         if self.on_retry:

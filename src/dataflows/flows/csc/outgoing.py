@@ -69,7 +69,7 @@ class Outgoing:
             why = self.handler.receiver.last_failure if isinstance(self.handler, BatchSender) else ""
             raise ServiceDown(
                 f"the CSC API does not answer (the last {self.unanswered} batches in a row): {why}",
-                hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
+                hint="nothing is lost: run the same command again once it is back, see: dataflows test-endpoint",
             )
 
     def _note(self, sent: SentBatch) -> None:

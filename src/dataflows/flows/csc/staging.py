@@ -215,7 +215,7 @@ def _number(row_id: object) -> int:
     if not isinstance(row_id, int):
         raise SettingUnusable(
             "the id column of the staging table holds no whole numbers",
-            hint="dataflows test-schema says what is needed",
+            hint="compare it with what is needed: dataflows test-schema",
         )
     return row_id
 

@@ -28,6 +28,7 @@ from dataflows.flows.hospitals.records import (
     is_outage,
 )
 from dataflows.flows.hospitals.rows import Hospital, directory_address
+from dataflows.hints import RESUME
 from dataflows.remote.connections import Stopped
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import MAX_ANSWER, Reply, Session, make_session, send
@@ -69,7 +70,7 @@ class DirectoryApi:
                 self._session, "GET", f"{self._address}/", headers=_HEADERS, timeout=timeout, broken_off=stop.is_set
             )
         except Stopped:
-            raise Interrupted("stopped while the Directory woke up", hint="dataflows runs resume goes on") from None
+            raise Interrupted("stopped while the Directory woke up", hint=f"go on with: {RESUME}") from None
         except ServiceDown:
             if time.monotonic() < until:
                 raise

@@ -30,6 +30,7 @@ from dataflows.flows.hospitals.records import (
     is_outage,
 )
 from dataflows.flows.hospitals.workers import Answered, RequestFailure, RequestWorker
+from dataflows.hints import RESUME
 from dataflows.runs import pool
 from dataflows.runs.flow import Halt
 from dataflows.runs.pool import TryLater
@@ -286,7 +287,7 @@ class Dispatcher:
         if self._outage.is_out and self.halted is None:
             self.halted = ServiceDown(
                 f"{why} (the last {self._outage.count} requests in a row had no answer)",
-                hint="what was sent is known or found out later: dataflows runs resume",
+                hint=f"what was sent is known or found out later: {RESUME}",
             )
 
     # --- the end ----------------------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ from typing import NamedTuple
 from dataflows.errors import AlreadyRunning, DataflowsError, ExitCode, ServiceDown
 from dataflows.flows.hospitals.rows import BatchEntry, Hospital, HospitalRow
 from dataflows.flows.hospitals.rules import trimmed
+from dataflows.hints import RESUME
 from dataflows.remote.failures import Blocked
 
 SERVICE = "the Hospital Directory"
 INCONSISTENT = f"{SERVICE} keeps giving inconsistent answers"
-RESUME_LATER = "resume later: dataflows runs resume"
+RESUME_LATER = f"resume later: {RESUME}"
 
 
 MOST_KEPT = 10_000
@@ -213,7 +214,7 @@ def foreign(records: Sequence[DirectoryRecord], batch_id: str) -> ForeignRecord:
 def another_client(batch_id: str) -> AnotherClient:
     return AnotherClient(
         f"somebody else is creating records in batch {batch_id}: the same file, on another machine?",
-        hint="let the other one end, then: dataflows runs resume, which puts right what is there twice",
+        hint=f"let the other one end, then put right what is there twice: {RESUME}",
     )
 
 
@@ -234,7 +235,7 @@ def never_created(entries: Sequence[BatchEntry]) -> ServiceDown:
     more = f" and {len(entries) - ROWS_NAMED} more" if len(entries) > ROWS_NAMED else ""
     return ServiceDown(
         f"{SERVICE} answers {status} whenever row {named}{more} of the file is sent",
-        hint="ask who runs the Directory what it has against that row, or leave it out; then: dataflows runs resume",
+        hint=f"ask who runs the Directory what it has against that row, or leave it out; then: {RESUME}",
     )
 
 
