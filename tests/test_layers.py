@@ -17,7 +17,7 @@ MAY_KNOW = {
     "events": set[str](),
     "hints": set[str](),
     "printable": set[str](),
-    "settings": {"errors"},
+    "settings": {"errors", "hints"},
     "store": ANYBODY_MAY_KNOW,
     "remote": ANYBODY_MAY_KNOW | {"store"},
     "runs": ANYBODY_MAY_KNOW | {"store"},

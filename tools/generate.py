@@ -7,13 +7,12 @@ and the practice database.
 from __future__ import annotations
 
 import sys
-from itertools import groupby
 from pathlib import Path
 
 from reference import NOTE, commands_page, grid, messages_page
 
 from dataflows.errors import ExitCode
-from dataflows.settings import Family, Spec, families, table
+from dataflows.settings import Spec, needs, template
 
 ROOT = Path(__file__).resolve().parent.parent
 _SETTINGS_INTRO = """\
@@ -58,12 +57,7 @@ def env_example() -> str:
         "# hold a setting show its default.",
         "# This file was written by tools/generate.py from the code.",
     ]
-    for flow, specs in _by_flow():
-        lines += ["", f"# ---- {flow} ----"]
-        for spec in specs:
-            lines += ["", f"# {_sentence(spec)}", _assignment(spec)]
-        for family in _families_of(flow):
-            lines += ["", f"# {family.meaning} [{family.rule}]", f"#{family.example}"]
+    lines += template.lines({})
     return "\n".join(lines) + "\n"
 
 
@@ -74,10 +68,10 @@ def settings_page() -> str:
         "",
         _SETTINGS_INTRO,
     ]
-    for flow, specs in _by_flow():
-        rows = [(f"`{s.name}`", _default(s), s.rule, s.meaning) for s in specs]
-        rows += [(f"`{f.prefix}<NAME>`", "", f.rule, f.meaning) for f in _families_of(flow)]
-        lines += ["", f"## {flow}", "", *grid(("name", "default", "value", "meaning"), rows)]
+    for flow, specs in template.by_flow():
+        rows = [(f"`{s.name}`", needs.wanted_by(s.name), _default(s), s.rule, s.meaning) for s in specs]
+        rows += [(f"`{f.prefix}<NAME>`", "", "", f.rule, f.meaning) for f in template.families_of(flow)]
+        lines += ["", f"## {flow}", "", *grid(("name", "required", "default", "value", "meaning"), rows)]
     lines += ["", "## Options as variables", "", _OPTIONS]
     return "\n".join(lines) + "\n"
 
@@ -99,31 +93,8 @@ def exit_codes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _by_flow() -> list[tuple[str, list[Spec]]]:
-    return [(flow, list(specs)) for flow, specs in groupby(table(), key=lambda spec: spec.flow)]
-
-
-def _families_of(flow: str) -> list[Family]:
-    return [family for _, family in families() if family.flow == flow]
-
-
-def _sentence(spec: Spec) -> str:
-    rule = "" if spec.kind in ("secret", "path") or spec.rule == "text" else f" [{spec.rule}]"
-    return f"{spec.meaning}{rule}"
-
-
-def _assignment(spec: Spec) -> str:
-    return f"{spec.name}=" if spec.default is None else f"#{spec.name}={_shown(spec.default)}"
-
-
 def _default(spec: Spec) -> str:
-    return "" if spec.default is None else f"`{_shown(spec.default)}`"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return "" if spec.default is None else f"`{template.shown(spec.default)}`"
 
 
 def practice_page() -> str:

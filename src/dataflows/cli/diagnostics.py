@@ -123,10 +123,10 @@ def _run(call: Invocation, checks: Iterable[Check]) -> int:
     for check in checks:
         done.append(check)
         if not call.output.as_json:
-            _show(call, check)
+            show_check(call, check)
     code = gravest(check.exit_code for check in done if check.passed is False)
     if call.output.as_json:
-        call.output.document(_document(done, code))
+        call.output.document(checks_document(done, code))
     counts = [sum(check.passed is mark for check in done) for mark in (True, False, None)]
     return call.output.ended("{} passed, {} failed, {} skipped".format(*counts), code)
 
@@ -137,13 +137,15 @@ def gravest(codes: Iterable[ExitCode]) -> ExitCode:
     return next((code for code in _GRAVITY if code in found), max(found, default=ExitCode.OK))
 
 
-def _show(call: Invocation, check: Check) -> None:
+def show_check(call: Invocation, check: Check) -> None:
+    """Print a check as it ends."""
     call.output.say(f"{_MARKS[check.passed]}  {check.name}  {check.text}")
     if check.hint:
         call.output.say(f"      hint: {pasteable(check.hint)}")
 
 
-def _document(checks: list[Check], code: ExitCode) -> dict[str, object]:
+def checks_document(checks: list[Check], code: ExitCode) -> dict[str, object]:
+    """The JSON document of checks."""
     items = [{"name": c.name, "passed": c.passed, "text": c.text, "hint": pasteable(c.hint)} for c in checks]
     worst = next((c for c in checks if c.passed is False and c.exit_code is code), None)
     error = worst and {"code": "check_failed", "message": f"{worst.name}: {worst.text}", "hint": pasteable(worst.hint)}

@@ -15,15 +15,18 @@ import typer
 
 from dataflows import __version__, hints
 from dataflows.cli import (
+    config,
     cqc_fetch,
     csc_submit,
     demo,
     diagnostics,
     hospitals_bulk,
+    init,
     patient_import,
     runs,
     sandbox,
     schedule,
+    secrets,
     serve,
     therapist_import,
 )
@@ -36,12 +39,13 @@ from dataflows.store.umask import closed_to_others
 PROGRAM = "dataflows"
 _COMMANDS = (
     *(cqc_fetch, hospitals_bulk, patient_import, therapist_import, csc_submit),
-    *(diagnostics, runs, serve, schedule, sandbox, demo),
+    *(init, config, secrets, diagnostics, runs, serve, schedule, sandbox, demo),
 )
 
 _ORDER = (
     *("cqc-fetch", "hospitals-bulk", "patient-import", "therapist-import", "csc-submit"),
-    *("test-db", "test-endpoint", "test-schema", "runs", "serve", "schedule", "sandbox", "demo"),
+    *("test-db", "test-endpoint", "test-schema", "runs", "serve", "schedule"),
+    *("init", "config", "secrets", "sandbox", "demo"),
 )
 
 
@@ -200,8 +204,9 @@ def _defaults(context: typer.Context, call: Invocation) -> dict[str, Any]:
 
     known = list(variables(context.command))
     call.variables = frozenset(variable.name for variable in known)
-    # the demo has settings of its own: whatever is wrong with the operator's file is no matter of it
-    path = None if context.invoked_subcommand == demo.COMMAND else envfile.find(call.env_file)
+    # the demo has settings of its own: whatever is wrong with the operator's file is no matter of it; init writes one
+    fileless = context.invoked_subcommand in (demo.COMMAND, init.COMMAND)
+    path = None if fileless else envfile.find(call.env_file)
     return defaults(known, envfile.read(path) if path else {})
 
 

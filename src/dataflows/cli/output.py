@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dataflows.cli.wording import write_line
-from dataflows.errors import DataflowsError, ExitCode, printable
+from dataflows.errors import DataflowsError, ExitCode, Interrupted, printable
 from dataflows.hints import pasteable
 
 if TYPE_CHECKING:
@@ -72,6 +72,28 @@ class Output:
         """Say something on stderr that is no result."""
         if not self.quiet:
             self._err(pasteable(text))
+
+    # -- questions
+
+    def ask(self, question: str) -> str:
+        """The line that answers a question, without blanks around it. Raises Interrupted at the end of the input."""
+        self.close()
+        sys.stderr.write(question)
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+        if not answer:
+            raise Interrupted("there is nobody who answers", hint="give what is asked for with --yes and --set")
+        return answer.strip()
+
+    def ask_secret(self, question: str) -> str:
+        """The same, and what is typed is not shown."""
+        from getpass import getpass
+
+        self.close()
+        try:
+            return getpass(question, stream=sys.stderr).strip()
+        except EOFError:
+            raise Interrupted("there is nobody who answers", hint="write the secret to stdin") from None
 
     # -- results
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COMMAND = "schedule"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS, ExitCode.ACCESS_REFUSED)
-_NO_JOBS = {COMMAND, "demo", "runs", "sandbox", "serve"}
+_NO_JOBS = {COMMAND, "config", "demo", "init", "runs", "sandbox", "secrets", "serve"}
 _NAME = re.compile(r"[\w][\w .()-]{0,79}")
 _ACCOUNT = re.compile(r"[^\x00-\x1f\x7f\"/:;|=,+*?<>]{1,256}")  # what Windows and POSIX allow in an account's name
 

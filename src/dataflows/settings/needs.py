@@ -1,0 +1,59 @@
+"""What each command cannot do without: the settings that have no default that would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dataflows.errors import SettingUnusable
+from dataflows.settings.table import CSC, THERAPISTS, Settings
+
+_DATABASE = "DB_CONNECTION_STRING"
+_TO_LOOK = (_DATABASE, "API_ENDPOINT", "LA_CODE")
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    CSC: (*_TO_LOOK, "TOKEN_ENDPOINT", "CLIENT_ID", "CLIENT_SECRET", "SCOPE", "SUPPLIER_KEY"),
+    THERAPISTS: ("THERAPIST_IMPORT_DIR",),
+}
+"""By command; the others have a default for everything."""
+UNLESS: Mapping[str, str] = {
+    _DATABASE: "staging.db is in DATA_DIR",
+    "LA_CODE": "API_ENDPOINT ends in /children",
+    "THERAPIST_IMPORT_DIR": "files or folders are named with the command",
+}
+"""When a command can do without."""
+
+
+def lacking(settings: Settings, command: str, *, dry_run: bool = False) -> list[str]:
+    """The settings that the command needs and that have no value, all at once; ``dry_run``: to send nothing."""
+    needed = _TO_LOOK if dry_run and command == CSC else NEEDS.get(command, ())
+    return [name for name in needed if getattr(settings, name.lower()) is None and not _spared(settings, name)]
+
+
+def require(settings: Settings, command: str, *, dry_run: bool = False) -> None:
+    """Make sure that a command has what it needs.
+
+    Raises:
+        SettingUnusable: something is missing; the message names all of it. A database alone is left to whoever opens
+            it, who says how to try things out without.
+    """
+    missing = lacking(settings, command, dry_run=dry_run)
+    if missing == [_DATABASE]:
+        return
+    if missing:
+        place = f"add to {settings.env_file}" if settings.env_file else "put into a .env file or into the environment"
+        raise SettingUnusable(
+            f"{', '.join(missing[:-1])}{' and ' * (len(missing) > 1)}{missing[-1]} "
+            f"{'are' if len(missing) > 1 else 'is'} not set",
+            hint=f"{place}; to see what is in force: dataflows config",
+        )
+
+
+def _spared(settings: Settings, name: str) -> bool:
+    if name == _DATABASE:
+        return (settings.data_dir / "staging.db").exists()
+    return name == "LA_CODE" and (settings.api_endpoint or "").rstrip("/").endswith("/children")
+
+
+def wanted_by(name: str) -> str:
+    """The command that needs a setting, and when it can do without; empty for one that nobody needs."""
+    command = next((one for one, names in NEEDS.items() if name in names), "")
+    return f"yes, unless {UNLESS[name]}" if command and name in UNLESS else "yes" if command else ""
