@@ -28,7 +28,24 @@ folder elsewhere. A relative `--data-dir` is taken from the working folder.
 Write values without quotes, or in single quotes: in double quotes a backslash has a special meaning. A remark may
 follow a value after a blank and `#`, except after `DB_CONNECTION_STRING` and `IMPORT_DATABASE_URL`, whose lines are
 taken whole. Empty values count as not set. An unknown key is a warning, a key that looks like a slip of the pen is an
-error."""
+error.
+
+`dataflows init` asks for what is needed and writes the env file, `dataflows config` shows all settings in force with
+their sources and what each command lacks."""
+_SECRETS = """\
+A setting that is a secret may say where it is kept. The reference itself is no secret: a scheduled task may carry it.
+
+- `CLIENT_SECRET=keyring://dataflows/csc`: in the keyring of the account that runs the job, which is Credential Manager
+  on Windows (1,280 characters at most), elsewhere what the system has (needs the extra `keyring`).
+- `CLIENT_SECRET=file:///run/secrets/csc`: in a file that holds nothing else, on one line of UTF-8, 16 KiB at most.
+  `file:///C:/dataflows/csc.txt` on Windows; `%25` stands for `%`.
+
+`dataflows secrets set CLIENT_SECRET` asks for it without showing it (or reads stdin) and stores it where the setting
+says; do it as the account that runs the job, as each account has a keyring of its own. Where that account of Windows
+does not log on: `runas /user:LA\\svc-csc cmd`. Give the task its password: without one Windows keeps the credentials of
+the account closed. As a managed account (gMSA) or SYSTEM nobody can log on: use a file there. Two authorities on one
+machine take two names, such as `--to keyring://dataflows/la-998`. `dataflows config` fetches every secret that is kept
+elsewhere and says which one is not there; other commands fetch what they send."""
 _OPTIONS = """\
 Every option of a command has a variable as well, for the environment or the env file, named by rule:
 `DATAFLOWS_<COMMAND>_<OPTION>`, such as `DATAFLOWS_CSC_SUBMIT_WORKERS`. It counts as the option itself, so it beats a
@@ -72,6 +89,7 @@ def settings_page() -> str:
         rows = [(f"`{s.name}`", needs.wanted_by(s.name), _default(s), s.rule, s.meaning) for s in specs]
         rows += [(f"`{f.prefix}<NAME>`", "", "", f.rule, f.meaning) for f in template.families_of(flow)]
         lines += ["", f"## {flow}", "", *grid(("name", "required", "default", "value", "meaning"), rows)]
+    lines += ["", "## Secrets from where they are kept", "", _SECRETS]
     lines += ["", "## Options as variables", "", _OPTIONS]
     return "\n".join(lines) + "\n"
 

@@ -24,7 +24,7 @@ def said(text: str, beginning: str) -> list[str]:
 @pytest.mark.usefixtures("forked")
 def test_from_nothing_to_a_dry_run(here: Installed, addresses: dict[str, str]) -> None:
     here.env_file.unlink()
-    first = here.run("init", "--yes", "--flow", "csc-submit", DATA_DIR="data", **addresses)
+    first = here.run("init", "--yes", "--flow", "csc-submit", program=None, **{**addresses, "DATA_DIR": "data"})
     assert first.code == 10
     assert "csc-submit still needs DB_CONNECTION_STRING" in first.err
     assert here.run(*said(first.err, "hint: to try things out")).code == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dataflows.errors import SettingUnusable
 from dataflows.settings.table import CSC, THERAPISTS, Settings
 
 _DATABASE = "DB_CONNECTION_STRING"
@@ -36,15 +35,8 @@ def require(settings: Settings, command: str, *, dry_run: bool = False) -> None:
             it, who says how to try things out without.
     """
     missing = lacking(settings, command, dry_run=dry_run)
-    if missing == [_DATABASE]:
-        return
-    if missing:
-        place = f"add to {settings.env_file}" if settings.env_file else "put into a .env file or into the environment"
-        raise SettingUnusable(
-            f"{', '.join(missing[:-1])}{' and ' * (len(missing) > 1)}{missing[-1]} "
-            f"{'are' if len(missing) > 1 else 'is'} not set",
-            hint=f"{place}; to see what is in force: dataflows config",
-        )
+    if missing != [_DATABASE]:
+        settings.require(*missing)
 
 
 def _spared(settings: Settings, name: str) -> bool:

@@ -354,7 +354,7 @@ class Settings:
             place = f"add to {self.env_file}" if self.env_file else "put into a .env file or into the environment"
             raise SettingUnusable(
                 f"{_join(missing)} {'is' if len(missing) == 1 else 'are'} not set",
-                hint=f"{place}; .env.example lists every setting",
+                hint=f"{place}; to see what is in force: dataflows config",
             )
 
 
