@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
 import shlex
@@ -25,6 +26,7 @@ from dataflows.events import Event, Step
 from dataflows.flows.cqc import job
 from dataflows.runs.runner import Run
 from dataflows.settings import table
+from tests.keyrings import in_memory
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 PROGRAM: Any = typer.main.get_command(app)
@@ -188,6 +190,23 @@ def test_a_run_is_gone_on_with_by_its_hint(
     monkeypatch.setattr(job, "fetch", lambda _settings, _options: lambda _run: iter([Step("fetched")]))
     monkeypatch.setattr("dataflows.cli.cqc_fetch._show", lambda _call, _report: None)
     assert main(words) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="shlex reads as POSIX shells do")
+def test_what_lacks_leads_to_config_and_from_there_to_the_secret(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    with (folder / "my.env").open("a", encoding="utf-8") as file:
+        file.write("CLIENT_SECRET=keyring://dataflows/csc\n")
+    with in_memory() as ring:
+        assert main([*GIVEN, "csc-submit"]) == 10
+        config = pasted(hint(capsys.readouterr().err), monkeypatch, folder)
+        assert main(config) == 10  # the secret is not there
+        words = pasted(hint(capsys.readouterr().err), monkeypatch, folder)
+        monkeypatch.setattr(sys, "stdin", io.StringIO("hush"))
+        assert main(words) == 0
+        assert ring.kept == {("dataflows", "csc"): "hush"}
+        assert main(config) == 0
 
 
 def test_what_cannot_be_resumed_is_not_said_to_be(

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from dataflows.cli.main import main
 from dataflows.errors import SettingUnusable
 from dataflows.settings import envfile, table
+from dataflows.settings.needs import ASKED, GROUPS, NEEDS
+from dataflows.settings.table import CQC, CSC, HOSPITALS, PATIENTS, SERVE, THERAPISTS
 from dataflows.settings.template import assignment, lines
 from tests.keyrings import MemoryKeyring, in_memory
 
@@ -157,6 +159,17 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     with Terminal(words, tmp_path, environment) as again:
         again.answer("is there already. Write it anew? [y/N] ", "n")
         assert again.ended() == 2
+
+
+def test_whatever_can_be_set_up_has_its_settings_checks_and_next_command(tmp_path: Path, capsys: Capture) -> None:
+    jobs = {CSC, CQC, HOSPITALS, PATIENTS, THERAPISTS, SERVE}
+    assert set(GROUPS) == set(ASKED) == jobs
+    known = {spec.name for spec in table()}
+    assert {name for names in ASKED.values() for name in names} <= known
+    assert all(set(names) <= set(ASKED[command]) for command, names in NEEDS.items())
+    for job in jobs:
+        assert run("--flow", job, "--force") == 0
+        assert f" {job} " in f"{capsys.readouterr().err.splitlines()[-2]} "
 
 
 SECRETS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).map(str.strip).filter(bool)

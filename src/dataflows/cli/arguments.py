@@ -8,7 +8,6 @@ from typing import Any
 
 from dataflows.errors import WrongUsage
 from dataflows.hints import quoted
-from dataflows.settings.table import table
 
 
 def options_first(program: Any, words: Sequence[str]) -> list[str]:
@@ -57,5 +56,9 @@ def repeated(context: Any, names: Sequence[str], chosen: Sequence[str]) -> Itera
         value = context.params[name]
         if context.get_parameter_source(name).name == "COMMANDLINE" and str(value).strip():
             yield f"--{name.replace('_', '-')} {quoted(str(Path(value).absolute()))}"
+    if not chosen:
+        return
+    from dataflows.settings import table
+
     public = {spec.name for spec in table() if not spec.secret}
     yield from (f"--set {quoted(setting)}" for setting in chosen if setting.partition("=")[0].upper() in public)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,6 @@ import typer
 from dataflows import hints
 from dataflows.cli.options import Invocation, Json, epilog, invocation
 from dataflows.errors import ExitCode, SettingUnusable, WrongUsage
-from dataflows.settings.table import COMMON, CQC, CSC, HOSPITALS, HTTP, MAIL, PATIENTS, PRACTICE, SERVE, THERAPISTS
 
 if TYPE_CHECKING:
     from dataflows.checks import Check
@@ -24,39 +22,14 @@ _CODES = (
     *(ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS, ExitCode.ACCESS_REFUSED, ExitCode.SERVICE_DOWN),
     *(ExitCode.BAD_INPUT, ExitCode.INTERRUPTED),
 )
-_GROUPS: Mapping[str, tuple[str, ...]] = {
-    CSC: (CSC,),
-    HOSPITALS: (HOSPITALS,),
-    CQC: (CQC,),
-    PATIENTS: (PRACTICE, PATIENTS),
-    THERAPISTS: (PRACTICE, THERAPISTS),
-    SERVE: (SERVE,),
-}
-"""What can be set up, and which settings belong to it."""
-_ASKED: Mapping[str, tuple[str, ...]] = {
-    CSC: (
-        *("DB_CONNECTION_STRING", "TABLE_NAME", "LA_CODE", "API_ENDPOINT", "TOKEN_ENDPOINT"),
-        *("CLIENT_ID", "CLIENT_SECRET", "SCOPE", "SUPPLIER_KEY"),
-    ),
-    HOSPITALS: ("EXTERNAL_API_BASE_URL",),
-    CQC: (),
-    PATIENTS: ("IMPORT_DATABASE_URL", "GCS_BUCKET", "GOOGLE_APPLICATION_CREDENTIALS", "NOTIFY_EMAIL", "SMTP_HOST"),
-    THERAPISTS: ("IMPORT_DATABASE_URL", "THERAPIST_IMPORT_DIR", "NOTIFY_EMAIL", "SMTP_HOST"),
-    SERVE: ("RUN_TOKEN",),
-}
 _NEXT = {
-    CSC: "dataflows csc-submit --dry-run",
-    HOSPITALS: "dataflows hospitals-bulk FILE --dry-run",
-    CQC: "dataflows cqc-fetch --dry-run",
-    PATIENTS: "dataflows patient-import --dry-run",
-    THERAPISTS: "dataflows therapist-import --dry-run",
-    SERVE: "dataflows serve",
+    "csc-submit": "dataflows csc-submit --dry-run",
+    "hospitals-bulk": "dataflows hospitals-bulk FILE --dry-run",
+    "cqc-fetch": "dataflows cqc-fetch --dry-run",
+    "patient-import": "dataflows patient-import --dry-run",
+    "therapist-import": "dataflows therapist-import --dry-run",
+    "serve": "dataflows serve",
 }
-_HEAD = (
-    "# Settings of dataflows, written by: dataflows init",
-    "# A flag beats the environment, which beats this file, which beats the default.",
-    "# Lines that begin with # are remarks; those that hold a setting show its default.",
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -100,8 +73,8 @@ def init(
         raise WrongUsage("nobody is there to be asked", hint="add --yes, and settings with --set NAME=VALUE")
     former = _former(call, path, yes=yes, force=force)
     chosen = list(dict.fromkeys(flows or ([] if yes else _which(call))))
-    if not chosen or not set(chosen) <= set(_GROUPS):
-        raise WrongUsage("init needs to know what is to be set up", hint=f"--flow with one of {', '.join(_GROUPS)}")
+    if not chosen or not set(chosen) <= set(_NEXT):
+        raise WrongUsage("init needs to know what is to be set up", hint=f"--flow with one of {', '.join(_NEXT)}")
     said = _said(chosen) | ({"DATA_DIR": str(call.data_dir.absolute())} if call.data_dir else {})
     answers = {**former, **(said if yes else _answers(call, chosen, former | said))}
     _refuse_unusable(answers)
@@ -139,18 +112,15 @@ def _said(flows: Sequence[str]) -> dict[str, str]:
     import os
 
     from dataflows.settings import template
+    from dataflows.settings.needs import groups_of
 
-    groups = template.by_flow(_groups(flows))
+    groups = template.by_flow(groups_of(flows))
     names = {spec.name for _, specs in groups for spec in specs}
     families = [family for flow, _ in groups for family in template.families_of(flow)]
     spoken = {name.upper(): value.strip() for name, value in os.environ.items() if value.strip()}
     return {
         name: value for name, value in spoken.items() if name in names or any(family.entry(name) for family in families)
     }
-
-
-def _groups(flows: Sequence[str]) -> list[str]:
-    return [*(group for flow in flows for group in _GROUPS[flow]), COMMON, HTTP, MAIL]
 
 
 def _refuse_unusable(answers: Mapping[str, str]) -> None:
@@ -168,7 +138,7 @@ def _refuse_unusable(answers: Mapping[str, str]) -> None:
 
 def _which(call: Invocation) -> list[str]:
     """Ask which flows."""
-    names = list(_GROUPS)
+    names = list(_NEXT)
     for number, name in enumerate(names, 1):
         call.output.note(f"  {number}  {name}")
     while True:
@@ -182,10 +152,11 @@ def _which(call: Invocation) -> list[str]:
 def _answers(call: Invocation, flows: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
     """Ask for what the flows need; an empty answer takes what is proposed, a dash leaves the setting out."""
     from dataflows.settings import table
+    from dataflows.settings.needs import ASKED
 
     specs = {spec.name: spec for spec in table()}
     call.output.note("Enter takes what stands in brackets; - leaves a setting empty.")
-    names = dict.fromkeys([*(name for flow in flows for name in _ASKED[flow]), "DATA_DIR"])
+    names = dict.fromkeys([*(name for flow in flows for name in ASKED[flow]), "DATA_DIR"])
     answers = {name: _answer(call, specs[name], known.get(name, "")) for name in names}
     more = ("SMTP_USER", "SMTP_PASSWORD") if answers.get("SMTP_HOST") else ()
     return answers | {name: _answer(call, specs[name], known.get(name, "")) for name in more}
@@ -241,27 +212,15 @@ def _into_keyring(answers: dict[str, str]) -> dict[str, str]:
 
 
 def _write(path: Path, flows: Sequence[str], answers: Mapping[str, str]) -> None:
+    from dataflows.settings import needs, template
     from dataflows.store.files import private_folder, unusable, write_whole
 
-    text = _text(flows, {name: value for name, value in answers.items() if value})
+    text = template.env_file(needs.groups_of(flows), {name: value for name, value in answers.items() if value})
     try:
         private_folder(path.parent)
         write_whole(path, text.encode())
     except OSError as error:
         raise unusable(path, error, "the env file", "name another one with --env-file") from None
-
-
-def _text(flows: Sequence[str], values: Mapping[str, str]) -> str:
-    """The env file: settings of the flows, those of others that have a value, and what else a former file held."""
-    from dataflows.settings import envfile, template
-
-    groups = [*_groups(flows), *(flow for flow, specs in template.by_flow() if any(s.name in values for s in specs))]
-    lines = [*_HEAD, *template.lines(values, groups)]
-    kept = values.keys() - envfile.parsed(StringIO("\n".join(lines)), "the new file").keys()
-    if kept:
-        lines += ["", "# ---- kept from the former file ----", ""]
-        lines += [template.assignment(name, value) for name, value in values.items() if name in kept]
-    return "\n".join(lines) + "\n"
 
 
 # --- the end --------------------------------------------------------------------------------------------------------
@@ -310,12 +269,16 @@ def _checks(settings: Settings, flows: Sequence[str]) -> Iterator[Check]:
 
     practice = (("practice", DATABASES["practice"].check), ("mail", SERVICES["mail"].check))
     found: dict[str, tuple[tuple[str, Callable[[Settings], Iterator[Check]]], ...]] = {
-        CSC: (("staging", DATABASES["staging"].check), ("schema", check_schema), ("csc", SERVICES["csc"].check)),
-        HOSPITALS: (("hospitals", SERVICES["hospitals"].check),),
-        CQC: (("cqc", SERVICES["cqc"].check),),
-        PATIENTS: (("bucket", SERVICES["bucket"].check), *practice),
-        THERAPISTS: practice,
-        SERVE: (),
+        "csc-submit": (
+            ("staging", DATABASES["staging"].check),
+            ("schema", check_schema),
+            ("csc", SERVICES["csc"].check),
+        ),
+        "hospitals-bulk": (("hospitals", SERVICES["hospitals"].check),),
+        "cqc-fetch": (("cqc", SERVICES["cqc"].check),),
+        "patient-import": (("bucket", SERVICES["bucket"].check), *practice),
+        "therapist-import": practice,
+        "serve": (),
     }
     wanted = dict(one for flow in flows for one in found[flow])
     if settings.smtp_host is None:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from dataflows.settings.table import CSC, THERAPISTS, Settings
+from dataflows.settings.table import (
+    COMMON,
+    CQC,
+    CSC,
+    HOSPITALS,
+    HTTP,
+    MAIL,
+    PATIENTS,
+    PRACTICE,
+    SERVE,
+    THERAPISTS,
+    Settings,
+)
 
 _DATABASE = "DB_CONNECTION_STRING"
 _TO_LOOK = (_DATABASE, "API_ENDPOINT", "LA_CODE")
@@ -19,6 +31,28 @@ UNLESS: Mapping[str, str] = {
     "THERAPIST_IMPORT_DIR": "files or folders are named with the command",
 }
 """When a command can do without."""
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    CSC: (CSC,),
+    HOSPITALS: (HOSPITALS,),
+    CQC: (CQC,),
+    PATIENTS: (PRACTICE, PATIENTS),
+    THERAPISTS: (PRACTICE, THERAPISTS),
+    SERVE: (SERVE,),
+}
+"""What can be set up, and which groups of settings belong to it."""
+ASKED: Mapping[str, tuple[str, ...]] = {
+    CSC: (
+        *("DB_CONNECTION_STRING", "TABLE_NAME", "LA_CODE", "API_ENDPOINT", "TOKEN_ENDPOINT"),
+        *("CLIENT_ID", "CLIENT_SECRET", "SCOPE", "SUPPLIER_KEY"),
+    ),
+    HOSPITALS: ("EXTERNAL_API_BASE_URL",),
+    CQC: (),
+    PATIENTS: ("IMPORT_DATABASE_URL", "GCS_BUCKET", "GOOGLE_APPLICATION_CREDENTIALS", "NOTIFY_EMAIL", "SMTP_HOST"),
+    THERAPISTS: ("IMPORT_DATABASE_URL", "THERAPIST_IMPORT_DIR", "NOTIFY_EMAIL", "SMTP_HOST"),
+    SERVE: ("RUN_TOKEN",),
+}
+"""What is asked for when it is set up; the rest has a default that will do at first."""
 
 
 def lacking(settings: Settings, command: str, *, dry_run: bool = False) -> list[str]:
@@ -43,6 +77,11 @@ def _spared(settings: Settings, name: str) -> bool:
     if name == _DATABASE:
         return (settings.data_dir / "staging.db").exists()
     return name == "LA_CODE" and (settings.api_endpoint or "").rstrip("/").endswith("/children")
+
+
+def groups_of(flows: Sequence[str]) -> list[str]:
+    """The groups of settings that matter to these flows."""
+    return [*(group for flow in flows for group in GROUPS[flow]), COMMON, HTTP, MAIL]
 
 
 def wanted_by(name: str) -> str:

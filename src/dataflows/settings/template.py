@@ -7,7 +7,34 @@ from io import StringIO
 from itertools import groupby
 
 from dataflows.errors import SettingUnusable
+from dataflows.settings import envfile
 from dataflows.settings.table import Family, Spec, families, table
+
+_HEAD = (
+    "# Settings of dataflows, written by: dataflows init",
+    "# A flag beats the environment, which beats this file, which beats the default.",
+    "# Lines that begin with # are remarks; those that hold a setting show its default.",
+)
+
+
+def env_file(groups: Iterable[str], values: Mapping[str, str]) -> str:
+    """The text of an env file.
+
+    Args:
+        groups: whose settings stand in it, whether they have a value or not.
+        values: what is set, by name. Settings of other groups are added with their group, and what is no setting, such
+            as the variable of an option, at the end.
+
+    Raises:
+        SettingUnusable: a value cannot stand on one line.
+    """
+    more = (flow for flow, specs in by_flow() if any(spec.name in values for spec in specs))
+    written = [*_HEAD, *lines(values, [*groups, *more])]
+    rest = values.keys() - envfile.parsed(StringIO("\n".join(written)), "the new file").keys()
+    if rest:
+        written += ["", "# ---- kept from the former file ----", ""]
+        written += [assignment(name, value) for name, value in values.items() if name in rest]
+    return "\n".join(written) + "\n"
 
 
 def by_flow(flows: Iterable[str] | None = None) -> list[tuple[str, list[Spec]]]:
@@ -69,8 +96,6 @@ def assignment(name: str, value: str) -> str:
 
 
 def _read_back(name: str, line: str) -> str | None:
-    from dataflows.settings import envfile
-
     try:
         return envfile.parsed(StringIO(f"{line}\n"), "the file").get(name)
     except SettingUnusable:
