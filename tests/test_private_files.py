@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import re
@@ -211,6 +212,16 @@ def test_a_bug_and_a_log_of_everything(house: House, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("dataflows.runs.runner.Journal.open", broken)
     assert house.run("--log-level", "debug", "cqc-fetch") == 1
     assert any(name.endswith("-cqc-fetch.log") for name in house.named)
+
+
+def test_setting_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file, secret = house.made / "conf" / "new" / ".env", house.made / "csc"
+    given = ("--env-file", str(env_file), "--set", f"CLIENT_SECRET={secret.as_uri()}")
+    assert house.run(*given, "init", "--yes", "--no-check", "--flow", "csc-submit") == 0
+    monkeypatch.setattr(sys, "stdin", io.StringIO("of-this-test\n"))
+    assert house.run("--env-file", str(env_file), "secrets", "set", "CLIENT_SECRET", "--to", secret.as_uri()) == 0
+    assert house.run("--env-file", str(env_file), "config") == 0
+    assert {".env", "csc"} <= house.named
 
 
 def test_the_demo(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

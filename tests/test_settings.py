@@ -81,7 +81,7 @@ def test_its_connection_string_is_taken_with_one_warning(written: str, tmp_path:
     assert settings.db_connection_string.reveal() == ODBC
     assert settings.origin("DB_CONNECTION_STRING") == "env file"
     assert settings.warnings == (
-        f"SQL_CONN_STR (from {path}) is taken for DB_CONNECTION_STRING;"
+        f"SQL_CONN_STR (from {path}) is used as DB_CONNECTION_STRING;"
         " write instead: DB_CONNECTION_STRING= with the same value",
     )
 

@@ -7,14 +7,13 @@ the practice database, and the messages on that of troubleshooting.
 from __future__ import annotations
 
 import sys
-from itertools import groupby
 from pathlib import Path
 
 from reasons import troubleshooting_page
 from reference import NOTE, commands_page, grid
 
 from dataflows.errors import ExitCode
-from dataflows.settings import Family, Spec, families, table
+from dataflows.settings import Spec, needs, template
 
 ROOT = Path(__file__).resolve().parent.parent
 _SETTINGS_INTRO = """\
@@ -30,7 +29,24 @@ folder elsewhere. A relative `--data-dir` is taken from the working folder.
 Write values without quotes, or in single quotes: in double quotes a backslash has a special meaning. A comment
 may follow a value after a blank and `#`, except after `DB_CONNECTION_STRING` and `IMPORT_DATABASE_URL`, whose lines are
 used as they are. Empty values count as not set. An unknown key causes a warning, a key that looks misspelt is an
-error."""
+error.
+
+`dataflows init` asks for what is needed and writes the env file; `dataflows config` shows all settings in force with
+their sources, and what each command still needs."""
+_SECRETS = """\
+A setting that is a secret may say where it is kept. The reference itself is no secret: a scheduled task may carry it.
+
+- `CLIENT_SECRET=keyring://dataflows/csc`: in the keyring of the account that runs the job, which is Credential Manager
+  on Windows (1,280 characters at most), elsewhere what the system has (needs the extra `keyring`).
+- `CLIENT_SECRET=file:///run/secrets/csc`: in a file that holds nothing else, on one line of UTF-8, 16 KiB at most.
+  `file:///C:/dataflows/csc.txt` on Windows; `%25` stands for `%`.
+
+`dataflows secrets set CLIENT_SECRET` asks for it without showing it (or reads stdin) and stores it where the setting
+says; do it as the account that runs the job, as each account has a keyring of its own. Where that account of Windows
+does not log on: `runas /user:LA\\svc-csc cmd`. Give the task its password: without one Windows keeps the credentials of
+the account closed. As a managed account (gMSA) or SYSTEM nobody can log on: use a file there. Two authorities on one
+machine take two names, such as `--to keyring://dataflows/la-998`. `dataflows config` fetches every secret that is kept
+elsewhere and says which one is not there; other commands fetch what they send."""
 _OPTIONS = """\
 Every option of a command also has a variable, for the environment or the env file, whose name follows a rule:
 `DATAFLOWS_<COMMAND>_<OPTION>`, such as `DATAFLOWS_CSC_SUBMIT_WORKERS`. It works like the option itself, so it
@@ -60,12 +76,7 @@ def env_example() -> str:
         "# hold a setting show its default.",
         "# This file was written by tools/generate.py from the code.",
     ]
-    for flow, specs in _by_flow():
-        lines += ["", f"# ---- {flow} ----"]
-        for spec in specs:
-            lines += ["", f"# {_sentence(spec)}", _assignment(spec)]
-        for family in _families_of(flow):
-            lines += ["", f"# {family.meaning} [{family.rule}]", f"#{family.example}"]
+    lines += template.lines({})
     return "\n".join(lines) + "\n"
 
 
@@ -76,10 +87,11 @@ def settings_page() -> str:
         "",
         _SETTINGS_INTRO,
     ]
-    for flow, specs in _by_flow():
-        rows = [(f"`{s.name}`", _default(s), s.rule, s.meaning) for s in specs]
-        rows += [(f"`{f.prefix}<NAME>`", "", f.rule, f.meaning) for f in _families_of(flow)]
-        lines += ["", f"## {flow}", "", *grid(("name", "default", "value", "meaning"), rows)]
+    for flow, specs in template.by_flow():
+        rows = [(f"`{s.name}`", needs.wanted_by(s.name), _default(s), s.rule, s.meaning) for s in specs]
+        rows += [(f"`{f.prefix}<NAME>`", "", "", f.rule, f.meaning) for f in template.families_of(flow)]
+        lines += ["", f"## {flow}", "", *grid(("name", "required", "default", "value", "meaning"), rows)]
+    lines += ["", "## Secrets from where they are kept", "", _SECRETS]
     lines += ["", "## Options as variables", "", _OPTIONS]
     return "\n".join(lines) + "\n"
 
@@ -101,31 +113,8 @@ def exit_codes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _by_flow() -> list[tuple[str, list[Spec]]]:
-    return [(flow, list(specs)) for flow, specs in groupby(table(), key=lambda spec: spec.flow)]
-
-
-def _families_of(flow: str) -> list[Family]:
-    return [family for _, family in families() if family.flow == flow]
-
-
-def _sentence(spec: Spec) -> str:
-    rule = "" if spec.kind in ("secret", "path") or spec.rule == "text" else f" [{spec.rule}]"
-    return f"{spec.meaning}{rule}"
-
-
-def _assignment(spec: Spec) -> str:
-    return f"{spec.name}=" if spec.default is None else f"#{spec.name}={_shown(spec.default)}"
-
-
 def _default(spec: Spec) -> str:
-    return "" if spec.default is None else f"`{_shown(spec.default)}`"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return "" if spec.default is None else f"`{template.shown(spec.default)}`"
 
 
 def practice_page() -> str:

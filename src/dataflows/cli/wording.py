@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from dataflows.errors import DataflowsError
+from dataflows.hints import pasteable
 
 if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome
@@ -42,7 +43,17 @@ def took(seconds: float) -> str:
 
 def failure_document(error: DataflowsError) -> dict[str, object]:
     """The JSON document of a command that could not run."""
-    return {"run_id": None, "status": "failed", "exit_code": int(error.exit_code), "error": error.entry}
+    return {
+        "run_id": None,
+        "status": "failed",
+        "exit_code": int(error.exit_code),
+        "error": error_entry(error.entry),
+    }
+
+
+def error_entry(entry: dict[str, str] | None) -> dict[str, str] | None:
+    """The ``error`` of a JSON document, with a hint that can be pasted."""
+    return entry and {**entry, "hint": pasteable(entry["hint"])}
 
 
 def outcome_document(outcome: Outcome) -> dict[str, object]:
@@ -55,7 +66,8 @@ def outcome_document(outcome: Outcome) -> dict[str, object]:
         "counts": outcome.counts,
         "seconds": round(outcome.seconds, 3),
     }
-    return {**head, **outcome.report, "error": outcome.error and outcome.error.entry}
+    error = outcome.error.entry if outcome.error else None
+    return {**head, **outcome.report, "error": error_entry(error)}
 
 
 def counts_in_words(counts: Mapping[str, int]) -> str:

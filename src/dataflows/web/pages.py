@@ -22,6 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from dataflows import __version__
 from dataflows.flows.hospitals.report import progress
 from dataflows.flows.hospitals.rows import COMMAND as HOSPITALS
+from dataflows.hints import pasteable
 from dataflows.runs.journal import RESUMABLE, RUNNING, Item, RunRecord
 from dataflows.web.access import COOKIE, COOKIE_SECONDS, as_bytes
 from dataflows.web.answers import WholeFile, unknown
@@ -39,6 +40,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.filters["pasteable"] = pasteable
 
 router = APIRouter(prefix="/runs", include_in_schema=False)
 
