@@ -301,6 +301,18 @@ def test_the_program_is_named_as_the_shell_finds_it(tmp_path: Path, on_path: boo
         assert hint(done.stderr) == f"hint: see: {named} --data-dir {tmp_path / 'here'} test-db --help"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder that is in use cannot be removed there")
+def test_a_working_folder_that_is_gone_keeps_nobody_from_the_error(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = f"import os; os.rmdir({str(gone)!r}); from dataflows.__main__ import main; raise SystemExit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--data-dir", "d", "runs", "list", "--no-such"],
+        capture_output=True, text=True, encoding="utf-8", cwd=gone, check=False,
+    )  # fmt: skip
+    assert (done.returncode, hint(done.stderr)) == (2, "hint: see: dataflows --data-dir d runs list --help")
+
+
 def test_the_module_is_named_where_it_was_called(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "dataflows", "test-db", "--no-such"],

@@ -105,12 +105,21 @@ def _shortest(path: Path) -> str:
     """The name alone where the shell finds this file by it (or it is not there at all), else the whole path."""
     found = shutil.which(path.stem)
     known = found is not None and _plain(Path(found)) == _plain(path)
-    return str(path.absolute()) if path.exists() and not known else path.stem
+    there = os.path.exists(path)  # noqa: PTH110 - never raises, whatever this account may look into
+    return str(whole(path)) if there and not known else path.stem
 
 
 def _plain(path: Path) -> str:
     """A path to compare; a link stays one, as that of a virtual environment leads to another Python."""
-    return os.path.normcase(path.absolute().with_suffix(""))
+    return os.path.normcase(whole(path).with_suffix(""))
+
+
+def whole(path: Path) -> Path:
+    """The path in full; as it is where the working folder is gone."""
+    try:
+        return path.absolute()
+    except OSError:
+        return path
 
 
 def with_extra(extra: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dataflows.errors import WrongUsage
-from dataflows.hints import quoted
+from dataflows.hints import quoted, whole
 
 
 def options_first(program: Any, words: Sequence[str]) -> list[str]:
@@ -55,7 +55,7 @@ def repeated(context: Any, names: Sequence[str], chosen: Sequence[str]) -> Itera
     for name in names:
         value = context.params[name]
         if context.get_parameter_source(name).name == "COMMANDLINE" and str(value).strip():
-            yield f"--{name.replace('_', '-')} {quoted(str(Path(value).absolute()))}"
+            yield f"--{name.replace('_', '-')} {quoted(str(whole(Path(value))))}"
     if not chosen:
         return
     from dataflows.settings import table
