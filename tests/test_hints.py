@@ -31,7 +31,7 @@ from tests.keyrings import in_memory
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 PROGRAM: Any = typer.main.get_command(app)
 # a command goes to the end of the text or to the first of these; what is not known before stands as X
-ENDS = re.compile(r"[;,)\n`]| \(|$")
+ENDS = re.compile(r"[;,)\n`]| [(<]|$")
 UNKNOWN = "X"
 NO_HINTS = {  # the name of a database lock, and the mark of a file
     ("dataflows/flows/csc/job.py", "csc-submit X"),
@@ -70,6 +70,8 @@ def take(words: Sequence[str]) -> None:
             options = {name: one for one in command.params for name in one.opts}
             rest = rest[1 if options[rest[0].partition("=")[0]].is_flag or "=" in rest[0] else 2 :]
         context = typer.Context(command, parent=context, info_name="dataflows")
+        if not rest and command.invoke_without_command:
+            return
         command, rest = command.commands[rest[0]], rest[1:]
     if "--help" not in rest:
         command.make_context("command", list(rest), parent=context)

@@ -68,6 +68,7 @@ STORES = {
     ("hospital_rows", "hospital_batches"): {"flows/hospitals/ledger.py", "flows/hospitals/uploads.py"},
     ("hospital_uploads", "hospital_contents"): {"flows/hospitals/ledger.py", "flows/hospitals/uploads.py"},
     ("schedules",): {"runs/schedules.py"},
+    ("erasures",): {"flows/practice/erasures.py"},
 }
 # what a store keeps belongs to a run: is that still there, and how did it end?
 READ_RUNS = {"runs/clock.py", "flows/hospitals/ledger.py", "flows/hospitals/uploads.py"}

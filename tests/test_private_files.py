@@ -194,8 +194,17 @@ def test_therapists(house: House) -> None:
 
 def test_runs_and_what_is_written_for_others(house: House) -> None:
     assert house.run("cqc-fetch") == 0
-    for arguments in (["list"], ["show", "x"], ["resume", "x"], ["abandon", "x"], ["prune", "--older-than", "1m"]):
+    for arguments in (
+        ["list"],
+        ["show", "x"],
+        ["diff", "x"],
+        ["resume", "x"],
+        ["abandon", "x"],
+        ["prune", "--older-than", "1m"],
+    ):
         assert house.run("runs", *arguments) in (0, 2)
+    assert house.run("status") in (0, 3)
+    assert house.run("report", "--dry-run") == 0
     file = house.made / "task.xml"
     settings = house.given / "settings.env"
     settings.write_text("".join(f"{name}={value}\n" for name, value in house.settings.items()))

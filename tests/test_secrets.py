@@ -121,7 +121,7 @@ def test_a_keyring_that_cannot_be_used(ring: MemoryKeyring, monkeypatch: pytest.
         secret.reveal()
     assert "words of the system" not in caught.value.message + caught.value.hint
     monkeypatch.setitem(sys.modules, "keyring", None)
-    with pytest.raises(SettingUnusable, match="the library for it is not installed"):
+    with pytest.raises(SettingUnusable, match="the keyring library is not installed"):
         secret.reveal()
 
 

@@ -60,7 +60,8 @@ def test_links_lead_to_files_of_the_repository(page: Path) -> None:
 def test_every_option_of_every_command_is_listed(way: tuple[str, ...], command: Any) -> None:
     page = (DOCS / "commands.md").read_text(encoding="utf-8")
     told = section(page, " ".join(way) or "dataflows")
-    names = [name for one in command.params for name in (*one.opts, *one.secondary_opts) if name.startswith("--")]
+    shown = [one for one in command.params if not getattr(one, "hidden", False)]
+    names = [name for one in shown for name in (*one.opts, *one.secondary_opts) if name.startswith("--")]
     assert [name for name in names if name not in told and name != "--help"] == []
 
 

@@ -66,12 +66,12 @@ def given(*options: str) -> None:
 
 
 def pasteable(text: str) -> str:
-    """The text with every command of ours as it has to be typed here."""
+    """The text with every command of ours as it has to be typed here; one that is so already stays."""
     if "dataflows " not in text or not _caller.commands:
         return text
     text = about(text, "")  # no run: a check, or what is done about an earlier run
     names = "|".join(map(re.escape, _caller.commands))
-    return re.sub(rf"(?<![\w./\\-])dataflows ({names})(?![\w-])", lambda found: _caller.command(found[1]), text)
+    return re.sub(rf"(?<![\w./\\-])(?<!-m )dataflows ({names})(?![\w-])", lambda found: _caller.command(found[1]), text)
 
 
 def about(text: str, run_id: str) -> str:

@@ -114,7 +114,9 @@ def test_a_command_names_all_that_it_lacks(tmp_path: Path, capsys: Capture) -> N
     assert first == f"error: {CSC} are not set [setting-missing]"
     assert second.endswith("to see what is in force: dataflows config")
     assert main(["csc-submit", "--dry-run"]) == 10
-    assert capsys.readouterr().err.startswith("error: DB_CONNECTION_STRING, API_ENDPOINT and LA_CODE are not set\n")
+    assert capsys.readouterr().err.startswith(
+        "error: DB_CONNECTION_STRING, API_ENDPOINT and LA_CODE are not set [setting-missing]\n"
+    )
     assert not (tmp_path / "data" / "journal.db").exists()
 
 
