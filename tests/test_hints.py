@@ -256,6 +256,14 @@ def test_commands_alone_are_replaced() -> None:
     assert hints.pasteable(text) == text
 
 
+def test_what_is_pasteable_stays_so() -> None:
+    """The report of a night has passed through it before it is mailed."""
+    with hints.called(caller(program="py -m dataflows")):
+        once = hints.pasteable("see: dataflows runs list")
+        assert once == "see: py -m dataflows runs list"
+        assert hints.pasteable(once) == once
+
+
 def test_a_program_in_front_names_its_own_commands() -> None:
     with hints.called(caller(front="csc_api_pipeline", renamed={"csc-submit": "run", "test-db": "test-db"})):
         assert hints.pasteable("dataflows csc-submit --takeover") == "csc_api_pipeline run --takeover"
