@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import re
@@ -193,8 +194,17 @@ def test_therapists(house: House) -> None:
 
 def test_runs_and_what_is_written_for_others(house: House) -> None:
     assert house.run("cqc-fetch") == 0
-    for arguments in (["list"], ["show", "x"], ["resume", "x"], ["abandon", "x"], ["prune", "--older-than", "1m"]):
+    for arguments in (
+        ["list"],
+        ["show", "x"],
+        ["diff", "x"],
+        ["resume", "x"],
+        ["abandon", "x"],
+        ["prune", "--older-than", "1m"],
+    ):
         assert house.run("runs", *arguments) in (0, 2)
+    assert house.run("status") in (0, 3)
+    assert house.run("report", "--dry-run") == 0
     file = house.made / "task.xml"
     settings = house.given / "settings.env"
     settings.write_text("".join(f"{name}={value}\n" for name, value in house.settings.items()))
@@ -211,6 +221,16 @@ def test_a_bug_and_a_log_of_everything(house: House, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("dataflows.runs.runner.Journal.open", broken)
     assert house.run("--log-level", "debug", "cqc-fetch") == 1
     assert any(name.endswith("-cqc-fetch.log") for name in house.named)
+
+
+def test_setting_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file, secret = house.made / "conf" / "new" / ".env", house.made / "csc"
+    given = ("--env-file", str(env_file), "--set", f"CLIENT_SECRET={secret.as_uri()}")
+    assert house.run(*given, "init", "--yes", "--no-check", "--flow", "csc-submit") == 0
+    monkeypatch.setattr(sys, "stdin", io.StringIO("of-this-test\n"))
+    assert house.run("--env-file", str(env_file), "secrets", "set", "CLIENT_SECRET", "--to", secret.as_uri()) == 0
+    assert house.run("--env-file", str(env_file), "config") == 0
+    assert {".env", "csc"} <= house.named
 
 
 def test_the_demo(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

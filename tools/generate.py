@@ -7,14 +7,13 @@ the practice database, and the messages on that of troubleshooting.
 from __future__ import annotations
 
 import sys
-from itertools import groupby
 from pathlib import Path
 
 from reasons import troubleshooting_page
 from reference import NOTE, commands_page, grid
 
 from dataflows.errors import ExitCode
-from dataflows.settings import Family, Spec, families, table
+from dataflows.settings import Spec, template
 
 ROOT = Path(__file__).resolve().parent.parent
 _SETTINGS_INTRO = """\
@@ -33,7 +32,8 @@ used as they are. Empty values count as not set. An unknown key causes a warning
 error.
 
 *Required* names the command that does not run without a setting: it ends with 10, and says so. Without the others a
-command runs as their default or meaning says."""
+command runs as their default or meaning says. `dataflows init` asks for what is needed and writes the env file;
+`dataflows config` shows all settings in force with their sources, and what each command still needs."""
 REQUIRED = {
     "DB_CONNECTION_STRING": "csc-submit, unless `test-schema --create` made `staging.db`",
     "API_ENDPOINT": "csc-submit, `--dry-run` too",
@@ -45,6 +45,20 @@ REQUIRED = {
     "RUN_TOKEN": "serve, on any address but this machine's own",
 }
 """Settings without which a command does not run: the command first, then when it does all the same."""
+_SECRETS = """\
+A setting that is a secret may say where it is kept. The reference itself is no secret: a scheduled task may carry it.
+
+- `CLIENT_SECRET=keyring://dataflows/csc`: in the keyring of the account that runs the job, which is Credential Manager
+  on Windows (1,280 characters at most), elsewhere what the system has (needs the extra `keyring`).
+- `CLIENT_SECRET=file:///run/secrets/csc`: in a file that holds nothing else, on one line of UTF-8, 16 KiB at most.
+  `file:///C:/dataflows/csc.txt` on Windows; `%25` stands for `%`.
+
+`dataflows secrets set CLIENT_SECRET` asks for it without showing it (or reads stdin) and stores it where the setting
+says; do it as the account that runs the job, as each account has a keyring of its own. Where that account of Windows
+does not log on: `runas /user:LA\\svc-csc cmd`. Give the task its password: without one Windows keeps the credentials of
+the account closed. As a managed account (gMSA) or SYSTEM nobody can log on: use a file there. Two authorities on one
+machine take two names, such as `--to keyring://dataflows/la-998`. `dataflows config` fetches every secret that is kept
+elsewhere and says which one is not there; other commands fetch what they send."""
 _OPTIONS = """\
 Every option of a command also has a variable, for the environment or the env file, whose name follows a rule:
 `DATAFLOWS_<COMMAND>_<OPTION>`, such as `DATAFLOWS_CSC_SUBMIT_WORKERS`. It works like the option itself, so it
@@ -74,12 +88,7 @@ def env_example() -> str:
         "# hold a setting show its default.",
         "# This file was written by tools/generate.py from the code.",
     ]
-    for flow, specs in _by_flow():
-        lines += ["", f"# ---- {flow} ----"]
-        for spec in specs:
-            lines += ["", f"# {_sentence(spec)}", _assignment(spec)]
-        for family in _families_of(flow):
-            lines += ["", f"# {family.meaning} [{family.rule}]", f"#{family.example}"]
+    lines += template.lines({})
     return "\n".join(lines) + "\n"
 
 
@@ -90,10 +99,11 @@ def settings_page() -> str:
         "",
         _SETTINGS_INTRO,
     ]
-    for flow, specs in _by_flow():
+    for flow, specs in template.by_flow():
         rows = [(f"`{s.name}`", _default(s), REQUIRED.get(s.name, ""), s.rule, s.meaning) for s in specs]
-        rows += [(f"`{f.prefix}<NAME>`", "", "", f.rule, f.meaning) for f in _families_of(flow)]
+        rows += [(f"`{f.prefix}<NAME>`", "", "", f.rule, f.meaning) for f in template.families_of(flow)]
         lines += ["", f"## {flow}", "", *grid(("name", "default", "required", "value", "meaning"), rows)]
+    lines += ["", "## Secrets from where they are kept", "", _SECRETS]
     lines += ["", "## Options as variables", "", _OPTIONS]
     return "\n".join(lines) + "\n"
 
@@ -115,31 +125,8 @@ def exit_codes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _by_flow() -> list[tuple[str, list[Spec]]]:
-    return [(flow, list(specs)) for flow, specs in groupby(table(), key=lambda spec: spec.flow)]
-
-
-def _families_of(flow: str) -> list[Family]:
-    return [family for _, family in families() if family.flow == flow]
-
-
-def _sentence(spec: Spec) -> str:
-    rule = "" if spec.kind in ("secret", "path") or spec.rule == "text" else f" [{spec.rule}]"
-    return f"{spec.meaning}{rule}"
-
-
-def _assignment(spec: Spec) -> str:
-    return f"{spec.name}=" if spec.default is None else f"#{spec.name}={_shown(spec.default)}"
-
-
 def _default(spec: Spec) -> str:
-    return "" if spec.default is None else f"`{_shown(spec.default)}`"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return "" if spec.default is None else f"`{template.shown(spec.default)}`"
 
 
 def practice_page() -> str:

@@ -17,7 +17,7 @@ NOTE = "<!-- Written by tools/generate.py from the code. Change the code, then r
 _COMMANDS_INTRO = """\
 # Commands
 
-What `dataflows COMMAND --help` says, on one page. Options of the program go before the command, options of a command
+What `dataflows COMMAND --help` says, on one page. Options of a command go after it, options of the program before or
 after it. Every option of a command has a variable, for the environment or the env file, which works like the option."""
 _PROGRAM_INTRO = """\
 ## csc_api_pipeline

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataflows.cli.main import main as dataflows
+from dataflows import hints
+from dataflows.cli.main import main as run_dataflows
 from dataflows.cli.main import options_before, report_failure, say
 from dataflows.errors import WrongUsage
 
@@ -38,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code, which is that of the ``dataflows`` command behind it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     count = options_before(arguments)
-    before, rest = arguments[:count], ["--help" if argument == "-h" else argument for argument in arguments[count:]]
-    if rest[:1] == ["--help"]:
+    before, rest = arguments[:count], arguments[count:]
+    if rest[:1] in (["--help"], ["-h"]):
         return say(_HELP.format(program=_program()))
     if not rest and "--version" in before:
         return dataflows(before)
@@ -54,6 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return report_failure(error, arguments)
     return dataflows([*before, *command.split(), *rest[1:]])
+
+
+def dataflows(arguments: list[str]) -> int:
+    """Run a command of ``dataflows``, which names those of this program in its hints where it has them."""
+    own = {target.split()[0]: name for name, target in reversed(_COMMANDS.items())}
+    return run_dataflows(arguments, hints.Caller(front=hints.program("api_pipeline"), renamed=own))
 
 
 def _program() -> str:

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dataflows import __version__
-from dataflows.cli.main import main
+from dataflows.cli.arguments import options_first
+from dataflows.cli.main import _command, main
 from dataflows.errors import ServiceDown
 from dataflows.settings import Settings
 
@@ -62,6 +64,7 @@ def test_no_command_is_wrong_usage_and_shows_the_help(capsys: Capture) -> None:
     [
         (["tset-db"], "No such command 'tset-db'", "see: dataflows --help"),
         (["test-db", "--fast"], "No such option: --fast", "see: dataflows test-db --help"),
+        (["test-db", "--data-dir"], "Option '--data-dir' requires an argument", "see: dataflows --help"),
         (
             ["test-db", "extra"],
             "dataflows test-db was given an argument that it does not take",
@@ -69,7 +72,6 @@ def test_no_command_is_wrong_usage_and_shows_the_help(capsys: Capture) -> None:
         ),
         (["csc-submit", "--limit", "0"], "Invalid value for '--limit'", "see: dataflows csc-submit --help"),
         (["runs"], "dataflows runs needs a command", "one of list, show,"),
-        (["test-db", "--quiet"], "No such option: --quiet", "--quiet goes before the command"),
         (["--log-level", "loud", "test-db"], "Invalid value for '--log-level'", "see: dataflows --help"),
     ],
 )
@@ -78,6 +80,47 @@ def test_wrong_usage_is_two_lines(arguments: list[str], message: str, hint: str,
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith(f"error: {message}")
     assert second.startswith(f"hint: {hint}")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["csc-submit", "-n", "--data-dir", "X"], ["--data-dir", "X", "csc-submit", "-n"]),
+        (["runs", "show", "7f", "--env-file=e", "-v"], ["--env-file=e", "-v", "runs", "show", "7f"]),
+        (["-q", "runs", "list", "--set", "A=1"], ["-q", "--set", "A=1", "runs", "list"]),
+        (["csc-submit", "--child", "--quiet", "--limit", "3"], ["csc-submit", "--child", "--quiet", "--limit", "3"]),
+        (["csc-submit", "--child=-q", "-q"], ["-q", "csc-submit", "--child=-q"]),
+        (["schedule", "x", "-q", "--", "--data-dir", "d"], ["-q", "schedule", "x", "--", "--data-dir", "d"]),
+        (["hospitals-bulk", "-", "--quiet"], ["--quiet", "hospitals-bulk", "-"]),
+        ([], []),
+    ],
+)
+def test_options_of_the_program_are_taken_after_the_command(words: list[str], expected: list[str]) -> None:
+    assert options_first(_command(), words) == expected
+
+
+def test_no_command_has_an_option_of_the_program_for_itself() -> None:
+    """Else the same word would mean one thing before the command and another one after it."""
+
+    def of(command: Any) -> Iterator[str]:
+        for one in getattr(command, "commands", {}).values():
+            yield from (name for parameter in one.params for name in parameter.opts if name.startswith("-"))
+            yield from of(one)
+
+    assert {name for parameter in _command().params for name in parameter.opts} & set(of(_command())) == set()
+
+
+def test_short_options(checks: Put, tmp_path: Path, capsys: Capture) -> None:
+    checks(lambda _settings: iter(()))
+    (tmp_path / ".env").write_text("FAVOURITE=1\n", encoding="utf-8")
+    assert main(["test-db", "-v"]) == 0
+    assert "FAVOURITE" in capsys.readouterr().err
+    assert main(["test-db", "-q", "--data-dir", "here"]) == 0
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.endswith(f"data {tmp_path / 'here'}")
+    for words in (["-h"], ["test-db", "-h"], ["runs", "show", "-h"]):
+        assert main(words) == 0
+        assert capsys.readouterr().out.startswith("Usage: dataflows")
 
 
 def test_wrong_usage_as_json(capsys: Capture) -> None:

@@ -222,7 +222,7 @@ def test_the_library_has_to_be_there_before_anything_is_done(
     require_kafka(Settings(data_dir=tmp_path))
     with pytest.raises(SettingUnusable) as caught:
         require_kafka(settings)
-    assert "dataflows[kafka]" in caught.value.hint
+    assert "with the extra kafka" in caught.value.hint
 
 
 @ONE_DATABASE

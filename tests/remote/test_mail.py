@@ -20,6 +20,7 @@ import pytest
 import trustme
 from filelock import FileLock
 
+from dataflows.hints import Caller, called
 from dataflows.remote import mail, smtp
 from dataflows.remote.mail import MailResult, Message, deliver, post
 from dataflows.sandbox.mailbox import PASSWORD, USER, Mailbox
@@ -99,6 +100,13 @@ def test_a_subject_cannot_make_headers(mailbox: Mailbox, plain: Settings, tmp_pa
     assert got.message["Bcc"] is None
     assert got.message["Subject"] == "one Bcc: other@example.org text"
     assert got.recipients == ("notify@example.org",)
+
+
+def test_a_command_in_a_message_can_be_pasted(mailbox: Mailbox, plain: Settings, tmp_path: Path) -> None:
+    with called(Caller(options="--env-file /srv/my.env", commands=("runs",))):
+        post(plain, Message("x", "More: dataflows runs show 7f3a1c22"), tmp_path)
+    [got] = mailbox.messages
+    assert got.message.get_content().strip() == "More: dataflows --env-file /srv/my.env runs show 7f3a1c22"
 
 
 def test_the_recipient_is_the_sender_where_no_other_is_set(mailbox: Mailbox, tmp_path: Path) -> None:
@@ -369,7 +377,7 @@ def test_a_password_does_not_travel_in_the_clear(
     failed = post(given, SAID, tmp_path)
 
     assert failed.kept == 1
-    assert "is not encrypted" in failed.why
+    assert "the connection is not encrypted" in failed.why
 
 
 def test_port_465_is_tls_from_the_first_byte(

@@ -130,7 +130,7 @@ def _show(call: Invocation, report: Report) -> None:
         for name in facts["would_prune"]:
             output.say(f"would remove {name}")
         return
-    results: dict[str, dict[str, Any]] = facts["results"]
+    results: dict[str, dict[str, Any]] = facts.get("results", {})  # none where the run broke off before the first
     rows = [
         (name, one["file"], f"{one['rows']:,}", f"{one['bytes']:,}", _remark(one))
         for name, one in results.items()

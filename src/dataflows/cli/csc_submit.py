@@ -104,8 +104,10 @@ def csc_submit(
 def run(call: Invocation, options: Options) -> int:
     """Run the job and print how it ended; returns the exit code."""
     from dataflows.flows.csc import job
+    from dataflows.settings.needs import require
 
     settings = call.loaded or call.settings()
+    require(settings, COMMAND, dry_run=options.dry_run)
     target = job.target(settings) + (" (dry run)" if options.dry_run else "")
     order = call.order(settings, target, job.options_to_json(options), resumable=not options.dry_run)
     return call.run(order, job.submit(settings, options))

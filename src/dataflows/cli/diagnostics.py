@@ -9,6 +9,7 @@ import typer
 
 from dataflows.cli.options import Invocation, Json, epilog, invocation
 from dataflows.errors import ExitCode, marked
+from dataflows.hints import pasteable
 
 if TYPE_CHECKING:
     from dataflows.checks import Check, Target
@@ -122,10 +123,10 @@ def _run(call: Invocation, checks: Iterable[Check]) -> int:
     for check in checks:
         done.append(check)
         if not call.output.as_json:
-            _show(call, check)
+            show_check(call, check)
     code = gravest(check.exit_code for check in done if check.passed is False)
     if call.output.as_json:
-        call.output.document(_document(done, code))
+        call.output.document(checks_document(done, code))
     counts = [sum(check.passed is mark for check in done) for mark in (True, False, None)]
     return call.output.ended("{} passed, {} failed, {} skipped".format(*counts), code)
 
@@ -136,16 +137,21 @@ def gravest(codes: Iterable[ExitCode]) -> ExitCode:
     return next((code for code in _GRAVITY if code in found), max(found, default=ExitCode.OK))
 
 
-def _show(call: Invocation, check: Check) -> None:
+def show_check(call: Invocation, check: Check) -> None:
+    """Print a check as it ends."""
     call.output.say(f"{_MARKS[check.passed]}  {check.name}  {marked(check.text, check.reason)}")
     if check.hint:
-        call.output.say(f"      hint: {check.hint}")
+        call.output.say(f"      hint: {pasteable(check.hint)}")
 
 
-def _document(checks: list[Check], code: ExitCode) -> dict[str, object]:
-    items = [{"name": c.name, "passed": c.passed, "text": c.text, "hint": c.hint, "reason": c.reason} for c in checks]
+def checks_document(checks: list[Check], code: ExitCode) -> dict[str, object]:
+    """The JSON document of checks."""
+    items = [
+        {"name": c.name, "passed": c.passed, "text": c.text, "hint": pasteable(c.hint), "reason": c.reason}
+        for c in checks
+    ]
     worst = next((c for c in checks if c.passed is False and c.exit_code is code), None)
-    message = worst and f"{worst.name}: {worst.text}"
-    error = worst and {"code": "check_failed", "reason": worst.reason, "message": message, "hint": worst.hint}
+    message, hint = (f"{worst.name}: {worst.text}", pasteable(worst.hint)) if worst else ("", "")
+    error = worst and {"code": "check_failed", "reason": worst.reason, "message": message, "hint": hint}
     status = "failed" if worst else "done"
     return {"run_id": None, "status": status, "exit_code": int(code), "items": items, "error": error}

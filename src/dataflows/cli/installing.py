@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from dataflows.cli.timers import unit_name
 from dataflows.errors import AccessRefused, SettingUnusable, WrongUsage
 from dataflows.settings import envfile
+from dataflows.settings.secrets import is_reference
 from dataflows.settings.table import (
     COMMON,
     CQC,
@@ -61,7 +62,7 @@ def carried_settings(settings: Settings, job: str, variables: Collection[str]) -
     for name, value, secret in _in_the_environment(settings, job, variables):
         if written.get(name) == value:
             continue
-        if secret:
+        if secret and not is_reference(value):
             secrets.append(name)
         else:
             carried[name] = value
@@ -69,7 +70,7 @@ def carried_settings(settings: Settings, job: str, variables: Collection[str]) -
         raise SettingUnusable(
             f"{', '.join(secrets)}: set only in this console's environment, so the job would start without",
             reason="schedule-secret",
-            hint="put secrets into the env file and name it: dataflows --env-file PATH schedule ...",
+            hint="put secrets into the env file and name it with --env-file, or keep them in the keyring",
         )
     return _one_line_each(carried)
 

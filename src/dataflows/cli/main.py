@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dataflows import __version__
+from dataflows import __version__, hints
+from dataflows.cli.arguments import options_first, repeated
 from dataflows.cli.options import Invocation, epilog
 from dataflows.cli.output import Output
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable, WrongUsage
@@ -22,19 +24,8 @@ from dataflows.store.umask import closed_to_others
 PROGRAM = "dataflows"
 _COMMANDS = (
     *("cqc-fetch", "hospitals-bulk", "patient-import", "therapist-import", "csc-submit"),
-    *(
-        "test-db",
-        "test-endpoint",
-        "test-schema",
-        "status",
-        "report",
-        "runs",
-        "person",
-        "serve",
-        "schedule",
-        "sandbox",
-        "demo",
-    ),
+    *("test-db", "test-endpoint", "test-schema", "status", "report", "runs", "person", "serve", "schedule"),
+    *("init", "config", "secrets", "sandbox", "demo"),
 )
 """In the order of ``--help``. Each is a module of its name beside this one, but for the three of ``diagnostics``."""
 
@@ -51,6 +42,7 @@ app = typer.Typer(
     cls=_InOrder,
     help="Move care-sector data between files, databases and official APIs, without losing or duplicating a record.",
     epilog=epilog("dataflows csc-submit --dry-run", "dataflows csc-submit --help"),
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -80,12 +72,12 @@ def before_command(
         Literal["debug", "info", "warning", "error"] | None,
         typer.Option(help="How much to write to the log file (LOG_LEVEL)."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show only errors and the last line.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show every item.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors and the last line.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every item.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours (also: NO_COLOR).")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Take in the options that stand before the command."""
+    """Take in the options of the program."""
     call: Invocation = context.obj
     output = call.output
     output.quiet, output.verbose = quiet, verbose
@@ -100,16 +92,18 @@ def before_command(
     output.command = context.invoked_subcommand
     call.env_file, call.data_dir, call.log_level = _set(env_file), _set(data_dir), log_level
     call.job = job
-    if "--help" not in call.arguments:
+    hints.given(*repeated(context, ("env_file", "data_dir"), chosen or ()))
+    if not {"--help", "-h"} & set(call.arguments):
         context.default_map = _defaults(context, call)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code."""
+def main(argv: Sequence[str] | None = None, caller: hints.Caller | None = None) -> int:
+    """Run the program and return its exit code. ``caller``: how it was called, where not as ``dataflows``."""
     _speak_utf8()
     arguments = list(sys.argv[1:] if argv is None else argv)
     call = Invocation(Output(as_json="--json" in arguments), arguments)
-    with closed_to_others():
+    caller = replace(caller or hints.Caller(), program=hints.program(), commands=_COMMANDS)
+    with closed_to_others(), hints.called(caller):
         try:
             return _answer(call)
         finally:
@@ -143,6 +137,7 @@ def report_failure(error: DataflowsError, arguments: Sequence[str]) -> int:
 
 def _answer(call: Invocation) -> int:
     try:
+        call.arguments = options_first(_command(), call.arguments)
         return _run(call)
     except (DataflowsError, typer.TyperException, typer.Abort, KeyboardInterrupt) as error:
         return call.failed(_ours(error, call))
@@ -198,9 +193,6 @@ def _explained(error: typer.TyperException, call: Invocation) -> DataflowsError:
         return WrongUsage(
             f"{path} was given an argument that it does not take", reason="argument-unknown", hint=f"see: {path} --help"
         )
-    option = getattr(error, "option_name", "")
-    if option in _global_options() and option in call.arguments and path != PROGRAM:
-        return WrongUsage(message, reason="usage", hint=f"{option} goes before the command: {PROGRAM} {option} ...")
     return WrongUsage(message, reason="usage", hint=f"see: {path} --help")
 
 
@@ -209,18 +201,14 @@ def _set(path: Path | None) -> Path | None:
     return path if path is not None and str(path).strip() else None
 
 
-def _global_options() -> set[str]:
-    return {name for parameter in _command().params for name in parameter.opts}
-
-
 def _defaults(context: typer.Context, call: Invocation) -> dict[str, Any]:
     from dataflows.cli.options import defaults, variables
     from dataflows.settings import envfile
 
     known = list(variables(context.command))
     call.variables = frozenset(variable.name for variable in known)
-    # the demo has settings of its own: whatever is wrong with the operator's file is no matter of it
-    path = None if context.invoked_subcommand == "demo" else envfile.find(call.env_file)
+    # the demo has settings of its own: whatever is wrong with the operator's file is no matter of it; init writes one
+    path = None if context.invoked_subcommand in ("demo", "init") else envfile.find(call.env_file)
     return defaults(known, envfile.read(path) if path else {})
 
 

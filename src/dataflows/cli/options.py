@@ -80,7 +80,7 @@ def _variable(way: tuple[str, ...], parameter: Any) -> Variable:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, even after an error.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; nothing is sent or changed.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done; nothing is sent or changed.")]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, max=32, help="How many requests to make at the same time.")
 ]

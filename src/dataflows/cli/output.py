@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dataflows.cli.wording import write_line
-from dataflows.errors import DataflowsError, ExitCode, marked, printable
+from dataflows.errors import DataflowsError, ExitCode, Interrupted, marked, printable
+from dataflows.hints import pasteable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,19 +66,44 @@ class Output:
         if not self.quiet:
             self._err(f"warning: {marked(message, reason)}", "yellow")
             if hint:
-                self._err(f"hint: {hint}")
+                self._err(f"hint: {pasteable(hint)}")
 
     def note(self, text: str) -> None:
         """Say something on stderr that is no result."""
         if not self.quiet:
-            self._err(text)
+            self._err(pasteable(text))
+
+    # -- questions
 
     def ask(self, question: str) -> str:
-        """Ask a person at the terminal, on stderr; returns the line that is typed, empty at the end of the input."""
+        """Ask a person at the terminal, on stderr. Returns the line that is typed, without blanks around it.
+
+        Raises:
+            Interrupted: the input has ended.
+        """
         self.close()
-        sys.stderr.write(f"{question}: ")
+        sys.stderr.write(question)
         sys.stderr.flush()
-        return sys.stdin.readline().strip()
+        answer = sys.stdin.readline()
+        if not answer:
+            raise Interrupted(
+                "nobody answered the question",
+                reason="question-unanswered",
+                hint="answer at the terminal, or give it all with options (see --help)",
+            )
+        return answer.strip()
+
+    def ask_secret(self, question: str) -> str:
+        """The same, and what is typed is not shown."""
+        from getpass import getpass
+
+        self.close()
+        try:
+            return getpass(question, stream=sys.stderr).strip()
+        except EOFError:
+            raise Interrupted(
+                "nobody answered the question", reason="question-unanswered", hint="write the secret to stdin"
+            ) from None
 
     # -- results
 
@@ -198,11 +224,11 @@ class Output:
 
     def _explain(self, error: DataflowsError) -> None:
         if error.exit_code is ExitCode.BUG:
-            self._err(f"error: {marked(error.message, error.reason)}; {error.hint}", "red")
+            self._err(f"error: {marked(error.message, error.reason)}; {pasteable(error.hint)}", "red")
             return
         self._err(f"error: {marked(error.message, error.reason)}", "red")
         if error.hint:
-            self._err(f"hint: {error.hint}")
+            self._err(f"hint: {pasteable(error.hint)}")
 
     def _list_failures(self, run_id: str | None) -> None:
         if self._watch is None:
@@ -211,7 +237,8 @@ class Output:
         for line in failures.lines():
             self._err(line)
         if failures.more:
-            self._err(f"and {failures.more} more, see: dataflows runs show {(run_id or 'ID')[:8]}")
+            shown = pasteable(f"dataflows runs show {(run_id or 'ID')[:8]}")
+            self._err(f"and {failures.more} more, see: {shown}")
 
     def _sum_up(
         self, text: str, exit_code: ExitCode, *, seconds: float | None = None, log_file: Path | None = None

@@ -154,7 +154,7 @@ def _confirm(call: Invocation, settings: Settings, asked: PersonAsked) -> None:
         raise outcome.error
     for line in _lines(outcome.report, "held"):
         call.output.note(line)
-    if call.output.ask("Erase this for good? [y/N]").lower() not in ("y", "yes"):
+    if call.output.ask("Erase this for good? [y/N]: ").lower() not in ("y", "yes"):
         raise Interrupted("not confirmed: nothing was erased", reason="person-unconfirmed")
 
 
@@ -174,7 +174,7 @@ def _on_terminal() -> bool:
 
 def _prompted(call: Invocation, fields: Mapping[str, str]) -> dict[str, Any]:
     call.output.note("Who is meant? What is typed here is kept nowhere.")
-    return {name: call.output.ask(words) for name, words in fields.items()}
+    return {name: call.output.ask(f"{words}: ") for name, words in fields.items()}
 
 
 def _read() -> dict[str, Any]:

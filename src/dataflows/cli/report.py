@@ -12,6 +12,7 @@ from dataflows.cli.options import DryRun, Json, epilog, invocation
 from dataflows.cli.spans import age
 from dataflows.cli.status import Since, document, exit_code, lines, standing
 from dataflows.errors import AccessRefused, ExitCode, ServiceDown, SettingUnusable
+from dataflows.hints import pasteable
 from dataflows.runs.wording import summary
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def text(settings: Settings, jobs: Sequence[JobStatus]) -> str:
     """Return the body: a line for each job, what happened and what to do below it."""
     parts = ["\n".join(lines(jobs)) or summary(jobs)]
     parts += [f"Console: {settings.console_url}"] if settings.console_url else []
-    parts += [f"All jobs: dataflows status, on {socket.gethostname()}; data {settings.data_dir}"]
+    parts += [f"All jobs: {pasteable('dataflows status')}, on {socket.gethostname()}; data {settings.data_dir}"]
     return "\n\n".join(parts) + "\n"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataflows.errors import WrongUsage, marked
+from dataflows.hints import pasteable
 
 if TYPE_CHECKING:
     from dataflows.cli.output import Output
@@ -55,8 +56,10 @@ def _outcome(record: RunRecord) -> str:
 
 def run_document(record: RunRecord) -> dict[str, object]:
     """Return a run as it stands in JSON documents."""
+    from dataflows.cli.wording import error_entry
+
     facts = {_IN_JSON.get(name, name): getattr(record, name) for name in _FACTS}
-    return {**facts, "dry_run": bool(record.options.get("dry_run")), "error": record.error_entry}
+    return {**facts, "dry_run": bool(record.options.get("dry_run")), "error": error_entry(record.error_entry)}
 
 
 def run_line(record: RunRecord) -> str:
@@ -76,7 +79,7 @@ def print_run(output: Output, journal: Journal, record: RunRecord, failures: Seq
     for warning in warnings_of(journal, record):
         output.say(f"warning: {warning.get('message', '')}")
         if hint := warning.get("hint"):
-            output.say(f"hint: {hint}")
+            output.say(f"hint: {pasteable(hint)}")
     if failures:
         output.table(("failed item", "code", "message"), [(i.key, i.code or "", i.message or "") for i in failures])
     total = journal.item_counts(record.run_id).get("failed", 0)
@@ -95,7 +98,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         ("items", _counts(record)),
         ("exit code", "" if record.exit_code is None else str(record.exit_code)),
         ("error", marked(record.error or "", record.reason)),
-        ("hint", record.hint or ""),
+        ("hint", pasteable(record.hint or "")),
         ("log", record.log_file or ""),
     ]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COMMAND = "schedule"
 _CODES = (ExitCode.OK, ExitCode.BUG, ExitCode.USAGE, ExitCode.SETTINGS, ExitCode.ACCESS_REFUSED)
-_NO_JOBS = {COMMAND, "demo", "runs", "sandbox", "serve", "status"}
+_NO_JOBS = {COMMAND, "config", "demo", "init", "runs", "sandbox", "secrets", "serve", "status"}
 _NAME = re.compile(r"[\w][\w .()-]{0,79}")
 _ACCOUNT = re.compile(r"[^\x00-\x1f\x7f\"/:;|=,+*?<>]{1,256}")  # what Windows and POSIX allow in an account's name
 
@@ -228,7 +228,7 @@ def _timer(
     if env_file is None:
         call.output.warn(
             "no env file was found, so the job will look for one when it starts",
-            "name it: dataflows --env-file PATH schedule ...",
+            "name it with --env-file",
             reason="schedule-no-env-file",
         )
     before = ["--env-file", str(env_file)] if env_file else []

@@ -8,6 +8,7 @@ import typer
 
 from dataflows.cli.options import Invocation, Json, epilog, invocation
 from dataflows.errors import ExitCode, SettingUnusable, WrongUsage
+from dataflows.hints import with_extra
 
 if TYPE_CHECKING:
     import socket
@@ -112,7 +113,7 @@ def _require_extra() -> None:
         raise SettingUnusable(
             f"serve needs packages that are not installed ({error.name})",
             reason="serve-not-installed",
-            hint='pip install "dataflows[serve]"',
+            hint=with_extra(COMMAND),
         ) from None
     del fastapi, uvicorn
 

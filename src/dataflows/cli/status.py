@@ -12,6 +12,7 @@ import typer
 from dataflows.cli.options import Json, epilog, invocation
 from dataflows.cli.spans import age
 from dataflows.errors import ExitCode
+from dataflows.hints import pasteable
 from dataflows.runs.wording import summary
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def document(jobs: Sequence[JobStatus]) -> dict[str, object]:
             "new_errors": len(job.difference.new),
             "gone_errors": len(job.difference.gone),
             "why": job.why,
-            "hint": job.hint,
+            "hint": pasteable(job.hint),
         }
         for job in jobs
     ]
@@ -109,7 +110,8 @@ def _figures(job: JobStatus) -> str:
 def _what_to_do(job: JobStatus) -> list[str]:
     if not job.verdict.needs_a_person:
         return []
-    return [job.hint, f"dataflows runs show {job.run.run_id[:8]}" if job.run is not None and job.run.exit_code else ""]
+    show = f"dataflows runs show {job.run.run_id[:8]}" if job.run is not None and job.run.exit_code else ""
+    return [pasteable(job.hint), pasteable(show)]
 
 
 def _local(moment: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from dataflows.errors import DataflowsError
+from dataflows.hints import pasteable
 
 if TYPE_CHECKING:
     from dataflows.runs.runner import Outcome
@@ -33,7 +34,17 @@ def named(key: str) -> str:
 
 def failure_document(error: DataflowsError) -> dict[str, object]:
     """The JSON document of a command that could not run."""
-    return {"run_id": None, "status": "failed", "exit_code": int(error.exit_code), "error": error.entry}
+    return {
+        "run_id": None,
+        "status": "failed",
+        "exit_code": int(error.exit_code),
+        "error": error_entry(error.entry),
+    }
+
+
+def error_entry(entry: dict[str, str] | None) -> dict[str, str] | None:
+    """The ``error`` of a JSON document, with a hint that can be pasted."""
+    return entry and {**entry, "hint": pasteable(entry["hint"])}
 
 
 def outcome_document(outcome: Outcome) -> dict[str, object]:
@@ -46,7 +57,8 @@ def outcome_document(outcome: Outcome) -> dict[str, object]:
         "counts": outcome.counts,
         "seconds": round(outcome.seconds, 3),
     }
-    return {**head, **outcome.report, "error": outcome.error and outcome.error.entry}
+    error = outcome.error.entry if outcome.error else None
+    return {**head, **outcome.report, "error": error_entry(error)}
 
 
 def columns_of(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -22,6 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from dataflows.errors import ServiceDown
+from dataflows.hints import RESUME
 
 LARGEST_HEAD = 64 * 1024
 """Bytes of an answer before its body: status line, headers, and all interim answers that come first."""
@@ -80,7 +81,7 @@ class RequestBounds:
             raise Stopped(
                 f"the run is stopping, so {self.host} is not waited for",
                 reason="run-stopping",
-                hint="continue with: dataflows runs resume",
+                hint=f"continue with: {RESUME}",
             )
         left = min(self.until, quiet_until) - time.monotonic()
         if left <= 0:

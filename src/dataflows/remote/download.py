@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
+from dataflows.hints import RESUME
 from dataflows.remote.adapter import reading
 from dataflows.remote.connections import RequestBounds, Stopped, TooLarge
 from dataflows.remote.retry import raise_for_service
@@ -106,7 +107,7 @@ def download(
         return DownloadResult(response.status_code, response.headers, size, time.monotonic() - began)
     except Stopped:
         raise Interrupted(
-            "the download was interrupted", reason="interrupted", hint="continue with: dataflows runs resume"
+            "the download was interrupted", reason="interrupted", hint=f"continue with: {RESUME}"
         ) from None
     except ServiceDown:
         if time.monotonic() < limits.until:

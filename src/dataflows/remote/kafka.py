@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from dataflows.errors import ServiceDown, SettingUnusable
+from dataflows.hints import with_extra
 from dataflows.store.practice import outbox
 from dataflows.store.practice.outbox import Drained, Event, PublishVerdict
 
@@ -46,7 +47,7 @@ def require_kafka(settings: Settings) -> None:
         raise SettingUnusable(
             "KAFKA_BOOTSTRAP_SERVERS is set, but the Kafka library is not installed",
             reason="kafka-not-installed",
-            hint="install the extra: pip install dataflows[kafka], or remove the setting",
+            hint=f"{with_extra('kafka')}; or remove the setting",
         )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 
 from dataflows.errors import DataflowsError
+from dataflows.hints import pasteable
 from dataflows.store.files import private_folder, private_lock, write_whole
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _written(settings: Settings, message: Message) -> bytes:
     mail["Date"] = format_datetime(datetime.now(UTC))
     mail["Message-ID"] = make_msgid(domain=_sender(settings).rpartition("@")[2])
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers this
-    mail.set_content(_sound(message.text))
+    mail.set_content(_sound(pasteable(message.text)))
     return mail.as_bytes()
 
 

@@ -14,6 +14,7 @@ import tenacity
 
 from dataflows.errors import Interrupted, ServiceDown
 from dataflows.events import Retrying
+from dataflows.hints import RESUME
 from dataflows.remote.failures import Blocked
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class RetryPolicy:
             raise Interrupted(
                 "interrupted while waiting to try again",
                 reason="interrupted",
-                hint="continue with: dataflows runs resume",
+                hint=f"continue with: {RESUME}",
             )
 
     def _report(self, service: str, state: tenacity.RetryCallState) -> None:

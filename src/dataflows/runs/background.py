@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, ServiceDown
 from dataflows.events import Event, Step
+from dataflows.hints import RESUME
 from dataflows.runs.logs import RunLog
 from dataflows.runs.pool import Stop
 from dataflows.runs.runner import Job, Order, Outcome, Run, run_job, signals
@@ -172,9 +173,7 @@ class Background:
             yield Step("waiting for its turn")
             while not slots.acquire(timeout=_TICK):
                 if run.stop.is_set():
-                    raise Interrupted(
-                        "stopped before it started", reason="interrupted", hint=f"dataflows runs resume {run.id[:8]}"
-                    )
+                    raise Interrupted("stopped before it started", reason="interrupted", hint=RESUME)
         try:
             if not run.stop.is_set():
                 yield from job(run)

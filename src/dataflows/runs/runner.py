@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted
 from dataflows.events import Event, Planned, Step, Tally, Waiting, Warned
+from dataflows.hints import RESUME, about
 from dataflows.runs import journal as states
 from dataflows.runs.clock import AHEAD, Clock
 from dataflows.runs.gc_tuning import sweep
@@ -149,6 +150,8 @@ class _JobRunner:
         state = states.RESUMABLE if self._error is not None and self._error.resumable else _state(code)
         if not order.resumable:
             state = state.replace(states.RESUMABLE, states.FAILED)
+        if self._error is not None:
+            self._error.hint = about(self._error.hint, run_id if state == states.RESUMABLE else "")
         self._journal.finish(run_id, state, code, self.counts(), self._error, run.report)
         clock.settle()
         if not jumped:
@@ -163,19 +166,18 @@ class _JobRunner:
         return {"done": tally.done, "failed": tally.failed, "skipped": tally.skipped, "pending": tally.pending}
 
     def _events(self, run: Run, job: Job) -> None:
-        resume = f"dataflows runs resume {run.id[:8]}"
         try:
             for event in job(run):
                 self._take(event)
             if run.stop.is_set():
-                self._error = Interrupted("stopped before it finished", reason="interrupted", hint=resume)
+                self._error = Interrupted("stopped before it finished", reason="interrupted", hint=RESUME)
         except DataflowsError as error:  # a stop that was asked for outranks it (contract, exit codes)
             besides = Interrupted(
-                f"stopped before it finished; also: {error.message}", reason="interrupted", hint=resume
+                f"stopped before it finished; also: {error.message}", reason="interrupted", hint=RESUME
             )
             self._error = besides if run.stop.is_set() and not isinstance(error, Interrupted) else error
         except KeyboardInterrupt:
-            self._error = Interrupted("stopped at once", reason="interrupted", hint=resume)
+            self._error = Interrupted("stopped at once", reason="interrupted", hint=RESUME)
         except Exception as error:
             log.exception("unexpected %s", type(error).__name__)
             self._error = Bug(

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from dataflows.errors import SettingUnusable
 
@@ -73,29 +73,33 @@ def read(path: Path) -> dict[str, str]:
     Raises:
         SettingUnusable: the file cannot be read, is not UTF-8, or a line is no ``KEY=value``.
     """
-    from dotenv.parser import parse_stream
-
     try:
         with path.open(encoding="utf-8-sig") as stream:
-            bindings = list(parse_stream(stream))
+            return parsed(stream, str(path))
     except UnicodeDecodeError:
         raise SettingUnusable(
             f"{path} is not UTF-8 text", reason="not-utf8", hint="save the file as UTF-8 in your editor"
         ) from None
     except OSError as error:
         raise _unreadable(path, error) from None
+
+
+def parsed(stream: TextIO, name: str) -> dict[str, str]:
+    """The same for the text of an env file. Raises SettingUnusable, which names the file so."""
+    from dotenv.parser import parse_stream
+
     values: dict[str, str] = {}
-    for binding in bindings:
+    for binding in list(parse_stream(stream)):
         if binding.key is None and not binding.error:
             continue  # a blank line or a comment
         line = binding.original.line + _blank_lines(binding.original.string)
         if binding.error or binding.key is None or binding.value is None:
             raise SettingUnusable(
-                f"line {line} of {path} is not KEY=value",
+                f"line {line} of {name} is not KEY=value",
                 reason="env-file-line",
                 hint="write the setting on one line, or start a comment with #",
             )
-        values[binding.key] = _value(binding.key, binding.value, binding.original.string, f"line {line} of {path}")
+        values[binding.key] = _value(binding.key, binding.value, binding.original.string, f"line {line} of {name}")
     return {key: value for key, value in values.items() if value}
 
 

@@ -15,12 +15,24 @@ from typing import Any
 
 from dataflows.errors import SettingUnusable
 from dataflows.settings import envfile
-from dataflows.settings.table import Family, Origin, Secret, Settings, Spec, families, table
+from dataflows.settings.secrets import is_reference, secret_of
+from dataflows.settings.table import Family, Origin, Settings, Spec, families, table
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_-]{0,60}")  # what may be shown: a wrapped secret can look like a key, too
 _PATHS = tuple(spec.name.lower() for spec in table() if spec.kind == "path" and spec.name != "DATA_DIR")
 _RANK: tuple[Origin, ...] = ("flag", "environment", "env file", "default")
 _WRITTEN: ContextVar[Mapping[str, str]] = ContextVar("what the env file says")
+LEFT_OUT: ContextVar[Collection[str]] = ContextVar("names, in lower case, that are read as not set", default=())
+
+
+class ValueUnusable(SettingUnusable):
+    """Settings of these names cannot be used; the others may be right."""
+
+    def __init__(
+        self, message: str, *names: str, reason: str, hint: str = "correct the value; .env.example lists every setting"
+    ) -> None:
+        super().__init__(message, reason=reason, hint=hint)
+        self.names = names
 
 
 def load(
@@ -43,6 +55,7 @@ def load(
     """
     path = envfile.find(env_file)
     written = {key.lower(): value for key, value in (envfile.read(path) if path else {}).items()}
+    written = {key: value for key, value in written.items() if key not in LEFT_OUT.get()}
     warnings = (*_check_keys(written, options, path), *_check_rights(written, path))
     flags = {name: value for name, value in (overrides or {}).items() if value is not None and str(value).strip()}
     if data_dir is not None:
@@ -86,7 +99,8 @@ def _origins(flags: Mapping[str, object], written: Mapping[str, str]) -> dict[st
 
 def _environment() -> dict[str, str]:
     """What the environment says, by lower-case name; a value of blanks says nothing, so the env file counts."""
-    return {name.lower(): value for name, value in os.environ.items() if value.strip()}
+    left_out = LEFT_OUT.get()
+    return {name.lower(): value for name, value in os.environ.items() if value.strip() and name.lower() not in left_out}
 
 
 def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> dict[str, Any]:
@@ -99,14 +113,16 @@ def _entries(family: Family, written: Mapping[str, str], path: Path | None) -> d
             if entry is None:
                 continue
             try:
-                found[entry] = _address(value.strip())
+                text = value.strip()
+                found[entry] = text if family.secret and is_reference(text) else _address(text)
             except ValueError:
-                raise SettingUnusable(
-                    f"{name.upper()} ({_whence(origin, path)}) must be {family.rule}",
-                    reason="setting-invalid",
-                    hint="correct the value; .env.example lists every setting",
+                raise ValueUnusable(
+                    f"{name.upper()} ({_whence(origin, path)}) must be {family.rule}", name, reason="setting-invalid"
                 ) from None
-    return {entry: Secret(value) if family.secret else value for entry, value in sorted(found.items())}
+    return {
+        entry: secret_of(f"{family.prefix}{entry.upper()}", value, _address) if family.secret else value
+        for entry, value in sorted(found.items())
+    }
 
 
 def _checked(
@@ -126,10 +142,10 @@ def _checked(
     finally:
         _WRITTEN.reset(reading)
     # outside the except block: pydantic's error shows the values, so nothing may lead to it
-    raise SettingUnusable(
+    raise ValueUnusable(
         "; ".join(f"{specs[name].name} ({_whence(origins[name], path)}) must be {specs[name].rule}" for name in wrong),
+        *wrong,
         reason="setting-invalid",
-        hint="correct the value; .env.example lists every setting",
     )
 
 
@@ -193,7 +209,7 @@ def _address(text: str) -> str:
 
 
 def _hidden(spec: Spec, value: Any) -> Any:
-    return Secret(value) if spec.secret and value is not None else value
+    return secret_of(spec.name, value) if spec.secret and value is not None else value
 
 
 def _apply_debug(values: dict[str, Any], origins: Mapping[str, Origin]) -> None:
@@ -211,8 +227,11 @@ def _check_keys(written: Mapping[str, str], options: Collection[str], path: Path
             continue
         near = get_close_matches(key, known, n=1, cutoff=0.8)
         if near and not _is_variant(key, near[0]):
-            raise SettingUnusable(
-                f"{key} in {path} is not a setting", reason="setting-unknown", hint=f"did you mean {near[0]}?"
+            raise ValueUnusable(
+                f"{key} in {path} is not a setting",
+                key.lower(),
+                reason="setting-unknown",
+                hint=f"did you mean {near[0]}?",
             )
         name = key if _NAME.fullmatch(key) and written[key.lower()] != "=" else "a line"
         warnings.append(f"{name} in {path} is not a setting of this program and was ignored")
@@ -229,7 +248,8 @@ def _check_rights(written: Mapping[str, str], path: Path | None) -> Iterator[str
         return
     hidden = {spec.name.lower() for spec in table() if spec.secret} | {envfile.WHOLE.lower()}
     families_hidden = [family for _, family in families() if family.secret]
-    holds = hidden & written.keys() or any(family.entry(key) for family in families_hidden for key in written)
+    plain = [key for key, value in written.items() if not is_reference(value)]
+    holds = hidden.intersection(plain) or any(family.entry(key) for family in families_hidden for key in plain)
     if holds and mode & stat.S_IROTH:
         yield f"every account of this machine can read the secrets in {path}: chmod 600 {shlex.quote(str(path))}"
     elif mode & stat.S_IWOTH:

@@ -375,7 +375,7 @@ class Settings:
             raise SettingUnusable(
                 f"{_join(missing)} {'is' if len(missing) == 1 else 'are'} not set",
                 reason="setting-missing",
-                hint=f"{place}; .env.example lists every setting",
+                hint=f"{place}; to see what is in force: dataflows config",
             )
 
 

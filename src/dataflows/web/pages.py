@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dataflows import __version__
+from dataflows.hints import pasteable
 from dataflows.web.access import COOKIE, COOKIE_SECONDS, as_bytes
 from dataflows.web.answers import WholeFile, unknown
 from dataflows.web.context import context_of
@@ -29,6 +30,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.filters["pasteable"] = pasteable
 
 router = APIRouter(prefix="/runs", include_in_schema=False)
 POLICY = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dataflows.errors import DataflowsError, ExitCode, Interrupted, SettingUnusable
+from dataflows.hints import RESUME
 from dataflows.runs.pool import Stop
 from dataflows.store.files import foreign, private_folder, settle
 
@@ -109,9 +110,7 @@ class Folder:
         left = 1 - self._clock().microsecond / 1_000_000
         threading.Event().wait(left)
         if self._stop.grace_is_over():
-            raise Interrupted(
-                "stopped before it finished", reason="interrupted", hint="continue with: dataflows runs resume"
-            )
+            raise Interrupted("stopped before it finished", reason="interrupted", hint=f"continue with: {RESUME}")
         return self._clock()
 
     def newest(self) -> datetime | None:

@@ -68,7 +68,7 @@ class Outgoing:
             raise ServiceDown(
                 f"the CSC API does not answer ({self.unanswered} batches in a row): {self.handler.last_failure}",
                 reason="csc-no-answer",
-                hint="nothing is lost: run the same command again later; dataflows test-endpoint shows when it is back",
+                hint="nothing is lost: run the same command again once it is back, see: dataflows test-endpoint",
             )
 
     def _note(self, sent: SentBatch) -> None:

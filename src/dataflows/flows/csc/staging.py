@@ -236,7 +236,7 @@ def _number(row_id: object) -> int:
         raise SettingUnusable(
             "the id column of the staging table does not hold whole numbers",
             reason="row-id-type",
-            hint="dataflows test-schema says what is needed",
+            hint="compare it with what is needed: dataflows test-schema",
         )
     return row_id
 

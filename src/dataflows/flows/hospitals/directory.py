@@ -28,6 +28,7 @@ from dataflows.flows.hospitals.records import (
     is_outage,
 )
 from dataflows.flows.hospitals.rows import Hospital, directory_address
+from dataflows.hints import RESUME
 from dataflows.remote.connections import Stopped
 from dataflows.remote.retry import RetryPolicy, raise_for_service
 from dataflows.remote.session import MAX_ANSWER, Reply, Session, make_session, send
@@ -72,7 +73,7 @@ class DirectoryApi:
             raise Interrupted(
                 "stopped while the Directory was waking up",
                 reason="interrupted",
-                hint="continue with: dataflows runs resume",
+                hint=f"continue with: {RESUME}",
             ) from None
         except ServiceDown:
             if time.monotonic() < until:

@@ -21,6 +21,7 @@ from dataflows.flows.hospitals.ledger import BatchStore, CreateWindow
 from dataflows.flows.hospitals.plan import UploadPlan
 from dataflows.flows.hospitals.progress import ProgressReporter
 from dataflows.flows.hospitals.workers import Answered, RequestFailure, RequestWorker
+from dataflows.hints import RESUME
 from dataflows.runs import pool
 from dataflows.runs.flow import Halt
 from dataflows.runs.pool import TryLater
@@ -278,7 +279,7 @@ class Dispatcher:
             self.halted = ServiceDown(
                 f"{why} ({self._outage.count} requests in a row had no answer)",
                 reason="hospitals-no-answer",
-                hint="what became of the requests is known or will be checked: dataflows runs resume",
+                hint=f"what became of the requests is known or will be checked: {RESUME}",
             )
 
     # --- the end ----------------------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ from typing import NamedTuple
 from dataflows.errors import AlreadyRunning, DataflowsError, ExitCode, ServiceDown
 from dataflows.flows.hospitals.rows import BatchEntry, Hospital, HospitalRow
 from dataflows.flows.hospitals.rules import trimmed
+from dataflows.hints import RESUME
 from dataflows.remote.failures import Blocked
 
 SERVICE = "the Hospital Directory"
 INCONSISTENT = f"{SERVICE} keeps giving inconsistent answers"
-RESUME_LATER = "resume later: dataflows runs resume"
+RESUME_LATER = f"resume later: {RESUME}"
 
 
 MOST_KEPT = 10_000
@@ -204,7 +205,7 @@ def another_client(batch_id: str) -> AnotherClient:
     return AnotherClient(
         f"somebody else is creating records in batch {batch_id}: the same file, on another machine?",
         reason="hospitals-other-client",
-        hint="let the other run finish, then: dataflows runs resume, which removes what is there twice",
+        hint=f"let the other run finish, then remove what is there twice: {RESUME}",
     )
 
 
@@ -231,7 +232,7 @@ def never_created(entries: Sequence[BatchEntry]) -> ServiceDown:
     return ServiceDown(
         f"{SERVICE} answers {status} whenever row {named}{more} of the file is sent",
         reason="hospitals-row-unanswered",
-        hint="ask whoever runs the Directory why it rejects that row, or leave it out; then: dataflows runs resume",
+        hint=f"ask whoever runs the Directory why it rejects that row, or leave it out; then: {RESUME}",
     )
 
 

@@ -139,7 +139,7 @@ class ObjectReporter:
             of_it = [
                 f"{self.key(one.name)}{f'  {one.code}' if one.code else ''}" for one in news if one.status == status
             ]
-            lines += section(title, of_it, ": dataflows runs show")
+            lines += section(title, of_it, f": dataflows runs show {run_id}")
         lines += ["", "To see the object behind a hash, in a console on the machine that sent this:", ""]
         lines += ["    dataflows patient-import --show HASH", "    dataflows patient-import --retry HASH", ""]
         return Message(f"patient-import: {counted}", "\n".join(lines))
