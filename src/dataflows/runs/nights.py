@@ -19,6 +19,7 @@ from dataflows.runs.schedules import InstalledJob, InstalledJobs
 GRACE = timedelta(minutes=30)
 """A job that has not begun so long after its time is missing."""
 _COMPARED = 20_000
+_DIFFERENCES_KEPT, _PAIRS_KEPT = 50_000, 100
 _LOOKED_BACK = timedelta(days=14)  # for what a job did the time before
 _MOST_RUNS = 5000
 _EARLY = timedelta(minutes=2)  # the scheduler and the journal read one clock, but not in one moment
@@ -205,3 +206,22 @@ def _failed(journal: Journal, run: RunRecord) -> set[tuple[str, str]]:
         if len(found) >= _COMPARED:
             break
     return found
+
+
+class Comparisons:
+    """Runs that were compared: what ended does not change, and a page that loads itself again asks again and again."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._found: dict[tuple[str, str], Difference] = {}
+
+    def __call__(self, latest: RunRecord, before: RunRecord | None) -> Difference:
+        """Return how an ended run differs from the one before."""
+        key = (latest.run_id, before.run_id if before else "")
+        found = self._found.get(key)
+        if found is None:
+            kept = list(self._found.values())
+            if sum(len(one.new) + len(one.gone) for one in kept) > _DIFFERENCES_KEPT or len(kept) >= _PAIRS_KEPT:
+                self._found = {}
+            found = self._found[key] = difference(self._journal, latest, before)
+        return found

@@ -14,14 +14,13 @@ from starlette.concurrency import run_in_threadpool
 from dataflows.runs.history import DRY_RUN, RunHistory, Wanted
 from dataflows.runs.journal import ABANDONED, DONE, FAILED, PARTIAL, RESUMABLE, RUNNING, RunRecord
 from dataflows.runs.logs import log_of
-from dataflows.runs.nights import standing
+from dataflows.runs.nights import Comparisons, standing
 from dataflows.runs.wording import failed_csv, summary
 from dataflows.web.context import ServerContext, context_of
 from dataflows.web.pages import POLICY, asked, page
 from dataflows.web.views import (
     SIGNS,
     VERDICTS,
-    Comparisons,
     RunRow,
     calendar_of,
     detail_of,

@@ -21,8 +21,8 @@ from dataflows.web.access import Access
 from dataflows.web.uploads import ReceivedUploads
 
 if TYPE_CHECKING:
+    from dataflows.runs.nights import Comparisons
     from dataflows.settings import Settings
-    from dataflows.web.views import Comparisons
 
 GRACE_SECONDS = 32.0
 """So long the end of the server waits for jobs, which have 30 s themselves."""

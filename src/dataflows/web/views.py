@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from dataflows.flows.hospitals.report import progress
 from dataflows.flows.hospitals.rows import COMMAND as HOSPITALS
 from dataflows.runs.history import Night, RunHistory
-from dataflows.runs.journal import RUNNING, Item, Journal, RunRecord
+from dataflows.runs.journal import RUNNING, Item, RunRecord
 from dataflows.runs.logs import log_of
 from dataflows.runs.nights import Difference, Verdict, difference, warnings_of
 from dataflows.runs.wording import WORDS, facts_of, took
@@ -17,7 +17,6 @@ from dataflows.web.context import ServerContext
 
 NIGHTS = 60
 _LOG_BYTES = 8000  # of its end; there is a page with all of it
-_DIFFERENCES_KEPT, _PAIRS_KEPT = 50_000, 100
 
 SIGNS = {"done": "✓", "partial": "!", "failed": "✕", "resumable": "↻", "running": "▶", "abandoned": "–"}
 """Beside each colour, for whoever does not see colours."""
@@ -99,25 +98,6 @@ def _percent(context: ServerContext, record: RunRecord) -> float | None:
     if not record.total:
         return None
     return min(100.0, 100 * sum(record.counts.values()) / record.total)
-
-
-class Comparisons:
-    """Runs that were compared: what ended does not change, and a page that loads itself again asks again and again."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._found: dict[tuple[str, str], Difference] = {}
-
-    def __call__(self, latest: RunRecord, before: RunRecord | None) -> Difference:
-        """Return how an ended run differs from the one before."""
-        key = (latest.run_id, before.run_id if before else "")
-        found = self._found.get(key)
-        if found is None:
-            kept = list(self._found.values())
-            if sum(len(one.new) + len(one.gone) for one in kept) > _DIFFERENCES_KEPT or len(kept) >= _PAIRS_KEPT:
-                self._found = {}
-            found = self._found[key] = difference(self._journal, latest, before)
-        return found
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------
