@@ -44,7 +44,7 @@ ODD = [
     Odd("json_payload", mssql.NTEXT(), REFUSED, "compared"),
     Odd("json_payload", mssql.TEXT(), REFUSED, "compared"),
     Odd("json_payload", mssql.NVARCHAR(4000), WARNED),
-    Odd("json_payload", mssql.VARBINARY(None), REFUSED, "texts"),  # type: ignore[no-untyped-call]
+    Odd("json_payload", mssql.VARBINARY(None), REFUSED, "text"),  # type: ignore[no-untyped-call]
     Odd("json_payload", mssql.XML(), REFUSED, "compared"),
     Odd("previous_json_payload", MAX, REFUSED, "NULL", nullable=False),
     Odd("previous_json_payload", mssql.NTEXT(), REFUSED, "compared"),
@@ -56,9 +56,9 @@ ODD = [
     Odd("previous_hash", mssql.BINARY(32), REFUSED, "NULL", nullable=False),
     Odd("submission_status", mssql.NVARCHAR(5), REFUSED, "7 characters"),
     Odd("submission_status", mssql.NVARCHAR(20), WARNED),
-    Odd("submission_status", mssql.BIT(), REFUSED, "texts"),
+    Odd("submission_status", mssql.BIT(), REFUSED, "text"),
     Odd("submission_timestamp", mssql.DATETIME2(), FITS),  # type: ignore[no-untyped-call]
-    Odd("submission_timestamp", mssql.BIGINT(), REFUSED, "moment"),
+    Odd("submission_timestamp", mssql.BIGINT(), REFUSED, "date and time"),
     Odd("submission_timestamp", mssql.NVARCHAR(30), WARNED),
     Odd("api_response", mssql.NVARCHAR(40), REFUSED, "64 characters"),
     Odd("api_response", mssql.NVARCHAR(255), WARNED),
