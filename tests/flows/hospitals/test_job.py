@@ -328,7 +328,7 @@ def test_a_foreign_record_in_the_batch_is_named_and_left_alone(world: World) -> 
     world.put(list(hospitals(6))[5])
     ran = world.send()
     assert (ran.code, ran["status"], ran["error"]["code"]) == (3, "resumable", "foreign_record")
-    assert "record 1" in ran["error"]["message"]
+    assert "not rows of this file: 1" in ran["error"]["message"]
     assert (world.held().total(), world.directory.calls["create"]) == (1, 0)
     world.directory.restart()
     assert world.resume(ran["run_id"]).code == 0
