@@ -207,9 +207,5 @@ def test_a_header_that_http_cannot_carry_is_not_shown(session: Session, secret: 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/", "example.org/children", "https://", "https://host:port/", ""])
 def test_what_is_no_web_address_is_a_setting_to_correct(session: Session, url: str) -> None:
-<<<<<<< HEAD
-    with pytest.raises(SettingUnusable, match="not have the form https://host/path"):
-=======
     with pytest.raises(SettingUnusable, match="does not have the form https://host/path"):
->>>>>>> mergeinit
         post(session, url)
