@@ -100,11 +100,11 @@ def test_forbid_is_for_everyone() -> None:
     [
         ({"eror_next": 1}, "did you mean error_next"),
         ({"seed": 1}, "no fault is called"),
-        ({"error_next": 1.5}, "error_next takes a int"),
-        ({"error_next": True}, "error_next takes a int"),
+        ({"error_next": 1.5}, "error_next needs a int"),
+        ({"error_next": True}, "error_next needs a int"),
         ({"error_next": -1}, "out of range"),
         ({"error_share": 1.1}, "out of range"),
-        ({"forbid": 1}, "forbid takes a bool"),
+        ({"forbid": 1}, "forbid needs a bool"),
         ({"receipts": "odd"}, "receipts is one of array, short"),
     ],
 )

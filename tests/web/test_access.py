@@ -244,7 +244,8 @@ def cookie_of(server: Caller, token: str = TOKEN) -> str:
 def test_the_cookie_opens_the_run_page_and_the_documentation_only(guarded: Within) -> None:
     cookie = cookie_of(guarded)
     opened = {route for route in routes(guarded) if call(guarded, route, X_Auth_Token="", Cookie=cookie) != 401}
-    pages = {"GET /runs", "GET /runs/{run_id}", "GET /docs", "GET /redoc", "GET /openapi.json"}
+    pages = {"GET /runs", "GET /runs/history", "GET /runs/{run_id}", "GET /docs", "GET /redoc", "GET /openapi.json"}
+    pages |= {"GET /runs/{run_id}/log", "GET /runs/{run_id}/failed.csv"}
     assert opened - WITHOUT == pages | {"GET /documentation/{name}"}
 
 

@@ -434,5 +434,5 @@ def test_a_dry_run_of_a_machine_that_comes_back_says_so_and_notes_nothing(world:
     world.restage(first, child(1))
     assert world.submit("--takeover", **elsewhere(world)).code == 0
     ran = world.submit("--dry-run")
-    assert "without --dry-run this would end with 10" in ran.err
+    assert "without --dry-run this would end with exit code 10" in ran.err
     refused(world.submit(), FOREIGN)

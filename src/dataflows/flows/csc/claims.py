@@ -109,10 +109,14 @@ class ClaimedTable:
         return bool(found and found[0])
 
     def adopt(self, receipts: Collection[str]) -> None:
-        """Keep receipts that somebody else wrote into this table, and that are no reason to ask again."""
+        """Keep the receipts that the newest rows show now, whoever wrote them: they are no reason to ask later."""
+        wanted = set(receipts)
         with self._journal.transaction() as db:
+            kept = db.execute("SELECT receipt FROM csc_adopted WHERE table_id = ?", (self.id,)).fetchall()
+            if {receipt for (receipt,) in kept} == wanted and self.is_watched():
+                return
             db.execute("DELETE FROM csc_adopted WHERE table_id = ?", (self.id,))
-            db.executemany("INSERT INTO csc_adopted VALUES (?, ?)", [(self.id, receipt) for receipt in receipts])
+            db.executemany("INSERT INTO csc_adopted VALUES (?, ?)", [(self.id, receipt) for receipt in wanted])
             db.execute("UPDATE csc_tables SET watched = 1 WHERE id = ?", (self.id,))
 
     def knows_any(self, receipts: Collection[str]) -> bool:

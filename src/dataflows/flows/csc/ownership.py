@@ -107,8 +107,7 @@ def settle_ownership(
         )
     else:
         _require_own(acks, staging)
-        if not acks.table.is_watched():  # known to an earlier version, which did not look again
-            acks.table.adopt(_newest(staging))
+        acks.table.adopt(_newest(staging))
 
 
 def _foreseen(acks: Acknowledgements, staging: StagingTable) -> Iterator[Event]:
