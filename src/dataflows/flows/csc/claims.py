@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Collection
 from urllib.parse import urlsplit, urlunsplit
 
-from dataflows.flows.csc.records import PURGED, SCHEMA, UNKNOWN, Place
+from dataflows.flows.csc.records import PURGED, SCHEMA, UNKNOWN, Place, digest
 from dataflows.runs.journal import Journal, now, of_values
 
 _KEYS = ("CREATE TABLE csc_keys (fingerprint BLOB NOT NULL)",)
@@ -120,12 +120,15 @@ class ClaimedTable:
             db.execute("UPDATE csc_tables SET watched = 1 WHERE id = ?", (self.id,))
 
     def knows_any(self, receipts: Collection[str]) -> bool:
-        """Tell whether this journal wrote or adopted one of these receipts."""
+        """Tell whether this journal wrote or adopted one of these receipts, or waits to write over one of them."""
         if self.receivers_of(receipts):
             return True
-        adopted = "SELECT 1 FROM csc_adopted"
+        adopted, waiting = "SELECT 1 FROM csc_adopted", "SELECT 1 FROM csc_children"
+        digests = [digest(receipt) for receipt in receipts]
         with self._journal.reading() as db:
-            return any(of_values(db, adopted, "receipt", list(receipts), " AND table_id = ?", [self.id]))
+            return any(of_values(db, adopted, "receipt", list(receipts), " AND table_id = ?", [self.id])) or any(
+                of_values(db, waiting, "unwritten", digests, " AND table_id = ?", [self.id])
+            )
 
     def note_walk(self, rows: int) -> bool:
         """Note how long the table is; returns whether that is at least half of what is usual.
