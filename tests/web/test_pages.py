@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from html.parser import HTMLParser
 from typing import Any
@@ -109,7 +110,7 @@ def test_failures_with_what_to_do(world: World) -> None:
         [link] = {one for one in links if re.fullmatch(r"/runs/[0-9a-f-]{36}", one)}
         detail = page(served, link)
     assert "the Hospital Directory" in detail.text
-    assert f"{sys.executable} -m dataflows runs resume {link.rpartition('/')[2][:8]}" in detail.text
+    assert f"{shlex.quote(sys.executable)} -m dataflows runs resume {link.rpartition('/')[2][:8]}" in detail.text
 
 
 def test_many_failures_are_counted_and_texts_are_escaped(world: World) -> None:

@@ -110,7 +110,7 @@ class ClaimedTable:
 
     def adopt(self, receipts: Collection[str]) -> None:
         """Keep the receipts that the newest rows show now, whoever wrote them: they are no reason to ask later."""
-        wanted = set(receipts)
+        wanted = {digest(receipt) for receipt in receipts}
         with self._journal.transaction() as db:
             kept = db.execute("SELECT receipt FROM csc_adopted WHERE table_id = ?", (self.id,)).fetchall()
             if {receipt for (receipt,) in kept} == wanted and self.is_watched():
@@ -126,8 +126,9 @@ class ClaimedTable:
         adopted, waiting = "SELECT 1 FROM csc_adopted", "SELECT 1 FROM csc_children"
         digests = [digest(receipt) for receipt in receipts]
         with self._journal.reading() as db:
-            return any(of_values(db, adopted, "receipt", list(receipts), " AND table_id = ?", [self.id])) or any(
-                of_values(db, waiting, "unwritten", digests, " AND table_id = ?", [self.id])
+            return any(
+                next(of_values(db, select, column, digests, " AND table_id = ?", [self.id]), None)
+                for select, column in ((adopted, "receipt"), (waiting, "unwritten"))
             )
 
     def note_walk(self, rows: int) -> bool:

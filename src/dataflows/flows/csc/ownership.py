@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dataflows.flows.csc.staging import StagingTable
 
 _PAGE = 1000
+_NEWEST = 100
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _KEY_HINT = (
     "restore it from a backup, or name the DATA_DIR that it belongs to; if it is lost: dataflows csc-submit --takeover,"
@@ -155,7 +156,7 @@ def _newest(staging: StagingTable) -> set[str]:
     """Return the receipts that the newest rows show; a look that costs the same however long the table is."""
     columns = staging.table.c
     newest = sa.select(columns.id, columns.api_response, columns.submission_status).order_by(columns.id.desc())
-    page = staging.look(newest.limit(_PAGE))
+    page = staging.look(newest.limit(_NEWEST))
     return {row[1].rstrip() for row in page if row[1] and _is_receipt(row[1], row[2])}
 
 

@@ -61,7 +61,7 @@ SCHEMA = (
     """
     ALTER TABLE csc_tables ADD COLUMN watched INTEGER;
     CREATE TABLE csc_adopted (
-        table_id INTEGER NOT NULL, receipt TEXT NOT NULL, PRIMARY KEY (table_id, receipt)
+        table_id INTEGER NOT NULL, receipt BLOB NOT NULL, PRIMARY KEY (table_id, receipt)
     ) WITHOUT ROWID
     """,
 )
