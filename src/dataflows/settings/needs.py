@@ -82,9 +82,3 @@ def _spared(settings: Settings, name: str) -> bool:
 def groups_of(flows: Sequence[str]) -> list[str]:
     """The groups of settings that matter to these flows."""
     return [*(group for flow in flows for group in GROUPS[flow]), COMMON, HTTP, MAIL]
-
-
-def wanted_by(name: str) -> str:
-    """The command that needs a setting, and when it can do without; empty for one that nobody needs."""
-    command = next((one for one, names in NEEDS.items() if name in names), "")
-    return f"yes, unless {UNLESS[name]}" if command and name in UNLESS else "yes" if command else ""

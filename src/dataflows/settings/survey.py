@@ -26,7 +26,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Problem:
+class SettingProblem:
     """What is wrong with what somebody has set, and what to do about it."""
 
     message: str
@@ -40,7 +40,7 @@ class Survey:
 
     settings: Settings
     items: tuple[Setting, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[SettingProblem, ...]
 
 
 def survey(
@@ -53,7 +53,7 @@ def survey(
     Raises:
         SettingUnusable: the env file as a whole cannot be read, or ``data_dir`` cannot be meant.
     """
-    wrong: dict[str, Problem] = {}
+    wrong: dict[str, SettingProblem] = {}
     while True:  # each round leaves out what the one before complained of
         reset = reading.LEFT_OUT.set(wrong)
         try:
@@ -78,13 +78,15 @@ def problem_of(spec: Spec, text: str) -> str:
     return ""
 
 
-def _each(error: reading.ValueUnusable) -> dict[str, Problem]:
+def _each(error: reading.ValueUnusable) -> dict[str, SettingProblem]:
     """The problems of an error by name; the message joins those of several settings."""
     messages = error.message.split("; ") if len(error.names) > 1 else [error.message]
-    return {name: Problem(text, error.hint, error.reason) for name, text in zip(error.names, messages, strict=True)}
+    return {
+        name: SettingProblem(text, error.hint, error.reason) for name, text in zip(error.names, messages, strict=True)
+    }
 
 
-def _items(settings: Settings, wrong: Mapping[str, Problem]) -> Iterator[Setting]:
+def _items(settings: Settings, wrong: Mapping[str, SettingProblem]) -> Iterator[Setting]:
     for spec in table():
         value, name = getattr(settings, spec.name.lower()), spec.name.lower()
         problem = wrong[name].message if name in wrong else ""
@@ -105,7 +107,7 @@ def _shown(value: Any) -> str | None:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _unfetched(settings: Settings) -> Iterator[Problem]:
+def _unfetched(settings: Settings) -> Iterator[SettingProblem]:
     """What keeps secrets that are kept elsewhere from being fetched."""
     single = [getattr(settings, spec.name.lower()) for spec in table() if spec.secret]
     several = [value for field, family in families() if family.secret for value in getattr(settings, field).values()]
@@ -114,4 +116,4 @@ def _unfetched(settings: Settings) -> Iterator[Problem]:
             try:
                 value.reveal()
             except SettingUnusable as error:
-                yield Problem(error.message, error.hint, error.reason)
+                yield SettingProblem(error.message, error.hint, error.reason)

@@ -107,13 +107,14 @@ def settle_ownership(
             reason="csc-taken-over",
         )
     else:
-        _require_own(acks, staging)
-        acks.table.adopt(_newest(staging))
+        newest = _newest(staging)
+        _require_own(acks, staging, newest)
+        acks.table.adopt(newest)
 
 
 def _foreseen(acks: Acknowledgements, staging: StagingTable) -> Iterator[Event]:
     try:
-        _require_own(acks, staging)
+        _require_own(acks, staging, _newest(staging))
     except SettingUnusable as error:
         yield Warned(
             f"without --dry-run this would end with exit code 10: {error.message}",
@@ -122,10 +123,10 @@ def _foreseen(acks: Acknowledgements, staging: StagingTable) -> Iterator[Event]:
         )
 
 
-def _require_own(acks: Acknowledgements, staging: StagingTable) -> None:
+def _require_own(acks: Acknowledgements, staging: StagingTable, newest: set[str]) -> None:
     if former := acks.table.former_receiver():
         raise _another_receiver(former)
-    if acks.table.claimed() and not _was_sent_elsewhere(acks, staging):
+    if acks.table.claimed() and not _was_sent_elsewhere(acks, newest):
         return
     shown = False
     for receipts in _receipts(staging):
@@ -143,13 +144,12 @@ def _require_own(acks: Acknowledgements, staging: StagingTable) -> None:
         )
 
 
-def _was_sent_elsewhere(acks: Acknowledgements, staging: StagingTable) -> bool:
+def _was_sent_elsewhere(acks: Acknowledgements, newest: set[str]) -> bool:
     """Tell whether the newest rows show receipts, and none that this journal wrote or adopted.
 
     Then another machine has sent this table since, and what this journal knows may be of long ago.
     """
-    newest = _newest(staging) if acks.table.is_watched() else set()
-    return bool(newest) and not acks.table.knows_any(newest)
+    return bool(newest) and acks.table.is_watched() and not acks.table.knows_any(newest)
 
 
 def _newest(staging: StagingTable) -> set[str]:
